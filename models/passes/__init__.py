@@ -1,0 +1,1 @@
+"""Passes over the layer program, one a file."""

@@ -1,0 +1,1 @@
+"""CT volumes: files, slices, synthesis."""

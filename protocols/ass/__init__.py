@@ -1,0 +1,1 @@
+"""Additive secret sharing over Z_2^width."""

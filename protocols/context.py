@@ -1,0 +1,77 @@
+"""What a half of a protocol may use: its role, its own randomness, its keys and correlations. No globals."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bunet.protocols.random import Random
+
+
+class Role(enum.Enum):
+    ALICE = "alice"  # holds the volume, the PAHE secret key; garbles by default
+    BOB = "bob"  # holds the weights
+
+    @property
+    def peer(self) -> Role:
+        return Role.BOB if self is Role.ALICE else Role.ALICE
+
+
+@dataclass(frozen=True)
+class Security:
+    """Declared levels, in bits; other levels are refused rather than approximated."""
+
+    computational: int = 128
+    statistical: int = 40
+
+    def __post_init__(self) -> None:
+        if (self.computational, self.statistical) != (128, 40):
+            raise ValueError("only 128-bit computational and 40-bit statistical security are implemented")
+
+
+@dataclass(frozen=True)
+class StreamId:
+    """Position of a chain of messages within a session: both parties name the same work by the same id."""
+
+    slice: int = 0
+    layer: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.slice < 1 << 24 and 0 <= self.layer < 1 << 16):
+            raise ValueError(f"{self} is out of range: slice < 2^24, layer < 2^16")
+
+
+@dataclass
+class Context:
+    """One party's context of one chain (slice, layer) of a session.
+
+    random: this chain's CSPRNG. ot: the session's base-OT seeds in both directions (`protocols.ot.base.OtSeeds`).
+    pahe: the session's keys by parameter-set name. Both are shared by all chains and never written after set-up.
+    """
+
+    role: Role
+    random: Random
+    security: Security = field(default_factory=Security)
+    ot: Any = None
+    pahe: Any = None
+    stream: StreamId = field(default_factory=StreamId)
+    _used: int = 0
+
+    def fork(self, slice: int, layer: int) -> Context:
+        """Context of another chain: same keys, independent randomness, its own number space."""
+        return Context(self.role, self.random.fork(), self.security, self.ot, self.pahe, StreamId(slice, layer))
+
+    def next_stream(self) -> int:
+        """A session-unique 64-bit number, the same at both parties if they run the same protocol.
+
+        Every OT extension, garbling and hash takes its tweaks or counters below a number of its own:
+        slice (24 bits) | layer (16) | use within the layer (24). Nothing is ever used twice within a session, and
+        every session has its own base OTs and keys.
+        """
+        number = self.stream.slice << 40 | self.stream.layer << 24 | self._used
+        self._used += 1
+        if self._used >= 1 << 24:
+            raise OverflowError("a layer used 2^24 correlation streams")
+        return number

@@ -1,0 +1,1 @@
+"""Every kernel that numba compiles; nothing else imports numba."""

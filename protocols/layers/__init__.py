@@ -1,0 +1,1 @@
+"""One protocol per (operation, name) for the layers of the program."""

@@ -1,0 +1,1 @@
+"""Multiplication triples and square pairs."""

@@ -1,0 +1,1 @@
+"""Oblivious transfer: base OTs, extension, correlated OT."""

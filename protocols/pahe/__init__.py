@@ -1,0 +1,1 @@
+"""Packed additive homomorphic encryption: BFV, and Paillier behind the same additive interface."""
