@@ -1,0 +1,73 @@
+"""The 2D U-Net in torch: for training and for reading published weight files. No party process needs it.
+
+Square activations are y = x^2 with no scale of their own, exactly what the integer program computes. Batch norm stands
+before every activation, so a scale would only be absorbed by the next norm. What makes them trainable is where they
+start: gamma 1/2 and beta 1 give (1 + n/2)^2 = 1 + n + n^2/4, nearly the identity for a normalised n, so that magnitudes
+do not square from layer to layer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from bunet.models.architecture import NORM_EPSILON, Architecture, Block
+
+SQUARE_GAMMA = 0.5
+SQUARE_BETA = 1.0
+
+
+class Square(nn.Module):
+    """y = x^2, elementwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x
+
+
+class UNet(nn.Module):
+    """Logits (batch, out_channels, height, width) of slices (batch, in_channels, height, width), float.
+
+    Parameters are named as published. Height and width must divide by 2^depth (ArchitectureError). In the decoder the
+    upsampled channels come first and the skipped ones second.
+    """
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture = architecture or Architecture()
+        for block in architecture.blocks():
+            self.add_module(block.name, _double_convolution(block))
+        for up in architecture.upconvs():
+            self.add_module(up.name, nn.ConvTranspose2d(up.in_channels, up.out_channels, kernel_size=2, stride=2))
+        self.conv = nn.Conv2d(architecture.features, architecture.out_channels, kernel_size=1)
+        self.pool: nn.Module = nn.AvgPool2d(2) if architecture.pooling == "avg" else nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.architecture.check_size(x.shape[-2], x.shape[-1])
+        depth = self.architecture.depth
+        skips = []
+        for level in range(1, depth + 1):
+            x = self.get_submodule(f"encoder{level}")(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.bottleneck(x)
+        for level in range(depth, 0, -1):
+            x = self.get_submodule(f"upconv{level}")(x)
+            x = torch.cat((x, skips.pop()), dim=1)
+            x = self.get_submodule(f"decoder{level}")(x)
+        return self.conv(x)
+
+
+def _double_convolution(block: Block) -> nn.Sequential:
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for index in (1, 2):
+        inputs = block.in_channels if index == 1 else block.out_channels
+        norm = nn.BatchNorm2d(block.out_channels, eps=NORM_EPSILON)
+        if block.activation == "square":
+            nn.init.constant_(norm.weight, SQUARE_GAMMA)
+            nn.init.constant_(norm.bias, SQUARE_BETA)
+        layers[f"{block.prefix}conv{index}"] = nn.Conv2d(inputs, block.out_channels, 3, padding=1, bias=False)
+        layers[f"{block.prefix}norm{index}"] = norm
+        layers[f"{block.prefix}{block.activation}{index}"] = nn.ReLU() if block.activation == "relu" else Square()
+    return nn.Sequential(layers)
