@@ -1,0 +1,161 @@
+"""What happened, as typed events. Console, ledger and trace are passive subscribers; protocols hold no timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One line of the plan: which protocol runs a node. bytes and rounds are the stated cost of one slice."""
+
+    name: str
+    operation: str
+    protocol: str
+    shape: tuple[int, int, int]
+    width: int
+    alice_bytes: int = 0
+    bob_bytes: int = 0
+    rounds: int = 0
+
+
+@dataclass(frozen=True)
+class SessionStarted:
+    """After the handshake. link: the emulated link as text. slices: how many will run."""
+
+    role: str
+    digest: str
+    format: str
+    plan: tuple[LayerPlan, ...]
+    link: str
+    slices: int
+    in_flight: int
+
+
+@dataclass(frozen=True)
+class SetupFinished:
+    """Keys and base OTs are exchanged."""
+
+    role: str
+    seconds: float
+    bytes_sent: int
+    bytes_received: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class SliceStarted:
+    role: str
+    slice: int
+    axis: str
+    index: int
+
+
+@dataclass(frozen=True)
+class LayerStarted:
+    role: str
+    slice: int
+    layer: int
+    name: str
+
+
+@dataclass(frozen=True)
+class LayerFinished:
+    """compute_s: seconds this party computed. wait_s: the layer's other seconds. Payload bytes, this party's view."""
+
+    role: str
+    slice: int
+    layer: int
+    name: str
+    operation: str
+    protocol: str
+    compute_s: float
+    wait_s: float
+    bytes_sent: int
+    bytes_received: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class SliceFinished:
+    role: str
+    slice: int
+    axis: str
+    index: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SessionFinished:
+    """seconds: from the first set-up message to the last result, compilation excluded. Wire bytes, headers included."""
+
+    role: str
+    seconds: float
+    bytes_sent: int
+    bytes_received: int
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person should read, such as 'compiling kernels'."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended here. fault: 'here' or 'peer'."""
+
+    role: str
+    message: str
+    fault: str = "here"
+
+
+Event = (
+    SessionStarted | SetupFinished | SliceStarted | LayerStarted | LayerFinished | SliceFinished | SessionFinished
+    | Note | Failed
+)
+Subscriber = Callable[[Event], None]
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        SessionStarted, SetupFinished, SliceStarted, LayerStarted, LayerFinished, SliceFinished, SessionFinished,
+        Note, Failed,
+    )
+}
+
+
+def to_document(event: Event) -> dict[str, Any]:
+    """A JSON-able dictionary with the event's kind under `event`."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def from_document(document: dict[str, Any]) -> Event:
+    """The inverse of `to_document`; raises ValueError on what is no event."""
+    fields = dict(document)
+    try:
+        kind = _KINDS[fields.pop("event")]
+        if kind is SessionStarted:
+            fields["plan"] = tuple(LayerPlan(**{**line, "shape": tuple(line["shape"])}) for line in fields["plan"])
+        return kind(**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an event: {error}") from error
+
+
+@dataclass
+class Bus:
+    """Hands every event to every subscriber, in order."""
+
+    subscribers: list[Subscriber] = field(default_factory=list)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self.subscribers.append(subscriber)
+
+    def __call__(self, event: Event) -> None:
+        for subscriber in self.subscribers:
+            subscriber(event)

@@ -1,0 +1,61 @@
+"""Changing the ring of a share: truncate-reduce is local, extension is one correlated OT.
+
+Proofs are in docs/protocols.md; `tests/protocols/ass` checks both exhaustively at small widths.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bunet.models.program import TensorType
+from bunet.protocols.ass.share import Share, dtype_of, reduce_to
+from bunet.protocols.context import Context, Role
+from bunet.protocols.cost import Cost
+from bunet.protocols.ot import correlated
+from bunet.protocols.steps import Steps
+
+
+def truncate_reduce(share: Share, shift: int, kind: TensorType, role: Role) -> Share:
+    """Drop the low `shift` bits and whatever high bits `kind.width` has no room for; no messages.
+
+    The shares' low parts carry into the result with a probability that equals the dropped fraction, so the result is
+    floor(x / 2^shift) or one more: stochastic rounding with a bias of 2^-shift of a unit (DESIGN 3). Alice adds the
+    one unit that makes it so. shift = 0 is exact.
+    """
+    values = share.values >> share.values.dtype.type(shift)
+    if shift and role is Role.ALICE:
+        values += values.dtype.type(1)
+    return Share(reduce_to(values, kind.width), kind.width, kind.frac, kind.bound)
+
+
+def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALICE) -> Steps[Share]:
+    """The same signed number in the wider ring `kind.width`, exactly, if |x| < 2^(width - 2).
+
+    With x' = x + 2^(m-2) the top bit of x' is 0, so the shares' sum wraps iff one of their top bits a, b is set:
+    wrap = a + b - ab, and ab comes from one OT with correlation a at the sender and choice b at the receiver.
+
+    share: m bits, any shape. Symmetric: both parties call it with the same arguments but their own share.
+    """
+    small, wide = share.width, kind.width
+    if share.bound > small - 2:
+        raise ValueError(f"extension needs a bit of headroom: bound {share.bound} > {small} - 2")
+    if wide <= small:
+        raise ValueError(f"extension from {small} to {wide} bits does not widen")
+    values = share.values.reshape(-1)
+    if ctx.role is Role.ALICE:
+        values = reduce_to(values + values.dtype.type(1 << (small - 2)), small)
+    top = (values >> values.dtype.type(small - 1)).astype(np.uint8)
+    if ctx.role is sender:
+        product = yield from correlated.send(ctx, top.astype(dtype_of(wide - small)), wide - small)
+        product = np.negative(product)
+    else:
+        product = yield from correlated.receive(ctx, top, wide - small)
+    wraps = (top - product.astype(np.uint64)) << np.uint64(small)
+    offset = np.uint64(1 << (small - 2)) if ctx.role is Role.ALICE else np.uint64(0)
+    result = reduce_to(values.astype(np.uint64) - wraps - offset, wide)
+    return Share(result.reshape(share.values.shape), wide, kind.frac, kind.bound)
+
+
+def extend_cost(elements: int, small: int, wide: int, sender: Role = Role.ALICE) -> Cost:
+    """Exact cost of `extend`."""
+    return correlated.cost(elements, wide - small, sender)

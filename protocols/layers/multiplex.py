@@ -1,0 +1,95 @@
+"""y * d for a shared number y and a bit d shared by XOR, by one correlated OT in each direction.
+
+y * (d0 ^ d1) of a share y0 is y0 d0 + d1 y0 (1 - 2 d0): the holder of y0 knows the first term and offers
+y0 (1 - 2 d0) as the correlation of an OT whose choice is d1 (SIRNN, Rathee et al. 2021, Section 3.1.1;
+CrypTFlow2, Protocol 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bunet.protocols.ass.share import reduce_to
+from bunet.protocols.context import Context, Role
+from bunet.protocols.cost import Cost
+from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.ot import correlated, iknp
+from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
+
+# OTs of one message: 4 MiB of columns, the frame size that ZeroMQ moves fastest.
+BLOCK = 1 << 18
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """0..count in message-sized slices."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+def _tweaks(ctx: Context, parts: list[slice]) -> tuple[list[int], list[int]]:
+    """Hash tweaks of both directions, drawn at the same place by both parties: (first's offers, second's offers)."""
+    return [ctx.next_stream() for _ in parts], [ctx.next_stream() for _ in parts]
+
+
+def _offer(
+    ctx: Context, rows: np.ndarray, y: np.ndarray, d: np.ndarray, width: int, tweak: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(packed correction, this party's share of its own number's product) for one block of OTs."""
+    one = y.dtype.type(1)
+    correlation = y * (one - (d.astype(y.dtype) << one))
+    packed, mask = correlated.correction(ctx, rows, correlation, width, tweak)
+    return packed, y * d.astype(y.dtype) - mask
+
+
+def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.ndarray]:
+    """The party that speaks first; its peer runs `second`.
+
+    y: (n,) share, width bits. d: (n,) uint8 share of the bit by XOR. Returns this party's (n,) share of y * d.
+    """
+    parts = list(blocks(y.size))
+    mine, theirs = _tweaks(ctx, parts)
+    result = np.empty_like(y)
+    chosen = []
+    for part in parts:
+        chosen.append((yield from iknp.receive(ctx, d[part])))
+    for part, tweak in zip(parts, mine, strict=True):
+        rows = yield from iknp.send(ctx, part.stop - part.start)
+        packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
+        yield Send("mux", (packed,))
+    for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
+        (packed,) = yield Receive("mux", (_packed(part, width),))
+        result[part] += correlated.apply(ctx, rows, d[part], packed, width, tweak)
+    return reduce_to(result, width)
+
+
+def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.ndarray]:
+    """The party that answers: the mirror image of `first`, message by message."""
+    parts = list(blocks(y.size))
+    theirs, mine = _tweaks(ctx, parts)
+    result = np.empty_like(y)
+    offered = []
+    for part in parts:
+        offered.append((yield from iknp.send(ctx, part.stop - part.start)))
+    chosen = []
+    for part in parts:
+        chosen.append((yield from iknp.receive(ctx, d[part])))
+    for part, rows, tweak in zip(parts, offered, mine, strict=True):
+        packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
+        yield Send("mux", (packed,))
+    for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
+        (packed,) = yield Receive("mux", (_packed(part, width),))
+        result[part] += correlated.apply(ctx, rows, d[part], packed, width, tweak)
+    return reduce_to(result, width)
+
+
+def _packed(part: slice, width: int) -> ArraySpec:
+    return spec(np.uint8, packed_bytes(part.stop - part.start, width))
+
+
+def cost(count: int, width: int) -> Cost:
+    """Exact traffic of both halves; both directions carry the same. rounds counts three flights: choices of `first`,
+    choices and corrections of `second`, corrections of `first`."""
+    columns = sum(iknp.bytes_for(part.stop - part.start) for part in blocks(count))
+    packed = sum(packed_bytes(part.stop - part.start, width) for part in blocks(count))
+    return Cost(columns + packed, columns + packed, 3, {"ot": 2 * count})
