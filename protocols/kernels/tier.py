@@ -1,0 +1,122 @@
+"""Which instructions the kernels may use, and where numba keeps what it compiled.
+
+Three tiers, best first:
+- `vaes`: AVX-512 with VAES, GFNI and IFMA (Intel Ice Lake, AMD Zen 4 and later);
+- `aesni`: x86-64 with AES-NI on 128-bit registers;
+- `portable`: plain integer code, bit-sliced AES; works wherever numba does.
+
+An intrinsic that the target lacks makes LLVM abort the process, so the choice is made here, in Python, before anything
+is compiled. All tiers compute the same values, bit for bit. A module of kernels picks its tier's functions at import:
+
+    _hash = _hash_vaes if TIER == "vaes" else ...
+
+numba may freeze such a choice in its cache, and does not see edits in the files a kernel imports, so the cache folder
+is named by the tier, the processor and the sources that other kernels build on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding
+import numba
+
+TIERS = ("vaes", "aesni", "portable")
+
+_NEEDS = {
+    "vaes": ("aes", "vaes", "gfni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512ifma"),
+    "aesni": ("aes", "ssse3"),
+    "portable": (),
+}
+
+
+class TierUnavailable(RuntimeError):
+    """BUNET_TIER names a tier that does not exist or that this machine cannot run."""
+
+
+def target_features() -> frozenset[str]:
+    """Features that numba compiles for: the host's, unless NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say otherwise."""
+    named = os.environ.get("NUMBA_CPU_NAME", "host")
+    listed = os.environ.get("NUMBA_CPU_FEATURES")
+    if listed is not None:
+        return frozenset(item[1:] for item in listed.split(",") if item.startswith("+"))
+    if named != "host":
+        return frozenset()  # a processor chosen by name: nothing is known about it
+    return frozenset(name for name, present in llvmlite.binding.get_host_cpu_features().items() if present)
+
+
+def available() -> tuple[str, ...]:
+    """Tiers that this machine can run, best first; `portable` is always among them."""
+    features = target_features()
+    return tuple(tier for tier in TIERS if features.issuperset(_NEEDS[tier]))
+
+
+def choose(wanted: str | None) -> str:
+    """The tier to run: `wanted` (BUNET_TIER), or the best available if it is None or empty."""
+    tiers = available()
+    if not wanted:
+        return tiers[0]
+    if wanted not in TIERS:
+        raise TierUnavailable(f"BUNET_TIER={wanted!r} is not a tier; choose one of {', '.join(TIERS)}")
+    if wanted not in tiers:
+        missing = sorted(set(_NEEDS[wanted]) - target_features())
+        raise TierUnavailable(f"BUNET_TIER={wanted} needs a processor with {', '.join(missing)}")
+    return wanted
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+_IMPORTS = re.compile(r"^\s*(?:from|import) bunet\.protocols\.kernels(?:\.(\w+)| import (.+))", re.MULTILINE)
+
+
+def source_digest(folder: Path) -> str:
+    """Digest of the kernel sources that other kernels import; numba itself watches the file a kernel stands in."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+    imported = {
+        name
+        for text in texts.values()
+        for module, names in _IMPORTS.findall(text)
+        for name in ([module] if module else re.findall(r"\w+", names))
+    }
+    digest = hashlib.sha256()
+    for name in sorted(imported & texts.keys()):
+        digest.update(f"{name}\n{texts[name]}\n".encode())
+    return digest.hexdigest()
+
+
+def cache_folder(tier: str) -> Path:
+    """<NUMBA_CACHE_DIR or the user's cache>/bunet/<sources, numba, processor>/<tier>."""
+    root = os.environ.get("NUMBA_CACHE_DIR") or _user_cache()
+    version = "|".join(
+        (
+            source_digest(Path(__file__).parent),
+            numba.__version__,
+            llvmlite.__version__,
+            os.environ.get("NUMBA_CPU_NAME") or llvmlite.binding.get_host_cpu_name(),
+            ",".join(sorted(target_features())),
+        )
+    )
+    return Path(root) / "bunet" / hashlib.sha256(version.encode()).hexdigest()[:16] / tier
+
+
+def _use_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return  # no place to write: numba falls back to its own choice
+    numba.config.CACHE_DIR = str(folder)  # not the environment: a child process may run another tier
+
+
+TIER = choose(os.environ.get("BUNET_TIER"))
+_use_cache(cache_folder(TIER))
