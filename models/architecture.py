@@ -1,4 +1,4 @@
-"""What a U-Net looks like, without its numbers: sizes, activations, pooling, and the names and shapes of its parameters.
+"""What a U-Net looks like, without its numbers: sizes, activations, pooling, names and shapes of its parameters.
 
 The parameter names are the published ones (`encoder1.enc1conv1.weight`, ..., `conv.bias`). This file needs neither
 torch nor numpy: a party that only compiles or runs a program learns the network from here.
@@ -69,7 +69,8 @@ class Architecture:
         found = []
         channels = self.in_channels
         for level in range(self.depth):
-            found.append(Block(f"encoder{level + 1}", f"enc{level + 1}", level, channels, widths[level], activations[level]))
+            name, prefix = f"encoder{level + 1}", f"enc{level + 1}"
+            found.append(Block(name, prefix, level, channels, widths[level], activations[level]))
             channels = widths[level]
         found.append(Block("bottleneck", "bottleneck", self.depth, channels, widths[-1], activations[-1]))
         for level in reversed(range(self.depth)):
@@ -104,7 +105,7 @@ class Architecture:
         """ArchitectureError unless the slice can be halved `depth` times."""
         step = 1 << self.depth
         if height < step or width < step or height % step or width % step:
-            raise ArchitectureError(f"a slice of {height}x{width} does not divide by {step}, which {self.depth} poolings need")
+            raise ArchitectureError(f"a slice of {height}x{width} does not divide by {step}: {self.depth} poolings")
 
     def to_json(self) -> str:
         """Canonical text."""

@@ -9,11 +9,14 @@ do not square from layer to layer.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from bunet.models.architecture import NORM_EPSILON, Architecture, Block
+from bunet.models.weights import FloatWeights, WeightsError
 
 SQUARE_GAMMA = 0.5
 SQUARE_BETA = 1.0
@@ -71,3 +74,44 @@ def _double_convolution(block: Block) -> nn.Sequential:
         layers[f"{block.prefix}norm{index}"] = norm
         layers[f"{block.prefix}{block.activation}{index}"] = nn.ReLU() if block.activation == "relu" else Square()
     return nn.Sequential(layers)
+
+
+def from_weights(weights: FloatWeights) -> UNet:
+    """The torch network with these weights, in evaluation mode."""
+    model = UNet(weights.architecture)
+    state = model.state_dict()
+    state.update({name: torch.from_numpy(tensor.copy()) for name, tensor in weights.tensors.items()})
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def to_weights(model: UNet) -> FloatWeights:
+    """The network's parameters and batch-norm statistics as checked numpy arrays."""
+    return _from_state(model.architecture, model.state_dict())
+
+
+def read_checkpoint(path: str | Path, activation: str = "relu", pooling: str = "max") -> FloatWeights:
+    """Read a published weight file: a torch file that holds a dictionary with key `state_dict`.
+
+    Sizes are read off the tensors; activation and pooling are not in such a file and must be told. Nothing in the file
+    is executed. Raises FileNotFoundError, or WeightsError naming the file and the tensor.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weight file {path}")
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+        state = document["state_dict"]
+        features, in_channels = state["encoder1.enc1conv1.weight"].shape[:2]
+        depth = sum(1 for name in state if name.startswith("upconv") and name.endswith(".weight"))
+        out_channels = state["conv.weight"].shape[0]
+        architecture = Architecture(features, in_channels, depth, out_channels, activation, pooling)
+        return _from_state(architecture, state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except Exception as error:
+        raise WeightsError(f"{path} is not a torch file with a U-Net's 'state_dict': {error}") from error
+
+
+def _from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> FloatWeights:
+    tensors = {name: t.detach().cpu().numpy() for name, t in state.items() if not name.endswith("num_batches_tracked")}
+    return FloatWeights(architecture, tensors)

@@ -1,0 +1,38 @@
+"""How large each tensor of the float network becomes on given slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bunet.models import reference
+from bunet.models.graph import FloatNode
+from bunet.models.passes.fold import Folded
+
+
+def calibrate(
+    graph: tuple[FloatNode, ...], folded: Mapping[str, Folded], slices: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """Largest |x| of every node's output, by node name, over slices (in_channels, H, W) float.
+
+    No margin is added here. Slices may be of another size than the one compiled for. Raises ValueError where there is
+    no slice, where one is not finite, or where the network overflows on one.
+    """
+    if not len(slices):
+        raise ValueError("calibration needs at least one slice")
+    ranges = {node.name: 0.0 for node in graph}
+
+    def watch(node: FloatNode, value: np.ndarray) -> None:
+        ranges[node.name] = max(ranges[node.name], float(np.abs(value).max()))
+
+    for index, image in enumerate(slices):
+        if image.ndim != 3 or image.shape[0] != graph[0].channels:
+            raise ValueError(f"calibration slice {index} has shape {image.shape}, not ({graph[0].channels}, H, W)")
+        if not np.isfinite(image).all():
+            raise ValueError(f"calibration slice {index} holds values that are not finite")
+        reference.forward(graph, folded, image, watch)
+    wild = [name for name, value in ranges.items() if not np.isfinite(value)]
+    if wild:
+        raise ValueError(f"the float network overflows at {wild[0]}")
+    return ranges

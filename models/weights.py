@@ -1,0 +1,134 @@
+"""Float weights: a checked set of named tensors with their architecture, as a safetensors file, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bunet.models import reference
+from bunet.models.architecture import NORM_EPSILON, Architecture, ArchitectureError
+from bunet.models.graph import FloatNode, lower
+from bunet.models.passes.fold import Folded, fold_node
+
+FILE_KIND = "bunet-float-weights-1"
+
+
+class WeightsError(ValueError):
+    """A weight file or state dictionary that does not fit its architecture; the message names the tensor."""
+
+
+@dataclass(frozen=True)
+class FloatWeights:
+    """All parameters of one U-Net, float32 arrays under their published names. Checked when made (WeightsError)."""
+
+    architecture: Architecture
+    tensors: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        expected = self.architecture.parameters()
+        missing = [name for name in expected if name not in self.tensors]
+        unknown = [name for name in self.tensors if name not in expected]
+        if missing:
+            raise WeightsError(f"the weights lack tensor {missing[0]!r} ({len(missing)} missing in all)")
+        if unknown:
+            raise WeightsError(f"the weights hold tensor {unknown[0]!r}, which this architecture does not have")
+        clean = {}
+        for name, shape in expected.items():
+            tensor = np.asarray(self.tensors[name])
+            if tensor.dtype.kind != "f":
+                raise WeightsError(f"tensor {name!r} holds {tensor.dtype}, not floats")
+            if tensor.shape != shape:
+                raise WeightsError(f"tensor {name!r} has shape {tensor.shape}, the architecture wants {shape}")
+            clean[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+            if not np.isfinite(clean[name]).all():
+                raise WeightsError(f"tensor {name!r} holds values that are not finite")
+            if name.endswith("running_var") and (clean[name] < 0).any():
+                raise WeightsError(f"tensor {name!r} holds a negative variance")
+        object.__setattr__(self, "tensors", clean)
+
+
+def save(weights: FloatWeights, path: str | Path, half: bool = False) -> None:
+    """Write a safetensors file; `half` stores float16 (WeightsError where a value does not fit)."""
+    tensors = dict(weights.tensors)
+    if half:
+        for name, tensor in tensors.items():
+            if np.abs(tensor).max() > np.finfo(np.float16).max:
+                raise WeightsError(f"tensor {name!r} holds values beyond half precision")
+            tensors[name] = tensor.astype(np.float16)
+    save_file(tensors, path, metadata={"kind": FILE_KIND, "architecture": weights.architecture.to_json()})
+
+
+def load(path: str | Path) -> FloatWeights:
+    """Read what `save` wrote; WeightsError with the file's name on anything else, FileNotFoundError where it is not."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weight file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("kind") != FILE_KIND:
+                raise WeightsError(f"its metadata does not say {FILE_KIND!r}")
+            architecture = Architecture.from_json(metadata.get("architecture", ""))
+            return FloatWeights(architecture, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, ArchitectureError, WeightsError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is not a weight file of this version: {error}") from error
+
+
+def seeded_slice(architecture: Architecture, height: int, width: int, seed: int) -> np.ndarray:
+    """A smooth image (in_channels, height, width), float32 in [0, 1), for benchmarks and tests without a volume."""
+    generator = np.random.default_rng([seed, height, width])
+    coarse = generator.random((architecture.in_channels, -(-height // 8) + 1, -(-width // 8) + 1))
+    rows, columns = np.arange(height) / 8, np.arange(width) / 8
+    y, x = rows.astype(int), columns.astype(int)
+    fy, fx = (rows - y)[None, :, None], (columns - x)[None, None, :]
+    upper = coarse[:, y][:, :, x] * (1 - fx) + coarse[:, y][:, :, x + 1] * fx
+    lower_ = coarse[:, y + 1][:, :, x] * (1 - fx) + coarse[:, y + 1][:, :, x + 1] * fx
+    return (upper * (1 - fy) + lower_ * fy).astype(np.float32)
+
+
+def seeded(architecture: Architecture, seed: int = 0) -> FloatWeights:
+    """Random weights for benchmarks and tests (no secret): He initialisation, and batch-norm statistics measured on a
+    few seeded slices, so that activations stay in range at every depth and about half of the mask is foreground.
+
+    A square activation's norm starts at gamma 1/2, beta 1, as in training.
+    """
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+    for name, shape in architecture.parameters().items():
+        if name.endswith("weight") and len(shape) == 4:
+            taps = shape[0] if name.startswith("upconv") else shape[1] * shape[2] * shape[3]
+            tensors[name] = generator.normal(0, (2 / taps) ** 0.5, shape).astype(np.float32)
+        else:
+            tensors[name] = np.zeros(shape, np.float32)
+    side = 64 << max(0, architecture.depth - 4)
+    images = [seeded_slice(architecture, side, side, seed + offset) for offset in range(3)]
+    images.append(np.random.default_rng([seed, 1]).random(images[0].shape, dtype=np.float32))
+    _set_statistics(architecture, tensors, images)
+    return FloatWeights(architecture, tensors)
+
+
+def _set_statistics(
+    architecture: Architecture, tensors: dict[str, np.ndarray], images: Sequence[np.ndarray]
+) -> None:
+    squared = {conv: block.activation == "square" for block in architecture.blocks() for conv, _ in block.layers()}
+    graph = lower(architecture)
+    values: dict[str, list[np.ndarray]] = {graph[0].name: list(images)}
+    for node in graph[1:]:
+        inputs = list(zip(*(values[name] for name in node.inputs), strict=True))
+        if node.norm:
+            raw = tensors[f"{node.parameter}.weight"].astype(np.float64)
+            z = np.stack([reference.apply(node, Folded(raw, np.zeros(len(raw))), *x) for x in inputs])
+            tensors[f"{node.norm}.running_mean"] = z.mean(axis=(0, 2, 3))
+            tensors[f"{node.norm}.running_var"] = z.var(axis=(0, 2, 3)) + 0.5 * z.var() + NORM_EPSILON
+            tensors[f"{node.norm}.weight"] = np.full(len(raw), 0.5 if squared[node.parameter] else 1.0, np.float32)
+            tensors[f"{node.norm}.bias"] = np.full(len(raw), 1.0 if squared[node.parameter] else 0.0, np.float32)
+        values[node.name] = [reference.apply(node, _folded(node, tensors), *x) for x in inputs]
+    tensors["conv.bias"] = -np.median(np.stack(values[graph[-1].name]), axis=(0, 2, 3)).astype(np.float32)
+
+
+def _folded(node: FloatNode, tensors: Mapping[str, np.ndarray]) -> Folded | None:
+    return fold_node(node, tensors) if node.parameter else None
