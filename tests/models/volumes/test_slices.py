@@ -1,0 +1,62 @@
+"""2.5D slices: offsets, borders, axes, laziness, padding."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bunet.models.volumes.slices import OFFSETS, crop, pad, slice_at, slice_count
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 14), st.integers(1, 14), st.integers(1, 14), st.sampled_from("xyz"), st.data())
+def test_channels_are_the_offset_slices_and_zero_beyond(z, y, x, axis, data):
+    volume = np.arange(1, 1 + z * y * x, dtype=np.int16).reshape(z, y, x)
+    count = slice_count(volume, axis)
+    index = data.draw(st.integers(0, count - 1))
+    image = slice_at(volume, axis, index)
+    assert image.dtype == np.float32
+    turned = np.moveaxis(volume, {"z": 0, "y": 1, "x": 2}[axis], 0)
+    for channel, offset in enumerate(OFFSETS):
+        expected = turned[index + offset] if 0 <= index + offset < count else np.zeros_like(turned[0])
+        np.testing.assert_array_equal(image[channel], expected)
+
+
+def test_a_mapped_volume_is_read_in_place(tmp_path):
+    path = tmp_path / "volume.npy"
+    np.save(path, np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    mapped = np.load(path, mmap_mode="r")
+    np.testing.assert_array_equal(slice_at(mapped, "x", 1)[2], mapped[:, :, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "index", "message"),
+    [
+        ((2, 3, 4), "w", 0, "not one of x, y, z"),
+        ((2, 3, 4), "z", 2, "outside 0..1"),
+        ((2, 3, 4), "z", -1, "outside 0..1"),
+        ((3, 4), "z", 0, "has shape"),
+    ],
+)
+def test_bad_arguments_are_named(shape, axis, index, message):
+    with pytest.raises(ValueError, match=message):
+        slice_at(np.zeros(shape), axis, index)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 17))
+def test_padding_divides_and_crop_undoes_it(height, width, multiple):
+    image = np.random.default_rng(0).random((2, height, width), dtype=np.float32)
+    padded = pad(image, multiple)
+    assert padded.shape[-2] % multiple == 0
+    assert padded.shape[-1] % multiple == 0
+    assert padded.shape[-2] - height < multiple
+    assert padded.sum() == pytest.approx(image.sum(), rel=1e-5)
+    np.testing.assert_array_equal(crop(padded, height, width), image)
+
+
+def test_crop_and_pad_refuse_what_cannot_be():
+    with pytest.raises(ValueError, match="cannot cut"):
+        crop(np.zeros((4, 4)), 5, 4)
+    with pytest.raises(ValueError, match="not positive"):
+        pad(np.zeros((4, 4)), 0)
