@@ -1,0 +1,68 @@
+"""Alice's process: connect, agree, run her slices, keep the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bunet.models.program import Program
+from bunet.net.channel import Channel, ChannelError
+from bunet.net.clock import RealClock
+from bunet.net.frame import Control, MalformedFrame
+from bunet.net.link import Link
+from bunet.net.shaper import Shaper
+from bunet.parties import session, warmup
+from bunet.parties.errors import PeerError
+from bunet.parties.events import Failed, Subscriber
+from bunet.parties.planner import PlannedLayer
+from bunet.parties.scheduler import SliceJob
+from bunet.parties.session import Request, Terms
+from bunet.protocols.ass.share import Share
+from bunet.protocols.context import Role
+
+
+def run(
+    connect: Callable[[], Channel],
+    request: Request,
+    labels: Sequence[tuple[str, int]],
+    slice_at: Callable[[Program, int], np.ndarray],
+    on_result: Callable[[SliceJob, Any], None],
+    emit: Subscriber,
+    *,
+    link: Link,
+    cores: int = 1,
+    on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
+) -> tuple[Terms, float]:
+    """One session as Alice; returns what was agreed and the seconds of the timed part.
+
+    labels: (axis, index) of each slice, as many as request.slices. slice_at(program, k): the k-th slice, quantised for
+    program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in.
+    Raises PeerError or RunError with one sentence; Failed has been emitted.
+    """
+    channel: Channel | None = None
+    try:
+        channel = Shaper(connect(), link, RealClock())
+        terms = session.ask(channel, request)
+        layers = session.layers_of(terms)
+        warmup.compile_kernels(layers, emit, Role.ALICE)
+        kind = terms.program.input.type
+        jobs = (
+            SliceJob(k, axis, index, Share.of(slice_at(terms.program, k).astype(np.uint64), kind))
+            for k, (axis, index) in enumerate(labels)
+        )
+        seconds = session.run(
+            Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer
+        )
+        channel.send(Control("bye", {}))
+        return terms, seconds
+    except (ChannelError, MalformedFrame) as error:
+        emit(Failed("alice", str(error), "peer"))
+        raise PeerError(str(error)) from error
+    except Exception as error:
+        emit(Failed("alice", str(error) or type(error).__name__, getattr(error, "fault", "here")))
+        raise
+    finally:
+        if channel is not None:
+            channel.close()

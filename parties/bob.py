@@ -1,0 +1,120 @@
+"""Bob's process: a service that lives through any client."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bunet.models.program import Program
+from bunet.net.channel import Channel, ChannelError
+from bunet.net.clock import RealClock
+from bunet.net.frame import Control, MalformedFrame
+from bunet.net.link import Link
+from bunet.net.shaper import Shaper
+from bunet.parties import session, warmup
+from bunet.parties.errors import PeerError, RunError
+from bunet.parties.events import Failed, Note, Subscriber
+from bunet.parties.planner import PlannedLayer
+from bunet.parties.scheduler import SliceJob
+from bunet.protocols.ass.share import Share
+from bunet.protocols.context import Role
+from bunet.protocols.registry import LayerWeights
+
+log = logging.getLogger(__name__)
+
+LISTEN_POLL_S = 0.5
+
+
+class Store(Protocol):
+    """The programs that Bob serves and the integer weights of each."""
+
+    def program(self, shape: tuple[int, int, int], format: str | None, readout: str | None) -> Program:
+        """The program for these slices; RunError with the reason if none is served."""
+
+    def weights(self, program: Program) -> Mapping[str, LayerWeights]:
+        """Weights by node name."""
+
+
+class Listening(Protocol):
+    def accept(self, timeout_s: float) -> Channel | None: ...
+
+
+@dataclass
+class Service:
+    """What every session of a service shares. cores: of one session. record: for local verification only."""
+
+    store: Store
+    link: Link
+    emit: Subscriber
+    cores: int = 1
+    record: Callable[[SliceJob, PlannedLayer, Any], None] | None = None
+
+    def session(self, connected: Channel) -> None:
+        """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
+        channel = Shaper(connected, self.link, RealClock())
+        try:
+            terms = session.answer(channel, self.store.program)
+            layers = session.layers_of(terms, self.store.weights(terms.program))
+            warmup.compile_kernels(layers, self.emit, Role.BOB)
+            kind = terms.program.input.type
+            jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
+            session.run(
+                Role.BOB, channel, terms, layers, jobs, _forget, self.emit,
+                link=self.link.name, cores=self.cores, on_layer=self.record,
+            )
+            _await_bye(channel)
+        except (ChannelError, MalformedFrame) as error:
+            raise PeerError(str(error)) from error
+        finally:
+            channel.close()
+
+
+def _forget(job: SliceJob, result: Any) -> None:
+    """Bob learns nothing from a read-out, and keeps nothing."""
+
+
+def _await_bye(channel: Channel) -> None:
+    """Alice may still be reading what Bob sent last; leave when she says so, or is gone."""
+    try:
+        while True:
+            message = channel.receive(30.0)
+            if message is None or (isinstance(message, Control) and message.kind == "bye"):
+                return
+    except (ChannelError, MalformedFrame):
+        return
+
+
+def serve(listener: Listening, service: Service, *, once: bool = False, stop: threading.Event | None = None) -> None:
+    """Accept clients until `stop` is set; each in a thread of its own. A client's fault ends that client only.
+
+    once: serve one session in this thread and return; its error is raised.
+    """
+    stop = stop or threading.Event()
+    threads: list[threading.Thread] = []
+    try:
+        while not stop.is_set():
+            connected = listener.accept(LISTEN_POLL_S)
+            if connected is None:
+                continue
+            if once:
+                service.session(connected)
+                return
+            thread = threading.Thread(target=_guarded, args=(service, connected), name="session", daemon=True)
+            thread.start()
+            threads = [t for t in threads if t.is_alive()] + [thread]
+    finally:
+        stop.set()
+
+
+def _guarded(service: Service, connected: Channel) -> None:
+    try:
+        service.session(connected)
+        service.emit(Note("bob", "session ended; waiting for the next client"))
+    except RunError as error:
+        service.emit(Failed("bob", f"session ended: {error}", error.fault))
+    except Exception as error:
+        log.exception("a session ended with an internal error")
+        service.emit(Failed("bob", f"session ended with an internal error: {type(error).__name__}: {error}"))

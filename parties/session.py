@@ -1,0 +1,260 @@
+"""A session: the handshake that both sides agree on, the exchange of keys, the slices, the end.
+
+Alice asks (`open`), Bob answers with the public program and plan (`accept`) or a reason (`error`), Alice confirms the
+program's digest (`ready`). A mismatch ends both sides with the same sentence.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from bunet.models.program import Format, Program, ProgramError
+from bunet.net.channel import Channel, ChannelError
+from bunet.net.frame import Control, Frame, MalformedFrame
+from bunet.parties.errors import PeerError, RunError
+from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
+from bunet.parties.planner import PlannedLayer, choose, pahe_names, plan
+from bunet.parties.scheduler import Scheduler, SliceJob
+from bunet.protocols.context import Context, Role, Security
+from bunet.protocols.ot import base
+from bunet.protocols.pahe import setup as pahe_setup
+from bunet.protocols.random import Random
+from bunet.protocols.registry import LayerWeights
+
+PROTOCOL_VERSION = 1
+HANDSHAKE_TIMEOUT_S = 60.0
+MAX_SLICES = 1 << 20
+MAX_IN_FLIGHT = 64
+_OT_LAYER, _PAHE_LAYER = 0, 1
+
+
+def software() -> str:
+    return version("bunet")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What Alice asks for. format None: whatever Bob's model has. choices, settings: public plan overrides.
+
+    digest: the program's, if Alice holds an expectation of it.
+    """
+
+    shape: tuple[int, int, int]
+    slices: int
+    in_flight: int = 1
+    format: str | None = None
+    readout: str | None = None
+    digest: str | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What both parties agreed on."""
+
+    program: Program
+    chosen: Mapping[str, str]
+    settings: Mapping[str, str]
+    slices: int
+    in_flight: int
+
+
+def refuse(channel: Channel, message: str) -> None:
+    """Tell the peer why, as far as it still listens."""
+    with suppress(ChannelError):
+        channel.send(Control("error", {"message": message}))
+
+
+def ask(channel: Channel, request: Request) -> Terms:
+    """Alice's half of the handshake. Raises PeerError if Bob refuses, RunError if his answer does not fit."""
+    body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(Security()), **asdict(request)}
+    body["shape"] = list(request.shape)
+    channel.send(Control("open", body))
+    answer = _expect(channel, "accept")
+    try:
+        program = Program.from_json(_text(answer, "program"))
+        chosen = {str(k): str(v) for k, v in answer["chosen"].items()}
+        settings = {str(k): str(v) for k, v in answer["settings"].items()}
+    except (ProgramError, KeyError, AttributeError, TypeError) as error:
+        refuse(channel, f"the accepted program is malformed: {error}")
+        raise PeerError(f"Bob's program is malformed: {error}") from None
+    reason = _mismatch(request, program, chosen, settings)
+    if reason:
+        refuse(channel, reason)
+        raise RunError(reason)
+    channel.send(Control("ready", {"digest": program.digest()}))
+    return Terms(program, chosen, settings, request.slices, request.in_flight)
+
+
+def answer(channel: Channel, programs: Callable[[tuple[int, int, int], str | None, str | None], Program]) -> Terms:
+    """Bob's half of the handshake. programs: (shape, format, readout) -> Program, RunError if he does not serve it.
+
+    A request that he cannot serve is answered with the reason and raised as PeerError: the fault is the asker's.
+    """
+    body = _expect(channel, "open")
+    try:
+        terms = _terms(body, programs)
+    except RunError as error:
+        refuse(channel, str(error))
+        raise PeerError(str(error)) from None
+    channel.send(
+        Control("accept", {
+            "program": terms.program.to_json(), "chosen": dict(terms.chosen), "settings": dict(terms.settings),
+            "version": software(), "protocol": PROTOCOL_VERSION,
+        })
+    )
+    ready = _expect(channel, "ready")
+    if ready.get("digest") != terms.program.digest():
+        message = "the two parties hold different programs (digests differ)"
+        refuse(channel, message)
+        raise PeerError(message)
+    return terms
+
+
+def _terms(body: dict[str, Any], programs) -> Terms:
+    if body.get("protocol") != PROTOCOL_VERSION or body.get("version") != software():
+        raise RunError(
+            f"versions differ: Alice runs bunet {body.get('version')} (protocol {body.get('protocol')}), "
+            f"Bob runs bunet {software()} (protocol {PROTOCOL_VERSION})"
+        )
+    if body.get("security") != asdict(Security()):
+        raise RunError(f"security levels differ: Alice asks for {body.get('security')}, Bob has {asdict(Security())}")
+    try:
+        channels, height, width = (int(s) for s in body["shape"])
+        shape = (channels, height, width)
+        slices, in_flight = int(body["slices"]), int(body["in_flight"])
+        choices = {str(k): str(v) for k, v in body["choices"].items()}
+        settings = {str(k): str(v) for k, v in body["settings"].items()}
+        wanted, readout = body.get("format"), body.get("readout")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise RunError("the request is malformed") from None
+    if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
+        raise RunError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
+    program = programs(shape, wanted, readout)
+    digest = body.get("digest")
+    if digest is not None and digest != program.digest():
+        raise RunError("the two parties hold different programs (digests differ)")
+    return Terms(program, choose(program, choices), settings, slices, in_flight)
+
+
+def _mismatch(request: Request, program: Program, chosen: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
+    if program.input.type.shape != tuple(request.shape):
+        return f"Alice's slices are {tuple(request.shape)}, Bob's program takes {program.input.type.shape}"
+    if request.format is not None and str(program.format) != str(Format.parse(request.format)):
+        return f"Alice asks for format {request.format}, Bob's program has {program.format}"
+    if request.readout is not None and program.output.attributes["kind"] != request.readout:
+        return f"Alice asks for read-out {request.readout}, Bob's program has {program.output.attributes['kind']}"
+    if request.digest is not None and request.digest != program.digest():
+        return "the two parties hold different programs (digests differ)"
+    if dict(chosen) != choose(program, request.choices) or dict(settings) != dict(request.settings):
+        return "the two parties hold different plans"
+    return None
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    value = body[key]
+    if not isinstance(value, str):
+        raise ProgramError(f"{key} is not text")
+    return value
+
+
+def _expect(channel: Channel, kind: str) -> dict[str, Any]:
+    """The next control message of the handshake; anything else is the peer's fault."""
+    try:
+        message = channel.receive(HANDSHAKE_TIMEOUT_S)
+    except (ChannelError, MalformedFrame) as error:
+        raise PeerError(str(error)) from error
+    if message is None:
+        raise PeerError(f"the peer was silent for {HANDSHAKE_TIMEOUT_S:.0f} s where {kind!r} was due")
+    if isinstance(message, Frame):
+        raise PeerError(f"the peer sent data where {kind!r} was due")
+    if message.kind == "error":
+        raise PeerError(str(message.body.get("message", "the peer refused without a reason")))
+    if message.kind != kind:
+        raise PeerError(f"the peer sent {message.kind!r} where {kind!r} was due")
+    return message.body
+
+
+def layers_of(terms: Terms, weights: Mapping[str, LayerWeights] | None = None) -> list[PlannedLayer]:
+    """The agreed plan, ready to run; weights are Bob's."""
+    return plan(terms.program, terms.chosen, terms.settings, weights)
+
+
+def run(
+    role: Role,
+    channel: Channel,
+    terms: Terms,
+    layers: list[PlannedLayer],
+    jobs: Iterable[SliceJob],
+    on_result: Callable[[SliceJob, Any], None],
+    emit: Subscriber,
+    *,
+    link: str = "loopback",
+    cores: int = 1,
+    on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
+) -> float:
+    """Everything after the handshake: keys, slices, bye. Returns the seconds from the first message to the last result.
+
+    Raises PeerError or RunError; the peer has then been told, as far as it still listens.
+    """
+    emit(
+        SessionStarted(
+            role.value, terms.program.digest(), str(terms.program.format), tuple(p.summary for p in layers),
+            link, terms.slices, terms.in_flight,
+        )
+    )
+    started = time.perf_counter()
+    context = Context(role, Random())
+    try:
+        with Scheduler(context, channel, emit, cores) as scheduler:
+            _exchange_keys(scheduler, pahe_names(layers), emit)
+            for planned in layers:
+                if planned.protocol is not None and planned.protocol.prepare is not None:
+                    planned.protocol.prepare(context, planned.layer)
+            scheduler.run(layers, jobs, terms.in_flight, on_result, on_layer)
+    except RunError as error:
+        refuse(channel, str(error))
+        raise
+    except Exception:
+        refuse(channel, f"{role.value} ended with an internal error")
+        raise
+    seconds = time.perf_counter() - started
+    counters = channel.counters
+    emit(SessionFinished(role.value, seconds, counters.wire_bytes_sent, counters.wire_bytes_received, peak_memory()))
+    return seconds
+
+
+def _exchange_keys(scheduler: Scheduler, names: tuple[str, ...], emit: Subscriber) -> None:
+    context = scheduler.context
+    started = time.perf_counter()
+    alice = context.role is Role.ALICE
+    context.ot, ot = scheduler.exchange(base.setup_alice if alice else base.setup_bob, _OT_LAYER)
+    make = pahe_setup.setup_alice if alice else pahe_setup.setup_bob
+    context.pahe, pahe = scheduler.exchange(lambda ctx: make(ctx, names), _PAHE_LAYER)
+    emit(
+        SetupFinished(
+            context.role.value, time.perf_counter() - started, ot.sent + pahe.sent, ot.received + pahe.received,
+            ot.rounds + pahe.rounds,
+        )
+    )
+
+
+def peak_memory() -> int:
+    """This process's peak resident bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def zero_input(program: Program) -> np.ndarray:
+    """Bob's share of Alice's slice: zeros, for Alice's share is the slice itself and never leaves her unencrypted."""
+    return np.zeros(program.input.type.shape, np.int64)

@@ -1,0 +1,33 @@
+"""Contexts of both parties with keys from a real set-up, made once for a test session."""
+
+from functools import lru_cache
+
+from bunet.parties.driver import lockstep
+from bunet.protocols.context import Context, Role
+from bunet.protocols.ot import base
+from bunet.protocols.pahe import setup as pahe_setup
+from bunet.protocols.random import Random
+
+_layers = iter(range(1, 1 << 16))
+
+
+@lru_cache
+def _ot_seeds():
+    alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
+    return lockstep(base.setup_alice(alice), base.setup_bob(bob))
+
+
+@lru_cache
+def _pahe_keys(names: tuple[str, ...]):
+    alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
+    return lockstep(pahe_setup.setup_alice(alice, names), pahe_setup.setup_bob(bob, names))
+
+
+def contexts(pahe: tuple[str, ...] = ()) -> tuple[Context, Context]:
+    """(Alice's, Bob's) contexts on a fresh chain, so that no stream number is used twice."""
+    layer = next(_layers)
+    keys = _pahe_keys(pahe) if pahe else (None, None)
+    return tuple(
+        Context(role, Random(), ot=seeds, pahe=key).fork(0, layer)
+        for role, seeds, key in zip((Role.ALICE, Role.BOB), _ot_seeds(), keys, strict=True)
+    )

@@ -1,0 +1,118 @@
+"""Every protocol of the registry: its result is the oracle's, its stated cost is the counted one.
+
+A new protocol joins by existing: the cases are made per operation.
+"""
+
+import numpy as np
+import pytest
+
+from bunet.models import oracle
+from bunet.models.oracle import IntegerWeights
+from bunet.models.program import Node, TensorType
+from bunet.parties.driver import counted
+from bunet.protocols import registry
+from bunet.protocols.ass.share import Share, open_shares, split
+from bunet.protocols.random import Random
+from bunet.protocols.registry import Layer, LayerWeights
+from tests.protocols.contexts import contexts
+
+rng = np.random.default_rng(2024)
+
+
+def _conv(c, h, w, out, kernel, width, weight_bits=6):
+    weight = rng.integers(-(1 << weight_bits) + 1, 1 << weight_bits, (out, c, kernel, kernel))
+    bias = rng.integers(-100, 100, out)
+    norm = int(np.abs(weight).sum(axis=(1, 2, 3)).max()).bit_length()
+    source = TensorType((c, h, w), width, 4, width - 2 - norm)
+    node = Node("n", "conv", ("x",), TensorType((out, h, w), width, 8, width - 1),
+                {"out_channels": out, "kernel": kernel, "norm_bits": norm})
+    return node, (source,), IntegerWeights(weight, bias)
+
+
+def _transpose(c, h, w, out, width):
+    weight = rng.integers(-31, 32, (c, out, 2, 2))
+    norm = int(np.abs(weight).sum(axis=0).max()).bit_length()
+    source = TensorType((c, h, w), width, 4, width - 2 - norm)
+    node = Node("n", "conv_transpose", ("x",), TensorType((out, 2 * h, 2 * w), width, 8, width - 1),
+                {"out_channels": out, "kernel": 2, "stride": 2, "norm_bits": norm})
+    return node, (source,), IntegerWeights(weight, rng.integers(-100, 100, out))
+
+
+def _unary(operation, shape, width, out_shape=None, bound=None, out=None, **attributes):
+    source = TensorType(shape, width, 4, width - 2 if bound is None else bound)
+    out = out or TensorType(out_shape or shape, width, 4, source.bound)
+    return Node("n", operation, ("x",), out, attributes), (source,), None
+
+
+CASES = {
+    "conv": [_conv(3, 8, 12, 2, 3, 24), _conv(20, 4, 4, 5, 3, 28), _conv(4, 8, 8, 2, 1, 30), _conv(2, 16, 16, 3, 3, 40)],
+    "conv_transpose": [_transpose(6, 4, 6, 3, 26), _transpose(2, 8, 8, 1, 36)],
+    "relu": [_unary("relu", (2, 5, 7), width) for width in (4, 13, 33)] + [_unary("relu", (3, 64, 64), 12)],
+    "truncate": [_unary("truncate", (2, 8, 8), 24, out=TensorType((2, 8, 8), 12, 0, 10), bound=14, shift=4)],
+    "extend": [
+        _unary("extend", (2, 9, 5), 12, out=TensorType((2, 9, 5), wide, 4, 10)) for wide in (13, 28, 45)
+    ],
+    "square": [
+        _unary("square", (2, 6, 6), width, bound=width // 2 - 1, out=TensorType((2, 6, 6), width, 8, width - 2))
+        for width in (20, 26, 36)
+    ],
+    "avgpool": [_unary("avgpool", (2, 8, 6), 14, bound=10, out=TensorType((2, 4, 3), 14, 6, 12))],
+    "maxpool": [_unary("maxpool", (2, 8, 6), width, (2, 4, 3)) for width in (8, 14)],
+    "readout": [
+        _unary("readout", (2, 9, 7), 20, (1, 9, 7), kind="argmax"),
+        _unary("readout", (2, 8, 8), 34, kind="logits"),
+        _unary("readout", (2, 8, 8), 20, kind="share"),
+    ],
+}
+
+RUNS = [
+    pytest.param(protocol, case, settings, id=f"{protocol.operation}-{protocol.name}-{k}-{settings.get('garbler', '')}")
+    for protocol in registry.everything()
+    for k, case in enumerate(CASES.get(protocol.operation, []))
+    for settings in ({}, {"garbler": "bob"})
+    if (settings == {} or protocol.name.startswith("gc") or protocol.name == "argmax")
+    and protocol.supports(Layer(case[0], case[1])) is None
+]
+
+
+def test_every_operation_of_the_registry_has_cases():
+    assert {p.operation for p in registry.everything()} <= CASES.keys()
+    covered = {(p.values[0].operation, p.values[0].name) for p in RUNS}
+    assert covered == {(p.operation, p.name) for p in registry.everything()}
+
+
+def _secret(kind: TensorType) -> np.ndarray:
+    limit = 1 << kind.bound
+    values = rng.integers(-limit + 1, limit, kind.shape)
+    flat = values.reshape(-1)
+    flat[:4] = [0, -1, limit - 1, -limit + 1]  # the corners
+    return values
+
+
+@pytest.mark.parametrize(("protocol", "case", "settings"), RUNS)
+def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, settings):
+    node, types, weights = case
+    hers = Layer(node, types, None, settings)
+    his = Layer(node, types, LayerWeights(weights.weight, weights.bias) if weights else None, settings)
+    secrets = [_secret(kind) for kind in types]
+    shares = [split(secret, kind, Random()) for secret, kind in zip(secrets, types, strict=True)]
+    names = protocol.pahe(hers) if protocol.pahe else ()
+    alice, bob = contexts(names)
+    if protocol.prepare is not None:
+        protocol.prepare(alice, hers)
+        protocol.prepare(bob, his)
+    result_a, result_b, traffic = counted(
+        protocol.alice(alice, hers, *[a for a, _ in shares]), protocol.bob(bob, his, *[b for _, b in shares])
+    )
+    if isinstance(result_a, Share) and isinstance(result_b, Share):
+        assert result_a.type == result_b.type == node.type
+        opened = open_shares(result_a, result_b)
+    else:
+        assert result_b is None, "Bob learns nothing"
+        opened = result_a.astype(np.int64).reshape(node.type.shape)
+    verdict = oracle.agrees(node, weights, tuple(secrets), opened)
+    assert verdict, verdict.message
+    stated = protocol.cost(hers)
+    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (
+        traffic.alice_bytes, traffic.bob_bytes, traffic.rounds
+    )
