@@ -1,0 +1,80 @@
+"""What training does so that a network survives quantisation: noise of one unit in the last place, and a price on
+peaks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bunet.models.unet import Square
+
+PLACES = 1 << 16
+
+
+class Noise:
+    """Uniform noise in [-step/2, step/2], cut from one long row at a place drawn for each tensor (fresh noise is slow).
+
+    largest: elements of the largest tensor it will be added to; a step of 0 adds nothing.
+    """
+
+    def __init__(self, step: float, largest: int, seed: int) -> None:
+        self.step, self.seed = step, seed
+        generator = torch.Generator().manual_seed(seed)
+        self.row = step * (torch.rand(largest + PLACES if step else 0, generator=generator) - 0.5)
+        self.rng = np.random.default_rng(seed)
+
+    def start(self, step: int) -> None:
+        """Forget the past: the places of this training step follow from (seed, step) alone."""
+        self.rng = np.random.default_rng([self.seed, step, 1])
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """The tensor (dense, of any layout) with noise."""
+        if not self.step:
+            return tensor
+        place = int(self.rng.integers(PLACES))
+        row = self.row[place : place + tensor.numel()].to(tensor.dtype)
+        return tensor + row.as_strided(tensor.shape, tensor.stride())
+
+
+class Activations:
+    """Within the context, watches the output of every activation of a model; given noise, also adds it to each."""
+
+    def __init__(self, model: nn.Module, noise: Noise | None = None) -> None:
+        self.modules = [m for m in model.modules() if isinstance(m, (nn.ReLU, Square))]
+        self.noise = noise
+        self.outputs: list[Tensor] = []
+        self.handles: list[Any] = []
+
+    def __enter__(self) -> Activations:
+        self.handles = [module.register_forward_hook(self._seen) for module in self.modules]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.outputs.clear()
+
+    def _seen(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        self.outputs.append(output)
+        return None if self.noise is None else self.noise.add(output)
+
+    def peak(self) -> float:
+        """Largest activation since the last call."""
+        largest = max((float(output.detach().amax()) for output in self.outputs), default=0.0)
+        self.outputs.clear()
+        return largest
+
+    def excess(self, limit: float) -> Tensor:
+        """Sum over the layers of the mean square by which activations exceed the limit, and a hundredth of the
+        largest.
+        """
+        total = torch.zeros(())
+        for output in self.outputs:
+            if float(output.detach().amax()) > limit:
+                over = torch.relu(output.float() - limit)
+                total = total + over.square().mean() + 0.01 * over.amax()
+        return total

@@ -1,0 +1,151 @@
+"""Training: reproducible, resumable, learning, and clear about what it cannot do."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bunet.models.architecture import Architecture
+
+torch = pytest.importorskip("torch")
+
+from bunet.models import weights  # noqa: E402
+from bunet.models.activation_noise import Activations, Noise  # noqa: E402
+from bunet.models.train import (  # noqa: E402
+    TrainConfig,
+    TrainError,
+    evaluate,
+    held_out,
+    load,
+    save,
+    segmentation_loss,
+    train,
+)
+from bunet.models.unet import UNet  # noqa: E402
+
+TINY = Architecture(features=2, depth=2)
+
+
+def config(tmp_path, name="w", **changes):
+    arguments = {
+        "output": tmp_path / f"{name}.safetensors", "architecture": TINY, "size": 32, "slices": 6, "volumes": 2,
+        "validation_volumes": 1, "steps": 4, "batch": 2, "evaluate_every": 2, "threads": 1,
+    }
+    return TrainConfig(**(arguments | changes))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    reports = []
+    whole = train(config(tmp_path, "whole"), reports.append)
+    assert [r.step for r in reports] == [2, 4]
+
+    def interrupt(report):
+        raise KeyboardInterrupt
+
+    broken = config(tmp_path, "broken")
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, interrupt)
+    resumed = train(broken, resume=True)
+    assert (whole.dice, whole.step) == (resumed.dice, resumed.step)
+    first, second = weights.load(whole.output).tensors, weights.load(resumed.output).tensors
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    lines = [json.loads(line) for line in broken.metrics.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert [line["loss"] for line in lines] == [r.loss for r in reports]
+    with pytest.raises(TrainError, match="other settings"):
+        train(config(tmp_path, "broken", rate=1e-4), resume=True)
+
+
+def test_training_learns_and_its_file_is_the_model(tmp_path):
+    losses = []
+    settings = config(tmp_path, steps=60, evaluate_every=20, batch=4, rate=1e-2, volumes=3)
+    result = train(settings, lambda r: losses.append(r.loss))
+    assert losses[-1] < 0.8 * losses[0]
+    chests = list(held_out(settings, 2))
+    model = load(result.output)
+    dice, peak = evaluate(model, chests)
+    assert 0 <= dice <= 1
+    assert peak > 0
+    assert weights.load(result.output).architecture == TINY
+
+
+def test_saving_leaves_the_network_as_it_is(tmp_path):
+    torch.manual_seed(0)
+    model = UNet(TINY)
+    image = torch.rand(4, 5, 16, 16)
+    for _ in range(5):
+        model(image)
+    model.eval()
+    save(model, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    with torch.no_grad():
+        np.testing.assert_allclose(again(image).numpy(), model(image).numpy(), atol=2e-2)
+    tensors = weights.load(tmp_path / "m.safetensors").tensors
+    assert all((np.abs(v - 1) < 1e-3).all() for k, v in tensors.items() if k.endswith("running_var"))
+
+
+def test_squares_start_from_relu_weights(tmp_path):
+    save(UNet(TINY), tmp_path / "relu.safetensors")
+    square = Architecture(features=2, depth=2, activation="square,relu,relu")
+    result = train(config(tmp_path, architecture=square, initial=tmp_path / "relu.safetensors", steps=2))
+    assert weights.load(result.output).architecture == square
+
+
+def test_no_progress_ends_early(tmp_path):
+    settings = config(tmp_path, steps=40, evaluate_every=1, patience=2, rate=1e-12)
+    result = train(settings)
+    assert result.stopped_early
+    assert len(settings.metrics.read_text().splitlines()) < 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be a positive"),
+        ({"rate": 0.0}, "rate must be positive"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": 10**6}, "is not below"),
+        ({"volumes": 1001}, "at most 1000"),
+        ({"size": 30}, "does not divide"),
+        ({"architecture": Architecture(in_channels=3)}, "5 input channels"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config(tmp_path, **changes)
+
+
+def test_files_that_do_not_fit_are_named(tmp_path):
+    with pytest.raises(TrainError, match=r"nowhere.safetensors does not exist"):
+        train(config(tmp_path, initial=tmp_path / "nowhere.safetensors"))
+    (tmp_path / "w.checkpoint.safetensors").write_bytes(b"nothing")
+    with pytest.raises(TrainError, match="is not a safetensors file"):
+        train(config(tmp_path), resume=True)
+    save(UNet(Architecture(features=3, depth=2)), tmp_path / "other.safetensors")
+    with pytest.raises(TrainError, match="cannot be started from"):
+        train(config(tmp_path, initial=tmp_path / "other.safetensors"))
+
+
+def test_the_loss_is_smallest_where_the_answer_is_right():
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+    labels[0, :2] = 1
+    right = torch.stack([1.0 - labels, labels.float()], dim=1) * 20
+    assert segmentation_loss(right, labels) < 0.01
+    assert segmentation_loss(-right, labels) > 2
+    assert 0.5 < segmentation_loss(0 * right, labels) < 2
+
+
+def test_noise_is_uniform_repeatable_and_peaks_have_a_price():
+    noise = Noise(0.5, 20000, seed=1)
+    noise.start(3)
+    first = noise.add(torch.zeros(2, 100, 100))
+    noise.start(3)
+    assert torch.equal(first, noise.add(torch.zeros(2, 100, 100)))
+    assert float(first.abs().max()) <= 0.25
+    assert float(first.var()) == pytest.approx(0.25 / 12, rel=0.05)
+    assert torch.equal(Noise(0.0, 10, 1).add(torch.ones(3)), torch.ones(3))
+    with Activations(torch.nn.Sequential(torch.nn.ReLU())) as seen:
+        seen.modules[0](torch.tensor([1.0, 10.0]))
+        assert float(seen.excess(8.0)) == pytest.approx(2.0 + 0.02)
+        assert float(seen.excess(10.0)) == 0
+        assert seen.peak() == 10
