@@ -1,0 +1,256 @@
+"""Arithmetic on batches of RNS polynomials: checks of kinds and shapes, and the choice of tier.
+
+Polynomials are C-contiguous uint64 (n, L, N) of canonical residues, in either domain unless said; every tier gives the same
+bits. `Tables` carry the degree, the primes and their constants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+
+from bunet.protocols.kernels import modular, sampling, tier
+from bunet.protocols.kernels import rlwe_scalar as scalar
+from bunet.protocols.kernels.ntt import Tables
+
+IFMA = tier.TIER == "vaes"
+MAX_CHANNELS = 4096  # terms of 52 bits that a 64-bit accumulator holds
+
+
+class Words(Protocol):
+    """Where uniform words come from: a `protocols.random.Random`."""
+
+    def words(self, n: int) -> np.ndarray: ...
+
+
+def _polys(a: np.ndarray, t: Tables, name: str) -> np.ndarray:
+    if a.dtype != np.uint64 or a.ndim < 2 or a.shape[-2:] != (len(t.primes), t.degree):
+        raise ValueError(f"{name} must be uint64 (..., {len(t.primes)}, {t.degree}), not {a.dtype} {a.shape}")
+    return np.ascontiguousarray(a).reshape(-1, len(t.primes), t.degree)
+
+
+def _pairwise(kernel, a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
+    x, y = _polys(a, t, "first operand"), _polys(b, t, "second operand")
+    if len(y) not in (1, len(x)):
+        raise ValueError(f"{len(y)} polynomials do not fit {len(x)}: there must be as many, or one")
+    out = np.empty_like(x)
+    kernel(x, y, out, t.constants)
+    return out.reshape(a.shape)
+
+
+def add(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
+    """a + b; b has as many polynomials as a, or one."""
+    return _pairwise(scalar.add, a, b, t)
+
+
+def subtract(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
+    """a - b; b has as many polynomials as a, or one."""
+    return _pairwise(scalar.subtract, a, b, t)
+
+
+def multiply(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
+    """a * b element by element (the ring product, in the NTT domain); b has as many polynomials as a, or one."""
+    return _pairwise(scalar.multiply, a, b, t)
+
+
+def fixed(poly: np.ndarray, t: Tables) -> np.ndarray:
+    """A polynomial (L, N) that many are multiplied by: (3, L, N) with its Shoup companions for k = 64 and 52."""
+    rows = _polys(poly, t, "fixed polynomial")[0]
+    out = np.empty((3, *rows.shape), np.uint64)
+    out[0] = rows
+    for l, q in enumerate(t.primes):
+        values = rows[l].tolist()
+        out[1, l] = np.array([(w << 64) // q for w in values], np.uint64)
+        out[2, l] = np.array([(w << 52) // q for w in values], np.uint64)
+    return out
+
+
+def _with_fixed(kernel, base, a, factor, t: Tables, out: np.ndarray | None) -> np.ndarray:
+    x, y = _polys(a, t, "factors"), _polys(base, t, "summands")
+    if factor.shape != (3, len(t.primes), t.degree) or len(x) != len(y):
+        raise ValueError("base, a and the fixed factor do not fit each other")
+    if out is None:
+        out = np.empty_like(x)
+    kernel(y, x, factor, out, t.constants)
+    return out
+
+
+def multiply_add(
+    base: np.ndarray, a: np.ndarray, factor: np.ndarray, t: Tables, out: np.ndarray | None = None
+) -> np.ndarray:
+    """base + a * factor; base, a (n, L, N), factor of `fixed`; out may be base."""
+    return _with_fixed(scalar.multiply_add, base, a, factor, t, out)
+
+
+def multiply_subtract(
+    base: np.ndarray, a: np.ndarray, factor: np.ndarray, t: Tables, out: np.ndarray | None = None
+) -> np.ndarray:
+    """base - a * factor; base, a (n, L, N), factor of `fixed`; out may be base."""
+    return _with_fixed(scalar.multiply_subtract, base, a, factor, t, out)
+
+
+def multiply_fixed(a: np.ndarray, factor: np.ndarray, t: Tables) -> np.ndarray:
+    """a * factor; a (n, L, N), factor of `fixed`."""
+    x = _polys(a, t, "factors")
+    out = np.empty_like(x)
+    scalar.multiply_fixed(x, factor, out, t.constants)
+    return out
+
+
+def add_values(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
+    """a + b of residues (n, L, m), any m."""
+    if a.shape != b.shape or a.ndim != 3 or a.shape[1] != len(t.primes):
+        raise ValueError(f"residues {a.shape} and {b.shape} are not both (n, {len(t.primes)}, m)")
+    out = np.empty(a.shape, np.uint64)
+    scalar.add(np.ascontiguousarray(a), np.ascontiguousarray(b), out, t.constants)
+    return out
+
+
+def residues(values: np.ndarray, t: Tables) -> np.ndarray:
+    """Signed int64 (n, N), any magnitude, as (n, L, N)."""
+    if values.dtype != np.int64 or values.ndim != 2 or values.shape[1] != t.degree:
+        raise ValueError(f"coefficients must be int64 (n, {t.degree}), not {values.dtype} {values.shape}")
+    out = np.empty((len(values), len(t.primes), t.degree), np.uint64)
+    scalar.residues(np.ascontiguousarray(values), out, t.constants)
+    return out
+
+
+def reduce(values: np.ndarray, t: Tables) -> np.ndarray:
+    """Unsigned uint64 (n, m), any magnitude and any m, as (n, L, m)."""
+    if values.dtype != np.uint64 or values.ndim != 2:
+        raise ValueError(f"values must be uint64 (n, m), not {values.dtype} {values.shape}")
+    out = np.empty((len(values), len(t.primes), values.shape[1]), np.uint64)
+    scalar.reduce(np.ascontiguousarray(values), out, t.constants)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class EncodeConstants:
+    """See `rlwe_scalar.encode`."""
+
+    plain: np.ndarray
+    limbs: np.ndarray
+
+    @classmethod
+    def of(cls, primes: tuple[int, ...], t: int) -> EncodeConstants:
+        factor = prod(primes) % t
+        plain = [t, factor, (factor << 64) // t, (factor << 52) // t]
+        limbs = []
+        for q in primes:
+            inverse = pow(t, -1, q)
+            w = q - inverse
+            limbs.append([w, (w << 64) // q, (w << 52) // q, (t // 2) * inverse % q])
+        return cls(np.array(plain, np.uint64), np.array(limbs, np.uint64))
+
+
+def encode(messages: np.ndarray, errors: np.ndarray, constants: EncodeConstants, t: Tables) -> np.ndarray:
+    """(n, L, m) = round(q * message / t) + error, exactly; messages uint64 (n, m) < t, errors int64 (n, m) with |e| <= 21."""
+    out = np.empty((len(messages), len(t.primes), messages.shape[1]), np.uint64)
+    scalar.encode(messages, errors, constants.plain, constants.limbs, out, t.constants)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleConstants:
+    """See `rlwe_scalar.scale_round`."""
+
+    limbs: np.ndarray
+    target: np.ndarray
+
+    @classmethod
+    def of(cls, primes: tuple[int, ...], modulus: int) -> ScaleConstants:
+        if len(primes) * modulus >> 63:
+            raise ValueError(f"scaling {len(primes)} limbs to a modulus of {modulus.bit_length()} bits needs over 63 bits")
+        q = prod(primes)
+        digit = (1 << 52) - 1
+        limbs = []
+        for p in primes:
+            g, f = pow(q // p, -1, p), (modulus << 104) // p
+            limbs.append([g, (g << 64) // p, (g << 52) // p, f & digit, f >> 52 & digit, f >> 104])
+        mask = modulus - 1 if modulus & (modulus - 1) == 0 else 0
+        return cls(np.array(limbs, np.uint64), np.array([modulus, mask], np.uint64))
+
+
+def scale_round(values: np.ndarray, constants: ScaleConstants, t: Tables) -> np.ndarray:
+    """round(M * x / q) mod M, uint64 (n, m), of residues (n, L, m) in the coefficient domain; any m."""
+    out = np.empty((values.shape[0], values.shape[2]), np.uint64)
+    scalar.scale_round(np.ascontiguousarray(values), constants.limbs, constants.target, out, t.constants)
+    return out
+
+
+def divide_by_last(values: np.ndarray, t: Tables) -> np.ndarray:
+    """round(x / q_last), (n, L-1, N), of residues (n, L, N) in the coefficient domain."""
+    rows = _polys(values, t, "values")
+    last = t.primes[-1]
+    inverses = []
+    for q in t.primes[:-1]:
+        w = pow(last, -1, q)
+        inverses.append([w, (w << 64) // q, (w << 52) // q])
+    out = np.empty((len(rows), len(t.primes) - 1, t.degree), np.uint64)
+    scalar.divide_by_last(rows, np.array(inverses, np.uint64), out, t.constants)
+    return out
+
+
+def uniform(n: int, random: Words, t: Tables) -> np.ndarray:
+    """(n, L, N) uniform residues by rejection, unbiased: words masked to the prime's bits; rejected ones are drawn again,
+    in their order, from the words that follow. Deterministic in the source, so that both parties expand a seed alike.
+    """
+    shape = (n, len(t.primes), t.degree)
+    masks = np.array([(1 << q.bit_length()) - 1 for q in t.primes], np.uint64)
+    out = np.empty(shape, np.uint64)
+    rejected = sampling.uniform(random.words(prod(shape)).reshape(shape), masks, t.constants, out)
+    if rejected:
+        primes = np.broadcast_to(t.constants[:, modular.Q, None], shape)
+        again = np.flatnonzero(out >= primes)
+        limb = again // t.degree % len(t.primes)
+        flat = out.reshape(-1)
+        while again.size:
+            fresh = random.words(again.size) & masks[limb]
+            flat[again] = fresh
+            keep = fresh >= t.constants[limb, modular.Q]
+            again, limb = again[keep], limb[keep]
+    return out
+
+
+def errors(n: int, degree: int, random: Words) -> np.ndarray:
+    """int64 (n, degree) of centred binomial errors, |e| <= 21, deviation 3.24."""
+    out = np.empty((n, degree), np.int64)
+    sampling.centred_binomial(random.words(n * degree), out.reshape(-1))
+    return out
+
+
+def ternaries(n: int, degree: int, random: Words) -> np.ndarray:
+    """int64 (n, degree), uniform in {-1, 0, 1}."""
+    out = np.empty((n, degree), np.int64)
+    sampling.ternary(random.words(n * degree), out.reshape(-1))
+    return out
+
+
+def add_flood(values: np.ndarray, bits: int, random: Words, t: Tables) -> None:
+    """values (n, L, P) in the coefficient domain += a fresh uniform integer of [-2^bits, 2^bits) each, in place."""
+    if not 1 <= bits <= 127:
+        raise ValueError(f"a flood of {bits} bits is outside 1..127")
+    n, _, count = values.shape
+    offsets = np.array([-(1 << bits) % q for q in t.primes], np.uint64)
+    sampling.add_flood(random.words(2 * n * count).reshape(n, count, 2), bits, t.constants, offsets, values)
+
+
+def multiply_accumulate(ciphertexts: np.ndarray, weights: np.ndarray, t: Tables) -> np.ndarray:
+    """(T, O, 2, L, N) = sum over i of ciphertexts (T, I, 2, L, N) * weights (I, O, L, N), in the NTT domain.
+
+    I <= 4096. Weights of a block of output channels may be given at a time. The products are summed unreduced (128 bits, or
+    52-bit halves in 64-bit lanes) and reduced once.
+    """
+    if ciphertexts.ndim != 5 or weights.ndim != 4 or ciphertexts.shape[1] != weights.shape[0]:
+        raise ValueError(f"ciphertexts {ciphertexts.shape} and weights {weights.shape} are not (T, I, 2, L, N), (I, O, L, N)")
+    if weights.shape[0] > MAX_CHANNELS:
+        raise ValueError(f"{weights.shape[0]} input channels are more than the {MAX_CHANNELS} of one accumulation")
+    _polys(ciphertexts, t, "ciphertexts"), _polys(weights, t, "weights")
+    tiles, _, polys, limbs, degree = ciphertexts.shape
+    out = np.empty((tiles, weights.shape[1], polys, limbs, degree), np.uint64)
+    ciphertexts, weights = np.ascontiguousarray(ciphertexts), np.ascontiguousarray(weights)
+    scalar.multiply_accumulate(ciphertexts, weights, out, t.constants)
+    return out

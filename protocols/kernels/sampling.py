@@ -1,0 +1,85 @@
+"""Random words to the distributions of RLWE; constant time in the sampled values. The same code in every tier."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bunet.protocols.kernels.modular import Q, reduce_128
+from bunet.protocols.kernels.simd import mul_high
+
+# isort: split
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+CBD = 21  # centred binomial: the sum of 21 coins less the sum of 21 others
+ERROR_BOUND = CBD  # |error| <= 21, always
+ERROR_VARIANCE = CBD / 2  # deviation 3.24, above the 3.2 of the Homomorphic Encryption Standard
+
+
+@intrinsic
+def _popcount(typing, word):
+    """Number of one bits of a uint64, as uint64."""
+
+    def code(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), code
+
+
+@njit(nogil=True, cache=True)
+def centred_binomial(words, out):
+    """out (m,) int64 in [-21, 21] from m uniform uint64: the low 21 bits' weight less that of the next 21."""
+    coins = np.uint64((1 << CBD) - 1)
+    for i in range(words.size):
+        word = words[i]
+        out[i] = np.int64(_popcount(word & coins)) - np.int64(_popcount((word >> np.uint64(CBD)) & coins))
+
+
+@njit(nogil=True, cache=True)
+def ternary(words, out):
+    """out (m,) int64 in {-1, 0, 1}: floor(3 * word / 2^64) - 1, each value within 2^-64 of probability 1/3."""
+    for i in range(words.size):
+        out[i] = np.int64(mul_high(words[i], np.uint64(3))) - 1
+
+
+@njit(nogil=True, cache=True)
+def uniform(words, masks, constants, out):
+    """out (n, L, N) = the low bits (masks (L,)) of words (n, L, N), which need not be below the prime.
+
+    Returns how many are not; `rlwe.uniform` draws those again.
+    """
+    n, limbs, degree = out.shape
+    rejected = 0
+    for i in range(n):
+        for l in range(limbs):
+            q, mask = constants[l, Q], masks[l]
+            row, source = out[i, l], words[i, l]
+            for j in range(degree):
+                x = source[j] & mask
+                row[j] = x
+                rejected += np.int64(x >= q)
+    return rejected
+
+
+@njit(nogil=True, cache=True)
+def add_flood(words, bits, constants, offsets, values):
+    """values (n, L, P) += a uniform integer of [-2^bits, 2^bits), the same in every limb; 1 <= bits <= 127.
+
+    words (n, P, 2): 128 uniform bits for each. offsets (L,): -2^bits mod q. Canonical in and out.
+    """
+    n, limbs, count = values.shape
+    low_bits = min(bits + 1, 64)
+    low_mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - low_bits)
+    high_mask = np.uint64(0)
+    if bits + 1 > 64:
+        high_mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(127 - bits)
+    for i in range(n):
+        for l in range(limbs):
+            c = constants[l]
+            q, offset = c[Q], offsets[l]
+            row = values[i, l]
+            for j in range(count):
+                x = reduce_128(words[i, j, 1] & high_mask, words[i, j, 0] & low_mask, c) + offset + row[j]
+                x = min(x, x - (q + q))
+                row[j] = min(x, x - q)

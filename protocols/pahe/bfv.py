@@ -1,0 +1,179 @@
+"""BFV with RNS ciphertexts (Brakerski 2012; Fan and Vercauteren 2012), batch first, secret-key encryption by Alice.
+
+A ciphertext (c0, c1) has the phase c0 + c1 s = q/t * m + noise modulo q. Batches are uint64 (n, 2, L, N) of canonical
+residues in the NTT domain; messages uint64 (n, N) modulo t. A fresh ciphertext encodes round(q*m/t), so that its noise
+is the error and the rounding, |noise| <= FRESH_NOISE, and wrapping modulo t adds none: a product by an integer polynomial w
+has noise <= |w|_1 * FRESH_NOISE, whatever t.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels.sampling import ERROR_BOUND
+from bunet.protocols.pahe import wire
+from bunet.protocols.pahe.encoding import check_modulus, encode_constants, messages_of, scale_constants
+from bunet.protocols.pahe.keys import SEED_BYTES, PublicKey, SecretKey, expand, fresh_seed
+from bunet.protocols.pahe.parameters import Parameters
+from bunet.protocols.random import Random
+from bunet.protocols.steps import ArraySpec, spec
+
+__all__ = ["PublicKey", "SecretKey"]
+
+FRESH_NOISE = ERROR_BOUND + 1  # the error and half a unit of rounding, rounded up
+_CHUNK = 8  # ciphertexts encrypted or decrypted at a time, so that a batch stays in the second-level cache
+
+
+def noise_bits(norm: int) -> int:
+    """Smallest B with |noise| < 2^B after products by plaintexts of summed L1 norm <= norm, before a reply's flood."""
+    return (norm * FRESH_NOISE).bit_length()
+
+
+def encrypt(key: SecretKey, messages: np.ndarray, t: int, random: Random) -> tuple[np.ndarray, bytes]:
+    """Fresh ciphertexts of messages (n, N) < t: c0 uint64 (n, L, N) in the NTT domain, and the 32-byte seed of all c1.
+
+    c1 is uniform, expanded from the seed; c0 = round(q*m/t) + e - c1 s.
+    """
+    params = key.params
+    check_modulus(params, t)
+    messages = messages_of(params, messages, t)
+    seed = fresh_seed(random)
+    c1 = expand(params, seed, len(messages))
+    return _encrypt_with(key, messages, c1, t, random), seed
+
+
+def _encrypt_with(key: SecretKey, messages: np.ndarray, c1: np.ndarray, t: int, random: Random) -> np.ndarray:
+    params = key.params
+    tables, constants = params.tables, encode_constants(params, t)
+    c0 = np.empty_like(c1)
+    for start in range(0, len(messages), _CHUNK):
+        part = slice(start, min(start + _CHUNK, len(messages)))
+        errors = rlwe.errors(part.stop - start, params.degree, random)
+        encoded = rlwe.encode(messages[part], errors, constants, tables)
+        ntt.forward(encoded, tables)
+        rlwe.multiply_subtract(encoded, c1[part], key.fixed(tables), tables, out=c0[part])
+    return c0
+
+
+def expand_request(params: Parameters, c0: np.ndarray, seed: bytes) -> np.ndarray:
+    """Ciphertexts (n, 2, L, N) of `encrypt`'s result."""
+    out = np.empty((len(c0), 2, params.limbs, params.degree), np.uint64)
+    out[:, 0] = c0
+    out[:, 1] = expand(params, seed, len(c0))
+    return out
+
+
+def request_arrays(params: Parameters, c0: np.ndarray, seed: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """What Alice sends: bit-packed c0 and the seed, uint8."""
+    return wire.pack_residues(params, c0), np.frombuffer(seed, np.uint8)
+
+
+def request_specs(params: Parameters, n: int) -> tuple[ArraySpec, ArraySpec]:
+    """Kinds and shapes of `request_arrays` for n ciphertexts."""
+    return spec(np.uint8, wire.residue_bytes(params, n)), spec(np.uint8, SEED_BYTES)
+
+
+def request_bytes(params: Parameters, n: int) -> int:
+    """Bytes of a request of n ciphertexts, exactly."""
+    return wire.residue_bytes(params, n) + SEED_BYTES
+
+
+def open_request(params: Parameters, arrays: tuple[np.ndarray, ...], n: int) -> np.ndarray:
+    """Ciphertexts (n, 2, L, N) from `request_arrays`; ProtocolError if they are not n ciphertexts."""
+    return expand_request(params, wire.unpack_residues(params, arrays[0], n), bytes(arrays[1]))
+
+
+def phase(key: SecretKey, ciphertexts: np.ndarray) -> np.ndarray:
+    """c0 + c1 s, uint64 (n, L, N), in the coefficient domain."""
+    tables = key.params.tables
+    c0, c1 = ciphertexts[:, 0], ciphertexts[:, 1]
+    return ntt.inverse(rlwe.multiply_add(c0, c1, key.fixed(tables), tables), tables)
+
+
+def decrypt(key: SecretKey, ciphertexts: np.ndarray, t: int) -> np.ndarray:
+    """round(t * phase / q) mod t, uint64 (n, N): the messages if |noise| < q / (2t) * (1 - L * 2^-50)."""
+    params = key.params
+    check_modulus(params, t)
+    constants = scale_constants(params, t)
+    out = np.empty((len(ciphertexts), params.degree), np.uint64)
+    for start in range(0, len(ciphertexts), _CHUNK):
+        part = phase(key, ciphertexts[start : start + _CHUNK])
+        out[start : start + len(part)] = rlwe.scale_round(part, constants, params.tables)
+    return out
+
+
+def noise_budget(key: SecretKey, ciphertexts: np.ndarray, t: int) -> int:
+    """Bits by which the largest noise of the batch may still grow before decryption fails (0: it may have failed).
+
+    floor(log2(q / (2 * max |t * phase mod q|))), centred. A diagnostic, in slow exact integers; it needs the secret key.
+    """
+    params = key.params
+    q = params.modulus
+    total = np.zeros((len(ciphertexts), params.degree), object)
+    for l, (prime, residues) in enumerate(zip(params.primes, phase(key, ciphertexts).transpose(1, 0, 2), strict=True)):
+        rest = q // params.primes[l]
+        total += residues.astype(object) * (rest * pow(rest, -1, prime))
+    scaled = total * t % q
+    largest = max(int(np.minimum(scaled, q - scaled).max()), 1)
+    return max((q // (2 * largest)).bit_length() - 1, 0)
+
+
+def add(params: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Ciphertexts of the sums; noises add."""
+    return rlwe.add(a, b, params.tables)
+
+
+def subtract(params: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Ciphertexts of the differences; noises add."""
+    return rlwe.subtract(a, b, params.tables)
+
+
+def add_plain(params: Parameters, ciphertexts: np.ndarray, messages: np.ndarray, t: int) -> np.ndarray:
+    """Ciphertexts of the sums with plaintexts (n, N) < t; noise grows by half a unit."""
+    messages = messages_of(params, messages, t)
+    encoded = rlwe.encode(messages, np.zeros(messages.shape, np.int64), encode_constants(params, t), params.tables)
+    out = ciphertexts.copy()
+    out[:, 0] = rlwe.add(out[:, 0], ntt.forward(encoded, params.tables), params.tables)
+    return out
+
+
+def transform(params: Parameters, coefficients: np.ndarray) -> np.ndarray:
+    """Integer polynomials int64 (n, N) as plaintext factors (n, L, N), NTT domain: weights, or `centred` slot encodings."""
+    return ntt.forward(rlwe.residues(coefficients, params.tables), params.tables)
+
+
+def multiply_plain(params: Parameters, ciphertexts: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Ciphertexts of the products with factors of `transform`, (n, L, N) or one (L, N); noise times the factor's L1 norm.
+
+    The product of polynomials modulo (X^N + 1, t); for slot encodings, the product of each slot.
+    """
+    factors = factors.reshape(-1, 1, params.limbs, params.degree)
+    both = np.broadcast_to(factors, (len(factors), 2, params.limbs, params.degree))
+    if len(factors) == 1:
+        both = np.broadcast_to(both, (len(ciphertexts), 2, params.limbs, params.degree))
+    return rlwe.multiply(ciphertexts, both, params.tables)
+
+
+def mod_switch(params: Parameters, ciphertexts: np.ndarray) -> tuple[Parameters, np.ndarray]:
+    """The same messages modulo q / (last prime): noise is divided by it, and |s|_1/2 + 1 is added by rounding."""
+    smaller = params.drop_last()
+    n = len(ciphertexts)
+    values = ntt.inverse(ciphertexts.reshape(2 * n, params.limbs, params.degree).copy(), params.tables)
+    switched = ntt.forward(rlwe.divide_by_last(values, params.tables), smaller.tables)
+    return smaller, switched.reshape(n, 2, smaller.limbs, smaller.degree)
+
+
+def at_level(key: SecretKey, params: Parameters) -> SecretKey:
+    """The same secret for ciphertexts that were switched down to params, whose primes are the first of the key's."""
+    if params.degree != key.params.degree or key.params.primes[: params.limbs] != params.primes:
+        raise ValueError(f"{params.name} is not a level of {key.params.name}")
+    return SecretKey(params, key.ternary)
+
+
+def limit(params: Parameters, t: int) -> int:
+    """Largest |noise| that still decrypts modulo t."""
+    q = prod(params.primes)
+    return (q - (q >> 40)) // (2 * t) - 1
