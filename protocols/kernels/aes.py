@@ -1,0 +1,275 @@
+"""AES-128: key schedules, counter mode, and the tweakable hash of rows, on the best instructions of the machine.
+
+All tiers agree bit for bit and run in constant time. A block is a row (low, high) of uint64: little-endian bytes.
+"""
+
+from __future__ import annotations
+
+from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes, expand_lanes
+from bunet.protocols.kernels.aes_rounds import aes128, aes512, key_schedule128, key_schedule512
+from bunet.protocols.kernels.simd import (
+    broadcast128,
+    counters512,
+    load128,
+    load512,
+    pair128,
+    sigma128,
+    sigma512,
+    store128,
+    store512,
+    xor128,
+    xor512,
+)
+from bunet.protocols.kernels.tier import TIER
+
+# isort: split
+import numpy as np
+from numba import njit
+
+TILE = 64  # rows hashed under one key; see hash_rows
+GROUP = TILE * LANES if TIER == "portable" else 4 * TILE  # rows that hash_group takes at a time
+SCHEDULE_WORDS = 22
+
+
+# --- key schedules -------------------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def _schedule_aesni(key, out):  # pragma: no cover - compiled
+    key_schedule128(load128(key, 0), out, 0)
+
+
+@njit(nogil=True, cache=True)
+def _schedule_portable(key, out):  # pragma: no cover - compiled
+    expand_lanes(key[0:1], key[1:2], out.reshape((22, 1)))
+
+
+_schedule = _schedule_portable if TIER == "portable" else _schedule_aesni
+
+
+def expand_key(key: bytes) -> np.ndarray:
+    """The eleven round keys of a 16-byte key: uint64 (22,), round r at [2r:2r+2] (FIPS-197 section 5.2)."""
+    if len(key) != 16:
+        raise ValueError(f"an AES-128 key has 16 bytes, not {len(key)}")
+    out = np.empty(SCHEDULE_WORDS, np.uint64)
+    _schedule(np.frombuffer(bytearray(key), np.uint64), out)
+    return out
+
+
+def expand_interleaved(keys: np.ndarray) -> np.ndarray:
+    """Schedules of 4 * g keys, uint8 (4g, 16) -> uint64 (g, 11, 8): [i, r, 2l:2l+2] is round r of key 4i + l."""
+    if keys.dtype != np.uint8 or keys.ndim != 2 or keys.shape[1] != 16 or keys.shape[0] % 4:
+        raise ValueError(f"keys must be uint8 (4g, 16), not {keys.dtype} {keys.shape}")
+    schedules = np.stack([expand_key(key.tobytes()) for key in keys])
+    return np.ascontiguousarray(schedules.reshape(-1, 4, 11, 2).transpose(0, 2, 1, 3)).reshape(-1, 11, 8)
+
+
+# --- counter mode --------------------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def _ctr32_vaes(schedule, nonce, counter, out, at):  # pragma: no cover - compiled
+    """32 blocks to out[at:at+64]."""
+    c = counter
+    x0, x1 = counters512(c, nonce), counters512(c + np.uint64(4), nonce)
+    x2, x3 = counters512(c + np.uint64(8), nonce), counters512(c + np.uint64(12), nonce)
+    x4, x5 = counters512(c + np.uint64(16), nonce), counters512(c + np.uint64(20), nonce)
+    x6, x7 = counters512(c + np.uint64(24), nonce), counters512(c + np.uint64(28), nonce)
+    y = aes512((x0, x1, x2, x3, x4, x5, x6, x7), schedule, 0, 2)
+    store512(out, at, y[0])
+    store512(out, at + 8, y[1])
+    store512(out, at + 16, y[2])
+    store512(out, at + 24, y[3])
+    store512(out, at + 32, y[4])
+    store512(out, at + 40, y[5])
+    store512(out, at + 48, y[6])
+    store512(out, at + 56, y[7])
+
+
+@njit(nogil=True, cache=True)
+def _ctr32_aesni(schedule, nonce, counter, out, at):  # pragma: no cover - compiled
+    """32 blocks to out[at:at+64]."""
+    for i in range(4):
+        c = counter + np.uint64(8 * i)
+        x0, x1 = pair128(c, nonce), pair128(c + np.uint64(1), nonce)
+        x2, x3 = pair128(c + np.uint64(2), nonce), pair128(c + np.uint64(3), nonce)
+        x4, x5 = pair128(c + np.uint64(4), nonce), pair128(c + np.uint64(5), nonce)
+        x6, x7 = pair128(c + np.uint64(6), nonce), pair128(c + np.uint64(7), nonce)
+        y = aes128((x0, x1, x2, x3, x4, x5, x6, x7), schedule, 0, 2)
+        o = at + 16 * i
+        store128(out, o, y[0])
+        store128(out, o + 2, y[1])
+        store128(out, o + 4, y[2])
+        store128(out, o + 6, y[3])
+        store128(out, o + 8, y[4])
+        store128(out, o + 10, y[5])
+        store128(out, o + 12, y[6])
+        store128(out, o + 14, y[7])
+
+
+_ctr32 = _ctr32_vaes if TIER == "vaes" else _ctr32_aesni
+
+
+@njit(nogil=True, cache=True)
+def _ctr_simd(schedule, nonce, counter, out):  # pragma: no cover - compiled
+    full = out.size - out.size % 64
+    for at in range(0, full, 64):
+        _ctr32(schedule, nonce, counter + np.uint64(at >> 1), out, at)
+    if full < out.size:
+        last = np.empty(64, np.uint64)
+        _ctr32(schedule, nonce, counter + np.uint64(full >> 1), last, 0)
+        out[full:] = last[: out.size - full]
+
+
+@njit(nogil=True, cache=True)
+def _ctr_portable(schedule, nonce, counter, out):  # pragma: no cover - compiled
+    blocks = out.size >> 1
+    lanes = min(LANES, (blocks + LANE_BLOCKS - 1) // LANE_BLOCKS)
+    schedules = np.empty((22, lanes), np.uint64)
+    for i in range(22):
+        schedules[i, :] = schedule[i]
+    rows = np.empty((lanes * LANE_BLOCKS, 2), np.uint64)
+    flat = rows.reshape(rows.size)
+    for start in range(0, blocks, rows.shape[0]):
+        for i in range(rows.shape[0]):
+            rows[i, 0] = counter + np.uint64(start + i)
+            rows[i, 1] = nonce
+        encrypt_lanes(rows, schedules, lanes)
+        count = min(rows.size, out.size - 2 * start)
+        out[2 * start : 2 * start + count] = flat[:count]
+
+
+_ctr = _ctr_portable if TIER == "portable" else _ctr_simd
+
+
+def ctr(schedule: np.ndarray, nonce: int, counter: int, out: np.ndarray) -> None:
+    """out (uint64, contiguous, 2n words): block i = AES(low = counter + i modulo 2^64, high = nonce).
+
+    schedule: uint64 (22,) of `expand_key`. nonce, counter: 0..2^64-1.
+    """
+    if out.dtype != np.uint64 or out.ndim != 1 or out.size % 2 or not out.flags.c_contiguous:
+        raise ValueError("ctr writes to a contiguous one-dimensional uint64 array of even size")
+    if schedule.dtype != np.uint64 or schedule.shape != (SCHEDULE_WORDS,):
+        raise ValueError("ctr takes the uint64 (22,) schedule of expand_key")
+    _ctr(schedule, np.uint64(nonce), np.uint64(counter), out)
+
+
+# --- hashing -------------------------------------------------------------------------------------------------------
+
+
+@njit(nogil=True, cache=True)
+def _hash_group_vaes(key, tweak, tile, mask, rows, start, out, at):  # pragma: no cover - compiled
+    schedule = np.empty(88, np.uint64)
+    offset = broadcast128(mask, 0)
+    key_schedule512(xor512(broadcast128(key, 0), counters512(tile, tweak)), schedule, 0)
+    for i in range(8):
+        r = 2 * start + 64 * i
+        x0 = sigma512(xor512(offset, load512(rows, r)))
+        x1 = sigma512(xor512(offset, load512(rows, r + 8)))
+        x2 = sigma512(xor512(offset, load512(rows, r + 16)))
+        x3 = sigma512(xor512(offset, load512(rows, r + 24)))
+        x4 = sigma512(xor512(offset, load512(rows, r + 32)))
+        x5 = sigma512(xor512(offset, load512(rows, r + 40)))
+        x6 = sigma512(xor512(offset, load512(rows, r + 48)))
+        x7 = sigma512(xor512(offset, load512(rows, r + 56)))
+        y = aes512((x0, x1, x2, x3, x4, x5, x6, x7), schedule, 2 * (i >> 1), 8)
+        o = 2 * at + 64 * i
+        store512(out, o, xor512(y[0], x0))
+        store512(out, o + 8, xor512(y[1], x1))
+        store512(out, o + 16, xor512(y[2], x2))
+        store512(out, o + 24, xor512(y[3], x3))
+        store512(out, o + 32, xor512(y[4], x4))
+        store512(out, o + 40, xor512(y[5], x5))
+        store512(out, o + 48, xor512(y[6], x6))
+        store512(out, o + 56, xor512(y[7], x7))
+
+
+@njit(nogil=True, cache=True)
+def _hash_group_aesni(key, tweak, tile, mask, rows, start, out, at):  # pragma: no cover - compiled
+    schedule = np.empty(22, np.uint64)
+    offset = load128(mask, 0)
+    for t in range(4):
+        key_schedule128(xor128(load128(key, 0), pair128(tile + np.uint64(t), tweak)), schedule, 0)
+        for i in range(8):
+            r = 2 * start + 128 * t + 16 * i
+            x0 = sigma128(xor128(offset, load128(rows, r)))
+            x1 = sigma128(xor128(offset, load128(rows, r + 2)))
+            x2 = sigma128(xor128(offset, load128(rows, r + 4)))
+            x3 = sigma128(xor128(offset, load128(rows, r + 6)))
+            x4 = sigma128(xor128(offset, load128(rows, r + 8)))
+            x5 = sigma128(xor128(offset, load128(rows, r + 10)))
+            x6 = sigma128(xor128(offset, load128(rows, r + 12)))
+            x7 = sigma128(xor128(offset, load128(rows, r + 14)))
+            y = aes128((x0, x1, x2, x3, x4, x5, x6, x7), schedule, 0, 2)
+            o = 2 * at + 128 * t + 16 * i
+            store128(out, o, xor128(y[0], x0))
+            store128(out, o + 2, xor128(y[1], x1))
+            store128(out, o + 4, xor128(y[2], x2))
+            store128(out, o + 6, xor128(y[3], x3))
+            store128(out, o + 8, xor128(y[4], x4))
+            store128(out, o + 10, xor128(y[5], x5))
+            store128(out, o + 12, xor128(y[6], x6))
+            store128(out, o + 14, xor128(y[7], x7))
+
+
+@njit(nogil=True, cache=True)
+def _hash_group_portable(key, tweak, tile, mask, rows, start, out, at):  # pragma: no cover - compiled
+    low, high = np.empty(LANES, np.uint64), np.empty(LANES, np.uint64)
+    for l in range(LANES):
+        low[l] = key[0] ^ (tile + np.uint64(l))
+        high[l] = key[1] ^ tweak
+    schedules = np.empty((22, LANES), np.uint64)
+    expand_lanes(low, high, schedules)
+    blocks, inputs = np.empty((GROUP, 2), np.uint64), np.empty((GROUP, 2), np.uint64)
+    for i in range(GROUP):
+        x, y = rows[start + i, 0] ^ mask[0], rows[start + i, 1] ^ mask[1]
+        inputs[i, 0], inputs[i, 1] = y, x ^ y
+        blocks[i, 0], blocks[i, 1] = y, x ^ y
+    encrypt_lanes(blocks, schedules, LANES)
+    for i in range(GROUP):
+        out[at + i, 0] = blocks[i, 0] ^ inputs[i, 0]
+        out[at + i, 1] = blocks[i, 1] ^ inputs[i, 1]
+
+
+# hash_group(key, tweak, tile, mask, rows, start, out, at): for njit callers. Hashes rows[start : start + GROUP] ^ mask
+# to out[at : at + GROUP]; the first TILE of them under key ^ (tile, tweak), the next under tile + 1, and so on.
+# key, mask: uint64 (2,); tweak, tile: uint64; rows, out: uint64 (n, 2), C-contiguous, may be the same.
+hash_group = {"vaes": _hash_group_vaes, "aesni": _hash_group_aesni, "portable": _hash_group_portable}[TIER]
+
+
+@njit(nogil=True, cache=True)
+def _hash_rows(key, tweak, first_tile, rows, out):  # pragma: no cover - compiled
+    mask = np.zeros(2, np.uint64)
+    count = rows.shape[0]
+    full = count - count % GROUP
+    for start in range(0, full, GROUP):
+        hash_group(key, tweak, first_tile + np.uint64(start // TILE), mask, rows, start, out, start)
+    if full < count:
+        last = np.zeros((GROUP, 2), np.uint64)
+        last[: count - full] = rows[full:]
+        hash_group(key, tweak, first_tile + np.uint64(full // TILE), mask, last, 0, last, 0)
+        out[full:] = last[: count - full]
+
+
+def hash_rows(key: np.ndarray, tweak: int, rows: np.ndarray, out: np.ndarray, first_tile: int = 0) -> None:
+    """out[i] = AES_k(sigma(x)) ^ sigma(x) for x = rows[i], k = key ^ (low: first_tile + i // TILE, high: tweak).
+
+    key: uint64 (2,), public, uniform, of this session. tweak: 0..2^64-1, used for nothing else under this key.
+    rows, out: uint64 (n, 2), C-contiguous, may be the same array. sigma(low, high) = (high, low ^ high).
+
+    This is MITCCRH of Guo, Katz, Wang, Weng and Yu (CRYPTO 2020, eprint 2019/1168), section 4: the tweak re-keys the
+    cipher, sigma is a linear orthomorphism (GKWY20, S&P 2020, eprint 2019/074). In the ideal-cipher model it is
+    multi-instance tweakable circular correlation robust up to 2 mu p / 2^rho + (mu - 1) q / 2^128, with p the
+    adversary's cipher calls, q the hashes of all sessions, mu the most hashes under one key and rho the entropy of the
+    offset. Here keys repeat only within a tile, so mu = TILE = 64 honest hashes (twice that in a garbled gate's two
+    offsets); rho = 127, as bit 0 of the offset is fixed: 2^-120 a call of the cipher, each with a key schedule of its
+    own, whatever the number of sessions and of hashes (q <= 2^60 adds 2^-62). A fixed key would lose log2(q) more.
+    """
+    for name, array in (("rows", rows), ("out", out)):
+        if array.dtype != np.uint64 or array.ndim != 2 or array.shape[1] != 2 or not array.flags.c_contiguous:
+            raise ValueError(f"{name} must be a C-contiguous uint64 (n, 2) array")
+    if rows.shape != out.shape:
+        raise ValueError(f"rows {rows.shape} and out {out.shape} differ in shape")
+    if key.dtype != np.uint64 or key.shape != (2,):
+        raise ValueError("the hash key must be uint64 (2,)")
+    _hash_rows(key, np.uint64(tweak), np.uint64(first_tile), rows, out)
