@@ -1,0 +1,205 @@
+"""Choose binary points, bounds and rings from calibrated ranges, and round the weights.
+
+A format i.f pays for n = i + f bits. Every operand of a product has n bits with its sign, and so has the ring in which a
+ReLU is computed; where the binary point stands is calibrated for each tensor (a power of two), since a fixed point would
+waste most of the n bits. What the split i.f decides is the margin between the calibrated range and the wrap: one bit,
+and one more for every four integer bits beyond f + 4. So `12.4` and `8.8` pay the same; `12.4` keeps a range four times
+the calibrated one, `8.8` twice, with a grid twice as fine.
+
+With x of frac fx, weights of frac fw and an output wanted at frac fy in a ring of w bits, the convolution must be right
+modulo 2^(shift + w) only, shift = fx + fw - fy: truncate-reduce drops the low bits, and the wrap drops the high ones
+(the true value fits w bits, so nothing is lost). That is the ring of the convolution and of its input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bunet.models.convolve import conv_norm, conv_transpose_norm
+from bunet.models.graph import FloatNode
+from bunet.models.oracle import IntegerWeights
+from bunet.models.passes.fold import Folded
+from bunet.models.program import MAX_WIDTH, Format, ProgramError
+
+SQUARE_EXTRA_BITS = 3
+SMALLEST_RANGE = 2.0**-12
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a format buys: n operand bits (sign included), `margin` bits between calibrated range and wrap."""
+
+    bits: int
+    margin: int
+
+    @classmethod
+    def of(cls, format: Format) -> Precision:
+        """See the module's text."""
+        return cls(format.bits, max(1, (format.integer_bits - format.fraction_bits) // 4))
+
+
+@dataclass
+class Plan:
+    """What is known of the float nodes when widths are chosen; all by float node name.
+
+    frac, bound, width: of the stored operand (after truncation), the input's width being that of its convolution. ring:
+    in which a linear operation, a square or an average pooling computes. shift, raw_bound: dropped bits after a product,
+    and the bound before. weights: of the convolutions.
+    """
+
+    precision: Precision
+    ranges: dict[str, float]
+    consumers: dict[str, list[FloatNode]]
+    frac: dict[str, int] = field(default_factory=dict)
+    bound: dict[str, int] = field(default_factory=dict)
+    width: dict[str, int] = field(default_factory=dict)
+    ring: dict[str, int] = field(default_factory=dict)
+    shift: dict[str, int] = field(default_factory=dict)
+    raw_bound: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, IntegerWeights] = field(default_factory=dict)
+
+    def range_bits(self, name: str) -> float:
+        """log2 of the tensor's calibrated range with its margin; a square's margin is that of its input, squared."""
+        return math.log2(max(self.ranges[name], SMALLEST_RANGE)) + self.precision.margin
+
+    def wide_ring(self, name: str) -> int:
+        """The widest ring in which a consumer wants this tensor; 0 if all take it as it is stored."""
+        wide = (c for c in self.consumers[name] if c.operation not in ("relu", "maxpool"))
+        return max((self.ring[c.name] for c in wide), default=0)
+
+
+def choose_widths(
+    graph: tuple[FloatNode, ...], folded: Mapping[str, Folded], ranges: Mapping[str, float], format: Format
+) -> Plan:
+    """Binary points, bounds, rings and integer weights. Raises ProgramError where a ring would exceed 64 bits."""
+    consumers: dict[str, list[FloatNode]] = {node.name: [] for node in graph}
+    for node in graph:
+        for name in node.inputs:
+            consumers[name].append(node)
+    plan = Plan(Precision.of(format), dict(ranges), consumers)
+    _choose_fracs(plan, graph)
+    for node in graph:
+        _quantise(plan, node, folded)
+    _choose_rings(plan, graph)
+    return plan
+
+
+def _activation_after(plan: Plan, node: FloatNode) -> FloatNode | None:
+    after = plan.consumers[node.name]
+    return after[0] if len(after) == 1 and after[0].operation in ("relu", "square") else None
+
+
+def _choose_fracs(plan: Plan, graph: tuple[FloatNode, ...]) -> None:
+    """Fractional bits of each stored operand: as many as its bits allow, equal on both sides of a concatenation.
+
+    A value that is extended needs one bit of headroom beside its sign.
+    """
+    n, margin = plan.precision.bits, plan.precision.margin
+    for node in graph:
+        name = node.name
+        if node.operation == "input":
+            plan.frac[name] = math.floor(n - 1 - plan.range_bits(name))
+        elif node.operation == "relu":
+            before = node.inputs[0]
+            plan.frac[name] = math.floor(min(n - 1 - plan.range_bits(before), n - 2 - plan.range_bits(name)))
+        elif node.operation == "square":
+            before = node.inputs[0]
+            plan.frac[before] = math.floor(n - 2 - plan.range_bits(before))
+            fits = math.floor(n + SQUARE_EXTRA_BITS - 2 - plan.range_bits(name) - margin)
+            plan.frac[name] = min(fits, 2 * plan.frac[before])
+        elif node.operation == "conv_transpose":
+            plan.frac[name] = math.floor(n - 2 - plan.range_bits(name))
+        elif node.operation == "concat":
+            plan.frac[name] = min(plan.frac[source] for source in node.inputs)
+    for node in graph:
+        if node.operation == "concat":
+            for source in node.inputs:
+                plan.frac[source] = plan.frac[node.name]
+    for node in graph:
+        if node.operation == "relu":
+            plan.frac[node.inputs[0]] = plan.frac[node.name]
+
+
+def _quantise(plan: Plan, node: FloatNode, folded: Mapping[str, Folded]) -> None:
+    """Integer weights, bounds and widths of one node, its inputs being done."""
+    name, n = node.name, plan.precision.bits
+    if node.operation == "input":
+        plan.bound[name] = n - 1
+        plan.width[name] = n
+    elif node.operation == "avgpool":
+        plan.frac[name] = plan.frac[node.inputs[0]] + 2
+        plan.bound[name] = plan.bound[node.inputs[0]] + 2
+        plan.width[name] = max(plan.bound[name] + 1, plan.width[node.inputs[0]])
+    elif node.operation == "maxpool":
+        for table in (plan.frac, plan.bound, plan.width):
+            table[name] = table[node.inputs[0]]
+    elif node.operation == "concat":
+        plan.bound[name] = max(plan.bound[source] for source in node.inputs)
+        plan.width[name] = max(plan.width[source] for source in node.inputs)
+    elif node.operation == "relu":
+        plan.bound[name] = min(plan.bound[node.inputs[0]], math.ceil(plan.range_bits(name) + plan.frac[name]))
+        plan.bound[name] = max(plan.bound[name], 0)
+    elif node.operation == "square":
+        _bound_square(plan, node)
+    else:
+        _quantise_convolution(plan, node, folded[name])
+
+
+def _bound_square(plan: Plan, node: FloatNode) -> None:
+    name, before = node.name, node.inputs[0]
+    plan.shift[name] = 2 * plan.frac[before] - plan.frac[name]
+    plan.raw_bound[name] = 2 * plan.bound[before]
+    measured = math.ceil(plan.range_bits(name) + plan.precision.margin + plan.frac[name])
+    plan.bound[name] = max(0, min(plan.raw_bound[name] - plan.shift[name] + 1, measured))
+    plan.width[name] = plan.bound[name] + 2
+    plan.ring[name] = max(plan.shift[name] + plan.width[name], plan.width[before])
+
+
+def _quantise_convolution(plan: Plan, node: FloatNode, folded: Folded) -> None:
+    name, source, n = node.name, node.inputs[0], plan.precision.bits
+    largest = float(np.abs(folded.weight).max())
+    weight_frac = math.floor(math.log2(((1 << (n - 1)) - 1) / max(largest, SMALLEST_RANGE)))
+    final = name not in plan.frac
+    if not final:
+        weight_frac = max(weight_frac, plan.frac[name] - plan.frac[source])
+    product_frac = plan.frac[source] + weight_frac
+    weight = np.rint(np.ldexp(folded.weight, weight_frac)).astype(np.int64)
+    bias = np.rint(np.ldexp(folded.bias, product_frac))
+    if np.abs(bias).max() >= 2.0 ** (MAX_WIDTH - 2):
+        raise ProgramError(f"{name}: its bias does not fit {MAX_WIDTH}-bit rings in this format")
+    plan.weights[name] = IntegerWeights(weight, bias.astype(np.int64))
+
+    norm = conv_norm(weight) if node.operation == "conv" else conv_transpose_norm(weight)
+    exact = (norm * ((1 << plan.bound[source]) - 1) + int(np.abs(bias).max())).bit_length()
+    plan.raw_bound[name] = max(0, min(math.ceil(plan.range_bits(name) + product_frac), exact))
+    if final:
+        plan.frac[name] = product_frac
+        plan.bound[name] = plan.raw_bound[name]
+        plan.ring[name] = max(plan.bound[name] + 2, plan.width[source])
+        return
+    shift = plan.shift[name] = product_frac - plan.frac[name]
+    bound = math.ceil(plan.range_bits(name) + plan.frac[name])
+    plan.bound[name] = bound = max(0, min(bound, max(exact - shift, 0) + 1))
+    activation = _activation_after(plan, node)
+    if activation is not None and activation.operation == "relu":
+        after = min(bound, max(0, math.ceil(plan.range_bits(activation.name) + plan.frac[name])))
+        plan.width[name] = plan.width[activation.name] = max(bound + 1, after + 2)
+    else:
+        plan.width[name] = bound + 2
+    plan.ring[name] = max(shift + plan.width[name], plan.width[source])
+
+
+def _choose_rings(plan: Plan, graph: tuple[FloatNode, ...]) -> None:
+    """Rings of the operations that compute where their consumer wants it, and the check that all of them exist."""
+    for node in reversed(graph):
+        if node.operation in ("concat", "avgpool"):
+            plan.ring[node.name] = plan.wide_ring(node.name)
+        elif node.operation == "input":
+            plan.width[node.name] = plan.wide_ring(node.name)
+    widest = max(plan.ring, key=lambda name: plan.ring[name])
+    if plan.ring[widest] > MAX_WIDTH:
+        raise ProgramError(f"{widest} would need a ring of {plan.ring[widest]} bits; at most {MAX_WIDTH} are possible")
