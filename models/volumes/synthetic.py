@@ -209,10 +209,10 @@ class _Chest:
                 (self.x - self.x[0, i, j]) / radius[2],
             )
             inside = 1.0 - np.sqrt(offsets[0] ** 2 + offsets[1] ** 2 + offsets[2] ** 2) + 0.22 * warp
-            occupancy = self.soft(np.asarray(inside, dtype=np.float32), rng.uniform(0.15, 0.4)) * lung
+            occupancy = self.soft(np.asarray(inside, dtype=np.float32), rng.uniform(0.10, 0.25)) * lung
             solid = rng.uniform() < 0.25
-            value = rng.uniform(-250.0, -60.0) if solid else rng.uniform(-680.0, -420.0)
-            put(occupancy * rng.uniform(0.75, 0.95), value + 70.0 * texture)
+            value = rng.uniform(-250.0, -60.0) if solid else rng.uniform(-640.0, -380.0)
+            put(occupancy * rng.uniform(0.85, 1.0), value + 70.0 * texture)
             np.maximum(total, occupancy, out=total)
         return np.asarray((total > 0.5) & (lung > 0.5))
 
