@@ -1,0 +1,146 @@
+"""Half-gates garbling of one circuit on many instances, a tile of 64 instances at a time.
+
+Half gates [ZRE15], free XOR [KS08], point and permute; the hash is that of [GKWWY20] (Guo, Katz, Wang, Weng, Yu: Better
+Concrete Security for Half-Gates Garbling, CRYPTO 2020): H(x) = AES_k(sigma(x)) ^ sigma(x) with a key k of its own for
+each (stream, tile, gate, half):
+
+    k = session key ^ (stream << 64 | tile << 16 | gate << 1 | half)
+
+Security: streams are unique within a session, so a key is used for one half gate of one tile, that is for mu = 64
+hashes that the evaluator cannot compute himself. In the ideal cipher model an adversary that makes p cipher calls
+against q hashes of a session distinguishes with advantage at most 2 mu p / 2^127 + (mu - 1) q / 2^128 [GKWWY20, theorem
+on miTCCR; delta has 127 unknown bits]: p / 2^120 + q / 2^122. The theorem wants the active labels under one key to
+be distinct. Labels of evaluator inputs and AND gates are pseudorandom; those of garbler inputs are public
+pseudorandom values, drawn for 64 instances and used for every tile (tiles never share a key); and `CircuitBuilder`
+merges wires that are equal as XORs of these, so that no gate reads a wire whose label is constant over instances.
+
+Arrays (uint64, C-contiguous; I = 64 * tiles instances):
+- ops: int64 (n, 6), `Circuit.ops`; wires: `Circuit.wires`;
+- words (own input words, I): this party's inputs;
+- public (garbler labels, 64, 2): active labels of the garbler's input bits, for every tile;
+- rows (tiles, evaluator labels, 64, 2): the garbler's zero labels, the evaluator's active labels;
+- tables (tiles, AND gates, 2, 64, 2): garbler's half, evaluator's half;
+- shares (output words, I): this party's XOR share of the outputs.
+All tiers write the same bits.
+"""
+
+from __future__ import annotations
+
+from bunet.protocols.kernels.tier import TIER  # noqa: F401  (names the compilation cache)
+
+# isort: split
+import numpy as np
+from numba import njit
+
+from bunet.protocols.kernels.garble_gates import (
+    SCRATCH_WORDS,
+    TILE,
+    WORDS,
+    copy_labels,
+    evaluate_and,
+    garble_and,
+    input_labels,
+    xor_wires,
+)
+
+# instructions, as in bunet.protocols.gc.circuit.Op
+GARBLER_INPUT, EVALUATOR_INPUT, XOR, AND, OUTPUT, CONSTANT_OUTPUT, GARBLER_LOCAL, EVALUATOR_LOCAL = range(8)
+
+
+@njit(nogil=True, cache=True)
+def _aligned(words):
+    """Uninitialised uint64[words] at a multiple of 64 bytes, so that no register crosses a cache line."""
+    memory = np.empty(words + 8, np.uint64)
+    skip = (-(memory.ctypes.data >> 3)) & 7
+    return memory[skip : skip + words]
+
+
+@njit(nogil=True, cache=True)
+def _output(wires, wire, shares, bit):
+    """shares[i] ^= point-and-permute bit of the wire's label i, at position `bit`."""
+    shift = np.uint64(bit)
+    for i in range(TILE):
+        shares[i] ^= (wires[wire * WORDS + 2 * i] & np.uint64(1)) << shift
+
+
+@njit(nogil=True, cache=True)
+def _local(words, source, shares, bit):
+    """shares[i] ^= bit `source` of words[i], at position `bit`."""
+    down, up = np.uint64(source), np.uint64(bit)
+    for i in range(TILE):
+        shares[i] ^= (words[i] >> down & np.uint64(1)) << up
+
+
+@njit(nogil=True, cache=True)
+def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares):
+    """Writes the tables and the garbler's shares; shares must come zeroed.
+
+    delta, key: uint64[2], delta odd. stream, first_tile: uint64; the tiles are numbers first_tile ... of the stream.
+    """
+    labels, scratch, flat = _aligned(wires * WORDS), _aligned(SCRATCH_WORDS), tables.reshape(tables.size)
+    flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
+    flat_words = words.reshape(words.size)
+    for tile in range(shares.shape[1] // TILE):
+        low = (np.uint64(first_tile) + np.uint64(tile)) << np.uint64(16)
+        here = slice(tile * TILE, (tile + 1) * TILE)
+        base = tile * tables.shape[1] * 2 * WORDS
+        for o in range(ops.shape[0]):
+            kind, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
+            if kind == AND:
+                not_a, not_b = np.uint64(flags & 1), np.uint64(flags >> 1)
+                at, tweak = base + index * 2 * WORDS, low | np.uint64(index << 1)
+                garble_and(labels, a, b, c, not_a, not_b, flat, at, delta, key, stream, tweak, scratch)
+            elif kind == XOR:
+                xor_wires(labels, a, b, c)
+            elif kind == GARBLER_INPUT:
+                start = a * words.shape[1] + tile * TILE
+                input_labels(labels, c, flat_public, index * WORDS, flat_words, start, np.uint64(b), delta)
+            elif kind == EVALUATOR_INPUT:
+                copy_labels(labels, c, flat_rows, (tile * rows.shape[1] + index) * WORDS)
+            elif kind == OUTPUT:
+                _output(labels, a, shares[b, here], c)
+            elif kind == CONSTANT_OUTPUT:
+                shares[b, here] ^= np.uint64(1) << np.uint64(c)
+            elif kind == GARBLER_LOCAL:
+                _local(words[a, here], index, shares[b, here], c)
+
+
+@njit(nogil=True, cache=True)
+def evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares):
+    """Writes the evaluator's shares, which must come zeroed; see `garble`."""
+    labels, scratch, flat = _aligned(wires * WORDS), _aligned(SCRATCH_WORDS), tables.reshape(tables.size)
+    flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
+    for tile in range(shares.shape[1] // TILE):
+        low = (np.uint64(first_tile) + np.uint64(tile)) << np.uint64(16)
+        here = slice(tile * TILE, (tile + 1) * TILE)
+        base = tile * tables.shape[1] * 2 * WORDS
+        for o in range(ops.shape[0]):
+            kind, a, b, c, index = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4]
+            if kind == AND:
+                at, tweak = base + index * 2 * WORDS, low | np.uint64(index << 1)
+                evaluate_and(labels, a, b, c, flat, at, key, stream, tweak, scratch)
+            elif kind == XOR:
+                xor_wires(labels, a, b, c)
+            elif kind == GARBLER_INPUT:
+                copy_labels(labels, c, flat_public, index * WORDS)
+            elif kind == EVALUATOR_INPUT:
+                copy_labels(labels, c, flat_rows, (tile * rows.shape[1] + index) * WORDS)
+            elif kind == OUTPUT:
+                _output(labels, a, shares[b, here], c)
+            elif kind == EVALUATOR_LOCAL:
+                _local(words[a, here], index, shares[b, here], c)
+
+
+@njit(nogil=True, cache=True)
+def choice_bits(words, positions, choices):
+    """The evaluator's OT choices, in the order of `rows`: choices (tiles, labels, 64) uint8 of 0/1.
+
+    words uint64 (own input words, I); positions int64 (labels, 2): (word, bit) of each label.
+    """
+    for tile in range(choices.shape[0]):
+        for label in range(choices.shape[1]):
+            source = words[positions[label, 0], tile * TILE : (tile + 1) * TILE]
+            shift = np.uint64(positions[label, 1])
+            target = choices[tile, label]
+            for i in range(TILE):
+                target[i] = np.uint8(source[i] >> shift & np.uint64(1))
