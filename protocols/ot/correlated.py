@@ -1,0 +1,104 @@
+"""Additive correlated OT over Z_2^width: a share of choice * correlation, for one message of `width` bits an OT.
+
+Extension gives the sender rows q, the receiver t = q ^ choice * delta (`iknp`). With H the tweaked hash of
+`kernels.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
+the receiver takes H(t) + choice * c = r + choice * correlation. (Asharov, Lindell, Schneider, Zohner, CCS 2013,
+section 5.2: correlated OT; here additively.)
+
+The receiver never learns the sender's delta, so the other hash masks the correlation: H is tweakable circular
+correlation robust, to the bound in `hash_rows` (GKWWY20; GKWY20 section 7 on OT extension). Each call hashes under
+tweaks of its own, (stream number, tile of 64 rows): no two rows of a session share a key but those of a tile.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bunet.protocols.ass.share import dtype_of
+from bunet.protocols.context import Context, Role
+from bunet.protocols.cost import Cost
+from bunet.protocols.kernels import extension
+from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.ot import iknp
+from bunet.protocols.steps import Receive, Send, Steps, spec
+
+
+def send(ctx: Context, correlation: np.ndarray, width: int) -> Steps[np.ndarray]:
+    """The sender's random r, (n,) below 2^width; the receiver gets r + choice * correlation modulo 2^width.
+
+    correlation: (n,) uint32 or uint64, taken modulo 2^width (1..64). Results are uint32 for width <= 32, else uint64.
+    """
+    tweak = ctx.next_stream()
+    rows = yield from iknp.send(ctx, correlation.size)
+    packed, mine = correction(ctx, rows, correlation, width, tweak)
+    yield Send("cot", (packed,))
+    return mine
+
+
+def receive(ctx: Context, choices: np.ndarray, width: int) -> Steps[np.ndarray]:
+    """r + choice * correlation modulo 2^width, (n,). choices: uint8 (n,) of 0 and 1."""
+    tweak = ctx.next_stream()
+    rows = yield from iknp.receive(ctx, choices)
+    (packed,) = yield Receive("cot", (spec(np.uint8, packed_bytes(choices.size, width)),))
+    return apply(ctx, rows, choices, packed, width, tweak)
+
+
+def correction(
+    ctx: Context, rows: np.ndarray, correlation: np.ndarray, width: int, tweak: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sender's local step: (message uint8 (packed_bytes(n, width),), r (n,)).
+
+    rows: uint64 (n, 2) of `iknp.send`. tweak: a number of `ctx.next_stream` that names this call at both parties.
+    """
+    kind = dtype_of(width)
+    if correlation.shape != (rows.shape[0],) or correlation.dtype not in (np.uint32, np.uint64):
+        raise ValueError(
+            f"correlations must be uint32 or uint64 ({rows.shape[0]},), not {correlation.dtype} {correlation.shape}"
+        )
+    rows = _checked(rows)
+    offset = np.ascontiguousarray(correlation, kind)  # the high bits of a wider kind are multiples of 2^width
+    mine = np.empty(offset.size, kind)
+    words = np.empty((offset.size * width + 63) // 64 + 1, np.uint64)
+    extension.correct(ctx.ot.hash_key, np.uint64(tweak), ctx.ot.delta, rows, offset, width, mine, words)
+    return words.view(np.uint8)[: packed_bytes(offset.size, width)], mine
+
+
+def apply(
+    ctx: Context, rows: np.ndarray, choices: np.ndarray, packed: np.ndarray, width: int, tweak: int
+) -> np.ndarray:
+    """The receiver's local step: r + choice * correlation, (n,).
+
+    rows: uint64 (n, 2) of `iknp.receive` with these choices. packed: the sender's message. tweak: as in `correction`.
+    """
+    kind = dtype_of(width)
+    rows = _checked(rows)
+    iknp.check_choices(choices)
+    if choices.size != rows.shape[0]:
+        raise ValueError(f"{choices.size} choices do not fit {rows.shape[0]} rows")
+    if packed.dtype != np.uint8 or packed.shape != (packed_bytes(choices.size, width),):
+        raise ValueError(f"{choices.size} corrections of {width} bits do not have {packed.nbytes} bytes")
+    result = np.empty(choices.size, kind)
+    extension.apply_correction(
+        ctx.ot.hash_key,
+        np.uint64(tweak),
+        rows,
+        np.ascontiguousarray(choices),
+        np.ascontiguousarray(packed),
+        width,
+        result,
+    )
+    return result
+
+
+def _checked(rows: np.ndarray) -> np.ndarray:
+    if rows.dtype != np.uint64 or rows.ndim != 2 or rows.shape[1] != 2:
+        raise ValueError(f"rows must be uint64 (n, 2), not {rows.dtype} {rows.shape}")
+    return np.ascontiguousarray(rows)
+
+
+def cost(count: int, width: int, sender: Role) -> Cost:
+    """Exact cost of `send` and `receive`: the receiver's columns, then the sender's corrections."""
+    # expansion of both seeds and of the chosen one; three hashes an OT
+    blocks = 3 * iknp.bytes_for(count) // 16 + 3 * count
+    stated = Cost(packed_bytes(count, width), iknp.bytes_for(count), 2, {"ot": count, "aes_blocks": blocks})
+    return stated if sender is Role.ALICE else stated.swapped()
