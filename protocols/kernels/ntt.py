@@ -15,7 +15,7 @@ import numpy as np
 
 from bunet.protocols.kernels import modular, ntt_scalar, tier
 
-IFMA = False
+IFMA = tier.TIER == "vaes"
 if IFMA:
     from bunet.protocols.kernels import ntt_ifma
 
