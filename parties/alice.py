@@ -47,6 +47,7 @@ def run(
         terms = session.ask(channel, request)
         layers = session.layers_of(terms)
         warmup.compile_kernels(layers, emit, Role.ALICE)
+        session.await_kernels(channel)
         kind = terms.program.input.type
         jobs = (
             SliceJob(k, axis, index, Share.of(slice_at(terms.program, k).astype(np.uint64), kind))

@@ -59,6 +59,7 @@ class Service:
             terms = session.answer(channel, self.store.program)
             layers = session.layers_of(terms, self.store.weights(terms.program))
             warmup.compile_kernels(layers, self.emit, Role.BOB)
+            session.await_kernels(channel)
             kind = terms.program.input.type
             jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
             session.run(

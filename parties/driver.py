@@ -6,12 +6,16 @@ The channel driver, which runs one half against a real network, is `parties.sche
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
+from bunet.models.program import Node
+from bunet.parties.planner import PlannedLayer
+from bunet.protocols.ass.share import Share
+from bunet.protocols.context import Context, Role
 from bunet.protocols.steps import ArraySpec, ProtocolError, Receive, Send, Steps
 
 A = TypeVar("A")
@@ -122,6 +126,38 @@ def lockstep(alice: Steps[A], bob: Steps[B]) -> tuple[A, B]:
     """`counted` without the counts."""
     result_a, result_b, _ = counted(alice, bob)
     return result_a, result_b
+
+
+def structural(node: Node, given: Share, inputs: list[Share]) -> Steps[Share]:
+    """input and concat as generators, so that every node runs alike; neither sends anything."""
+    if node.operation == "input":
+        return given
+    if node.operation == "concat":
+        return Share.of(np.concatenate([share.values for share in inputs]), node.type)
+    raise ValueError(f"{node.name}: operation {node.operation!r} has no protocol")
+    yield  # a generator that never yields
+
+
+def whole_program(
+    context: Context,
+    layers: Sequence[PlannedLayer],
+    given: Share,
+    on_layer: Callable[[Node, Any], None] | None = None,
+) -> Steps[Any]:
+    """One party's half of a whole slice as one generator; returns its read-out. on_layer sees every layer's result."""
+    values: dict[str, Any] = {}
+    for planned in layers:
+        node = planned.node
+        inputs = [values[name] for name in node.inputs]
+        if planned.protocol is None:
+            steps = structural(node, given, inputs)
+        else:
+            half = planned.protocol.alice if context.role is Role.ALICE else planned.protocol.bob
+            steps = half(context.fork(context.stream.slice, planned.index), planned.layer, *inputs)
+        values[node.name] = yield from steps
+        if on_layer is not None:
+            on_layer(node, values[node.name])
+    return values[layers[-1].node.name]
 
 
 def _wants(half: _Half) -> str:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from bunet.models.compile import Compiled
+from bunet.models import compile as compiling
 from bunet.net.link import Link
 from bunet.parties import record
 from bunet.parties.errors import PeerError, RunError
@@ -225,7 +225,7 @@ def _collect(job: PairJob, outcome: _Outcome) -> PairResult:
     mismatches: list[str] = []
     compared = 0
     if job.record:
-        compiled = Compiled.load(job.model)
+        compiled = compiling.load(job.model)
         compared, mismatches = record.verify(compiled, job.folder / "alice.npz", job.folder / "bob.npz")
         verified = compared > 0 and not mismatches
     slices = [outcome.slice_seconds[k] for k in sorted(outcome.slice_seconds)]

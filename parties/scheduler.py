@@ -21,7 +21,7 @@ import numpy as np
 
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
-from bunet.parties.driver import check_arrays
+from bunet.parties.driver import check_arrays, structural
 from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import LayerFinished, LayerStarted, SliceFinished, SliceStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
@@ -270,7 +270,7 @@ class Scheduler:
         chain.meter = _Meter(started=time.perf_counter())
         inputs = [chain.values[name] for name in node.inputs]
         if planned.protocol is None:
-            chain.steps = _structural(node.operation, chain.job.input, inputs, planned)
+            chain.steps = structural(node, chain.job.input, inputs)
             return
         half = planned.protocol.alice if context.role is Role.ALICE else planned.protocol.bob
         chain.steps = half(context.fork(chain.job.slice, planned.index), planned.layer, *inputs)
@@ -317,14 +317,3 @@ class Scheduler:
     def _emit(self, event: Any) -> None:
         with self._emit_lock:
             self._emit_unlocked(event)
-
-
-def _structural(operation: str, given: Share, inputs: list[Share], planned: PlannedLayer) -> Steps[Share]:
-    """input and concat as generators, so that every node runs alike."""
-    if operation == "input":
-        return given
-    if operation == "concat":
-        values = np.concatenate([share.values for share in inputs])
-        return Share.of(values, planned.node.type)
-    raise RunError(f"{planned.node.name}: no way to run operation {operation!r}")
-    yield  # a generator that never yields

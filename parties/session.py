@@ -32,6 +32,7 @@ from bunet.protocols.registry import LayerWeights
 
 PROTOCOL_VERSION = 1
 HANDSHAKE_TIMEOUT_S = 60.0
+COMPILE_TIMEOUT_S = 900.0
 MAX_SLICES = 1 << 20
 MAX_IN_FLIGHT = 64
 _OT_LAYER, _PAHE_LAYER = 0, 1
@@ -168,14 +169,20 @@ def _text(body: dict[str, Any], key: str) -> str:
     return value
 
 
-def _expect(channel: Channel, kind: str) -> dict[str, Any]:
+def await_kernels(channel: Channel) -> None:
+    """Both parties say that their kernels are compiled, so that neither's timed part holds the other's compiler."""
+    channel.send(Control("warm", {}))
+    _expect(channel, "warm", COMPILE_TIMEOUT_S)
+
+
+def _expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:
     """The next control message of the handshake; anything else is the peer's fault."""
     try:
-        message = channel.receive(HANDSHAKE_TIMEOUT_S)
+        message = channel.receive(timeout_s)
     except (ChannelError, MalformedFrame) as error:
         raise PeerError(str(error)) from error
     if message is None:
-        raise PeerError(f"the peer was silent for {HANDSHAKE_TIMEOUT_S:.0f} s where {kind!r} was due")
+        raise PeerError(f"the peer was silent for {timeout_s:.0f} s where {kind!r} was due")
     if isinstance(message, Frame):
         raise PeerError(f"the peer sent data where {kind!r} was due")
     if message.kind == "error":

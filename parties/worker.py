@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models.compile import Compiled
+from bunet.models.compile import load
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice, bob
@@ -51,7 +51,7 @@ def pin(first: int, cores: int) -> None:
 
 def run_bob(job: dict[str, Any], link: Link) -> None:
     recorder = Recorder(job["record"]) if job["record"] else None
-    service = bob.Service(CompiledStore([Compiled.load(Path(job["model"]))]), link, emit, job["cores"], recorder)
+    service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         say({"listening": listener.address})
         bob.serve(listener, service, once=True)

@@ -11,7 +11,7 @@ from bunet.models.program import TensorType
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.ot import correlated
+from bunet.protocols.ot import streamed
 from bunet.protocols.steps import Steps
 
 
@@ -46,10 +46,10 @@ def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALI
         values = reduce_to(values + values.dtype.type(1 << (small - 2)), small)
     top = (values >> values.dtype.type(small - 1)).astype(np.uint8)
     if ctx.role is sender:
-        product = yield from correlated.send(ctx, top.astype(dtype_of(wide - small)), wide - small)
+        product = yield from streamed.send(ctx, top.astype(dtype_of(wide - small)), wide - small)
         product = np.negative(product)
     else:
-        product = yield from correlated.receive(ctx, top, wide - small)
+        product = yield from streamed.receive(ctx, top, wide - small)
     wraps = (top - product.astype(np.uint64)) << np.uint64(small)
     offset = np.uint64(1 << (small - 2)) if ctx.role is Role.ALICE else np.uint64(0)
     result = reduce_to(values.astype(np.uint64) - wraps - offset, wide)
@@ -58,4 +58,4 @@ def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALI
 
 def extend_cost(elements: int, small: int, wide: int, sender: Role = Role.ALICE) -> Cost:
     """Exact cost of `extend`."""
-    return correlated.cost(elements, wide - small, sender)
+    return streamed.cost(elements, wide - small, sender)

@@ -7,8 +7,6 @@ CrypTFlow2, Protocol 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from bunet.protocols.ass.share import reduce_to
@@ -16,15 +14,9 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.bits import packed_bytes
 from bunet.protocols.ot import correlated, iknp
-from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
+from bunet.protocols.ot.streamed import blocks, packed_spec
+from bunet.protocols.steps import Receive, Send, Steps
 
-# OTs of one message: 4 MiB of columns, the frame size that ZeroMQ moves fastest.
-BLOCK = 1 << 18
-
-
-def blocks(count: int) -> Iterator[slice]:
-    """0..count in message-sized slices."""
-    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
 def _tweaks(ctx: Context, parts: list[slice]) -> tuple[list[int], list[int]]:
@@ -47,7 +39,7 @@ def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.nd
 
     y: (n,) share, width bits. d: (n,) uint8 share of the bit by XOR. Returns this party's (n,) share of y * d.
     """
-    parts = list(blocks(y.size))
+    parts = blocks(y.size)
     mine, theirs = _tweaks(ctx, parts)
     result = np.empty_like(y)
     chosen = []
@@ -58,14 +50,14 @@ def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.nd
         packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
         yield Send("mux", (packed,))
     for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
-        (packed,) = yield Receive("mux", (_packed(part, width),))
+        (packed,) = yield Receive("mux", (packed_spec(part, width),))
         result[part] += correlated.apply(ctx, rows, d[part], packed, width, tweak)
     return reduce_to(result, width)
 
 
 def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.ndarray]:
     """The party that answers: the mirror image of `first`, message by message."""
-    parts = list(blocks(y.size))
+    parts = blocks(y.size)
     theirs, mine = _tweaks(ctx, parts)
     result = np.empty_like(y)
     offered = []
@@ -78,13 +70,9 @@ def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.n
         packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
         yield Send("mux", (packed,))
     for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
-        (packed,) = yield Receive("mux", (_packed(part, width),))
+        (packed,) = yield Receive("mux", (packed_spec(part, width),))
         result[part] += correlated.apply(ctx, rows, d[part], packed, width, tweak)
     return reduce_to(result, width)
-
-
-def _packed(part: slice, width: int) -> ArraySpec:
-    return spec(np.uint8, packed_bytes(part.stop - part.start, width))
 
 
 def cost(count: int, width: int) -> Cost:

@@ -8,7 +8,7 @@ from bunet.protocols.ot import base
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 
-_layers = iter(range(1, 1 << 16))
+_slices = iter(range(1, 1 << 24))
 
 
 @lru_cache
@@ -24,10 +24,10 @@ def _pahe_keys(names: tuple[str, ...]):
 
 
 def contexts(pahe: tuple[str, ...] = ()) -> tuple[Context, Context]:
-    """(Alice's, Bob's) contexts on a fresh chain, so that no stream number is used twice."""
-    layer = next(_layers)
+    """(Alice's, Bob's) contexts on a fresh slice, so that no stream number is used twice."""
+    slice = next(_slices)
     keys = _pahe_keys(pahe) if pahe else (None, None)
     return tuple(
-        Context(role, Random(), ot=seeds, pahe=key).fork(0, layer)
+        Context(role, Random(), ot=seeds, pahe=key).fork(slice, 0)
         for role, seeds, key in zip((Role.ALICE, Role.BOB), _ot_seeds(), keys, strict=True)
     )

@@ -35,14 +35,16 @@ def convolve_by_polynomials(tiling: Tiling, x: np.ndarray, weight: np.ndarray) -
     messages = tiling.messages(x, 0, tiling.tiles * tiling.groups).reshape(tiling.tiles, tiling.groups, -1)
     kernels = tiling.kernels(weight, 0, tiling.bundles).astype(np.uint64)
     out = np.full((image.out_channels, image.height, image.width), 0xDEAD, np.uint64)
-    replies = [
-        sum(negacyclic(messages[t, g], kernels[b, g]) for g in range(tiling.groups))[tiling.positions]
-        for t in range(tiling.tiles)
-        for b in range(tiling.bundles)
-    ]
-    half = len(replies) // 2
-    tiling.place(out, 0, np.array(replies[:half], np.uint64).reshape(half, tiling.outputs))
-    tiling.place(out, half, np.array(replies[half:]))
+    half = tiling.tiles // 2
+    for tiles in (range(half), range(half, tiling.tiles)):
+        replies = [
+            sum(negacyclic(messages[t, g], kernels[g, b]) for g in range(tiling.groups))[tiling.positions]
+            for t in tiles
+            for b in range(tiling.bundles)
+        ]
+        values = np.array(replies, np.uint64).reshape(-1, tiling.bundles, tiling.outputs)
+        tiling.place(out, tiles, range(1), values[:, 0])
+        tiling.place(out, tiles, range(1, tiling.bundles), values[:, 1:].reshape(-1, tiling.outputs))
     return out
 
 

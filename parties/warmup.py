@@ -1,0 +1,85 @@
+"""Loads (on a first run: compiles) every kernel that a plan will use, before anything is timed.
+
+Both halves of each protocol run in lockstep on a tiny layer with throwaway keys: what is compiled is exactly what will
+run, whatever that is.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from bunet.models.program import Node, TensorType
+from bunet.parties.driver import lockstep
+from bunet.parties.events import Note, Subscriber
+from bunet.parties.planner import PlannedLayer, pahe_names
+from bunet.protocols.ass.share import Share
+from bunet.protocols.context import Context, Role
+from bunet.protocols.ot import base
+from bunet.protocols.pahe import setup as pahe_setup
+from bunet.protocols.random import Random
+from bunet.protocols.registry import Layer, LayerWeights, Protocol
+
+# Said only if it takes long enough for a person to wonder.
+SLOW_S = 3.0
+
+
+def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) -> float:
+    """Run a tiny version of every kind of layer in the plan; returns the seconds that it took."""
+    started = time.perf_counter()
+    emit(Note(role.value, "loading kernels (the first run on a machine compiles them)"))
+    tiny: dict[tuple, tuple[Protocol, Layer]] = {}
+    for planned in layers:
+        if planned.protocol is not None:
+            layer = _tiny(planned.layer)
+            wide = tuple(kind.width > 32 for kind in (*layer.inputs, layer.node.type))
+            tiny.setdefault((planned.node.operation, planned.protocol.name, wide), (planned.protocol, layer))
+    alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
+    alice.ot, bob.ot = lockstep(base.setup_alice(alice.fork(0, 0)), base.setup_bob(bob.fork(0, 0)))
+    names = {name for protocol, layer in tiny.values() if protocol.pahe for name in protocol.pahe(layer)}
+    sets = tuple(sorted(names.union(pahe_names(layers))))
+    alice.pahe, bob.pahe = lockstep(
+        pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets)
+    )
+    for number, (protocol, layer) in enumerate(tiny.values()):
+        _run(protocol, layer, alice.fork(1, number), bob.fork(1, number))
+    seconds = time.perf_counter() - started
+    if seconds > SLOW_S:
+        emit(Note(role.value, f"kernels ready after {seconds:.0f} s; later runs load them from the cache"))
+    return seconds
+
+
+def _tiny(layer: Layer) -> Layer:
+    """The same operation and rings on a 2-channel 4x4 image."""
+    node = layer.node
+    inputs = tuple(_shaped(kind, (2, 4, 4)) for kind in layer.inputs)
+    attributes = dict(node.attributes)
+    shape = {
+        "conv_transpose": (2, 8, 8), "avgpool": (2, 2, 2), "maxpool": (2, 2, 2),
+        "readout": (1, 4, 4) if attributes.get("kind") == "argmax" else (2, 4, 4),
+    }.get(node.operation, (2, 4, 4))
+    if "out_channels" in attributes:
+        attributes["out_channels"] = 2
+    small = Node(node.name, node.operation, node.inputs, _shaped(node.type, shape), attributes)
+    return Layer(small, inputs, _zero_weights(small), layer.settings)
+
+
+def _shaped(kind: TensorType, shape: tuple[int, int, int]) -> TensorType:
+    return TensorType(shape, kind.width, kind.frac, kind.bound)
+
+
+def _zero_weights(node: Node) -> LayerWeights | None:
+    if "out_channels" not in node.attributes:
+        return None
+    kernel = node.integer("kernel")
+    return LayerWeights(np.zeros((2, 2, kernel, kernel), np.int64), np.zeros(2, np.int64))
+
+
+def _run(protocol: Protocol, layer: Layer, alice: Context, bob: Context) -> None:
+    hers = Layer(layer.node, layer.inputs, None, layer.settings)
+    shares = [Share.of(np.zeros(kind.shape, np.uint64), kind) for kind in layer.inputs]
+    if protocol.prepare is not None:
+        protocol.prepare(alice, hers)
+        protocol.prepare(bob, layer)
+    lockstep(protocol.alice(alice, hers, *shares), protocol.bob(bob, layer, *shares))

@@ -1,0 +1,186 @@
+"""Alice and Bob as two processes over ZeroMQ: results, order, and what happens when something goes wrong."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from bunet.models import compile as compiling
+from bunet.models import oracle
+from bunet.net import zeromq
+from bunet.net.frame import Control, Frame
+from bunet.net.link import Link
+from bunet.parties import bob as bob_party
+from bunet.parties.errors import PeerError, RunError
+from bunet.parties.events import Failed, LayerFinished, SessionFinished, SliceFinished
+from bunet.parties.local import PairJob, run_pair
+from bunet.parties.store import CompiledStore
+from tests.parties.programs import slices, small
+
+
+def prepare(folder, compiled, count, **options):
+    model, inputs = folder / "model.safetensors", folder / "inputs.npy"
+    compiling.save(compiled, model)
+    np.save(inputs, slices(compiled, count))
+    return PairJob(model, inputs, [("z", 10 + k) for k in range(count)], folder, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "architecture"),
+    [
+        ({"in_flight": 1}, {}),
+        ({"in_flight": 3, "link": Link(2e9, 2e-3, 1e-3)}, {"activation": "hybrid", "pooling": "max"}),
+        ({"in_flight": 2, "cores": 2, "settings": {"garbler": "bob"}, "choices": {"relu": "gc"}}, {"readout": "logits"}),
+    ],
+)
+def test_a_pair_computes_what_the_oracle_says(tmp_path, options, architecture):
+    compiled = small(16, 2, **architecture)
+    events = []
+    result = run_pair(prepare(tmp_path, compiled, 4, record=4, **options), events.append)
+    assert result.mismatches == []
+    assert result.verified is True
+    assert result.compared_layers == 4 * (len(compiled.program.nodes) - 1)
+    assert len(result.slice_seconds) == 4
+    assert result.seconds > 0
+    assert set(result.peak_memory_bytes) == {"alice", "bob"}
+    if "readout" not in architecture:
+        exact = [oracle.run(compiled.program, compiled.weights, x)["readout"] for x in np.load(tmp_path / "inputs.npy")]
+        # Roundings differ between runs, labels near the boundary with them.
+        assert np.mean(result.masks == np.stack(exact).reshape(result.masks.shape)) > 0.9
+    for role in ("alice", "bob"):
+        assert sum(isinstance(e, SliceFinished) and e.role == role for e in events) == 4
+        assert sum(isinstance(e, SessionFinished) and e.role == role for e in events) == 1
+
+
+def test_measured_traffic_is_the_plans(tmp_path):
+    """Every layer's bytes and rounds in a real run are those that its protocol states."""
+    compiled = small(16, 2, pooling="max", activation="hybrid")
+    events = []
+    run_pair(prepare(tmp_path, compiled, 1), events.append)
+    plan = {line.name: line for e in events if type(e).__name__ == "SessionStarted" for line in e.plan}
+    layers = [e for e in events if isinstance(e, LayerFinished)]
+    assert len(layers) == 2 * len(compiled.program.nodes)
+    for event in layers:
+        sent, received = plan[event.name].alice_bytes, plan[event.name].bob_bytes
+        if event.role == "bob":
+            sent, received = received, sent
+        assert (event.bytes_sent, event.bytes_received) == (sent, received), event.name
+    for name in plan:
+        assert max(e.rounds for e in layers if e.name == name) == plan[name].rounds, name
+
+
+def test_a_bad_model_file_is_one_sentence(tmp_path):
+    job = prepare(tmp_path, small(), 1)
+    job.model.write_bytes(b"nonsense")
+    with pytest.raises(RunError, match="not a compiled model"):
+        run_pair(job, lambda event: None)
+
+
+def test_a_refused_plan_is_one_sentence(tmp_path):
+    job = prepare(tmp_path, small(), 1, choices={"relu": "magic"})
+    with pytest.raises(RunError, match="no protocol 'magic' for relu"):
+        run_pair(job, lambda event: None)
+
+
+class Service:
+    """Bob in a thread of this process."""
+
+    def __init__(self, compiled):
+        self.events = []
+        self.listener = zeromq.Listener("tcp://127.0.0.1:*")
+        self.stop = threading.Event()
+        service = bob_party.Service(CompiledStore([compiled]), Link(), self.events.append)
+        self.thread = threading.Thread(target=bob_party.serve, args=(self.listener, service), kwargs={"stop": self.stop})
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop.set()
+        self.thread.join()
+        self.listener.close()
+
+    def failures(self, count, timeout_s=15.0):
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            failed = [e for e in self.events if isinstance(e, Failed)]
+            if len(failed) >= count:
+                return failed
+            time.sleep(0.05)
+        raise AssertionError(f"Bob noticed nothing within {timeout_s} s: {self.events[-3:]}")
+
+
+def worker(folder, address, role="alice"):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bunet.parties.worker", role, str(folder / f"{role}.json")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    process.stdin.write(json.dumps({"connect": address}).encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+def test_bob_outlives_a_killed_client_and_a_liar(tmp_path):
+    from bunet.parties.local import _write_job
+
+    compiled = small(64, 8)
+    job = prepare(tmp_path, compiled, 50)
+    _write_job(job, "alice")
+    with Service(compiled) as service:
+        process = worker(tmp_path, service.listener.address)
+        for line in process.stdout:  # in the middle of the slices
+            if json.loads(line).get("event") == "SliceFinished":
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+        process.stderr.close()
+        begun = time.monotonic()
+        (failed,) = service.failures(1)
+        assert time.monotonic() - begun < 10
+        assert failed.fault == "peer"
+
+        liar = zeromq.connect(service.listener.address)
+        liar.send(Frame(0, 0, 0, 1, "surprise", (np.zeros(4, np.uint8),)))
+        assert "sent data where 'open' was due" in service.failures(2)[1].message
+        liar.close()
+
+        mute = zeromq.connect(service.listener.address)
+        mute.send(Control("open", {"version": "nonsense"}))
+        answer = mute.receive(10)
+        assert answer.kind == "error"
+        assert "versions differ" in answer.body["message"]
+        mute.close()
+
+        good = prepare(tmp_path, compiled, 1)
+        _write_job(good, "alice")
+        done = worker(tmp_path, service.listener.address)
+        out, err = done.communicate(timeout=120)
+        assert done.returncode == 0, err.decode()
+        assert b'"done": "alice"' in out
+
+
+def test_alice_notices_that_bob_is_gone(tmp_path):
+    compiled = small(64, 8)
+    job = prepare(tmp_path, compiled, 50)
+    killed = []
+
+    def kill_bob(event):
+        if isinstance(event, SliceFinished) and not killed:
+            found = subprocess.run(["pgrep", "-f", str(tmp_path / "bob.json")], capture_output=True, text=True)
+            for pid in found.stdout.split():
+                subprocess.run(["kill", "-9", pid])
+            killed.append(time.monotonic())
+
+    with pytest.raises((PeerError, RunError)):
+        run_pair(job, kill_bob)
+    assert killed
+    assert time.monotonic() - killed[0] < 30
+    assert not (tmp_path / "masks.npy").exists(), "no partial result that looks whole"

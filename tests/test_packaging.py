@@ -1,0 +1,35 @@
+"""What the layout promises: the package list, the import names."""
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TOP = ("experiments", "models", "net", "parties", "protocols")
+
+
+def test_the_package_list_is_what_is_on_disk():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    listed = parser["options"]["packages"].split()
+    found = {
+        "bunet." + ".".join(path.parent.relative_to(ROOT).parts) for top in TOP for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert sorted(found) == sorted(listed)
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_a_package_refuses_another_name(name):
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"import bunet.{name}, not {name}" in done.stderr
+
+
+def test_a_party_does_not_import_torch():
+    code = "import sys, bunet.parties.worker; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or "torch was imported"
