@@ -10,10 +10,10 @@ With stride s (positions from one row of a tile to the next) and plane P (positi
     x(X) = sum x[c, i, j] X^(c*P + i*s + j)
     w(X) = sum w[m, c, a, b] X^(m*C*P + O - (c*P + a*s + b)),   O = (C-1)*P + (k-1)*(s+1)
 
-the coefficient m*C*P + O + i*s + j of x*w is sum_{c,a,b} x[c, i+a, j+b] w[m, c, a, b], provided that M*C*P <= N and that the
-last such position is below N: contributions of other bundled kernels fall outside the data, and what wraps around X^N
-falls below O. A tile as wide as the image needs only one pad between rows, since the zeros right of a row are also
-the zeros left of the next: s = width + k//2 instead of width + 2*(k//2).
+the coefficient m*C*P + O + i*s + j of x*w is sum_{c,a,b} x[c, i+a, j+b] w[m, c, a, b], provided that M*C*P <= N and
+that the last such position is below N: contributions of other bundled kernels fall outside the data, and what wraps
+around X^N falls below O. A tile as wide as the image needs only one pad between rows, since the zeros right of a row
+are also the zeros left of the next: s = width + k//2 instead of width + 2*(k//2).
 
 Everything here is public: it follows from shapes, not from values.
 """
@@ -54,7 +54,8 @@ class Image:
 class Tiling:
     """One way to cut an image: tiles of height x width outputs, `group` channels and `bundle` outputs a polynomial.
 
-    Tiles are equal; the last of a row or column may reach beyond the image, where inputs are zero and outputs are dropped.
+    Tiles are equal; the last of a row or column may reach beyond the image, where inputs are zero and outputs are
+    dropped.
     """
 
     image: Image
@@ -132,8 +133,8 @@ class Tiling:
     def messages(self, values: np.ndarray, first: int, count: int) -> np.ndarray:
         """Input polynomials first .. first+count-1 in the order (tile, group).
 
-        values: uint32 or uint64 (channels, height, width) of the image. Returns uint64 (count, degree), zero where there is no
-        pixel.
+        values: uint32 or uint64 (channels, height, width) of the image. Returns uint64 (count, degree), zero where
+        there is no pixel.
         """
         image = self.image
         if values.shape != (image.channels, image.height, image.width):
@@ -158,7 +159,7 @@ class Tiling:
     def kernels(self, weight: np.ndarray, first: int, count: int) -> np.ndarray:
         """Weight polynomials of output bundles first .. first+count-1.
 
-        weight: int64 (out_channels, channels, k, k). Returns int64 (count, groups, degree).
+        weight: int64 (out_channels, channels, k, k). Returns int64 (groups, count, degree).
         """
         image, k = self.image, self.image.kernel
         if weight.shape != (image.out_channels, image.channels, k, k):
@@ -169,8 +170,8 @@ class Tiling:
         padded = np.zeros((count * self.bundle, self.groups * self.group, k, k), np.int64)
         padded[: own.shape[0], : own.shape[1]] = own
         padded = padded.reshape(count, self.bundle, self.groups, self.group, k, k)
-        out = np.zeros((count, self.groups, self.degree), np.int64)
-        out[:, :, self._taps] = padded.transpose(0, 2, 1, 3, 4, 5).reshape(count, self.groups, -1)
+        out = np.zeros((self.groups, count, self.degree), np.int64)
+        out[:, :, self._taps] = padded.transpose(2, 0, 1, 3, 4, 5).reshape(self.groups, count, -1)
         return out
 
     @cached_property
@@ -182,19 +183,21 @@ class Tiling:
         a = np.arange(k)[:, None] * self.stride
         return (m + self.origin - c - a - np.arange(k)).reshape(-1)
 
-    def place(self, image: np.ndarray, first: int, values: np.ndarray) -> None:
-        """Write the outputs of replies first .. first+len(values)-1, in the order (tile, bundle), into the image.
+    def place(self, image: np.ndarray, tiles: range, bundles: range, values: np.ndarray) -> None:
+        """Write the outputs of the replies of these tiles and bundles into the image.
 
-        image: (out_channels, height, width); values: (n, outputs), what stood at `positions`.
+        image: (out_channels, height, width); values: (tiles * bundles, outputs), what stood at `positions`, bundles
+        varying fastest.
         """
-        h, w, image_h, image_w = self.height, self.width, self.image.height, self.image.width
-        for k, reply in enumerate(values):
-            tile, bundle = divmod(first + k, self.bundles)
+        if values.shape != (len(tiles) * len(bundles), self.outputs):
+            raise ValueError(f"{values.shape} values do not fill {len(tiles)} tiles of {len(bundles)} bundles")
+        h, w, m = self.height, self.width, self.bundle
+        blocks = values.reshape(len(tiles), len(bundles) * m, h, w)
+        channels = image[bundles.start * m : bundles.stop * m]
+        for block, tile in zip(blocks, tiles, strict=True):
             row, column = divmod(tile, self.columns)
-            block = reply.reshape(self.bundle, h, w)
-            target = image[bundle * self.bundle : (bundle + 1) * self.bundle, row * h : (row + 1) * h]
-            target = target[:, :, column * w : (column + 1) * w]
-            target[...] = block[: target.shape[0], : min(h, image_h - row * h), : min(w, image_w - column * w)]
+            target = channels[:, row * h : (row + 1) * h, column * w : (column + 1) * w]
+            target[...] = block[: target.shape[0], : target.shape[1], : target.shape[2]]
 
 
 def stride_of(tile_width: int, image: Image) -> int:
@@ -209,7 +212,9 @@ def even_cuts(length: int) -> list[int]:
 
 
 def candidates(image: Image, degree: int, most_bundled: int) -> Iterator[Tiling]:
-    """All tilings worth comparing: even cuts of the image and of the channels, as many outputs bundled as fit.
+    """The tilings worth comparing: even cuts of the image and of the channels, as many outputs bundled as fit.
+
+    Tiles that are neither the whole image nor an eighth of a polynomial are mostly halo, and left out.
 
     most_bundled: limit on output channels a polynomial (their noises add up).
     """
@@ -220,6 +225,8 @@ def candidates(image: Image, degree: int, most_bundled: int) -> Iterator[Tiling]
             plane = (height + 2 * pad) * stride
             # The last output stands at most `pad` behind the last plane; see the module's text.
             room = (degree - pad) // plane
+            if room > 8 and (height, width) != (image.height, image.width):
+                break
             for group in even_cuts(image.channels):
                 if group > room:
                     continue

@@ -1,0 +1,207 @@
+"""The plan of one convolution layer: its tiling, its parameter set, and the schedule of its messages. All public.
+
+A plan follows from the layer's types and `norm_bits` alone, so both parties derive the same one. Noise is bounded by
+facts: a fresh ciphertext errs by at most 21 and half a unit of rounding, adding Bob's share rounds by half a unit more,
+and a product with kernels of L1 norm below 2^norm_bits, `bundle` of them in a polynomial, multiplies that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from bunet.protocols.layers.tiling import Image, Tiling, candidates
+from bunet.protocols.pahe import bfv, parameters, reply
+from bunet.protocols.pahe.encoding import MAX_WIDTH
+from bunet.protocols.pahe.parameters import Parameters
+from bunet.protocols.registry import Layer
+from bunet.protocols.steps import ArraySpec
+
+# Sets worth trying, cheapest first: a masked and flooded result of a useful ring needs 94 bits or more.
+SETS = ("n4096-q94", "n4096-q100", "n8192-q141", "n8192-q188", "n8192-q200")
+
+# The price of a plan in seconds, on a link of 1 Gbit/s and one core of the reference machine: what decides between
+# plans, and what both parties must hold equal. Not a prediction.
+_SECONDS_PER_BYTE = 8e-9
+_SECONDS_PER_NTT = 1e-5  # with the sampling, encoding or packing that goes with it
+_SECONDS_PER_MULTIPLY_ADD = 2e-10
+
+# Limits, in bytes, of one message and of one block of work in memory.
+_REQUEST_MESSAGE = 2 << 20
+_REPLY_MESSAGE = 2 << 20
+_CIPHERTEXT_BLOCK = 48 << 20
+_WEIGHT_BLOCK = 32 << 20
+_ACCUMULATOR_BLOCK = 32 << 20
+
+
+class PlanError(ValueError):
+    """No parameter set carries this convolution."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Output bundles whose transformed weights are made, kept and used together."""
+
+    index: int
+    bundles: range
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one convolution of shares in Z_2^width runs.
+
+    image: the convolution, phases of a transposed one counted as output channels. norm_bits: the L1 norm of the weights
+    that meet one output is < 2^norm_bits.
+    """
+
+    image: Image
+    tiling: Tiling
+    set_name: str
+    width: int
+    norm_bits: int
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        return parameters.get(self.set_name)
+
+    @property
+    def noise_bits(self) -> int:
+        """The noise of an accumulated product before flooding is below 2^noise_bits."""
+        return noise_bound(self.norm_bits, self.tiling.bundle)
+
+    @cached_property
+    def reply_limbs(self) -> int:
+        """Primes of the small modulus that replies travel in."""
+        return len(reply.reply_modulus(self.parameters, self.width, self.noise_bits).primes)
+
+    @property
+    def _polynomial_bytes(self) -> int:
+        return 8 * self.parameters.limbs * self.parameters.degree
+
+    def tile_batches(self) -> Iterator[range]:
+        """Tiles whose ciphertexts Bob holds at a time."""
+        return _ranges(self.tiling.tiles, _CIPHERTEXT_BLOCK // (2 * self.tiling.groups * self._polynomial_bytes))
+
+    def request_messages(self, tiles: range) -> Iterator[range]:
+        """Requests of each message of a batch, in the order (tile, group)."""
+        first = tiles.start * self.tiling.groups
+        per_message = _REQUEST_MESSAGE // bfv.request_bytes(self.parameters, 1)
+        for part in _ranges(len(tiles) * self.tiling.groups, per_message):
+            yield range(first + part.start, first + part.stop)
+
+    def weight_blocks(self) -> Iterator[Block]:
+        """Output bundles whose transformed weights Bob holds at a time; the same for every batch of tiles."""
+        most_tiles = len(next(iter(self.tile_batches())))
+        size = min(
+            _WEIGHT_BLOCK // (self.tiling.groups * self._polynomial_bytes),
+            _ACCUMULATOR_BLOCK // (2 * most_tiles * self._polynomial_bytes),
+        )
+        return (Block(k, bundles) for k, bundles in enumerate(_ranges(self.tiling.bundles, size)))
+
+    def reply_messages(self, tiles: range, bundles: range) -> Iterator[tuple[range, range]]:
+        """(tiles, bundles) of each message of a block, the replies in the order (tile, bundle)."""
+        per_message = max(1, _REPLY_MESSAGE // self.reply_bytes(1))
+        for some in _ranges(len(tiles), per_message // len(bundles)):
+            for few in _ranges(len(bundles), per_message):
+                yield (
+                    range(tiles.start + some.start, tiles.start + some.stop),
+                    range(bundles.start + few.start, bundles.start + few.stop),
+                )
+
+    def reply_specs(self, count: int) -> tuple[ArraySpec, ...]:
+        """Kinds and shapes of the arrays of `count` replies in one message."""
+        return reply.reply_specs(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits)
+
+    def reply_bytes(self, count: int) -> int:
+        """Payload bytes of `count` replies in one message."""
+        return reply.reply_bytes(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits)
+
+    @cached_property
+    def traffic(self) -> tuple[int, int]:
+        """Exact payload bytes that Alice and Bob send."""
+        alice = bob = 0
+        for tiles in self.tile_batches():
+            alice += sum(bfv.request_bytes(self.parameters, len(part)) for part in self.request_messages(tiles))
+            for block in self.weight_blocks():
+                messages = self.reply_messages(tiles, block.bundles)
+                bob += sum(self.reply_bytes(len(some) * len(few)) for some, few in messages)
+        return alice, bob
+
+    @cached_property
+    def work(self) -> dict[str, int]:
+        """Primitive counts of both parties; see `work_of`."""
+        return work_of(self.tiling, self.parameters, self.reply_limbs)
+
+
+def _ranges(count: int, size: int) -> Iterator[range]:
+    size = max(1, size)
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def noise_bound(norm_bits: int, bundle: int) -> int:
+    """Bits of a bound on the noise of a product with `bundle` kernels of L1 norm below 2^norm_bits each."""
+    return bfv.noise_bits(bundle << norm_bits)
+
+
+def work_of(tiling: Tiling, params: Parameters, reply_limbs: int) -> dict[str, int]:
+    """ntt: transforms in units of 4096 coefficients; weight_ntt: those of the weights, once for all slices if they are
+    kept; multiply_add: modular ones."""
+    unit = params.degree // 4096
+    requests, replies = tiling.tiles * tiling.groups, tiling.tiles * tiling.bundles
+    return {
+        # request: encrypting, adding Bob's share. reply: the zero's secret, both halves back; opening it.
+        "ntt": unit * (2 * params.limbs * requests + (3 * params.limbs + 2 * reply_limbs) * replies),
+        "weight_ntt": unit * params.limbs * tiling.groups * tiling.bundles,
+        "multiply_add": 2 * params.limbs * params.degree * requests * tiling.bundles,
+    }
+
+
+def _price(tiling: Tiling, params: Parameters, width: int, norm_bits: int) -> float:
+    modulus = reply.reply_modulus(params, width, noise_bound(norm_bits, tiling.bundle))
+    work = work_of(tiling, params, len(modulus.primes))
+    request = params.residue_bits * params.limbs * params.degree / 8
+    answer = modulus.bits * (params.degree + tiling.outputs) / 8
+    return (
+        tiling.tiles * (tiling.groups * request + tiling.bundles * answer) * _SECONDS_PER_BYTE
+        + (work["ntt"] + work["weight_ntt"]) * _SECONDS_PER_NTT
+        + work["multiply_add"] * _SECONDS_PER_MULTIPLY_ADD
+    )
+
+
+@lru_cache(maxsize=1024)
+def choose(image: Image, width: int, norm_bits: int) -> Plan:
+    """The cheapest plan; PlanError, with the reason, where no parameter set has room for the noise."""
+    best: tuple[float, Plan] | None = None
+    for name in SETS if width <= MAX_WIDTH else ():
+        params = parameters.get(name)
+        noise_limit = reply.max_noise_bits(params, width)
+        most_bundled = ((1 << noise_limit) - 1) // (bfv.FRESH_NOISE << norm_bits) if noise_limit > 0 else 0
+        for tiling in candidates(image, params.degree, most_bundled) if most_bundled else ():
+            price = _price(tiling, params, width, norm_bits)
+            if best is None or price < best[0]:
+                best = price, Plan(image, tiling, name, width, norm_bits)
+    if best is None:
+        raise PlanError(
+            f"no PAHE parameter set carries a convolution of {width}-bit shares with weights of L1 norm up to "
+            f"2^{norm_bits}: {SETS[-1]} has room for norm_bits <= {_room(width)} at this width"
+        )
+    return best[1]
+
+
+def _room(width: int) -> int:
+    """Largest norm_bits of the largest set, -1 if there is none."""
+    limit = reply.max_noise_bits(parameters.get(SETS[-1]), width) if width <= MAX_WIDTH else -1
+    return max(limit - bfv.noise_bits(1), -1)
+
+
+def plan_of(layer: Layer) -> Plan:
+    """The plan of a conv or conv_transpose layer: the same at both parties."""
+    node, (source,) = layer.node, layer.inputs
+    channels, height, width = source.shape
+    out_channels = node.integer("out_channels")
+    if node.operation == "conv":
+        image = Image(channels, height, width, out_channels, node.integer("kernel"))
+    else:
+        image = Image(channels, height, width, 4 * out_channels, 1)
+    return choose(image.flat() if image.kernel == 1 else image, source.width, node.integer("norm_bits"))
