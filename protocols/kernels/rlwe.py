@@ -16,7 +16,11 @@ from bunet.protocols.kernels import modular, sampling, tier
 from bunet.protocols.kernels import rlwe_scalar as scalar
 from bunet.protocols.kernels.ntt import Tables
 
-IFMA = tier.TIER == "vaes"
+if tier.TIER == "vaes":
+    from bunet.protocols.kernels import rlwe_ifma as fast
+else:
+    fast = scalar  # type: ignore[assignment]
+LANES = 8  # the fast kernels take rows of a multiple of this; others go to the scalar ones
 MAX_CHANNELS = 4096  # terms of 52 bits that a 64-bit accumulator holds
 
 
@@ -53,7 +57,7 @@ def subtract(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
 
 def multiply(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
     """a * b element by element (the ring product, in the NTT domain); b has as many polynomials as a, or one."""
-    return _pairwise(scalar.multiply, a, b, t)
+    return _pairwise(fast.multiply, a, b, t)
 
 
 def fixed(poly: np.ndarray, t: Tables) -> np.ndarray:
@@ -82,21 +86,21 @@ def multiply_add(
     base: np.ndarray, a: np.ndarray, factor: np.ndarray, t: Tables, out: np.ndarray | None = None
 ) -> np.ndarray:
     """base + a * factor; base, a (n, L, N), factor of `fixed`; out may be base."""
-    return _with_fixed(scalar.multiply_add, base, a, factor, t, out)
+    return _with_fixed(fast.multiply_add, base, a, factor, t, out)
 
 
 def multiply_subtract(
     base: np.ndarray, a: np.ndarray, factor: np.ndarray, t: Tables, out: np.ndarray | None = None
 ) -> np.ndarray:
     """base - a * factor; base, a (n, L, N), factor of `fixed`; out may be base."""
-    return _with_fixed(scalar.multiply_subtract, base, a, factor, t, out)
+    return _with_fixed(fast.multiply_subtract, base, a, factor, t, out)
 
 
 def multiply_fixed(a: np.ndarray, factor: np.ndarray, t: Tables) -> np.ndarray:
     """a * factor; a (n, L, N), factor of `fixed`."""
     x = _polys(a, t, "factors")
     out = np.empty_like(x)
-    scalar.multiply_fixed(x, factor, out, t.constants)
+    fast.multiply_fixed(x, factor, out, t.constants)
     return out
 
 
@@ -115,6 +119,13 @@ def residues(values: np.ndarray, t: Tables) -> np.ndarray:
         raise ValueError(f"coefficients must be int64 (n, {t.degree}), not {values.dtype} {values.shape}")
     out = np.empty((len(values), len(t.primes), t.degree), np.uint64)
     scalar.residues(np.ascontiguousarray(values), out, t.constants)
+    return out
+
+
+def small_residues(values: np.ndarray, t: Tables) -> np.ndarray:
+    """Signed int64 (n, N) with |value| < 2^25 (errors, secrets) as (n, L, N)."""
+    out = np.empty((len(values), len(t.primes), t.degree), np.uint64)
+    scalar.small_residues(values, out, t.constants)
     return out
 
 
@@ -149,7 +160,8 @@ class EncodeConstants:
 def encode(messages: np.ndarray, errors: np.ndarray, constants: EncodeConstants, t: Tables) -> np.ndarray:
     """(n, L, m) = round(q * message / t) + error, exactly; messages uint64 (n, m) < t, errors int64 (n, m) with |e| <= 21."""
     out = np.empty((len(messages), len(t.primes), messages.shape[1]), np.uint64)
-    scalar.encode(messages, errors, constants.plain, constants.limbs, out, t.constants)
+    kernel = fast.encode if messages.shape[1] % LANES == 0 and constants.plain[0] <= 1 << 51 else scalar.encode
+    kernel(messages, errors, constants.plain, constants.limbs, out, t.constants)
     return out
 
 
@@ -177,7 +189,8 @@ class ScaleConstants:
 def scale_round(values: np.ndarray, constants: ScaleConstants, t: Tables) -> np.ndarray:
     """round(M * x / q) mod M, uint64 (n, m), of residues (n, L, m) in the coefficient domain; any m."""
     out = np.empty((values.shape[0], values.shape[2]), np.uint64)
-    scalar.scale_round(np.ascontiguousarray(values), constants.limbs, constants.target, out, t.constants)
+    kernel = fast.scale_round if values.shape[2] % LANES == 0 else scalar.scale_round
+    kernel(np.ascontiguousarray(values), constants.limbs, constants.target, out, t.constants)
     return out
 
 
@@ -230,12 +243,21 @@ def ternaries(n: int, degree: int, random: Words) -> np.ndarray:
 
 
 def add_flood(values: np.ndarray, bits: int, random: Words, t: Tables) -> None:
-    """values (n, L, P) in the coefficient domain += a fresh uniform integer of [-2^bits, 2^bits) each, in place."""
-    if not 1 <= bits <= 127:
-        raise ValueError(f"a flood of {bits} bits is outside 1..127")
+    """values (n, L, m) in the coefficient domain += a fresh uniform integer of [-2^bits, 2^bits) each, in place."""
+    if not 1 <= bits <= 127 or not values.flags.c_contiguous:
+        raise ValueError(f"a flood of {bits} bits is outside 1..127, or the values are not contiguous")
     n, _, count = values.shape
+    masks = np.array([(1 << min(bits + 1, 64)) - 1, (1 << max(bits - 63, 0)) - 1], np.uint64)
     offsets = np.array([-(1 << bits) % q for q in t.primes], np.uint64)
-    sampling.add_flood(random.words(2 * n * count).reshape(n, count, 2), bits, t.constants, offsets, values)
+    kernel = fast.add_flood if tier.TIER == "vaes" and count % LANES == 0 else sampling.add_flood
+    kernel(random.words(2 * n * count).reshape(n, 2, count), masks, t.constants, offsets, values)
+
+
+def gather(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """(n, L, m): values (n, L, N) at the public positions int64 (n, m) < N."""
+    out = np.empty((*values.shape[:2], positions.shape[1]), np.uint64)
+    scalar.gather(np.ascontiguousarray(values), positions, out)
+    return out
 
 
 def multiply_accumulate(ciphertexts: np.ndarray, weights: np.ndarray, t: Tables) -> np.ndarray:
@@ -252,5 +274,5 @@ def multiply_accumulate(ciphertexts: np.ndarray, weights: np.ndarray, t: Tables)
     tiles, _, polys, limbs, degree = ciphertexts.shape
     out = np.empty((tiles, weights.shape[1], polys, limbs, degree), np.uint64)
     ciphertexts, weights = np.ascontiguousarray(ciphertexts), np.ascontiguousarray(weights)
-    scalar.multiply_accumulate(ciphertexts, weights, out, t.constants)
+    fast.multiply_accumulate(ciphertexts, weights, out, t.constants)
     return out

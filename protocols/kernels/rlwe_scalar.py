@@ -103,6 +103,27 @@ def residues(values, out, c):
 
 
 @njit(nogil=True, cache=True)
+def small_residues(values, out, c):
+    """out (n, L, N) = values (n, N) int64, |value| < q, modulo each prime."""
+    for i in range(values.shape[0]):
+        for l in range(c.shape[0]):
+            q, x, z = c[l, Q], values[i], out[i, l]
+            for j in range(x.size):
+                value = np.uint64(x[j])
+                z[j] = min(value, value + q)  # a negative value is large until q is added
+
+
+@njit(nogil=True, cache=True)
+def gather(values, positions, out):
+    """out (n, L, m) = values (n, L, N) at positions (n, m), which are public."""
+    for i in range(values.shape[0]):
+        for l in range(values.shape[1]):
+            x, z, at = values[i, l], out[i, l], positions[i]
+            for j in range(z.size):
+                z[j] = x[at[j]]
+
+
+@njit(nogil=True, cache=True)
 def reduce(values, out, c):
     """out (n, L, N) = values (n, N) uint64 (any) modulo each prime."""
     for i in range(values.shape[0]):

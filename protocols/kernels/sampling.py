@@ -8,7 +8,6 @@ from bunet.protocols.kernels.modular import Q, reduce_128
 from bunet.protocols.kernels.simd import mul_high
 
 # isort: split
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -63,23 +62,15 @@ def uniform(words, masks, constants, out):
 
 
 @njit(nogil=True, cache=True)
-def add_flood(words, bits, constants, offsets, values):
-    """values (n, L, P) += a uniform integer of [-2^bits, 2^bits), the same in every limb; 1 <= bits <= 127.
-
-    words (n, P, 2): 128 uniform bits for each. offsets (L,): -2^bits mod q. Canonical in and out.
-    """
+def add_flood(words, masks, constants, offsets, values):
+    """values (n, L, m) += words (n, 2, m) & masks (2,) as 128-bit integers (low words, high words), + offsets (L,)."""
     n, limbs, count = values.shape
-    low_bits = min(bits + 1, 64)
-    low_mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - low_bits)
-    high_mask = np.uint64(0)
-    if bits + 1 > 64:
-        high_mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(127 - bits)
     for i in range(n):
         for l in range(limbs):
             c = constants[l]
             q, offset = c[Q], offsets[l]
-            row = values[i, l]
+            row, low, high = values[i, l], words[i, 0], words[i, 1]
             for j in range(count):
-                x = reduce_128(words[i, j, 1] & high_mask, words[i, j, 0] & low_mask, c) + offset + row[j]
+                x = reduce_128(high[j] & masks[1], low[j] & masks[0], c) + offset + row[j]
                 x = min(x, x - (q + q))
                 row[j] = min(x, x - q)

@@ -41,7 +41,7 @@ class SecretKey:
         """s in the NTT domain of these primes, (3, L, N) as a fixed factor; computed once."""
         known = self._fixed.get(tables.primes)
         if known is None:
-            values = rlwe.residues(self.ternary.astype(np.int64)[None], tables)
+            values = rlwe.small_residues(self.ternary.astype(np.int64)[None], tables)
             known = self._fixed[tables.primes] = rlwe.fixed(ntt.forward(values, tables), tables)
         return known
 
@@ -57,7 +57,7 @@ class SecretKey:
 def encrypt_zeros(key: SecretKey, a: np.ndarray, random: Random) -> np.ndarray:
     """-a s + e (n, L, N) for uniform a (n, L, N), both in the NTT domain; e fresh centred binomial."""
     params = key.params
-    noise = rlwe.residues(rlwe.errors(len(a), params.degree, random), params.tables)
+    noise = rlwe.small_residues(rlwe.errors(len(a), params.degree, random), params.tables)
     return rlwe.multiply_subtract(ntt.forward(noise, params.tables), a, key.fixed(params.tables), params.tables)
 
 

@@ -151,7 +151,7 @@ def _check_positions(positions: np.ndarray, n: int, degree: int) -> np.ndarray:
         raise PlainError(f"positions must be integers (P,) or ({n}, P), not {positions.dtype} {positions.shape}")
     if positions.size and not 0 <= int(positions.min()) <= int(positions.max()) < degree:
         raise PlainError(f"a position is outside 0..{degree - 1}")
-    return np.broadcast_to(positions, (n, positions.shape[-1]))
+    return np.ascontiguousarray(np.broadcast_to(positions, (n, positions.shape[-1])), np.int64)
 
 
 def reply(
@@ -179,29 +179,40 @@ def reply(
     if masks.size and int(masks.max()) >= t:
         raise PlainError(f"a mask is not below the plaintext modulus {t}")
     small = reply_modulus(params, width_of(t), noise_bits)
+    flood = flood_bits(params, noise_bits)
     c0 = np.empty(masks.shape, np.uint64)
     c1 = np.empty((n, params.degree), np.uint64)
     for start in range(0, n, _CHUNK):
         part = slice(start, min(start + _CHUNK, n))
         c0[part], c1[part] = _reply_part(
-            public_key, accumulators[part], masks[part].astype(np.uint64), positions[part], t, noise_bits, small, random
+            public_key, accumulators[part], masks[part].astype(np.uint64), positions[part], t, flood, small, random
         )
     return wire.pack(c0, small.bits), wire.pack(c1, small.bits)
 
 
-def _reply_part(public_key, accumulators, masks, positions, t, noise_bits, small, random):
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, P) lengthened with zeros to a multiple of the kernels' lanes."""
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % rlwe.LANES)))
+
+
+def _reply_part(
+    public_key: PublicKey, accumulators: np.ndarray, masks: np.ndarray, positions: np.ndarray, t: int, flood: int,
+    small: ReplyModulus, random: Random,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Coefficients modulo the reply modulus: c0 at the positions (n, P), c1 (n, N)."""
     params = public_key.params
     tables, scale = params.tables, scale_constants(params, small.modulus)
     n, degree = len(accumulators), params.degree
-    u = ntt.forward(rlwe.residues(rlwe.ternaries(n, degree, random), tables), tables)
+    u = ntt.forward(rlwe.small_residues(rlwe.ternaries(n, degree, random), tables), tables)
     c0 = ntt.inverse(rlwe.multiply_add(accumulators[:, 0], u, public_key.fixed_b, tables), tables)
     c1 = ntt.inverse(rlwe.multiply_add(accumulators[:, 1], u, public_key.fixed_a, tables), tables)
-    c1 = rlwe.add(c1, rlwe.residues(rlwe.errors(n, degree, random), tables), tables)
-    kept = np.take_along_axis(c0, positions[:, None, :].astype(np.int64), axis=2)
-    encoded = rlwe.encode(masks, np.zeros(masks.shape, np.int64), encode_constants(params, t), tables)
+    c1 = rlwe.add(c1, rlwe.small_residues(rlwe.errors(n, degree, random), tables), tables)
+    padded_masks = _padded(masks)
+    kept = rlwe.gather(c0, _padded(positions))
+    encoded = rlwe.encode(padded_masks, np.zeros(padded_masks.shape, np.int64), encode_constants(params, t), tables)
     kept = rlwe.add_values(kept, encoded, tables)
-    rlwe.add_flood(kept, flood_bits(params, noise_bits), random, tables)
-    return rlwe.scale_round(kept, scale, tables), rlwe.scale_round(c1, scale, tables)
+    rlwe.add_flood(kept, flood, random, tables)
+    return rlwe.scale_round(kept, scale, tables)[:, : masks.shape[1]], rlwe.scale_round(c1, scale, tables)
 
 
 def open_reply(
@@ -232,9 +243,9 @@ def open_reply(
         part = slice(start, min(start + _CHUNK, n))
         product = ntt.forward(rlwe.reduce(c1[part], tables), tables)
         product = ntt.inverse(rlwe.multiply_fixed(product, fixed, tables), tables)
-        kept = np.take_along_axis(product, positions[part, None, :].astype(np.int64), axis=2)
-        kept = rlwe.add_values(kept, rlwe.reduce(c0[part], tables), tables)
-        out[part] = rlwe.scale_round(kept, scale, tables)
+        kept = rlwe.gather(product, _padded(positions[part]))
+        kept = rlwe.add_values(kept, rlwe.reduce(_padded(c0[part]), tables), tables)
+        out[part] = rlwe.scale_round(kept, scale, tables)[:, : positions.shape[1]]
     return out
 
 

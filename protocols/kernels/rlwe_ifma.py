@@ -1,0 +1,259 @@
+"""Arithmetic on RNS polynomials with 52-bit integer multiply-add (AVX-512 IFMA); the same bits as `rlwe_scalar`.
+
+Signatures and meanings are those of `rlwe_scalar`; the last axis must be a multiple of 8. A product by a fixed factor
+lands in [0, 2q) modulo 2^52, with garbage above bit 52 until it is masked; 4q < 2^52.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bunet.protocols.kernels.modular import NEGATIVE, ONE_52, T52, T52_52, T104, T104_52, TWICE, Q
+from bunet.protocols.kernels.simd import (
+    add512,
+    and512,
+    load512,
+    madd52hi,
+    madd52lo,
+    min512,
+    shift_left512,
+    shift_right512,
+    splat512,
+    store512,
+    sub512,
+    zero512,
+)
+
+# isort: split
+from numba import njit
+
+_MASK52 = (1 << 52) - 1
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _fixed(x, w, companion, negative):
+    """w * x in [0, 2q) modulo 2^52, for any 52-bit x."""
+    z = zero512()
+    return madd52lo(madd52lo(z, w, x), madd52hi(z, companion, x), negative)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _reduced(x, one, negative):
+    """x in [0, 2q) modulo 2^52, for any 52-bit x."""
+    return madd52lo(x, madd52hi(zero512(), one, x), negative)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _once(x, q):
+    """[0, 2q) -> [0, q)."""
+    return min512(x, sub512(x, q))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _low52(x):
+    return and512(x, splat512(np.uint64(_MASK52)))
+
+
+@njit(nogil=True, cache=True)
+def multiply(a, b, out, c):
+    for i in range(a.shape[0]):
+        for l in range(a.shape[1]):
+            k, x, y, z = c[l], a[i, l], b[i if b.shape[0] > 1 else 0, l], out[i, l]
+            q, twice, negative, one = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE]), splat512(k[ONE_52])
+            t52, t52_s = splat512(k[T52]), splat512(k[T52_52])
+            for j in range(0, x.size, 8):
+                u, v = load512(x, j), load512(y, j)
+                low, high = madd52lo(zero512(), u, v), madd52hi(zero512(), u, v)
+                r = _low52(add512(_fixed(high, t52, t52_s, negative), _reduced(low, one, negative)))
+                store512(z, j, _once(_once(r, twice), q))
+
+
+@njit(nogil=True, cache=True)
+def multiply_fixed(a, fixed, out, c):
+    for i in range(a.shape[0]):
+        for l in range(a.shape[1]):
+            k, x, z, w, s = c[l], a[i, l], out[i, l], fixed[0, l], fixed[2, l]
+            q, negative = splat512(k[Q]), splat512(k[NEGATIVE])
+            for j in range(0, x.size, 8):
+                r = _low52(_fixed(load512(x, j), load512(w, j), load512(s, j), negative))
+                store512(z, j, _once(r, q))
+
+
+@njit(nogil=True, cache=True)
+def multiply_add(base, a, fixed, out, c):
+    for i in range(a.shape[0]):
+        for l in range(a.shape[1]):
+            k, x, y, z, w, s = c[l], a[i, l], base[i, l], out[i, l], fixed[0, l], fixed[2, l]
+            q, twice, negative = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE])
+            for j in range(0, x.size, 8):
+                r = _fixed(load512(x, j), load512(w, j), load512(s, j), negative)
+                r = _low52(add512(r, load512(y, j)))
+                store512(z, j, _once(_once(r, twice), q))
+
+
+@njit(nogil=True, cache=True)
+def multiply_subtract(base, a, fixed, out, c):
+    for i in range(a.shape[0]):
+        for l in range(a.shape[1]):
+            k, x, y, z, w, s = c[l], a[i, l], base[i, l], out[i, l], fixed[0, l], fixed[2, l]
+            q, twice, negative = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE])
+            for j in range(0, x.size, 8):
+                r = _fixed(load512(x, j), load512(w, j), load512(s, j), negative)
+                r = _low52(sub512(add512(load512(y, j), twice), r))
+                store512(z, j, _once(_once(r, twice), q))
+
+
+@njit(nogil=True, cache=True)
+def encode(messages, errors, plain, limbs, out, c):
+    """As `rlwe_scalar.encode`, for t <= 2^51."""
+    t, half = splat512(plain[0]), splat512(plain[0] >> np.uint64(1))
+    minus_t = splat512(np.uint64(1 << 52) - plain[0])
+    factor, companion = splat512(plain[1]), splat512(plain[3])
+    for i in range(messages.shape[0]):
+        for l in range(c.shape[0]):
+            k, x, e, z = c[l], messages[i], errors[i], out[i, l]
+            q, twice, negative = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE])
+            w, s, constant = splat512(limbs[l, 0]), splat512(limbs[l, 2]), splat512(limbs[l, 3])
+            for j in range(0, x.size, 8):
+                r = _once(_low52(_fixed(load512(x, j), factor, companion, minus_t)), t)
+                r = _once(add512(r, half), t)
+                error = load512(e, j)
+                error = min512(error, add512(error, q))  # a negative error is large until q is added
+                r = _low52(add512(add512(_fixed(r, w, s, negative), constant), error))
+                store512(z, j, _once(_once(r, twice), q))
+
+
+@njit(nogil=True, cache=True)
+def scale_round(values, limbs, target, out, c):
+    n, count, size = values.shape
+    mask, modulus = splat512(target[1]), splat512(target[0])
+    power_of_two = target[1] != 0
+    for i in range(n):
+        source, z = values[i].reshape(count * size), out[i]
+        for j in range(0, size, 8):
+            fraction, whole, carry = splat512(np.uint64(1 << 51)), zero512(), zero512()
+            for l in range(count):
+                q, negative = splat512(c[l, Q]), splat512(c[l, NEGATIVE])
+                y = _fixed(load512(source, l * size + j), splat512(limbs[l, 0]), splat512(limbs[l, 2]), negative)
+                y = _once(_low52(y), q)
+                f0, f1, f2 = splat512(limbs[l, 3]), splat512(limbs[l, 4]), splat512(limbs[l, 5])
+                fraction = madd52lo(madd52hi(fraction, y, f0), y, f1)
+                whole = madd52lo(madd52hi(whole, y, f1), y, f2)
+                carry = madd52hi(carry, y, f2)
+            s = add512(add512(whole, shift_left512(carry, 52)), shift_right512(fraction, 52))
+            if power_of_two:
+                s = and512(s, mask)
+            else:
+                for _ in range(count):
+                    s = _once(s, modulus)
+            store512(z, j, s)
+
+
+@njit(nogil=True, cache=True)
+def add_flood(words, masks, constants, offsets, values):
+    """As `sampling.add_flood`."""
+    n, limbs, size = values.shape
+    low_mask, high_mask = splat512(masks[0]), splat512(masks[1])
+    for i in range(n):
+        for l in range(limbs):
+            k, x, lows, highs = constants[l], values[i, l], words[i, 0], words[i, 1]
+            q, twice, negative, one = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE]), splat512(k[ONE_52])
+            t52, t52_s, t104, t104_s = splat512(k[T52]), splat512(k[T52_52]), splat512(k[T104]), splat512(k[T104_52])
+            offset = splat512(offsets[l])
+            for j in range(0, size, 8):
+                low, high = and512(load512(lows, j), low_mask), and512(load512(highs, j), high_mask)
+                middle = add512(shift_right512(low, 52), _low52(shift_left512(high, 12)))
+                r = add512(
+                    _fixed(middle, t52, t52_s, negative), _fixed(shift_right512(high, 40), t104, t104_s, negative)
+                )
+                r = _once(_low52(r), twice)
+                r = _once(_low52(add512(r, _reduced(_low52(low), one, negative))), twice)
+                r = add512(_once(r, q), add512(offset, load512(x, j)))  # below 3q
+                store512(x, j, _once(_once(r, twice), q))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _halves(low, high, q, twice, negative, one, t52, t52_s, t104, t104_s):
+    """(low + 2^52 high) mod q, canonical, of two 64-bit sums."""
+    high = add512(high, shift_right512(low, 52))
+    r = add512(_fixed(_low52(high), t52, t52_s, negative), _fixed(shift_right512(high, 52), t104, t104_s, negative))
+    r = _once(_low52(r), twice)
+    r = _low52(add512(r, _reduced(_low52(low), one, negative)))
+    return _once(_once(r, twice), q)
+
+
+@njit(nogil=True, cache=True)
+def _sums(vectors, v_at, weights, w_at, channels, k, out, columns):
+    """Four vectors times two weights, summed over the channels; out (2, 4, 8), at lane block `columns` of each row."""
+    z = zero512()
+    l00, l01, l10, l11, l20, l21, l30, l31 = z, z, z, z, z, z, z, z
+    h00, h01, h10, h11, h20, h21, h30, h31 = z, z, z, z, z, z, z, z
+    for _ in range(channels):
+        w0, w1 = load512(weights, w_at), load512(weights, w_at + 8)
+        a, b = load512(vectors, v_at), load512(vectors, v_at + 8)
+        l00, h00, l01, h01 = madd52lo(l00, a, w0), madd52hi(h00, a, w0), madd52lo(l01, a, w1), madd52hi(h01, a, w1)
+        l10, h10, l11, h11 = madd52lo(l10, b, w0), madd52hi(h10, b, w0), madd52lo(l11, b, w1), madd52hi(h11, b, w1)
+        a, b = load512(vectors, v_at + 16), load512(vectors, v_at + 24)
+        l20, h20, l21, h21 = madd52lo(l20, a, w0), madd52hi(h20, a, w0), madd52lo(l21, a, w1), madd52hi(h21, a, w1)
+        l30, h30, l31, h31 = madd52lo(l30, b, w0), madd52hi(h30, b, w0), madd52lo(l31, b, w1), madd52hi(h31, b, w1)
+        v_at += 32
+        w_at += 16
+    q, twice, negative, one = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE]), splat512(k[ONE_52])
+    t52, t52_s, t104, t104_s = splat512(k[T52]), splat512(k[T52_52]), splat512(k[T104]), splat512(k[T104_52])
+    at = columns
+    store512(out, at, _halves(l00, h00, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 8, _halves(l10, h10, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 16, _halves(l20, h20, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 24, _halves(l30, h30, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 32, _halves(l01, h01, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 40, _halves(l11, h11, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 48, _halves(l21, h21, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    store512(out, at + 56, _halves(l31, h31, q, twice, negative, one, t52, t52_s, t104, t104_s))
+
+
+_PANEL = 1 << 16  # words of packed ciphertexts: 512 KiB, half of a second-level cache
+
+
+@njit(nogil=True, cache=True)
+def multiply_accumulate(ciphertexts, weights, out, c):
+    """As `rlwe_scalar.multiply_accumulate`, with 52-bit halves summed in 64-bit lanes (at most 4096 channels).
+
+    Channels lie a power of two apart in memory and would fall on the same cache sets, so blocks of lanes are copied into
+    panels, [block][group of 4 vectors][channel][4][8] and [block][channel][2][8], and multiplied from there.
+    """
+    tiles, channels, polys, limbs, degree = ciphertexts.shape
+    outputs = weights.shape[1]
+    blocks = 8
+    while blocks > 2 and 8 * blocks * channels * polys * min(tiles, 8) > _PANEL:
+        blocks >>= 1
+    step = max(2, _PANEL // (8 * blocks * channels * polys)) & -2  # tiles in a panel
+    step = min(step, (tiles + 1) & -2)
+    groups = (step * polys + 3) // 4
+    panel = np.zeros(blocks * groups * channels * 32, np.uint64)
+    factors = np.zeros(blocks * channels * 16, np.uint64)
+    sums = np.empty(64, np.uint64)
+    for l in range(limbs):
+        for start in range(0, degree, 8 * blocks):
+            for first in range(0, tiles, step):
+                count = min(step, tiles - first)
+                for v in range(count * polys):
+                    for i in range(channels):
+                        row = ciphertexts[first + v // polys, i, v % polys, l]
+                        for b in range(blocks):
+                            at = (((b * groups + v // 4) * channels + i) * 4 + v % 4) * 8
+                            store512(panel, at, load512(row, start + 8 * b))
+                for o in range(0, outputs, 2):
+                    pair = min(2, outputs - o)
+                    for i in range(channels):
+                        for p in range(pair):
+                            row = weights[i, o + p, l]
+                            for b in range(blocks):
+                                store512(factors, ((b * channels + i) * 2 + p) * 8, load512(row, start + 8 * b))
+                    for b in range(blocks):
+                        for g in range((count * polys + 3) // 4):
+                            v_at, w_at = (b * groups + g) * channels * 32, b * channels * 16
+                            _sums(panel, v_at, factors, w_at, channels, c[l], sums, 0)
+                            for p in range(pair):
+                                for v in range(4 * g, min(4 * g + 4, count * polys)):
+                                    row = out[first + v // polys, o + p, v % polys, l]
+                                    store512(row, start + 8 * b, load512(sums, (4 * p + v % 4) * 8))
