@@ -1,0 +1,364 @@
+"""What a person sees of a run: live in a terminal, as plain lines elsewhere, and the per-layer table at the end.
+
+The console is a passive subscriber: it draws what the ledger holds. It fits the terminal it is given, down to 60 columns
+and 24 rows: a plan longer than the screen is shown around the layers that are at work.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bunet.parties.events import (
+    Event,
+    Failed,
+    LayerFinished,
+    Note,
+    SessionFinished,
+    SessionStarted,
+    SetupFinished,
+    SliceFinished,
+)
+from bunet.parties.ledger import LayerTotal, Ledger
+
+REFRESH_PER_SECOND = 4
+LINK_WINDOW_S = 5.0
+PLAIN_EVERY_S = 10.0  # between two lines of progress where there is no terminal
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the layer table: title, width in cells, and its text for a line. Numbers are right-aligned."""
+
+    title: str
+    width: int
+    text: Callable[[LayerTotal], str]
+    left: bool = False
+
+
+def _name_columns(name: int, protocol: int) -> list[Column]:
+    return [
+        Column("layer", name, lambda line: shorten(line.name, name), left=True),
+        Column("protocol", protocol, lambda line: shorten(line.protocol, protocol), left=True),
+    ]
+
+
+def columns_for(width: int) -> list[Column]:
+    """The columns that fit `width` cells, for widths of 60 and more; narrower terminals get those of 60, cut off.
+
+    Seconds and bytes are means over the slices that have finished the layer.
+    """
+    numbers = [
+        Column("comp s", 6, lambda line: number(line.compute_s / (line.slices or 1), bool(line.slices))),
+        Column("wait s", 6, lambda line: number(line.wait_s / (line.slices or 1), bool(line.slices))),
+        Column("MiB out", 7, lambda line: mebibytes(line.bytes_sent, line.slices)),
+        Column("MiB in", 7, lambda line: mebibytes(line.bytes_received, line.slices)),
+        Column("rnd", 3, lambda line: str(line.rounds // line.slices) if line.slices else ""),
+    ]
+    if width < 72:
+        return [*_name_columns(14, 10), *numbers]
+    if width < 100:
+        return [*_name_columns(20, 16), *numbers]
+    peer = Column("peer s", 6, lambda line: number(line.peer_compute_s / (line.peer_slices or 1), bool(line.peer_slices)))
+    done = Column("slices", 6, lambda line: str(line.slices or ""))
+    return [*_name_columns(26, 18), done, numbers[0], peer, *numbers[1:]]
+
+
+class RunConsole:
+    """Subscriber that shows a run. Use as a context manager around the run; `ledger` holds the books.
+
+    view: whose numbers are shown. bandwidth_bps: of the link, for its use in per cent; None or infinite where unlimited.
+    console: where to draw (default: standard output). clock: seconds, for elapsed time. Without a terminal that can be
+    redrawn, it prints plain lines: one at the start, one per finished slice, one every ten seconds between.
+    """
+
+    def __init__(
+        self,
+        view: str = "alice",
+        *,
+        bandwidth_bps: float | None = None,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.ledger = Ledger(view)
+        self.console = console or Console(highlight=False)
+        self._bandwidth = bandwidth_bps if bandwidth_bps and math.isfinite(bandwidth_bps) else None
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._begun = clock()
+        self._ended: float | None = None
+        self._line_at = self._begun
+        self._traffic: deque[tuple[float, float, int, int]] = deque()  # begin, end, sent, received of finished layers
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the terminal can be redrawn."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def __enter__(self) -> RunConsole:
+        if self.is_live:
+            self._live = Live(
+                self, console=self.console, refresh_per_second=REFRESH_PER_SECOND, transient=True,
+                vertical_overflow="crop", redirect_stdout=False, redirect_stderr=False,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self.ledger(event)
+            now = self._clock()
+            mine = event.role == self.ledger.view
+            if isinstance(event, SessionStarted) and mine:
+                self._begun = self._line_at = now
+            elif isinstance(event, SessionFinished) and mine:
+                self._ended = now
+            elif isinstance(event, LayerFinished) and mine:
+                begin = now - event.compute_s - event.wait_s
+                self._traffic.append((begin, now, event.bytes_sent, event.bytes_received))
+                while self._traffic and self._traffic[0][1] < now - LINK_WINDOW_S:
+                    self._traffic.popleft()
+            if isinstance(event, Note):
+                self._say(Text(f"{event.role}: {event.text}", style="dim"))
+            elif isinstance(event, Failed):
+                self._say(Text(f"{event.role}: {event.message}", style="bold red"))
+            elif self._live is None and mine:
+                self._plain(event, now)
+
+    def _say(self, text: Text) -> None:
+        self.console.print(text)
+
+    # -- without a terminal -------------------------------------------------------------------------------------
+
+    def _plain(self, event: Event, now: float) -> None:
+        if isinstance(event, SessionStarted):
+            self._say(self._headline())
+        elif isinstance(event, SetupFinished):
+            self._say(Text(
+                f"set-up in {number(event.seconds)} s: {mebibytes(event.bytes_sent)} MiB out, "
+                f"{mebibytes(event.bytes_received)} MiB in, {event.rounds} rounds"
+            ))
+        elif isinstance(event, SliceFinished):
+            self._line_at = now
+            self._say(Text(
+                f"slice {event.axis}{event.index} in {number(event.seconds)} s "
+                f"({len(self.ledger.done)}/{self.ledger.expected})"
+            ))
+        elif isinstance(event, LayerFinished) and now - self._line_at >= PLAIN_EVERY_S:
+            self._line_at = now
+            self._say(Text(f"{100 * self.ledger.progress():.0f} %, {self._times(now)}, at {event.name}"))
+
+    # -- live ---------------------------------------------------------------------------------------------------
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        height = options.height or console.size.height
+        with self._lock:
+            yield self.picture(options.max_width, height)
+
+    def picture(self, width: int, height: int) -> RenderableType:
+        """The live view, at most `height` rows of `width` cells."""
+        now = self._clock()
+        head = [self._headline(), self._progress_line(width, now), self._flight_line(), self._link_line(now)]
+        for line in head:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        if self.ledger.session is None:
+            return Group(Text("waiting for the other party", style="dim"))
+        rows = max(1, height - len(head) - 3)  # the table's head and rule, and one row that the cursor keeps
+        return Group(*head, self._window(width, rows))
+
+    def _headline(self) -> Text:
+        session = self.ledger.session
+        if session is None:
+            return Text("")
+        text = Text("BUNET ", style="bold")
+        text.append(f"{session.role}  ", style="")
+        text.append(
+            f"format {session.format}, link {session.link}, {session.slices} slice{'s' * (session.slices != 1)}, "
+            f"{session.in_flight} in flight", style="not bold",
+        )
+        return text
+
+    def _times(self, now: float) -> str:
+        elapsed = (self._ended if self._ended is not None else now) - self._begun
+        share = self.ledger.progress()
+        if share >= 1.0 or self._ended is not None:
+            return f"{duration(elapsed)} gone"
+        if share < 0.01:
+            return f"{duration(elapsed)} gone"
+        return f"{duration(elapsed)} gone, {duration(elapsed * (1 - share) / share)} left"
+
+    def _progress_line(self, width: int, now: float) -> Text:
+        share = self.ledger.progress()
+        times = f" {100 * share:3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
+        cells = max(8, min(40, width - len(times)))
+        full = round(share * cells)
+        text = Text("━" * full, style="green")
+        return text.append("─" * (cells - full), style="dim").append(times, style="default")
+
+    def _flight_line(self) -> Text:
+        running = sorted(self.ledger.running, key=lambda record: record.number)
+        if not running:
+            return Text("in flight: none", style="dim")
+        return Text("in flight: " + "  ".join(f"{r.axis}{r.index} {r.layer_name}" for r in running))
+
+    def _link_line(self, now: float) -> Text:
+        sent, received = self.ledger.payload()
+        out_bps, in_bps = self.link_use(now)
+        text = f"out {mebibytes(sent)} MiB {rate(out_bps)}, in {mebibytes(received)} MiB {rate(in_bps)}"
+        if self._bandwidth:  # first, so that a narrow terminal does not cut it off
+            text = f"link {100 * max(out_bps, in_bps) / self._bandwidth:.0f} %: {text}"
+        return Text(text)
+
+    def link_use(self, now: float) -> tuple[float, float]:
+        """Bits a second (sent, received) over the last seconds; a layer's bytes are spread evenly over its time."""
+        window = min(LINK_WINDOW_S, max(now - self._begun, 1e-3))
+        start = now - window
+        totals = [0.0, 0.0]
+        for begin, end, sent, received in self._traffic:
+            length = max(end - begin, 1e-6)
+            share = max(0.0, min(end, now) - max(begin, start)) / length
+            totals[0] += share * sent
+            totals[1] += share * received
+        return totals[0] * 8 / window, totals[1] * 8 / window
+
+    def _window(self, width: int, rows: int) -> Table:
+        """The layers that pay for traffic, and those at work; as many as fit, around the farthest slice."""
+        active = {record.layer for record in self.ledger.running if record.layer >= 0}
+        shown = [n for n in sorted(self.ledger.layers) if n in active or not self._is_quiet(n)]
+        if len(shown) > rows:
+            focus = max(active, default=shown[-1] if self.ledger.done else shown[0])
+            at = max((i for i, n in enumerate(shown) if n <= focus), default=0)
+            start = max(0, min(at - (2 * rows) // 3, len(shown) - rows))
+            shown = shown[start : start + rows]
+        lines = [self.ledger.layers[n] for n in shown]
+        return layer_table(lines, width, styles=["bold yellow" if n in active else "" for n in shown])
+
+    def _is_quiet(self, layer: int) -> bool:
+        """Whether the layer neither has sent anything nor will, by its stated cost."""
+        session = self.ledger.session
+        stated = session.plan[layer] if session and layer < len(session.plan) else None
+        free = stated is None or (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (0, 0, 0)
+        return free and self.ledger.layers[layer].is_local
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def print_table(self) -> None:
+        """The per-layer table of all that has run, and the totals; layers without traffic share one line."""
+        with self._lock:
+            self.console.print(final_table(self.ledger, self.console.width), no_wrap=True)
+            self.console.print(Text(totals_line(self.ledger)))
+
+
+def layer_table(lines: Sequence[LayerTotal], width: int, styles: Sequence[str] | None = None) -> Table:
+    """One row per line in the columns that fit `width`."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", expand=False)
+    columns = columns_for(width)
+    for column in columns:
+        table.add_column(
+            column.title, width=column.width, justify="left" if column.left else "right", no_wrap=True, overflow="ellipsis"
+        )
+    for index, line in enumerate(lines):
+        table.add_row(*(column.text(line) for column in columns), style=styles[index] if styles else "")
+    return table
+
+
+def final_table(ledger: Ledger, width: int) -> Table:
+    """Every layer with traffic, one line for the others together, one for the sum. Means per slice."""
+    lines = [line for line in ledger.lines if not line.is_local]
+    local = [line for line in ledger.lines if line.is_local]
+    if local:
+        lines.append(_summed(f"{len(local)} local layers" if len(local) > 1 else local[0].name, "local", local))
+    lines.append(_summed("a slice", "", ledger.lines))
+    return layer_table(lines, width, styles=[*[""] * (len(lines) - 1), "bold"])
+
+
+def _summed(name: str, protocol: str, parts: Sequence[LayerTotal]) -> LayerTotal:
+    return LayerTotal(
+        name, "", protocol,
+        slices=max((p.slices for p in parts), default=0),
+        compute_s=sum(p.compute_s for p in parts),
+        peer_compute_s=sum(p.peer_compute_s for p in parts),
+        peer_slices=max((p.peer_slices for p in parts), default=0),
+        wait_s=sum(p.wait_s for p in parts),
+        bytes_sent=sum(p.bytes_sent for p in parts),
+        bytes_received=sum(p.bytes_received for p in parts),
+        rounds=sum(p.rounds for p in parts),
+    )
+
+
+def totals_line(ledger: Ledger) -> str:
+    """The whole run in a sentence or two, such as `2 slices in 31.2 s: 410 MiB out, 1.3 GiB in, 812 rounds.`"""
+    totals = ledger.totals()
+    count = len(ledger.done)
+    setup = f", {number(ledger.setup.seconds)} s of it set-up" if ledger.setup else ""
+    text = (
+        f"{count} slice{'s' * (count != 1)} in {number(totals.seconds)} s{setup}: "
+        f"{mebibytes(totals.bytes_sent)} MiB out, {mebibytes(totals.bytes_received)} MiB in, {totals.rounds} rounds."
+    )
+    peaks = [f"{role.capitalize()} {peak / (1 << 30):.2f} GiB" for role, peak in totals.peak_memory_bytes.items() if peak]
+    return f"{text} Peak memory: {', '.join(peaks)}." if peaks else text
+
+
+def shorten(name: str, width: int) -> str:
+    """The name in at most `width` cells: `encoder1.conv1` becomes `enc1.conv1`, then `enc1.con1`, then is cut off."""
+    parts = name.split(".")
+    for index, part in enumerate(parts if len(parts) > 1 else []):
+        if len(name) <= width:
+            break
+        stem = part.rstrip("0123456789")
+        parts[index] = stem[:3] + part[len(stem) :]
+        name = ".".join(parts)
+    return name if len(name) <= width else name[: max(0, width - 1)] + "…"
+
+
+def number(value: float, known: bool = True) -> str:
+    """Seconds in at most six cells; empty where nothing is known."""
+    if not known:
+        return ""
+    if value >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 0.095 or value == 0 else f"{value:.3f}"
+
+
+def mebibytes(nbytes: int, slices: int = 1) -> str:
+    """Bytes a slice, in MiB, in at most seven cells; empty where no slice has finished."""
+    if not slices:
+        return ""
+    value = nbytes / slices / MIB
+    if value == 0:
+        return "0"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
+
+
+def rate(bps: float) -> str:
+    """Bits a second as text."""
+    return f"{bps / 1e9:.2f} Gbit/s" if bps >= 1e9 else f"{bps / 1e6:.1f} Mbit/s" if bps >= 1e5 else f"{bps / 1e3:.0f} kbit/s"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3:07`, `1:02:45`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,0 +1,264 @@
+"""The console, drawn to recorded terminals of several sizes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from bunet.parties.console import (
+    PLAIN_EVERY_S,
+    RunConsole,
+    columns_for,
+    duration,
+    mebibytes,
+    number,
+    rate,
+    shorten,
+)
+from bunet.parties.events import (
+    Event,
+    Failed,
+    LayerFinished,
+    LayerPlan,
+    LayerStarted,
+    Note,
+    SessionFinished,
+    SessionStarted,
+    SetupFinished,
+    SliceFinished,
+    SliceStarted,
+)
+
+WIDTHS = (60, 80, 120)
+MIB = 1 << 20
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plan(levels: int = 5) -> tuple[LayerPlan, ...]:
+    """As long as a real one: 20 layers a level."""
+    lines = [LayerPlan("input", "input", "local", (5, 128, 128), 12)]
+    for level in range(1, levels + 1):
+        for half in ("encoder", "decoder"):
+            for k in (1, 2):
+                name = f"{half}{level}"
+                lines.append(LayerPlan(f"{name}.conv{k}", "conv", "pahe-coefficient", (16, 8, 8), 20, MIB, 2 * MIB, 2))
+                lines.append(LayerPlan(f"{name}.conv{k}.truncate", "truncate", "local", (16, 8, 8), 14))
+                lines.append(LayerPlan(f"{name}.relu{k}", "relu", "gc-sign", (16, 8, 8), 14, 3 * MIB, MIB, 3))
+                lines.append(LayerPlan(f"{name}.relu{k}.extend", "extend", "ot", (16, 8, 8), 20, MIB, MIB, 2))
+    lines.append(LayerPlan("readout", "readout", "argmax", (1, 128, 128), 12, 10, 10, 2))
+    return tuple(lines)
+
+
+def finished(role: str, number_: int, layer: int, line: LayerPlan, seconds: float = 0.5) -> LayerFinished:
+    sent, received = (line.alice_bytes, line.bob_bytes) if role == "alice" else (line.bob_bytes, line.alice_bytes)
+    return LayerFinished(
+        role, number_, layer, line.name, line.operation, line.protocol, seconds, 0.25, sent, received, line.rounds
+    )
+
+
+def until(layer: int) -> list[Event]:
+    """Two slices: the first has ended, the second stands at `layer`."""
+    lines = plan()
+    events: list[Event] = [
+        SessionStarted("alice", "ab", "8.4", lines, "lan", 2, 2), SetupFinished("alice", 1.5, MIB, 2 * MIB, 4),
+        SliceStarted("alice", 0, "z", 11),
+    ]
+    for k, line in enumerate(lines):
+        events += [LayerStarted("alice", 0, k, line.name), finished("alice", 0, k, line), finished("bob", 0, k, line)]
+    events += [SliceFinished("alice", 0, "z", 11, 42.0), SliceStarted("alice", 1, "z", 13)]
+    for k, line in enumerate(lines[: layer + 1]):
+        events.append(LayerStarted("alice", 1, k, line.name))
+        if k < layer:
+            events.append(finished("alice", 1, k, line))
+    return events
+
+
+def the_rest(layer: int) -> list[Event]:
+    lines = plan()
+    events: list[Event] = [finished("alice", 1, k, line) for k, line in enumerate(lines) if k >= layer]
+    return [
+        *events, SliceFinished("alice", 1, "z", 13, 43.0), SessionFinished("bob", 90.0, 1, 2, 3 << 30),
+        SessionFinished("alice", 90.0, 700 * MIB, 800 * MIB, 1 << 30),
+    ]
+
+
+def recorded(width: int, height: int = 24, terminal: bool = True) -> Console:
+    return Console(
+        file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None, highlight=False,
+        legacy_windows=False, _environ={"TERM": "xterm"},
+    )
+
+
+def drawn(width: int, height: int, events: list[Event]) -> list[str]:
+    clock = Clock()
+    console = recorded(width, height)
+    view = RunConsole(console=console, clock=clock, bandwidth_bps=3e9)
+    for event in events:
+        clock.now += 0.05
+        view(event)
+    options = console.options.update(width=width)
+    return ["".join(segment.text for segment in line) for line in console.render_lines(view, options, pad=False)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("height", [24, 50])
+@pytest.mark.parametrize("layer", [0, 33, 79])
+def test_the_live_view_fits_the_terminal_and_shows_the_layer_at_work(width: int, height: int, layer: int) -> None:
+    lines = drawn(width, height, until(layer))
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert len(lines) <= height - 1
+    text = "\n".join(lines)
+    assert shorten(plan()[layer].name, columns_for(width)[0].width) in text
+    assert "1/2 slices" in text
+    assert "in flight: z13" in text
+    assert "left" in text
+    assert "link " in text
+    assert "comp s" in text
+    assert "wait s" in text
+    assert "MiB out" in text
+    assert "MiB in" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_final_table_has_every_layer_with_traffic_and_the_sums(width: int) -> None:
+    console = recorded(width)
+    view = RunConsole(console=console, clock=Clock())
+    for event in [*until(5), *the_rest(5)]:
+        view(event)
+    console.file = io.StringIO()
+    view.print_table()
+    lines = console.file.getvalue().splitlines()
+    assert max(len(line.rstrip()) for line in lines[:-4]) <= width
+    expected = [line for line in plan() if line.rounds]
+    rows = [line for line in lines if any(line.startswith(half) for half in ("enc", "dec", "readout"))]
+    assert len(rows) == len(expected)
+    conv = next(row for row in rows if row.startswith("enc") and "pahe" in row)
+    assert conv.split()[-3:] == ["1.000", "2.000", "2"]
+    assert any(line.startswith("21 local") for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "2 slices in 90.00 s, 1.50 s of it set-up: 700.0 MiB out, 800.0 MiB in" in text
+    assert "Alice 1.00 GiB, Bob 3.00 GiB" in text
+    if width >= 100:
+        assert "peer s" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_columns_add_up_to_the_width(width: int) -> None:
+    columns = columns_for(width)
+    assert sum(column.width for column in columns) + len(columns) - 1 <= width
+
+
+def test_without_a_terminal_lines_are_plain_and_few() -> None:
+    clock, console = Clock(), recorded(80, terminal=False)
+    with RunConsole(console=console, clock=clock) as view:
+        for event in [*until(40), *the_rest(40)]:
+            clock.now += 0.1
+            view(event)
+    text = console.file.getvalue()
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert "8.4" in lines[0]
+    assert "set-up in 1.50 s" in lines[1]
+    assert "slice z11 in 42.00 s (1/2)" in text
+    assert "slice z13 in 43.00 s (2/2)" in text
+    assert len(lines) < 12
+
+
+def test_a_long_layer_shows_signs_of_life_without_a_terminal() -> None:
+    clock, console = Clock(), recorded(80, terminal=False)
+    view = RunConsole(console=console, clock=clock)
+    for event in until(9):
+        view(event)
+    before = console.file.getvalue()
+    clock.now += PLAIN_EVERY_S + 1
+    view(finished("alice", 1, 9, plan()[9]))
+    assert "at encoder1" in console.file.getvalue()[len(before) :] or "at decoder1" in console.file.getvalue()
+
+
+def test_notes_and_failures_are_said_once_by_either_party() -> None:
+    console = recorded(80, terminal=False)
+    view = RunConsole(console=console, clock=Clock())
+    view(Note("bob", "compiling kernels"))
+    view(Failed("alice", "the peer is gone", "peer"))
+    assert console.file.getvalue().splitlines() == ["bob: compiling kernels", "alice: the peer is gone"]
+
+
+def test_before_the_handshake_there_is_something_to_see() -> None:
+    assert drawn(60, 24, []) == ["waiting for the other party"]
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color_is_respected(variable: dict[str, str], coloured: bool) -> None:
+    console = Console(
+        file=io.StringIO(), width=80, height=24, force_terminal=True, color_system="standard", legacy_windows=False,
+        _environ={"TERM": "xterm-256color", **variable}, highlight=False,
+    )
+    view = RunConsole(console=console, clock=Clock())
+    for event in until(8):
+        view(event)
+    console.print(view)
+    colours = any(f"\x1b[{code}m" in console.file.getvalue() for code in ("32", "1;33", "2;32", "33"))
+    assert colours is coloured
+
+
+def test_the_live_view_is_drawn_and_taken_away() -> None:
+    console = recorded(80)
+    with RunConsole(console=console, clock=Clock()) as view:
+        assert view.is_live
+        for event in until(12):
+            view(event)
+    assert "in flight" in console.file.getvalue()
+    view(Note("bob", "after"))
+    assert console.file.getvalue().rstrip().endswith("bob: after")
+
+
+def test_link_use_spreads_a_layers_bytes_over_its_time() -> None:
+    clock = Clock()
+    view = RunConsole(console=recorded(80), clock=clock, bandwidth_bps=8e6)
+    view(SessionStarted("alice", "ab", "8.4", plan(), "8 Mbit/s", 1, 1))
+    clock.now += 10
+    view(LayerFinished("alice", 0, 1, "encoder1.conv1", "conv", "x", 6.0, 4.0, 5_000_000, 0, 1))
+    sent, received = view.link_use(clock.now)
+    assert sent == pytest.approx(4e6)  # 5 MB over 10 s, all of it within the last 5 s evenly
+    assert received == 0
+    clock.now += 60
+    assert view.link_use(clock.now) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "short"),
+    [
+        ("encoder1.conv1", 14, "encoder1.conv1"),
+        ("encoder1.conv1.truncate", 20, "enc1.conv1.truncate"),
+        ("encoder1.conv1.truncate", 14, "enc1.con1.tru"),
+        ("pahe-coefficient", 10, "pahe-coef…"),
+        ("bottleneck.relu2", 14, "bot.relu2"),
+    ],
+)
+def test_long_names_stay_recognisable(name: str, width: int, short: str) -> None:
+    assert shorten(name, width) == short
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        (number, 0.0123, "0.012"), (number, 1.5, "1.50"), (number, 123.4, "123.4"), (number, 12345.6, "12346"),
+        (mebibytes, 0, "0"), (mebibytes, MIB // 2, "0.500"), (mebibytes, 12 * MIB, "12.0"), (mebibytes, 1 << 31, "2048"),
+        (duration, 5.2, "5 s"), (duration, 187, "3:07"), (duration, 3765, "1:02:45"),
+        (rate, 2.5e9, "2.50 Gbit/s"), (rate, 4e6, "4.0 Mbit/s"), (rate, 900.0, "1 kbit/s"),
+    ],
+)
+def test_figures_are_short(function: Callable[[float], str], value: float, text: str) -> None:
+    assert function(value) == text
