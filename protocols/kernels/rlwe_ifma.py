@@ -173,18 +173,24 @@ def add_flood(words, masks, constants, offsets, values):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _halves(low, high, q, twice, negative, one, t52, t52_s, t104, t104_s):
-    """(low + 2^52 high) mod q, canonical, of two 64-bit sums."""
+def _halves(low, high, q, twice, negative, one, t52, t52_s):
+    """(low + 2^52 high) mod q, canonical, of two sums, high < 2^52 - 2^12."""
+    z = zero512()
     high = add512(high, shift_right512(low, 52))
-    r = add512(_fixed(_low52(high), t52, t52_s, negative), _fixed(shift_right512(high, 52), t104, t104_s, negative))
-    r = _once(_low52(r), twice)
-    r = _low52(add512(r, _reduced(_low52(low), one, negative)))
+    r = madd52lo(madd52lo(low, madd52hi(z, one, low), negative), t52, high)
+    r = _low52(madd52lo(r, madd52hi(z, t52_s, high), negative))
     return _once(_once(r, twice), q)
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _folded(high, one, negative, t52, t52_s):
+    """A 64-bit high sum modulo q, below 4q <= 2^52 - 4 * 4095 (q is 1 modulo 4096 or more)."""
+    return _low52(add512(_reduced(high, one, negative), _fixed(shift_right512(high, 52), t52, t52_s, negative)))
+
+
 @njit(nogil=True, cache=True)
-def _sums(vectors, v_at, weights, w_at, channels, k, out, columns):
-    """Four vectors times two weights, summed over the channels; out (2, 4, 8), at lane block `columns` of each row."""
+def _sums(vectors, v_at, weights, w_at, channels, fold, k, out):
+    """Four vectors times two weights, summed over the channels; out (2, 4, 8). fold: the sums' halves may exceed 52 bits."""
     z = zero512()
     l00, l01, l10, l11, l20, l21, l30, l31 = z, z, z, z, z, z, z, z
     h00, h01, h10, h11, h20, h21, h30, h31 = z, z, z, z, z, z, z, z
@@ -199,16 +205,20 @@ def _sums(vectors, v_at, weights, w_at, channels, k, out, columns):
         v_at += 32
         w_at += 16
     q, twice, negative, one = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE]), splat512(k[ONE_52])
-    t52, t52_s, t104, t104_s = splat512(k[T52]), splat512(k[T52_52]), splat512(k[T104]), splat512(k[T104_52])
-    at = columns
-    store512(out, at, _halves(l00, h00, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 8, _halves(l10, h10, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 16, _halves(l20, h20, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 24, _halves(l30, h30, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 32, _halves(l01, h01, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 40, _halves(l11, h11, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 48, _halves(l21, h21, q, twice, negative, one, t52, t52_s, t104, t104_s))
-    store512(out, at + 56, _halves(l31, h31, q, twice, negative, one, t52, t52_s, t104, t104_s))
+    t52, t52_s = splat512(k[T52]), splat512(k[T52_52])
+    if fold:
+        h00, h01 = _folded(h00, one, negative, t52, t52_s), _folded(h01, one, negative, t52, t52_s)
+        h10, h11 = _folded(h10, one, negative, t52, t52_s), _folded(h11, one, negative, t52, t52_s)
+        h20, h21 = _folded(h20, one, negative, t52, t52_s), _folded(h21, one, negative, t52, t52_s)
+        h30, h31 = _folded(h30, one, negative, t52, t52_s), _folded(h31, one, negative, t52, t52_s)
+    store512(out, 0, _halves(l00, h00, q, twice, negative, one, t52, t52_s))
+    store512(out, 8, _halves(l10, h10, q, twice, negative, one, t52, t52_s))
+    store512(out, 16, _halves(l20, h20, q, twice, negative, one, t52, t52_s))
+    store512(out, 24, _halves(l30, h30, q, twice, negative, one, t52, t52_s))
+    store512(out, 32, _halves(l01, h01, q, twice, negative, one, t52, t52_s))
+    store512(out, 40, _halves(l11, h11, q, twice, negative, one, t52, t52_s))
+    store512(out, 48, _halves(l21, h21, q, twice, negative, one, t52, t52_s))
+    store512(out, 56, _halves(l31, h31, q, twice, negative, one, t52, t52_s))
 
 
 _PANEL = 1 << 16  # words of packed ciphertexts: 512 KiB, half of a second-level cache
@@ -233,6 +243,8 @@ def multiply_accumulate(ciphertexts, weights, out, c):
     factors = np.zeros(blocks * channels * 16, np.uint64)
     sums = np.empty(64, np.uint64)
     for l in range(limbs):
+        largest = c[l, Q] >> np.uint64(26)  # sqrt of a product's high half, rounded down
+        fold = channels * ((largest + 1) * (largest + 1) + 1) >= (1 << 52) - (1 << 12)
         for start in range(0, degree, 8 * blocks):
             for first in range(0, tiles, step):
                 count = min(step, tiles - first)
@@ -252,7 +264,7 @@ def multiply_accumulate(ciphertexts, weights, out, c):
                     for b in range(blocks):
                         for g in range((count * polys + 3) // 4):
                             v_at, w_at = (b * groups + g) * channels * 32, b * channels * 16
-                            _sums(panel, v_at, factors, w_at, channels, c[l], sums, 0)
+                            _sums(panel, v_at, factors, w_at, channels, fold, c[l], sums)
                             for p in range(pair):
                                 for v in range(4 * g, min(4 * g + 4, count * polys)):
                                     row = out[first + v // polys, o + p, v % polys, l]
