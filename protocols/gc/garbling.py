@@ -1,0 +1,230 @@
+"""One circuit garbled by one party and evaluated by the other, on many instances, streamed in chunks.
+
+Message order, chunk by chunk: the evaluator's OT columns `u`, then the garbler's tables. The evaluator keeps up to WINDOW
+chunks ahead, so both processors and both directions of the network work at the same time and memory stays bounded.
+
+Input labels (Yao's protocol with free XOR [KS08], half gates [ZRE15]):
+- the garbler's cost nothing: the active labels are public pseudorandom values, and the garbler takes (active ^ bit *
+  delta) as the zero label;
+- the evaluator's are correlated OTs with the garbler's session delta: the rows are the labels.
+
+Results are XOR shares of every output word: point-and-permute bits of the garbler's zero labels and of the evaluator's
+active labels. Nothing is opened here; `send_output` and `receive_output` open a word in one direction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bunet.protocols.context import Context, Role
+from bunet.protocols.cost import Cost
+from bunet.protocols.gc.circuit import Circuit, check_words
+from bunet.protocols.kernels import aes
+from bunet.protocols.kernels import garble as kernel
+from bunet.protocols.kernels.bits import pack, packed_bytes, unpack
+from bunet.protocols.ot import iknp
+from bunet.protocols.steps import Receive, Send, Steps, spec
+
+TILE = kernel.TILE
+TABLE_BYTES = 32  # an AND gate of one instance
+CHUNK_BYTES = 2 << 20  # of tables in a message, about
+WINDOW = 16  # chunks between the evaluator's OT columns and the tables it waits for
+OUTPUT_BLOCK = 1 << 18  # values in a message of opened outputs
+
+_PUBLIC_LABELS = np.uint64(1 << 63)  # no hash key has this bit of the tweak's low half
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Instances start..stop, as whole tiles (the last one padded) from number first_tile."""
+
+    start: int
+    stop: int
+    first_tile: int
+    tiles: int
+
+
+def _chunks(circuit: Circuit, instances: int) -> Iterator[_Chunk]:
+    tiles = -(-instances // TILE)
+    at_once = max(1, CHUNK_BYTES // (max(1, circuit.and_gates) * TILE * TABLE_BYTES))
+    at_once += at_once > 1 and at_once % 2  # OT extension works on blocks of 128
+    for first in range(0, tiles, at_once):
+        count = min(at_once, tiles - first)
+        yield _Chunk(first * TILE, min((first + count) * TILE, instances), first, count)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """A read-only, aligned view (or copy), so that the kernels are compiled for one kind of array."""
+    view = array.view() if array.flags.aligned and array.flags.c_contiguous else array.copy()
+    view.flags.writeable = False
+    return view
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Uninitialised uint64 array that starts at a cache line."""
+    size = int(np.prod(shape))
+    memory = np.empty(size + 8, np.uint64)
+    skip = -(memory.ctypes.data >> 3) & 7
+    return memory[skip : skip + size].reshape(shape)
+
+
+def _block(words: Sequence[np.ndarray], chunk: _Chunk) -> np.ndarray:
+    """The chunk's input words as uint64 (words, 64 * tiles), padded with zeros."""
+    block = np.zeros((len(words), chunk.tiles * TILE), np.uint64)
+    for row, word in zip(block, words, strict=True):
+        row[: chunk.stop - chunk.start] = word[chunk.start : chunk.stop]
+    return _frozen(block)
+
+
+def _public_labels(ctx: Context, circuit: Circuit, stream: int) -> np.ndarray:
+    """Active labels of the garbler's input bits, known to both: uint64 (labels, 64, 2), the same for every tile."""
+    key = ctx.ot.hash_key ^ np.array([_PUBLIC_LABELS, 0], np.uint64)
+    out = np.empty(len(circuit.garbler_labels) * 2 * TILE, np.uint64)
+    aes.ctr(aes.expand_key(key.tobytes()), stream, 0, out)
+    return _frozen(out.reshape(-1, TILE, 2))
+
+
+def garbler(
+    ctx: Context, circuit: Circuit, words: Sequence[np.ndarray], instances: int | None = None
+) -> Steps[list[np.ndarray]]:
+    """The garbler's half, for either role; its peer runs `evaluator` with an equal circuit.
+
+    words: the garbler's input words, uint32 or uint64 (I,); bits above a word's width are ignored. instances: I, needed
+    only if there are no words. Returns the garbler's XOR share of each output word, uint64 (I,). ValueError if the words
+    do not fit the circuit.
+    """
+    instances = check_words(words, circuit.garbler_words, "garbler", instances)
+    stream = ctx.next_stream()
+    public = _public_labels(ctx, circuit, stream)
+    delta, key = _frozen(ctx.ot.delta), _frozen(ctx.ot.hash_key)
+    labels, gates = len(circuit.evaluator_labels), circuit.and_gates
+    outputs = [np.empty(instances, np.uint64) for _ in circuit.output_words]
+    for chunk in _chunks(circuit, instances):
+        rows = np.empty((0, 2), np.uint64)
+        if labels:
+            rows = yield from iknp.send(ctx, chunk.tiles * labels * TILE)
+        tables = _aligned((chunk.tiles, gates, 2, TILE, 2))
+        shares = np.zeros((len(outputs), chunk.tiles * TILE), np.uint64)
+        kernel.garble(
+            circuit.ops,
+            circuit.wires,
+            _block(words, chunk),
+            public,
+            _frozen(rows.reshape(chunk.tiles, labels, TILE, 2)),
+            delta,
+            key,
+            np.uint64(stream),
+            np.uint64(chunk.first_tile),
+            tables,
+            shares,
+        )
+        if gates:
+            yield Send("tables", (tables,))
+        for output, share in zip(outputs, shares, strict=True):
+            output[chunk.start : chunk.stop] = share[: chunk.stop - chunk.start]
+    return outputs
+
+
+def evaluator(
+    ctx: Context, circuit: Circuit, words: Sequence[np.ndarray], instances: int | None = None
+) -> Steps[list[np.ndarray]]:
+    """The evaluator's half, for either role; the mirror image of `garbler`.
+
+    words: the evaluator's input words, uint32 or uint64 (I,). Returns its XOR share of each output word, uint64 (I,).
+    """
+    instances = check_words(words, circuit.evaluator_words, "evaluator", instances)
+    stream = ctx.next_stream()
+    public, key = _public_labels(ctx, circuit, stream), _frozen(ctx.ot.hash_key)
+    labels, gates = len(circuit.evaluator_labels), circuit.and_gates
+    outputs = [np.empty(instances, np.uint64) for _ in circuit.output_words]
+
+    def finish(chunk: _Chunk, rows: np.ndarray) -> Steps[None]:
+        shape = (chunk.tiles, gates, 2, TILE, 2)
+        tables = np.empty(shape, np.uint64)
+        if gates:
+            (tables,) = yield Receive("tables", (spec(np.uint64, *shape),))
+        shares = np.zeros((len(outputs), chunk.tiles * TILE), np.uint64)
+        kernel.evaluate(
+            circuit.ops,
+            circuit.wires,
+            _block(words, chunk),
+            public,
+            _frozen(rows.reshape(chunk.tiles, labels, TILE, 2)),
+            key,
+            np.uint64(stream),
+            np.uint64(chunk.first_tile),
+            _frozen(tables),
+            shares,
+        )
+        for output, share in zip(outputs, shares, strict=True):
+            output[chunk.start : chunk.stop] = share[: chunk.stop - chunk.start]
+
+    ahead: deque[tuple[_Chunk, np.ndarray]] = deque()
+    for chunk in _chunks(circuit, instances):
+        if len(ahead) == WINDOW:
+            yield from finish(*ahead.popleft())
+        rows = np.empty((0, 2), np.uint64)
+        if labels:
+            choices = np.empty((chunk.tiles, labels, TILE), np.uint8)
+            kernel.choice_bits(_block(words, chunk), circuit.evaluator_labels, choices)
+            rows = yield from iknp.receive(ctx, choices.reshape(-1))
+        ahead.append((chunk, rows))
+    while ahead:
+        yield from finish(*ahead.popleft())
+    return outputs
+
+
+def cost(circuit: Circuit, instances: int, garbler: Role) -> Cost:
+    """Exact traffic of `garbler` with `evaluator`.
+
+    The evaluator's columns of chunk k wait for the tables of chunk k - WINDOW, so every WINDOW chunks are two rounds;
+    the last message is the garbler's. work: AND gates and OTs, padding to whole tiles included.
+    """
+    labels, padded = len(circuit.evaluator_labels), -(-instances // TILE) * TILE
+    columns = chunks = 0
+    for chunk in _chunks(circuit, instances):
+        chunks += 1
+        columns += iknp.bytes_for(chunk.tiles * labels * TILE) if labels else 0
+    rounds = 0
+    if circuit.and_gates and chunks:
+        rounds = 2 * -(-chunks // WINDOW) if labels else 1
+    work = {"and_gates": circuit.and_gates * padded, "ot": labels * padded}
+    total = Cost(circuit.and_gates * padded * TABLE_BYTES, columns, rounds, work)
+    return total if garbler is Role.ALICE else total.swapped()
+
+
+def send_output(ctx: Context, share: np.ndarray, width: int) -> Steps[None]:
+    """Open an output word to the peer: send this party's XOR share (uint64 (I,), below 2^width), packed."""
+    for start in range(0, len(share), OUTPUT_BLOCK):
+        yield Send("output", (pack(share[start : start + OUTPUT_BLOCK], width),))
+
+
+def receive_output(ctx: Context, share: np.ndarray, width: int) -> Steps[np.ndarray]:
+    """Learn an output word, uint64 (I,), from this party's XOR share and the peer's `send_output`."""
+    values = np.empty(len(share), np.uint64)
+    for start in range(0, len(share), OUTPUT_BLOCK):
+        part = share[start : start + OUTPUT_BLOCK]
+        (packed,) = yield Receive("output", (spec(np.uint8, packed_bytes(len(part), width)),))
+        values[start : start + len(part)] = part ^ unpack(packed, len(part), width)
+    return values
+
+
+def reveal_to(ctx: Context, receiver: Role, share: np.ndarray, width: int) -> Steps[np.ndarray | None]:
+    """Both halves of opening an output word: uint64 (I,) to the receiver, None to its peer."""
+    if ctx.role is receiver:
+        return (yield from receive_output(ctx, share, width))
+    yield from send_output(ctx, share, width)
+    return None
+
+
+def output_cost(instances: int, width: int, sender: Role) -> Cost:
+    """Exact traffic of `send_output`: one round (none if it follows the sender's own message, as a garbler's does)."""
+    nbytes = sum(
+        packed_bytes(min(OUTPUT_BLOCK, instances - start), width) for start in range(0, instances, OUTPUT_BLOCK)
+    )
+    total = Cost(nbytes, 0, 1 if instances else 0)
+    return total if sender is Role.ALICE else total.swapped()
