@@ -1,0 +1,56 @@
+"""square `mt` and `mt-ot`: Beaver square pairs, made from PAHE or from correlated OT.
+
+The opening of x - a needs only the shares of a, which each party draws itself: it travels with the messages that make
+the pair, and the layer takes two rounds in all.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bunet.protocols.ass.share import Share
+from bunet.protocols.context import Context, Role
+from bunet.protocols.cost import Cost
+from bunet.protocols.mt import opening, slotwise, square, triples
+from bunet.protocols.registry import Layer, Protocol, register
+from bunet.protocols.steps import Steps
+
+
+def run(ctx: Context, layer: Layer, share: Share, source: str) -> Steps[Share]:
+    """Both halves: this party's share of x^2 in the ring of x."""
+    width = share.width
+    values = share.values.reshape(-1)
+    a = triples.random_share(ctx, values.size, width)
+    masked = square.mask(values, a, width)
+    if ctx.role is Role.ALICE:  # who speaks first in making the pair opens before it, her peer after it
+        yield from opening.send(masked, width)
+        pair = yield from triples.square_pair(ctx, a, width, source)
+        opened = yield from opening.receive(masked, width)
+    else:
+        opened = yield from opening.receive(masked, width)
+        pair = yield from triples.square_pair(ctx, a, width, source)
+        yield from opening.send(masked, width)
+    return Share.of(square.finish(ctx, opened, pair), layer.node.type)
+
+
+def cost(layer: Layer, source: str) -> Cost:
+    """Exact cost: the pairs', and one opening that rides with them."""
+    kind = layer.node.type
+    pairs = triples.square_pair_cost(kind.elements, kind.width, source)
+    opened = square.cost(kind.elements, kind.width)
+    return Cost(pairs.alice_bytes + opened.alice_bytes, pairs.bob_bytes + opened.bob_bytes, 2, pairs.work)
+
+
+def sets(layer: Layer) -> tuple[str, ...]:
+    """Parameter sets whose keys the session exchanges."""
+    width = layer.node.type.width
+    return (slotwise.plan(1, width - 1).set_name,) if width > 1 else ()
+
+
+def _protocol(name: str, source: str, **more) -> Protocol:
+    both = partial(run, source=source)
+    return register(Protocol("square", name, both, both, partial(cost, source=source), **more))
+
+
+PAHE = _protocol("mt", "pahe", pahe=sets)
+OT = _protocol("mt-ot", "ot")
