@@ -1,0 +1,127 @@
+"""CURVE key pairs and allow-lists: making, saving, reading.
+
+A key file has two lines, `public KEY` and `secret KEY`, with keys in Z85 (ZeroMQ RFC 32), and is readable by its owner
+alone. The public half stands beside it in FILE.pub, as a line of an allow-list: `KEY NAME`. In all these files a line
+that is empty or begins with "# " (a hash and a space) is a comment; a key may begin with a hash, but holds no space.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+from zmq.utils import z85
+
+
+class BadKey(Exception):
+    """A key or a key file is missing, unsafe or not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A Curve25519 key pair in Z85, 40 characters each. The secret does not show in its repr."""
+
+    public: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> KeyPair:
+        """A fresh pair from the operating system's randomness (libsodium, through libzmq)."""
+        public, secret = zmq.curve_keypair()
+        return cls(public.decode(), secret.decode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> KeyPair:
+        """Read a key file. Raises BadKey where it is missing, readable by others, or not a pair."""
+        path = Path(path)
+        try:
+            mode = path.stat().st_mode
+            lines = _lines(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadKey(f"cannot read the key file {path}: {_reason(error)}") from None
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BadKey(f"the key file {path} can be read by other users: run `chmod 600 {path}`")
+        fields = {name: key for name, _, key in (line.partition(" ") for line in lines)}
+        if set(fields) != {"public", "secret"} or len(lines) != 2:
+            raise BadKey(f"{path} is not a key file: it needs the lines `public KEY` and `secret KEY`")
+        pair = cls(check(fields["public"], str(path)), check(fields["secret"], str(path)))
+        if zmq.curve_public(pair.secret.encode()).decode() != pair.public:
+            raise BadKey(f"the two keys in {path} do not belong together")
+        return pair
+
+    def save(self, path: str | os.PathLike[str], name: str = "") -> Path:
+        """Write a key file (mode 0600) and its public half to `path`.pub; returns the latter.
+
+        Never overwrites: raises BadKey where either file exists, since a lost secret key cannot be had again.
+        """
+        path = Path(path)
+        public_path = path.with_name(path.name + ".pub")
+        if public_path.exists():
+            raise BadKey(f"{public_path} exists already; keys are not overwritten")
+        label = " ".join((name or path.name).split())
+        _create(path, 0o600, f"# BUNET key pair: keep this file secret\npublic {self.public}\nsecret {self.secret}\n")
+        _create(public_path, 0o644, f"{self.public} {label}\n")
+        return public_path
+
+
+def keygen(path: str | os.PathLike[str], name: str = "") -> KeyPair:
+    """Make a fresh key pair and save it at `path` and `path`.pub; `name` labels it in allow-lists."""
+    pair = KeyPair.generate()
+    pair.save(path, name)
+    return pair
+
+
+def load_public(path: str | os.PathLike[str]) -> str:
+    """The one key of a .pub file, such as the server's that a client needs. Raises BadKey."""
+    keys = load_allowed(path)
+    if len(keys) != 1:
+        raise BadKey(f"{path} holds {len(keys)} public keys where one is expected")
+    return next(iter(keys))
+
+
+def load_allowed(path: str | os.PathLike[str]) -> dict[str, str]:
+    """An allow-list: public key -> name. One `KEY NAME` a line, as in .pub files, which may just be appended."""
+    path = Path(path)
+    try:
+        lines = _lines(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
+    allowed = {}
+    for line in lines:
+        key, _, name = line.partition(" ")
+        allowed[check(key, str(path))] = name.strip() or key[:8]
+    return allowed
+
+
+def check(key: str, where: str = "a key") -> str:
+    """`key`, if it is 32 bytes in Z85; raises BadKey that names `where`, and never shows the key."""
+    try:
+        good = len(key) == 40 and z85.encode(z85.decode(key.encode("ascii"))).decode() == key
+    except Exception:  # z85 raises KeyError, struct.error, ValueError
+        good = False
+    if not good:
+        raise BadKey(f"{where} holds something that is not a key of 40 Z85 characters")
+    return key
+
+
+def _lines(path: Path) -> list[str]:
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and line != "#" and not line.startswith("# ")]
+
+
+def _create(path: Path, mode: int, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise BadKey(f"{path} exists already; keys are not overwritten") from None
+    except OSError as error:
+        raise BadKey(f"cannot write {path}: {_reason(error)}") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not text"
