@@ -83,7 +83,7 @@ def quantise_input(program: Program, image: np.ndarray) -> np.ndarray:
 
 
 def check_weights(program: Program, weights: Mapping[str, IntegerWeights]) -> None:
-    """CompileError unless every convolution has integers of its shape within its public norm bound, and nothing else."""
+    """CompileError unless every convolution has integers of its shape within its norm bound, and nothing else."""
     convolutions = {node.name: node for node in program if node.operation in ("conv", "conv_transpose")}
     for name in weights:
         if name not in convolutions:

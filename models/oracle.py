@@ -89,7 +89,7 @@ def shifted(x: np.ndarray, shift: int, rounding: Rounding) -> np.ndarray:
     That is how local truncation of uniform shares rounds, with one unit added to one of the two; shift 0 is exact.
     """
     floor = x >> shift
-    if shift == 0 or isinstance(rounding, str) and rounding == "floor":
+    if shift == 0 or (isinstance(rounding, str) and rounding == "floor"):
         return floor
     if isinstance(rounding, str):
         return floor + ((x >> (shift - 1)) & 1)

@@ -1,10 +1,11 @@
 """Choose binary points, bounds and rings from calibrated ranges, and round the weights.
 
-A format i.f pays for n = i + f bits. Every operand of a product has n bits with its sign, and so has the ring in which a
-ReLU is computed; where the binary point stands is calibrated for each tensor (a power of two), since a fixed point would
-waste most of the n bits. What the split i.f decides is the margin between the calibrated range and the wrap: one bit,
-and one more for every four integer bits beyond f + 4. So `12.4` and `8.8` pay the same; `12.4` keeps a range four times
-the calibrated one, `8.8` twice, with a grid twice as fine.
+A format i.f pays for n = i + f bits. Every operand of a product has at most n bits with its sign, and so has the ring
+in which a ReLU is computed; where the binary point stands is calibrated for each tensor (a power of two), since a fixed
+point would waste most of the n bits. What the split i.f decides is the margin between the calibrated range and the
+wrap: (i - f) / 4 bits, but at least one. So `12.4` and `8.8` pay the same; `12.4` keeps a range four times the
+calibrated one, `8.8` and `8.4` twice, and `8.8` has a grid twice as fine as `12.4`. A square has twice its input's
+margin, so that it never wraps first, and may keep SQUARE_EXTRA_BITS more bits, since nothing is compared on it.
 
 With x of frac fx, weights of frac fw and an output wanted at frac fy in a ring of w bits, the convolution must be right
 modulo 2^(shift + w) only, shift = fx + fw - fy: truncate-reduce drops the low bits, and the wrap drops the high ones
@@ -26,6 +27,10 @@ from bunet.models.passes.fold import Folded
 from bunet.models.program import MAX_WIDTH, Format, ProgramError
 
 SQUARE_EXTRA_BITS = 3
+
+# A convolution in Z_2^ring with weights of L1 norm below 2^norm_bits is carried by a ciphertext modulus of 94 or 100
+# bits if ring + norm_bits is at most this; beyond, ciphertexts double.
+LINEAR_BUDGETS = (46, 52)
 SMALLEST_RANGE = 2.0**-12
 
 
@@ -46,9 +51,9 @@ class Precision:
 class Plan:
     """What is known of the float nodes when widths are chosen; all by float node name.
 
-    frac, bound, width: of the stored operand (after truncation), the input's width being that of its convolution. ring:
-    in which a linear operation, a square or an average pooling computes. shift, raw_bound: dropped bits after a product,
-    and the bound before. weights: of the convolutions.
+    frac, bound, width: of the stored operand (after truncation), the input's width being that of its convolution.
+    ring: in which a linear operation, a square or an average pooling computes. shift, raw_bound: dropped bits after a
+    product, and the bound before. weights: of the convolutions.
     """
 
     precision: Precision
@@ -65,6 +70,11 @@ class Plan:
     def range_bits(self, name: str) -> float:
         """log2 of the tensor's calibrated range with its margin; a square's margin is that of its input, squared."""
         return math.log2(max(self.ranges[name], SMALLEST_RANGE)) + self.precision.margin
+
+    def activation_after(self, name: str) -> FloatNode | None:
+        """The activation that takes this convolution's output, None where there is none."""
+        after = self.consumers[name]
+        return after[0] if len(after) == 1 and after[0].operation in ("relu", "square") else None
 
     def wide_ring(self, name: str) -> int:
         """The widest ring in which a consumer wants this tensor; 0 if all take it as it is stored."""
@@ -86,11 +96,6 @@ def choose_widths(
         _quantise(plan, node, folded)
     _choose_rings(plan, graph)
     return plan
-
-
-def _activation_after(plan: Plan, node: FloatNode) -> FloatNode | None:
-    after = plan.consumers[node.name]
-    return after[0] if len(after) == 1 and after[0].operation in ("relu", "square") else None
 
 
 def _choose_fracs(plan: Plan, graph: tuple[FloatNode, ...]) -> None:
@@ -160,31 +165,47 @@ def _bound_square(plan: Plan, node: FloatNode) -> None:
 
 
 def _quantise_convolution(plan: Plan, node: FloatNode, folded: Folded) -> None:
+    """Integer weights of at most n bits; fewer, by up to a quarter, where that lets smaller ciphertexts carry them."""
     name, source, n = node.name, node.inputs[0], plan.precision.bits
-    largest = float(np.abs(folded.weight).max())
-    weight_frac = math.floor(math.log2(((1 << (n - 1)) - 1) / max(largest, SMALLEST_RANGE)))
-    final = name not in plan.frac
-    if not final:
-        weight_frac = max(weight_frac, plan.frac[name] - plan.frac[source])
+    largest = max(float(np.abs(folded.weight).max()), SMALLEST_RANGE)
+    finest = math.floor(math.log2(((1 << (n - 1)) - 1) / largest))
+    coarsest = -MAX_WIDTH if name not in plan.frac else plan.frac[name] - plan.frac[source]
+    finest = max(finest, coarsest)
+    _round_weights(plan, node, folded, finest)
+    for budget in LINEAR_BUDGETS:
+        excess = plan.ring[name] + _norm(node, plan.weights[name].weight).bit_length() - budget
+        spared = -(-excess // 2)
+        if spared <= min(n // 4, finest - coarsest):
+            if spared > 0:
+                _round_weights(plan, node, folded, finest - spared)
+            return
+
+
+def _norm(node: FloatNode, weight: np.ndarray) -> int:
+    return conv_norm(weight) if node.operation == "conv" else conv_transpose_norm(weight)
+
+
+def _round_weights(plan: Plan, node: FloatNode, folded: Folded, weight_frac: int) -> None:
+    """Weights and bias rounded at this binary point, and the bounds and rings that follow."""
+    name, source = node.name, node.inputs[0]
     product_frac = plan.frac[source] + weight_frac
     weight = np.rint(np.ldexp(folded.weight, weight_frac)).astype(np.int64)
     bias = np.rint(np.ldexp(folded.bias, product_frac))
-    if np.abs(bias).max() >= 2.0 ** (MAX_WIDTH - 2):
+    largest_bias = int(np.abs(bias).max())
+    if largest_bias >= 1 << (MAX_WIDTH - 2):
         raise ProgramError(f"{name}: its bias does not fit {MAX_WIDTH}-bit rings in this format")
     plan.weights[name] = IntegerWeights(weight, bias.astype(np.int64))
-
-    norm = conv_norm(weight) if node.operation == "conv" else conv_transpose_norm(weight)
-    exact = (norm * ((1 << plan.bound[source]) - 1) + int(np.abs(bias).max())).bit_length()
+    exact = (_norm(node, weight) * ((1 << plan.bound[source]) - 1) + largest_bias).bit_length()
     plan.raw_bound[name] = max(0, min(math.ceil(plan.range_bits(name) + product_frac), exact))
-    if final:
+    if plan.activation_after(name) is None and node.operation == "conv":
         plan.frac[name] = product_frac
         plan.bound[name] = plan.raw_bound[name]
         plan.ring[name] = max(plan.bound[name] + 2, plan.width[source])
         return
     shift = plan.shift[name] = product_frac - plan.frac[name]
-    bound = math.ceil(plan.range_bits(name) + plan.frac[name])
-    plan.bound[name] = bound = max(0, min(bound, max(exact - shift, 0) + 1))
-    activation = _activation_after(plan, node)
+    bound = max(0, min(math.ceil(plan.range_bits(name) + plan.frac[name]), max(exact - shift, 0) + 1))
+    plan.bound[name] = bound
+    activation = plan.activation_after(name)
     if activation is not None and activation.operation == "relu":
         after = min(bound, max(0, math.ceil(plan.range_bits(activation.name) + plan.frac[name])))
         plan.width[name] = plan.width[activation.name] = max(bound + 1, after + 2)
