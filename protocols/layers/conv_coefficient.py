@@ -126,6 +126,7 @@ def _weight(layer: Layer, plan: Plan) -> np.ndarray:
 
 
 def _bias(layer: Layer, kind: np.dtype) -> np.ndarray:
+    assert layer.weights is not None
     return layer.weights.bias.astype(np.int64).astype(np.uint64).astype(kind)
 
 
@@ -134,10 +135,12 @@ def _transformed(layer: Layer, plan: Plan, block: Block) -> np.ndarray:
     kept = layer.cache.setdefault("transformed", weight_budget.KeptBlocks(weight_budget.PROCESS))
     weights = kept.get(block.index)
     if weights is None:
-        tables = plan.parameters.tables
-        kernels = plan.tiling.kernels(_weight(layer, plan), block.bundles.start, len(block.bundles))
-        weights = rlwe.residues(kernels.reshape(-1, plan.parameters.degree), tables)
-        weights = ntt.forward(weights, tables).reshape(plan.tiling.groups, len(block.bundles), *weights.shape[1:])
+        parameters, tiling = plan.parameters, plan.tiling
+        taps = tiling.taps(_weight(layer, plan), block.bundles.start, len(block.bundles))
+        weights = np.zeros((*taps.shape[:2], parameters.limbs, parameters.degree), np.uint64)
+        for limb, prime in enumerate(parameters.primes):
+            weights[:, :, limb, tiling.tap_positions] = taps % prime
+        ntt.forward(weights, parameters.tables)
         kept.keep(block.index, weights)
     return weights
 

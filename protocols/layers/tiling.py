@@ -156,10 +156,10 @@ class Tiling:
         j0, j1 = max(left, 0), min(left + self.stride, self.image.width)
         block[: len(channels), i0 - top : i1 - top, j0 - left : j1 - left] = channels[:, i0:i1, j0:j1]
 
-    def kernels(self, weight: np.ndarray, first: int, count: int) -> np.ndarray:
-        """Weight polynomials of output bundles first .. first+count-1.
+    def taps(self, weight: np.ndarray, first: int, count: int) -> np.ndarray:
+        """What stands at `tap_positions` of the weight polynomials of output bundles first .. first+count-1.
 
-        weight: int64 (out_channels, channels, k, k). Returns int64 (groups, count, degree).
+        weight: int64 (out_channels, channels, k, k). Returns int64 (groups, count, taps); all other coefficients are zero.
         """
         image, k = self.image, self.image.kernel
         if weight.shape != (image.out_channels, image.channels, k, k):
@@ -170,13 +170,11 @@ class Tiling:
         padded = np.zeros((count * self.bundle, self.groups * self.group, k, k), np.int64)
         padded[: own.shape[0], : own.shape[1]] = own
         padded = padded.reshape(count, self.bundle, self.groups, self.group, k, k)
-        out = np.zeros((self.groups, count, self.degree), np.int64)
-        out[:, :, self._taps] = padded.transpose(2, 0, 1, 3, 4, 5).reshape(self.groups, count, -1)
-        return out
+        return padded.transpose(2, 0, 1, 3, 4, 5).reshape(self.groups, count, -1)
 
     @cached_property
-    def _taps(self) -> np.ndarray:
-        """Positions of the weights (bundled channel, channel, row, column) in their polynomial, all different."""
+    def tap_positions(self) -> np.ndarray:
+        """int64 (taps,): exponents of the weights (bundled channel, channel, row, column), all different."""
         k = self.image.kernel
         m = np.arange(self.bundle)[:, None, None, None] * (self.group * self.plane)
         c = np.arange(self.group)[:, None, None] * self.plane

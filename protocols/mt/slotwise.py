@@ -151,11 +151,11 @@ def alice(ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
         yield Send("slots-request", tuple(arrays))
     result = np.empty(count, dtype_of(width))
     for batch in chosen.batches(count):
-        arrays = yield Receive("slots-reply", chosen.reply_specs(batch))
+        answers = yield Receive("slots-reply", chosen.reply_specs(batch))
         positions = np.arange(params.degree)
         digits = []
         for k, t in enumerate(chosen.primes):
-            answer, n = arrays[2 * k : 2 * k + 2], chosen.polynomials(batch)
+            answer, n = answers[2 * k : 2 * k + 2], chosen.polynomials(batch)
             opened = reply.open_reply(key, answer, n, positions, t, chosen.noise_bits(t))
             digits.append(encoding.decode_slots(opened, t))
         values = recombine(digits, chosen.primes).reshape(-1)[: len(batch)]

@@ -33,7 +33,8 @@ def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def convolve_by_polynomials(tiling: Tiling, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     image = tiling.image
     messages = tiling.messages(x, 0, tiling.tiles * tiling.groups).reshape(tiling.tiles, tiling.groups, -1)
-    kernels = tiling.kernels(weight, 0, tiling.bundles).astype(np.uint64)
+    kernels = np.zeros((tiling.groups, tiling.bundles, tiling.degree), np.uint64)
+    kernels[..., tiling.tap_positions] = tiling.taps(weight, 0, tiling.bundles).astype(np.uint64)
     out = np.full((image.out_channels, image.height, image.width), 0xDEAD, np.uint64)
     half = tiling.tiles // 2
     for tiles in (range(half), range(half, tiling.tiles)):
@@ -96,6 +97,6 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="outside"):
         tiling.messages(np.zeros((2, 4, 4), np.uint64), 0, 2)
     with pytest.raises(ValueError, match="weights"):
-        tiling.kernels(np.zeros((2, 2, 3, 3), np.int64), 0, 1)
+        tiling.taps(np.zeros((2, 2, 3, 3), np.int64), 0, 1)
     with pytest.raises(ValueError, match="1x1"):
         image.flat()
