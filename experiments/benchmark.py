@@ -1,0 +1,92 @@
+"""Whole slices timed: seeded random weights and images, two processes, every layer held against the oracle afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bunet.experiments import prepare
+from bunet.experiments.options import RunSettings
+from bunet.experiments.prepare import ChosenWeights, SliceSet
+from bunet.experiments.results import environment
+from bunet.models.compile import Compiled
+from bunet.models.metrics import dice
+from bunet.models.weights import seeded
+from bunet.parties.events import Subscriber
+from bunet.parties.ledger import Ledger
+from bunet.parties.local import PairJob, PairResult, run_pair
+
+RunPair = Callable[[PairJob, Subscriber], PairResult]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave. document: the JSON document of DESIGN 14. mismatches: of the oracle, as sentences."""
+
+    document: dict[str, Any]
+    mismatches: list[str]
+    result: PairResult
+
+
+class Bench:
+    """Runs settings one after the other and keeps the last compiled model, so that a sweep over links compiles once."""
+
+    def __init__(self, run: RunPair = run_pair) -> None:
+        self._run = run
+        self._key: tuple[object, ...] | None = None
+        self._model: tuple[Compiled, ChosenWeights, SliceSet] | None = None
+
+    def __call__(
+        self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None
+    ) -> Outcome:
+        """One run. subscriber: sees the events too. Raises RunError, UsageError."""
+        compiled, chosen, images = self._prepare(settings)
+        ledger = Ledger()
+
+        def bus(event: Any) -> None:
+            ledger(event)
+            if subscriber is not None:
+                subscriber(event)
+
+        with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
+            job = prepare.write_job(settings, compiled, images, Path(folder), verify)
+            result = self._run(job, bus)
+        agreement = dice(masks_of(result, images), prepare.float_labels(chosen, images))
+        document = document_of(
+            ledger, settings, result, images, weights=chosen.source, dice_float=agreement, dice_truth=None, record=job.record
+        )
+        return Outcome(document, result.mismatches, result)
+
+    def _prepare(self, settings: RunSettings) -> tuple[Compiled, ChosenWeights, SliceSet]:
+        key = (settings.architecture(), settings.size, settings.format, settings.seed, settings.slices, settings.axis)
+        if self._model is None or key != self._key:
+            chosen = ChosenWeights(
+                seeded(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
+            )
+            compiled = prepare.compile_for(settings, chosen, (settings.size, settings.size))
+            self._key, self._model = key, (compiled, chosen, prepare.seeded_slices(settings, settings.size))
+        return self._model
+
+
+def masks_of(result: PairResult, images: SliceSet) -> Any:
+    """uint8 (slices, height, width): the labels without the padding."""
+    height, width = images.padded
+    return result.masks.reshape(len(images.labels), height, width)[:, : images.height, : images.width]
+
+
+def document_of(
+    ledger: Ledger, settings: RunSettings, result: PairResult, images: SliceSet, *, weights: str,
+    dice_float: float | None, dice_truth: float | None, record: int,
+) -> dict[str, Any]:
+    """The JSON document of a local run."""
+    run = {
+        **settings.document(), "height": images.padded[0], "width": images.padded[1], "volume": images.source,
+        "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
+    }
+    return ledger.document(
+        link=settings.link.describe(), environment=environment(settings.cores),
+        dice={"float": dice_float, "truth": dice_truth}, verified=result.verified, run=run,
+    )

@@ -1,0 +1,286 @@
+"""The command line: `bunet demo`, `bench`, `sweep`, and what other files add to it.
+
+Errors are one sentence on standard error: status 2 for what was asked wrongly, 1 for a run that failed. BUNET_DEBUG=1
+shows the traceback instead.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bunet.experiments import commands_model
+from bunet.experiments import options as o
+from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.sweep_config import ConfigError, Point
+from bunet.experiments.sweep_config import load as load_config
+
+STOPPED = 130
+
+
+class OneSentence(TyperGroup):
+    """A group of commands whose errors are one sentence and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if os.environ.get("BUNET_DEBUG", "0") not in ("", "0"):
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("\nbunet: stopped", err=True)
+            raise typer.Exit(STOPPED) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if _belongs_to_typer(error):
+                raise
+            sentence, status = explain(error)
+            typer.echo(f"bunet: {sentence}", err=True)
+            raise typer.Exit(status) from None
+
+
+def _belongs_to_typer(error: Exception) -> bool:
+    """Whether typer's own handling (usage and hint) is for it: it knows how to show itself."""
+    return hasattr(error, "exit_code") and hasattr(error, "show")
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """(one sentence, exit status) for an exception."""
+    from bunet.net.channel import ChannelError
+    from bunet.parties.errors import RunError
+
+    if isinstance(error, (RunError, ChannelError)):
+        return str(error), 1
+    # Bad arguments are ValueErrors of many kinds, raised at the border with a sentence (VolumeError, CompileError, ...).
+    if isinstance(error, (UsageError, ConfigError, FileNotFoundError)) and not getattr(error, "strerror", None):
+        return str(error), 2
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
+    if type(error).__module__.startswith("bunet."):
+        return str(error), 2 if isinstance(error, ValueError) else 1
+    if isinstance(error, ValueError) and _raised_by_us(error):
+        return str(error), 2
+    return f"internal error: {type(error).__name__}: {error} (BUNET_DEBUG=1 shows where)", 1
+
+
+def _raised_by_us(error: Exception) -> bool:
+    """Whether the exception left our own code, not a library's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("bunet.")
+
+
+app = typer.Typer(
+    cls=OneSentence, rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Two-party secure segmentation of CT volumes: neither party sees the other's secret.",
+)
+bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings of whole runs.")
+app.add_typer(bench, name="bench")
+commands_model.register(app)
+
+
+@app.command()
+def demo(
+    volume: Annotated[
+        Path | None,
+        typer.Option("--volume", metavar="FILE", help=".npz (key array or ct) or .npy, instead of the embedded chest."),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Pixels of a slice  [default: 128, or the volume's own]")
+    ] = None,
+    features: o.FeaturesOption = 16,
+    activation: o.ActivationOption = "relu",
+    relu: o.ReluOption = "gc-sign",
+    pool: o.PoolOption = "avg",
+    format: o.FormatOption = "8.4",
+    link: o.LinkOption = "lan",
+    bandwidth: o.BandwidthOption = None,
+    rtt: o.RttOption = None,
+    slices: o.SlicesOption = 2,
+    in_flight: o.InFlightOption = 2,
+    axis: Annotated[str, typer.Option("--axis", help="x, y or z: what the slices are perpendicular to.")] = "z",
+    weights: Annotated[str, typer.Option("--weights", help="auto, demo, random, or a weight file.")] = "auto",
+    protocol: o.ProtocolOption = None,
+    seed: o.SeedOption = 0,
+    cores: Annotated[
+        int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")
+    ] = None,
+    verify: o.VerifyOption = True,
+    json_file: o.JsonOption = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for mask.npz, overlay.png, run.json.")
+    ] = Path("runs/demo"),
+) -> None:
+    """Segment slices of a CT volume with two processes on this machine, and show what it cost.
+
+    Examples:
+
+      bunet demo
+
+      bunet demo --volume ct.npz --slices 4 --format 12.4 --link wan
+
+      bunet demo --bandwidth 200Mbit --rtt 20ms --activation hybrid --json run.json
+    """
+    settings = RunSettings(
+        size=size or 128, features=features, activation=activation, relu=relu, pool=pool, format=format,
+        link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, axis=axis, seed=seed,
+        cores=o.default_cores() if cores is None else cores, protocols=o.chosen_protocols(protocol or []),
+    )
+    if truth is not None and volume is None:
+        raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
+    if json_file is not None:
+        o.writable_parent("--json", json_file)
+    _make_folder(out)
+    from bunet.experiments.demo import DemoRequest, run_demo
+    from bunet.parties.console import RunConsole
+
+    console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
+    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify)
+    result = run_demo(request, console)
+    if result.mismatches:
+        raise typer.Exit(1)
+
+
+@bench.callback()
+def bench_group() -> None:
+    """Timings of whole runs."""
+
+
+@bench.command("slice")
+def bench_slice(
+    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
+    features: o.FeaturesOption = 16,
+    activation: o.ActivationOption = "relu",
+    relu: o.ReluOption = "gc-sign",
+    pool: o.PoolOption = "avg",
+    format: o.FormatOption = "8.4",
+    link: o.LinkOption = "lan",
+    bandwidth: o.BandwidthOption = None,
+    rtt: o.RttOption = None,
+    slices: o.SlicesOption = 1,
+    in_flight: o.InFlightOption = 1,
+    protocol: o.ProtocolOption = None,
+    seed: o.SeedOption = 0,
+    cores: Annotated[int, typer.Option("--cores", help="Cores of each party.")] = 1,
+    verify: o.VerifyOption = True,
+    json_file: o.JsonOption = None,
+) -> None:
+    """Time whole slices: two processes, seeded random weights and images, kernels compiled before the clock starts.
+
+    Examples:
+
+      bunet bench slice
+
+      bunet bench slice --size 256 --format 12.4 --link wan --slices 2 --in-flight 2 --json run.json
+    """
+    settings = RunSettings(
+        size=size, features=features, activation=activation, relu=relu, pool=pool, format=format,
+        link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, seed=seed, cores=cores,
+        protocols=o.chosen_protocols(protocol or []),
+    )
+    if json_file is not None:
+        o.writable_parent("--json", json_file)
+    from bunet.experiments.benchmark import Bench
+    from bunet.experiments.results import write_json
+    from bunet.parties.console import RunConsole
+
+    console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
+    with console:
+        outcome = Bench()(settings, verify=verify, subscriber=console)
+    console.print_table()
+    seconds = ", ".join(f"{one['seconds']:.2f}" for one in outcome.document["slices"])
+    typer.echo(f"seconds of each slice: {seconds}")
+    typer.echo(f"Dice against the float model: {outcome.document['dice']['float']:.4f}")
+    run = outcome.document["run"]
+    if verify and not outcome.mismatches:
+        typer.echo(f"verified: {run['compared_layers']} layers of {run['verified_slices']} of {slices} slices agree")
+    if json_file is not None:
+        write_json(json_file, outcome.document)
+    if outcome.mismatches:
+        count = len(outcome.mismatches)
+        typer.echo(f"bunet: {count} layers differ from the oracle; the first: {outcome.mismatches[0]}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The experiment file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results  [default: runs/NAME]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the points, run none.")] = False,
+) -> None:
+    """Run a grid of links, protocols, formats and slices in flight; an interrupted sweep goes on where it stopped.
+
+    Writes points.jsonl, points.csv, seconds_by_link.png and seconds_by_protocol.png.
+
+    Examples:
+
+      bunet sweep experiments/network.yaml
+
+      bunet sweep experiments/network.yaml --out runs/again --dry-run
+    """
+    from bunet.experiments import sweep as sweeping
+
+    config = load_config(file)
+    points = list(config.points())
+    for point in points:
+        sweeping.settings_of(point)  # what does not fit together is said before the first run
+    folder = out or Path("runs") / config.name
+    if dry_run:
+        entries, _ = sweeping.read_points(folder / "points.jsonl")
+        for point in points:
+            done = "document" in entries.get(point.identity(), {})
+            typer.echo(f"{'done' if done else 'to do':6}{sweeping.title_of(point)}")
+        return
+    from bunet.experiments.benchmark import Bench
+
+    run = Bench()
+
+    def runner(point: Point) -> dict[str, Any]:
+        return run(sweeping.settings_of(point), verify=point.verify).document
+
+    typer.echo(f"{config.name}: {len(points)} points, results in {folder}")
+    summary = sweeping.run_sweep(config, folder, runner, typer.echo)
+    counts = f"{summary.ran} points run, {summary.skipped} skipped, {summary.failed} failed"
+    typer.echo(f"{counts}; table in {folder}/points.csv")
+    for picture in summary.pictures:
+        typer.echo(f"picture: {picture}")
+    if summary.failed or summary.disagreeing:
+        what = [f"{summary.failed} failed"] * bool(summary.failed)
+        what += [f"{summary.disagreeing} do not agree with the oracle"] * bool(summary.disagreeing)
+        typer.echo(f"bunet: of {summary.points} points {' and '.join(what)}, see {folder}/points.jsonl", err=True)
+        raise typer.Exit(1)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}") from error
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"--out {out} cannot be written to")
+
+
+if importlib.util.find_spec("bunet.experiments.commands_party") is not None:
+    from bunet.experiments import commands_party
+
+    commands_party.register(app)
+
+
+def main() -> None:
+    """Entry point of the `bunet` command."""
+    app(prog_name="bunet")
+
+
+if __name__ == "__main__":
+    main()

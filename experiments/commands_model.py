@@ -1,0 +1,185 @@
+"""`bunet train`, `bunet compile`, `bunet plan`: what concerns the model, before any party runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bunet.experiments import options as o
+from bunet.experiments.options import RunSettings, UsageError
+from bunet.net.link import Link
+
+if TYPE_CHECKING:
+    from bunet.parties.events import LayerPlan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the three commands to the command line."""
+    app.command("train")(train)
+    app.command("compile")(compile_weights)
+    app.command("plan")(plan)
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the weights go (.safetensors).")],
+    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
+    features: o.FeaturesOption = 16,
+    activation: o.ActivationOption = "relu",
+    pool: o.PoolOption = "avg",
+    steps: Annotated[int, typer.Option("--steps", help="Optimiser steps.")] = 1000,
+    volumes: Annotated[int, typer.Option("--volumes", help="Distinct synthetic training volumes.")] = 64,
+    batch: Annotated[int, typer.Option("--batch", help="Slices a step.")] = 8,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 2e-3,
+    evaluate_every: Annotated[int, typer.Option("--evaluate-every", help="Steps between evaluations.")] = 100,
+    patience: Annotated[
+        int, typer.Option("--patience", help="Evaluations without a better Dice before stopping; 0: never.")
+    ] = 0,
+    initial: Annotated[Path | None, typer.Option("--initial", metavar="FILE", help="Weights to start from.")] = None,
+    threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = 2,
+    mixed: Annotated[bool, typer.Option("--mixed", help="bfloat16 where torch deems it safe.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
+    seed: o.SeedOption = 0,
+) -> None:
+    """Train weights on synthetic chests; the best ones so far are always in --out.
+
+    Needs torch: pip install 'bunet[models]'.
+
+    Examples:
+
+      bunet train --out relu.safetensors
+
+      bunet train --out hybrid.safetensors --activation hybrid --initial relu.safetensors --steps 600
+
+      bunet train --out relu.safetensors --resume
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {out} must end in .safetensors")
+    settings = RunSettings(size=size, features=features, activation=activation, pool=pool, seed=seed)
+    try:
+        from bunet.models import train as training
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError("training needs torch: pip install 'bunet[models]'") from error
+    config = training.TrainConfig(
+        output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
+        evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, mixed=mixed, threads=threads,
+    )
+
+    def show(progress: training.TrainProgress) -> None:
+        typer.echo(
+            f"step {progress.step}/{progress.steps}: loss {progress.loss:.4f}, validation Dice {progress.dice:.4f}, "
+            f"largest activation {progress.peak:.1f}, {progress.seconds:.0f} s"
+        )
+
+    result = training.train(config, show, resume)
+    stopped = ", stopped early" if result.stopped_early else ""
+    typer.echo(f"best: validation Dice {result.dice:.4f} at step {result.step}{stopped}; weights in {result.output}")
+
+
+def compile_weights(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the compiled model goes.")],
+    weights: Annotated[str, typer.Option("--weights", help="A weight file, or committed ones such as demo-relu.")],
+    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
+    format: o.FormatOption = "8.4",
+    readout: Annotated[str, typer.Option("--readout", help="argmax, logits or share: what Alice learns.")] = "argmax",
+) -> None:
+    """Fold, calibrate and round float weights: the model file that Bob serves for slices of one size and format.
+
+    Calibration uses synthetic chests, never a volume of Alice's.
+
+    Examples:
+
+      bunet compile --weights demo-relu --out lung.model
+
+      bunet compile --weights relu.safetensors --size 256 --format 12.4 --out lung256.model
+    """
+    from bunet.experiments import prepare
+    from bunet.models import compile as compiling
+    from bunet.models.program import READOUTS
+
+    o.one_of("--readout", readout, READOUTS)
+    o.writable_parent("--out", out)
+    loaded = prepare.named_weights(weights)
+    architecture = loaded.weights.architecture
+    settings = RunSettings(
+        size=size, features=architecture.features, pool=architecture.pooling, format=format, cores=1
+    )
+    compiled = prepare.compile_for(settings, loaded, (size, size), readout)
+    compiling.save(compiled, out)
+    program = compiled.program
+    typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {size}x{size}, program {program.digest()[:12]}")
+
+
+def plan(
+    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
+    features: o.FeaturesOption = 16,
+    activation: o.ActivationOption = "relu",
+    relu: o.ReluOption = "gc-sign",
+    pool: o.PoolOption = "avg",
+    format: o.FormatOption = "8.4",
+    link: o.LinkOption = "lan",
+    bandwidth: o.BandwidthOption = None,
+    rtt: o.RttOption = None,
+    protocol: o.ProtocolOption = None,
+    seed: o.SeedOption = 0,
+) -> None:
+    """Show the protocol of every layer and its stated cost for one slice, without running it.
+
+    Widths follow from random weights of the seed; other weights may shift them by a bit.
+
+    Examples:
+
+      bunet plan --size 256 --relu gc
+
+      bunet plan --activation hybrid --pool max --link wan
+    """
+    settings = RunSettings(
+        size=size, features=features, activation=activation, relu=relu, pool=pool, format=format, seed=seed,
+        link=o.chosen_link(link, bandwidth, rtt), protocols=o.chosen_protocols(protocol or []),
+    )
+    from bunet.experiments import prepare
+    from bunet.models.weights import seeded
+    from bunet.parties import planner
+
+    random = prepare.ChosenWeights(seeded(settings.architecture(), seed), "random", False)
+    program = prepare.compile_for(settings, random, (size, size)).program
+    layers = planner.plan(program, planner.choose(program, settings.choices()))
+    print_plan([layer.summary for layer in layers], settings.link)
+
+
+def print_plan(lines: list[LayerPlan], link: Link) -> None:
+    """The plan as a table; layers that cost no traffic are counted, not listed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bunet.parties.console import mebibytes, shorten
+
+    console = Console(highlight=False)
+    wide = console.width >= 80
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("protocol", no_wrap=True)
+    for title in ("shape", "bits")[0 if wide else 1 :]:
+        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("MiB Alice", "MiB Bob", "rnd"):
+        table.add_column(title, justify="right", no_wrap=True)
+    free = [line for line in lines if not (line.alice_bytes or line.bob_bytes or line.rounds)]
+    for line in lines:
+        if line in free:
+            continue
+        shape = ["x".join(map(str, line.shape))] if wide else []
+        table.add_row(
+            shorten(line.name, 22 if wide else 14), shorten(line.protocol, 16 if wide else 10), *shape, str(line.width),
+            mebibytes(line.alice_bytes), mebibytes(line.bob_bytes), str(line.rounds),
+        )
+    console.print(table)
+    alice, bob = sum(line.alice_bytes for line in lines), sum(line.bob_bytes for line in lines)
+    rounds = sum(line.rounds for line in lines)
+    floor_s = max(link.transfer_seconds(alice), link.transfer_seconds(bob)) + rounds * link.rtt_s / 2
+    typer.echo(
+        f"and {len(free)} local layers. A slice: {mebibytes(alice)} MiB from Alice, {mebibytes(bob)} MiB from Bob, "
+        f"{rounds} rounds; link {link.name} alone takes {floor_s:.2f} s of it where nothing overlaps."
+    )

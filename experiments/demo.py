@@ -1,0 +1,142 @@
+"""The whole job on one machine: two processes, a volume, a live console, a mask, a picture and a JSON document."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bunet.experiments import plots, prepare
+from bunet.experiments.benchmark import RunPair, document_of, masks_of
+from bunet.experiments.options import RunSettings
+from bunet.experiments.prepare import ChosenWeights, SliceSet
+from bunet.experiments.results import write_json, write_mask
+from bunet.models.metrics import dice
+from bunet.models.volumes.slices import OFFSETS
+from bunet.parties.console import RunConsole
+from bunet.parties.local import run_pair
+
+CENTRE = OFFSETS.index(0)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DemoRequest:
+    """What `bunet demo` was asked for beyond the run's settings.
+
+    size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
+    truth: a file with its labels. weights: auto, demo, random or a file. out: folder of the results. json: a further
+    place for the document.
+    """
+
+    settings: RunSettings
+    out: Path
+    size: int | None = None
+    volume: Path | None = None
+    truth: Path | None = None
+    weights: str = "auto"
+    json: Path | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """document: of DESIGN 14. files: what was written. mismatches: where a layer differs from the oracle."""
+
+    document: dict[str, Any]
+    masks: np.ndarray
+    files: tuple[Path, ...]
+    mismatches: list[str]
+
+
+def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair) -> DemoResult:
+    """Prepare, run, show, write. Nothing is written unless the whole run ended well. Raises UsageError, RunError."""
+    settings = request.settings
+
+    def say(text: str) -> None:
+        console.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    images, chosen = _inputs(request, say)
+    say("compiling the model")
+    compiled = prepare.compile_for(settings, chosen, images.padded)
+    with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
+        job = prepare.write_job(settings, compiled, images, Path(folder), request.verify)
+        with console:
+            result = run(job, console)
+    masks = masks_of(result, images)
+    against_float = dice(masks, prepare.float_labels(chosen, images))
+    against_truth = dice(masks, images.truth) if images.truth is not None and chosen.trained else None
+    document = document_of(
+        console.ledger, settings, result, images, weights=chosen.source,
+        dice_float=against_float, dice_truth=against_truth, record=job.record,
+    )
+    console.print_table()
+    for line in _verdict(document, result.mismatches, images, chosen):
+        say(line)
+    files = _write(request, images, masks, document, say)
+    return DemoResult(document, masks, files, result.mismatches)
+
+
+def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
+    settings = request.settings
+    if request.volume is None:
+        images = prepare.embedded_slices(settings, request.size or prepare.DEMO_SIZE)
+    else:
+        images = prepare.volume_slices(settings, request.volume, request.truth, request.size)
+    chosen = prepare.choose_weights(settings, request.weights, images.padded)
+    numbers = ", ".join(str(index) for _, index in images.labels)
+    say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")
+    for note in images.notes:
+        say(f"  {note}")
+    say(f"model: {chosen.source}")
+    return images, chosen
+
+
+def _verdict(
+    document: dict[str, Any], mismatches: list[str], images: SliceSet, chosen: ChosenWeights
+) -> list[str]:
+    agreement = document["dice"]
+    lines = [f"Dice of the secure mask against the float model: {agreement['float']:.4f}"]
+    if agreement["truth"] is not None:
+        lines.append(f"Dice of the secure mask against the truth: {agreement['truth']:.4f}")
+    elif images.truth is None:
+        lines.append("Dice against the truth: the volume has no labels")
+    elif not chosen.trained:
+        lines.append("Dice against the truth: none, the weights are random")
+    run = document["run"]
+    if document["verified"] is None:
+        lines.append("layers were not compared with the oracle")
+    elif document["verified"]:
+        checked, count = run["verified_slices"], run["slices"]
+        lines.append(f"verified: all {run['compared_layers']} layers of {checked} of {count} slices agree with the oracle")
+    else:
+        lines.append(f"NOT verified: {len(mismatches)} of {run['compared_layers']} layers differ; {mismatches[0]}")
+    return lines
+
+
+def _write(
+    request: DemoRequest, images: SliceSet, masks: np.ndarray, document: dict[str, Any], say: Say
+) -> tuple[Path, ...]:
+    out = request.out
+    out.mkdir(parents=True, exist_ok=True)
+    mask, picture, written = out / "mask.npz", out / "overlay.png", out / "run.json"
+    write_mask(mask, masks, images.labels[0][0], [index for _, index in images.labels])
+    files = [mask]
+    try:
+        shown = [image[CENTRE, : images.height, : images.width] for image in images.images]
+        title = f"{images.source}, {document['format']}, link {document['link']['name']}"
+        plots.overlay(picture, shown, masks, images.labels, images.truth, title)
+        files.append(picture)
+    except plots.PicturesUnavailable as error:
+        picture.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
+        say(f"no picture: {error}")
+    for path in (written, request.json):
+        if path is not None:
+            write_json(path, document)
+            files.append(path)
+    say("written: " + ", ".join(str(path) for path in files))
+    return tuple(files)

@@ -1,0 +1,174 @@
+"""What a run on the command line can be told, checked at the border."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bunet.models.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
+from bunet.models.program import Format, ProgramError
+from bunet.models.volumes.slices import AXES, MULTIPLE
+from bunet.net.link import PRESETS, Link
+
+MIN_SIZE, MAX_SIZE = 16, 1024
+ACTIVATION_NAMES = tuple(ACTIVATIONS)
+
+
+class UsageError(Exception):
+    """What was asked for makes no sense; one sentence that names the option. The exit status is 2."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run of a pair, checked (UsageError).
+
+    size: pixels of a square slice. features: channels of the first level. relu: protocol of the ReLU layers. protocols:
+    further protocol choices by operation or layer name. format: operand bits. slices: how many. cores: of each party.
+    """
+
+    size: int = 128
+    features: int = 16
+    activation: str = "relu"
+    relu: str = "gc-sign"
+    pool: str = "avg"
+    format: str = "8.4"
+    link: Link = PRESETS["lan"]
+    slices: int = 1
+    in_flight: int = 1
+    axis: str = "z"
+    seed: int = 0
+    cores: int = 1
+    protocols: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.architecture()
+        if not MIN_SIZE <= self.size <= MAX_SIZE or self.size % MULTIPLE:
+            raise UsageError(f"--size {self.size} is not a multiple of {MULTIPLE} from {MIN_SIZE} to {MAX_SIZE}")
+        for name, low, high in (("slices", 1, 4096), ("in_flight", 1, 256), ("cores", 1, 4096), ("seed", 0, 2**32 - 1)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"--{name.replace('_', '-')} must be a whole number from {low} to {high}, not {value}")
+        one_of("--axis", self.axis, tuple(AXES))
+        operand_format(self.format)
+        relu_protocol(self.relu)
+
+    def architecture(self) -> Architecture:
+        """The U-Net that is asked for."""
+        one_of("--pool", self.pool, POOLINGS)
+        one_of("--activation", self.activation, ACTIVATION_NAMES)
+        try:
+            return Architecture(features=self.features, activation=self.activation, pooling=self.pool)
+        except ArchitectureError as error:
+            raise UsageError(f"--features: {error}") from error
+
+    def choices(self) -> dict[str, str]:
+        """Protocol by operation or layer name, for the planner."""
+        return {"relu": self.relu, **self.protocols}
+
+    def document(self) -> dict[str, Any]:
+        """What was asked for, for JSON documents; the link stands beside it."""
+        return {
+            "size": self.size, "features": self.features, "activation": self.activation, "pool": self.pool,
+            "format": self.format, "protocols": self.choices(), "slices": self.slices, "in_flight": self.in_flight,
+            "axis": self.axis, "seed": self.seed, "cores": self.cores,
+        }
+
+
+def one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """`value` if it is known; UsageError naming the option and what it takes otherwise."""
+    if value not in known:
+        raise UsageError(f"{option} {value!r} is not one of {', '.join(known)}")
+    return value
+
+
+def operand_format(text: str) -> Format:
+    """Read a format such as 8.4; UsageError otherwise."""
+    try:
+        return Format.parse(text)
+    except ProgramError as error:
+        raise UsageError(f"--format: {error}") from error
+
+
+def relu_protocol(name: str) -> str:
+    """A protocol that the registry has for ReLU; UsageError otherwise."""
+    from bunet.protocols import registry  # loads the kernels: not for every `bunet --help`
+
+    return one_of("--relu", name, sorted(registry.names("relu")))
+
+
+def chosen_link(preset: str, bandwidth: str | None, rtt: str | None) -> Link:
+    """The link of `--link`, parts of which `--bandwidth` and `--rtt` override; UsageError otherwise."""
+    try:
+        return Link.choose(preset, bandwidth, rtt)
+    except ValueError as error:
+        raise UsageError(f"--link: {error}") from error
+
+
+def chosen_protocols(texts: Sequence[str]) -> dict[str, str]:
+    """`--protocol maxpool=gc` given any number of times; UsageError for anything else."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (equals and key.strip() and value.strip()):
+            raise UsageError(f"--protocol {text!r} is not OPERATION=PROTOCOL or LAYER=PROTOCOL, such as square=mt")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def default_cores() -> int:
+    """Half of the processor for each of two local parties."""
+    return max(1, len(usable_processors()) // 2)
+
+
+def usable_processors() -> set[int]:
+    """Numbers of the processors that this process may use."""
+    try:
+        return set(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return set(range(os.cpu_count() or 1))
+
+
+def writable_parent(option: str, path: Path) -> Path:
+    """The path, if a file could be written there; found out before a long run, not after it. UsageError otherwise."""
+    parent = path.parent
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder, not a file")
+    if not parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {parent}")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{option} {path}: the folder {parent} cannot be written to")
+    return path
+
+
+FeaturesOption = Annotated[
+    int, typer.Option("--features", help="Channels of the first level; doubled at each next one.")
+]
+ActivationOption = Annotated[
+    str, typer.Option("--activation", help="relu, square, or hybrid (square on the two finest levels).")
+]
+ReluOption = Annotated[str, typer.Option("--relu", help="Protocol of the ReLU layers, such as gc-sign or gc.")]
+PoolOption = Annotated[str, typer.Option("--pool", help="avg or max.")]
+FormatOption = Annotated[str, typer.Option("--format", help="Operand bits INTEGER.FRACTION, such as 8.4, 12.4, 8.8.")]
+LinkOption = Annotated[
+    str, typer.Option("--link", help=f"Emulated link: {', '.join(PRESETS)}, or BANDWIDTH,RTT such as 200Mbit,20ms.")
+]
+BandwidthOption = Annotated[
+    str | None, typer.Option("--bandwidth", help="Overrides the link's bandwidth, such as 200Mbit.")
+]
+RttOption = Annotated[str | None, typer.Option("--rtt", help="Overrides the link's round-trip time, such as 20ms.")]
+SlicesOption = Annotated[int, typer.Option("--slices", help="How many slices to segment.")]
+InFlightOption = Annotated[int, typer.Option("--in-flight", help="Slices that run interleaved.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of random weights and inputs; never of secrets.")]
+ProtocolOption = Annotated[
+    list[str] | None,
+    typer.Option("--protocol", help="OPERATION=PROTOCOL or LAYER=PROTOCOL, such as maxpool=gc; may be repeated."),
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the run as one JSON document.")]
+VerifyOption = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Compare every layer with the oracle afterwards.")
+]

@@ -1,0 +1,261 @@
+"""From what was asked for to a job: weights, slices, compiled model, and the files a pair of parties starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bunet.experiments.options import RunSettings, UsageError
+from bunet.models import compile as compiling
+from bunet.models import weights as weight_files
+from bunet.models.architecture import Architecture
+from bunet.models.compile import Compiled
+from bunet.models.reference import FloatModel
+from bunet.models.volumes import formats, slices, synthetic
+from bunet.models.weights import FloatWeights
+from bunet.parties.local import PairJob
+
+DEMO_SIZE = 128
+DEMO_FOLDER = Path(compiling.__file__).parent / "weights"
+EMBEDDED_SLICES = 32
+TRUTH_KEYS = ("label", "infection", "lesion", "mask")
+CALIBRATION_CHESTS = 3
+CALIBRATION_SIZE = 128  # calibration slices may be of another size than the compiled ones; larger ones only cost time
+SEEDED_CALIBRATION = range(10_001, 10_007)
+RECORDED_PIXELS = 512 * 512  # of the slices whose every layer is kept in memory for verification
+
+
+@dataclass(frozen=True)
+class ChosenWeights:
+    """Float weights and where they come from, in words. trained: whether a mask of theirs means anything."""
+
+    weights: FloatWeights
+    source: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class SliceSet:
+    """Slices that go in. images: float32 (5, H, W) each, H and W as the network takes them. labels: (axis, index).
+
+    truth: bool (slices, height, width), or None. height, width: before padding, what a mask is cut to.
+    """
+
+    images: list[np.ndarray]
+    labels: list[tuple[str, int]]
+    height: int
+    width: int
+    source: str
+    truth: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        return self.images[0].shape[1], self.images[0].shape[2]
+
+
+def demo_weights(architecture: Architecture, folder: Path = DEMO_FOLDER) -> tuple[FloatWeights, str] | None:
+    """The committed weights of this architecture with their file's name, or None where there are none."""
+    for path in sorted(folder.glob("*.safetensors")):
+        weights = weight_files.load(path)
+        if _same(weights.architecture, architecture):
+            return weights, path.name
+    return None
+
+
+def _same(first: Architecture, second: Architecture) -> bool:
+    def facts(a: Architecture) -> tuple[object, ...]:
+        return (a.features, a.in_channels, a.depth, a.out_channels, a.level_activations(), a.pooling)
+
+    return facts(first) == facts(second)
+
+
+def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) -> ChosenWeights:
+    """Weights for `wanted`: `auto` (the demo's where they fit, else random), `demo`, `random`, or a weight file.
+
+    size: (height, width) of the slices. UsageError where the wanted weights do not exist or do not fit the settings.
+    """
+    architecture = settings.architecture()
+    if wanted in ("auto", "demo"):
+        found = demo_weights(architecture)
+        if found and (wanted == "demo" or size == (DEMO_SIZE, DEMO_SIZE)):
+            trained_at = "" if size == (DEMO_SIZE, DEMO_SIZE) else f", trained at {DEMO_SIZE}x{DEMO_SIZE}"
+            return ChosenWeights(found[0], f"demo weights {found[1]}{trained_at}", True)
+        if wanted == "demo":
+            raise UsageError(
+                f"--weights demo: there are none for {settings.features} features, activation {settings.activation}, "
+                f"{settings.pool} pooling"
+            )
+        why = (
+            f"the demo weights are for {DEMO_SIZE}x{DEMO_SIZE} (--weights demo takes them all the same)" if found
+            else "there are no demo weights for this network"
+        )
+        note = f"random weights of seed {settings.seed}: {why}, so the mask means nothing"
+        return ChosenWeights(weight_files.seeded(architecture, settings.seed), note, False)
+    if wanted == "random":
+        note = f"random weights of seed {settings.seed}: the mask means nothing"
+        return ChosenWeights(weight_files.seeded(architecture, settings.seed), note, False)
+    chosen = named_weights(wanted)
+    theirs = chosen.weights.architecture
+    if not _same(theirs, architecture):
+        raise UsageError(
+            f"--weights {wanted} holds {theirs.features} features, activation {theirs.activation}, {theirs.pooling} "
+            f"pooling; the options ask for {settings.features}, {settings.activation}, {settings.pool}"
+        )
+    return chosen
+
+
+def named_weights(name: str) -> ChosenWeights:
+    """A weight file, or a committed one by its name without the ending, such as `demo-relu`; UsageError otherwise."""
+    committed = {path.stem: path for path in sorted(DEMO_FOLDER.glob("*.safetensors"))}
+    path = committed.get(name, Path(name))
+    try:
+        return ChosenWeights(weight_files.load(path), f"weights {path.name}", True)
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(committed) or 'none'}") from error
+
+
+def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
+    """Slices of the embedded synthetic chest, `size` pixels square."""
+    try:
+        chest = synthetic.embedded(size, EMBEDDED_SLICES if settings.axis == "z" else size)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from error
+    return _cut(chest.volume, chest.lesion, settings, None, "embedded synthetic chest", ())
+
+
+def volume_slices(settings: RunSettings, path: Path, truth_path: Path | None, size: int | None) -> SliceSet:
+    """Slices of a volume file, at their own size or resampled to `size`; UsageError in one sentence."""
+    try:
+        loaded = formats.load(path)
+        truth = _read_truth(path, truth_path, loaded.volume.shape)
+    except ValueError as error:
+        raise UsageError(f"--volume: {error}" if truth_path is None else str(error)) from error
+    notes = (f"intensities of {loaded.source}: rule `{loaded.rule}`",)
+    return _cut(loaded.volume, truth, settings, size, loaded.source, notes)
+
+
+def _read_truth(path: Path, truth_path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    if truth_path is not None:
+        array = _truth_of(truth_path, (*formats.KEYS, *TRUTH_KEYS))
+        if array is None:
+            raise UsageError(f"--truth {truth_path}: no key {', '.join(TRUTH_KEYS)} or array")
+    elif path.suffix == ".npz":
+        array = _truth_of(path, TRUTH_KEYS)
+        if array is None:
+            return None
+    else:
+        return None
+    if array.shape != shape:
+        raise UsageError(f"the truth has shape {array.shape}, the volume {shape}")
+    return np.asarray(array) != 0
+
+
+def _truth_of(path: Path, keys: Sequence[str]) -> np.ndarray | None:
+    """The first of `keys` that an `.npz` holds, or the array of an `.npy`."""
+    if path.suffix != ".npz":
+        return formats.read(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    with np.load(path, allow_pickle=False) as archive:
+        names = set(archive.files)
+    for key in keys:
+        if key in names:
+            return formats.read(path, key)
+    return None
+
+
+def _cut(
+    volume: np.ndarray, truth: np.ndarray | None, settings: RunSettings, size: int | None, source: str,
+    notes: tuple[str, ...],
+) -> SliceSet:
+    count = slices.slice_count(volume, settings.axis)
+    if settings.slices > count:
+        raise UsageError(f"--slices {settings.slices}: {source} has {count} slices along {settings.axis}")
+    axis = slices.axis_number(settings.axis)
+    indices = spread(volume, truth, axis, settings.slices)
+    images = [slices.slice_at(volume, settings.axis, index) for index in indices]
+    truths = None if truth is None else np.stack([np.take(truth, index, axis=axis) for index in indices])
+    height, width = images[0].shape[1:]
+    if size is not None and (height, width) != (size, size):
+        notes = (*notes, f"slices resampled from {height}x{width} to {size}x{size}")
+        images = [formats.resample(image, size) for image in images]
+        truths = None if truths is None else formats.resample(truths.astype(np.float32), size) > 0.5
+        height = width = size
+    images = [np.ascontiguousarray(slices.pad(image)) for image in images]
+    if images[0].shape[1:] != (height, width):
+        notes = (*notes, f"slices padded from {height}x{width} to {images[0].shape[1]}x{images[0].shape[2]}")
+    labels = [(settings.axis, index) for index in indices]
+    return SliceSet(images, labels, height, width, source, truths, notes)
+
+
+def spread(volume: np.ndarray, truth: np.ndarray | None, axis: int, count: int) -> list[int]:
+    """`count` distinct slice numbers, spread evenly over where there is something to see.
+
+    That is the slices with at least half as much truth as the fullest one; without a truth, the middle half of the
+    volume; the whole volume where these are fewer than `count`.
+    """
+    total = volume.shape[axis]
+    others = tuple(a for a in range(3) if a != axis)
+    candidates = list(range(total // 4, total - total // 4))
+    if truth is not None and truth.any():
+        inside = truth.sum(axis=others)
+        candidates = [int(k) for k in np.flatnonzero(inside * 2 >= inside.max())]
+    if len(candidates) < count:
+        candidates = list(range(total))
+    return [candidates[int((k + 0.5) * len(candidates) / count)] for k in range(count)]
+
+
+def seeded_slices(settings: RunSettings, size: int) -> SliceSet:
+    """Smooth random images, for benchmarks."""
+    architecture = settings.architecture()
+    images = [weight_files.seeded_slice(architecture, size, size, settings.seed + k) for k in range(settings.slices)]
+    labels = [(settings.axis, k) for k in range(settings.slices)]
+    return SliceSet(images, labels, size, size, "seeded random images")
+
+
+def calibration_slices(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, int]) -> list[np.ndarray]:
+    """What Bob calibrates on: synthetic chests of the training's seeds, and seeded images for random weights.
+
+    Never the slices that will be segmented: Bob has not seen them.
+    """
+    side = min(max(*size, synthetic.MIN_SIZE), CALIBRATION_SIZE)
+    chests = [synthetic.generate(side, 8, seed) for seed in synthetic.TRAINING_SEEDS[:CALIBRATION_CHESTS]]
+    images = [slices.slice_at(chest.volume, "z", index) for chest in chests for index in (1, 5)]
+    if not chosen.trained:
+        architecture = settings.architecture()
+        images += [weight_files.seeded_slice(architecture, side, side, seed) for seed in SEEDED_CALIBRATION]
+    return images
+
+
+def compile_for(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, int], readout: str = "argmax") -> Compiled:
+    """The program and integers for slices of `size`; UsageError where they cannot be compiled."""
+    try:
+        calibration = calibration_slices(settings, chosen, size)
+        return compiling.compile_model(chosen.weights, *size, settings.format, calibration, readout=readout)
+    except ValueError as error:
+        raise UsageError(f"this network cannot be compiled: {error}") from error
+
+
+def write_job(
+    settings: RunSettings, compiled: Compiled, images: SliceSet, folder: Path, verify: bool
+) -> PairJob:
+    """Write model and inputs into `folder`, an existing one; verify: keep what the check against the oracle needs."""
+    model, inputs = folder / "model.safetensors", folder / "inputs.npy"
+    compiling.save(compiled, model)
+    np.save(inputs, np.stack([compiling.quantise_input(compiled.program, image) for image in images.images]))
+    height, width = images.padded
+    recorded = max(1, min(len(images.labels), RECORDED_PIXELS // (height * width))) if verify else 0
+    return PairJob(
+        model=model, inputs=inputs, labels=images.labels, folder=folder, link=settings.link,
+        in_flight=settings.in_flight, cores=settings.cores, choices=settings.choices(), settings={}, record=recorded,
+    )
+
+
+def float_labels(chosen: ChosenWeights, images: SliceSet) -> np.ndarray:
+    """uint8 (slices, height, width): what the float model says of the same slices."""
+    model = FloatModel(chosen.weights)
+    return np.stack([model.label(image)[: images.height, : images.width] for image in images.images])

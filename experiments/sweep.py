@@ -1,0 +1,201 @@
+"""A grid of runs: every point is written as it ends, and what is written is not run again.
+
+A folder holds `points.jsonl` (one line a point, appended and put on the disk before the next one starts), `points.csv`
+(the same as a table, rewritten whole) and two pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bunet.experiments import plots
+from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.results import write_csv
+from bunet.experiments.sweep_config import Point, SweepConfig
+from bunet.parties.errors import RunError
+
+COLUMNS = (
+    "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "format", "in_flight", "size", "features",
+    "activation", "pool", "slices", "seed", "cores", "seconds", "seconds_per_slice", "setup_s", "bytes_sent",
+    "bytes_received", "rounds", "dice_float", "verified", "peak_memory_alice", "peak_memory_bob", "error",
+)
+
+Runner = Callable[[Point], Mapping[str, Any]]
+Say = Callable[[str], None]
+
+
+class SweepError(Exception):
+    """A sweep folder that cannot be gone on with."""
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """How many points were there, were run now, had been run before, failed now, differ from the oracle; and the
+    pictures that were drawn."""
+
+    points: int
+    ran: int
+    skipped: int
+    failed: int
+    disagreeing: int
+    pictures: tuple[Path, ...]
+
+
+def settings_of(point: Point) -> RunSettings:
+    """The settings of one point; UsageError where they do not fit together."""
+    protocols = dict(point.protocols)
+    relu = protocols.pop("relu", "gc-sign")
+    return RunSettings(
+        size=point.size, features=point.features, activation=point.activation, relu=relu, pool=point.pool,
+        format=point.format, link=point.link, slices=point.slices, in_flight=point.in_flight, seed=point.seed,
+        cores=point.cores, protocols=protocols,
+    )
+
+
+def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """(the lines of a `points.jsonl` by identity, the length in bytes of its whole lines).
+
+    The last line may be cut off, by an interruption; it does not count. A later line of the same point replaces an
+    earlier one. SweepError for a line before the last that is not one of ours.
+    """
+    if not path.exists():
+        return {}, 0
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    found: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(data[:whole].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            found[entry["identity"]] = entry
+        except (ValueError, KeyError, TypeError) as error:
+            raise SweepError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error
+    return found, whole
+
+
+class Journal:
+    """The JSON lines of a sweep, appended to durably."""
+
+    def __init__(self, path: Path) -> None:
+        self.entries, whole = read_points(path)
+        self._stream = open(path, "ab")  # noqa: SIM115 - lives as long as the sweep
+        if whole < path.stat().st_size:
+            self._stream.truncate(whole)
+
+    def done(self, identity: str) -> bool:
+        """Whether the point has run and did not fail; failed ones are tried again."""
+        entry = self.entries.get(identity)
+        return entry is not None and "document" in entry
+
+    def append(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, separators=(",", ":"), allow_nan=False) + "\n"
+        self._stream.write(line.encode())
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self.entries[entry["identity"]] = entry
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def run_sweep(config: SweepConfig, folder: Path, runner: Runner, say: Say) -> SweepSummary:
+    """Run every point of the grid that `folder` does not hold yet.
+
+    runner: a point to its JSON document (`benchmark.Bench` on the command line). A point whose run fails is written with
+    its error, and the sweep goes on. say: gets a line for people. Raises SweepError, OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    points = {point.identity(): point for point in config.points()}
+    journal = Journal(folder / "points.jsonl")
+    ran = failed = 0
+    skipped = sum(journal.done(identity) for identity in points)
+    try:
+        if skipped:
+            say(f"{skipped} of {len(points)} points are done already")
+        for number, (identity, point) in enumerate(points.items(), start=1):
+            if journal.done(identity):
+                continue
+            began = time.monotonic()
+            entry: dict[str, Any] = {"identity": identity, "point": point.describe()}
+            try:
+                entry["document"] = dict(runner(point))
+            except (RunError, UsageError) as error:
+                entry["error"] = str(error)
+                failed += 1
+            ran += 1
+            journal.append(entry)
+            write_table(folder, journal, points)
+            say(f"[{number}/{len(points)}] {title_of(point)}: {_outcome(entry, time.monotonic() - began)}")
+    finally:
+        journal.close()
+    write_table(folder, journal, points)
+    pictures = draw(folder, config, journal, points, say)
+    finished = [journal.entries[identity]["document"] for identity in points if journal.done(identity)]
+    disagreeing = sum(document["verified"] is False for document in finished)
+    return SweepSummary(len(points), ran, skipped, failed, disagreeing, pictures)
+
+
+def title_of(point: Point) -> str:
+    """One point in words."""
+    return (
+        f"{point.link_name}, {point.protocol_name}, {point.format}, {point.in_flight} in flight, "
+        f"{point.size}x{point.size}, {point.features} features, {point.activation}, {point.pool}"
+    )
+
+
+def _outcome(entry: Mapping[str, Any], elapsed: float) -> str:
+    if "error" in entry:
+        return f"failed: {entry['error']}"
+    row = row_of(entry)
+    checked = {True: "verified", False: "DOES NOT AGREE with the oracle", None: "not verified"}[row["verified"]]
+    return f"{row['seconds_per_slice']:.2f} s a slice, {checked} ({elapsed:.0f} s in all)"
+
+
+def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the table, from one line of the journal."""
+    point = entry["point"]
+    row: dict[str, Any] = {"identity": entry["identity"], **point}
+    row["protocols"] = ", ".join(f"{key} {value}" for key, value in sorted(point["protocols"].items())) or "default"
+    if "document" not in entry:
+        return {**row, "error": entry.get("error", "")}
+    document = entry["document"]
+    totals, memory = document["totals"], document["totals"]["peak_memory_bytes"]
+    return {
+        **row,
+        "seconds": totals["seconds"],
+        "seconds_per_slice": totals["seconds"] / len(document["slices"]),
+        "setup_s": document["setup"]["seconds"],
+        "bytes_sent": totals["bytes_sent"], "bytes_received": totals["bytes_received"], "rounds": totals["rounds"],
+        "dice_float": document["dice"]["float"], "verified": document["verified"],
+        "peak_memory_alice": memory["alice"], "peak_memory_bob": memory["bob"],
+    }
+
+
+def write_table(folder: Path, journal: Journal, points: Mapping[str, Point]) -> None:
+    """`points.csv` of this grid's points that have run, in the grid's order."""
+    rows = [row_of(journal.entries[identity]) for identity in points if identity in journal.entries]
+    write_csv(folder / "points.csv", rows, COLUMNS)
+
+
+def draw(
+    folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point], say: Say
+) -> tuple[Path, ...]:
+    """The two pictures; none, and a line that says why, without matplotlib or without a finished point."""
+    rows = [row_of(journal.entries[identity]) for identity in points if journal.done(identity)]
+    if not rows:
+        say("no point has finished, so there is nothing to draw")
+        return ()
+    title = config.title or config.name
+    pictures = (folder / "seconds_by_link.png", folder / "seconds_by_protocol.png")
+    try:
+        plots.seconds_by_link(pictures[0], rows, title)
+        plots.seconds_by_protocol(pictures[1], rows, title)
+    except plots.PicturesUnavailable as error:
+        say(str(error))
+        return ()
+    return pictures
