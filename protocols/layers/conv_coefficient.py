@@ -13,6 +13,8 @@ ciphertexts.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
@@ -52,11 +54,12 @@ def bob(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     plan = plan_of(layer)
     tiling, key = plan.tiling, ctx.pahe[plan.set_name]
     pixels = _as_image(share, plan)
+    weight, scratch = _weight(layer, plan), _scratch(plan)
     out = _empty_output(plan)
     for tiles in plan.tile_batches():
         ciphertexts = yield from _receive_tiles(plan, tiles, pixels)
         for block in plan.weight_blocks():
-            weights = _transformed(layer, plan, block)
+            weights = _transformed(layer, plan, weight, block, scratch)
             products = rlwe.multiply_accumulate(ciphertexts, weights, plan.parameters.tables)
             for some, few in plan.reply_messages(tiles, block.bundles):
                 own = products[
@@ -130,19 +133,38 @@ def _bias(layer: Layer, kind: np.dtype) -> np.ndarray:
     return layer.weights.bias.astype(np.int64).astype(np.uint64).astype(kind)
 
 
-def _transformed(layer: Layer, plan: Plan, block: Block) -> np.ndarray:
-    """Weights (groups, bundles of the block, L, N) in the NTT domain: kept ones, or made now and kept if they fit."""
-    kept = layer.cache.setdefault("transformed", weight_budget.KeptBlocks(weight_budget.PROCESS))
-    weights = kept.get(block.index)
-    if weights is None:
-        parameters, tiling = plan.parameters, plan.tiling
-        taps = tiling.taps(_weight(layer, plan), block.bundles.start, len(block.bundles))
-        weights = np.zeros((*taps.shape[:2], parameters.limbs, parameters.degree), np.uint64)
-        for limb, prime in enumerate(parameters.primes):
-            weights[:, :, limb, tiling.tap_positions] = taps % prime
-        ntt.forward(weights, parameters.tables)
-        kept.keep(block.index, weights)
-    return weights
+def _transformed(layer: Layer, plan: Plan, weight: np.ndarray, block: Block, scratch: np.ndarray) -> np.ndarray:
+    """Weights (groups, bundles of the block, L, N) in the NTT domain: kept ones, or made now.
+
+    weight: of `_weight`. scratch: uint64, where a block that is not kept is made: fresh memory costs more than the
+    transform.
+    """
+    kept = _kept(layer)
+    known = kept.get(block.index)
+    if known is not None:
+        return known
+    parameters, tiling = plan.parameters, plan.tiling
+    shape = (tiling.groups, len(block.bundles), parameters.limbs, parameters.degree)
+    claimed = kept.claim(block.index, 8 * prod(shape))
+    out = np.empty(shape, np.uint64) if claimed else scratch[: prod(shape)].reshape(shape)
+    out.fill(0)
+    taps = tiling.taps(weight, block.bundles.start, len(block.bundles))
+    for limb, prime in enumerate(parameters.primes):
+        out[:, :, limb, tiling.tap_positions] = taps % prime
+    ntt.forward(out, parameters.tables)
+    if claimed:
+        kept.keep(block.index, out)
+    return out
+
+
+def _kept(layer: Layer) -> weight_budget.KeptBlocks:
+    return layer.cache.setdefault("transformed", weight_budget.KeptBlocks(weight_budget.PROCESS))
+
+
+def _scratch(plan: Plan) -> np.ndarray:
+    """Room for the largest block of weights."""
+    most = max(len(block.bundles) for block in plan.weight_blocks())
+    return np.empty(plan.tiling.groups * most * plan.parameters.limbs * plan.parameters.degree, np.uint64)
 
 
 def prepare(ctx: Context, layer: Layer) -> None:
@@ -150,8 +172,11 @@ def prepare(ctx: Context, layer: Layer) -> None:
     if layer.weights is None:
         return
     plan = plan_of(layer)
+    weight, scratch = _weight(layer, plan), _scratch(plan)
     for block in plan.weight_blocks():
-        _transformed(layer, plan, block)
+        _transformed(layer, plan, weight, block, scratch)
+        if _kept(layer).get(block.index) is None:
+            break  # the budget is spent: the rest is made when it is needed
 
 
 def cost(layer: Layer) -> Cost:

@@ -40,18 +40,26 @@ class KeptBlocks:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self._claimed: set[int] = set()
         self._blocks: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
 
     def get(self, index: int) -> np.ndarray | None:
+        """The kept block, or None where it must be made."""
         return self._blocks.get(index)
 
-    def keep(self, index: int, block: np.ndarray) -> None:
-        """Keep the block if the budget allows and no other thread has kept it in the meantime."""
+    def claim(self, index: int, nbytes: int) -> bool:
+        """True if the caller shall make this block to be kept: it fits and nobody else is making it."""
         with self._lock:
-            if index not in self._blocks and self._budget.claim(block.nbytes, self):
-                block.flags.writeable = False
-                self._blocks[index] = block
+            if index in self._claimed or not self._budget.claim(nbytes, self):
+                return False
+            self._claimed.add(index)
+            return True
+
+    def keep(self, index: int, block: np.ndarray) -> None:
+        """Keep a claimed block; it must not be written to afterwards."""
+        block.flags.writeable = False
+        self._blocks[index] = block
 
 
 # 384 MiB: with two slices in flight at 256x256 a process stays well under 3 GiB.

@@ -185,8 +185,10 @@ def test_prepared_weights_are_kept_and_give_the_same():
 def test_budget_is_returned_when_a_layer_goes():
     budget = Budget(100)
     kept = KeptBlocks(budget)
+    assert kept.claim(0, 80)
+    assert not kept.claim(0, 10), "someone else is making it"
+    assert not kept.claim(1, 80), "it does not fit"
     kept.keep(0, np.zeros(10, np.uint64))
-    kept.keep(1, np.zeros(10, np.uint64))
     assert kept.get(0) is not None
     assert kept.get(1) is None
     assert budget.used == 80
