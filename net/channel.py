@@ -135,12 +135,16 @@ class QueueChannel(Channel):
     def send_encoded(self, encoded: Encoded, due_s: float = 0.0) -> None:
         """`send` for one who has encoded the message already and may want it held at the peer until `due_s`."""
         with self._lock:
-            if self._ended is not None:
-                raise _again(self._ended)
+            self.ensure_open()
             self._sent[0] += 1
             self._sent[1] += encoded.payload_bytes
             self._sent[2] += encoded.wire_bytes
             self._post(encoded.parts(due_s))
+
+    def ensure_open(self) -> None:
+        """Raises what `send` would raise, if there is no one to send to any more."""
+        if self._ended is not None:
+            raise _again(self._ended)
 
     def receive(self, timeout_s: float | None = None) -> Frame | Control | None:
         if self._closed.is_set():

@@ -81,13 +81,17 @@ class IoThread(threading.Thread, ABC):
             log.exception("the network thread failed")
             self.on_crash(error)
         finally:
-            self.socket.disable_monitor()  # first, since it still tells the monitoring socket so
-            for socket in self._watched:
-                socket.close(linger=0)
-            self.socket.close(linger=self._linger_ms)
-            self._wake_in.close()
-            self._wake_out.close()
-            self._context.term()  # waits for the linger time at most
+            self.dispose()
+
+    def dispose(self) -> None:
+        """Close everything; for users only of a thread that was never started."""
+        self.socket.disable_monitor()  # first, since it still tells the monitoring socket so
+        for socket in self._watched:
+            socket.close(linger=0)
+        self.socket.close(linger=self._linger_ms)
+        self._wake_in.close()
+        self._wake_out.close()
+        self._context.term()  # waits for the linger time at most
 
     def _loop(self) -> None:
         poller = zmq.Poller()

@@ -2,7 +2,7 @@
 
 A key file has two lines, `public KEY` and `secret KEY`, with keys in Z85 (ZeroMQ RFC 32), and is readable by its owner
 alone. The public half stands beside it in FILE.pub, as a line of an allow-list: `KEY NAME`. In all these files a line
-that is empty or begins with "# " (a hash and a space) is a comment; a key may begin with a hash, but holds no space.
+that is empty or begins with a hash is a comment (no key can: the first of five digits is at most 82, a hash is 84).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def check(key: str, where: str = "a key") -> str:
 
 def _lines(path: Path) -> list[str]:
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line and line != "#" and not line.startswith("# ")]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _create(path: Path, mode: int, text: str) -> None:

@@ -74,6 +74,7 @@ class Shaper(Channel):
             if self._holder is None:
                 self._inner.send_encoded(encoded, due_s)
             else:
+                self._inner.ensure_open()
                 self._holder.put(encoded, due_s)
 
     def receive(self, timeout_s: float | None = None) -> Frame | Control | None:
