@@ -64,10 +64,10 @@ class TrainConfig:
     architecture: Architecture = field(default_factory=Architecture)
     size: int = 128
     slices: int = 32
-    volumes: int = 64
+    volumes: int = 128
     validation_volumes: int = 4
-    steps: int = 1000
-    batch: int = 8
+    steps: int = 1400
+    batch: int = 4
     rate: float = 2e-3
     weight_decay: float = 1e-2
     activation_limit: float = 8.0
@@ -77,7 +77,7 @@ class TrainConfig:
     seed: int = 0
     initial: Path | None = None
     mixed: bool = False
-    threads: int = 2
+    threads: int = 1
 
     def __post_init__(self) -> None:
         for name in ("size", "slices", "volumes", "validation_volumes", "steps", "batch", "evaluate_every", "threads"):
