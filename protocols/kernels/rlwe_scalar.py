@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.kernels.modular import ONE_64, Q, T64, T64_64, multiply_mod, multiply_shoup
+from bunet.protocols.kernels.modular import ONE_64, T64, T64_64, Q, multiply_mod, multiply_shoup
 from bunet.protocols.kernels.simd import mul_high
 
 # isort: split

@@ -30,7 +30,7 @@ class SecretKey:
     """ternary: int8 (N,), uniform in {-1, 0, 1}. Never leaves Alice."""
 
     params: Parameters
-    ternary: np.ndarray
+    ternary: np.ndarray = field(repr=False)
     _fixed: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod

@@ -21,7 +21,10 @@ class PaillierUnavailable(ImportError):
 class Paillier:
     """Vectors of residues modulo t (2..2^60), each a ciphertext of its own."""
 
-    def __init__(self, t: int, key_bits: int = MIN_KEY_BITS) -> None:
+    def __init__(self, t: int, key_bits: int = MIN_KEY_BITS, primes: tuple[int, int] | None = None) -> None:
+        """A fresh key of key_bits, or the key of two secret primes made elsewhere."""
+        if primes is not None:
+            key_bits = (primes[0] * primes[1]).bit_length()
         if key_bits < MIN_KEY_BITS:
             raise ValueError(f"a Paillier key of {key_bits} bits is below 128-bit security: at least {MIN_KEY_BITS}")
         if not 2 <= t <= 1 << 60:
@@ -31,7 +34,11 @@ class Paillier:
         except ImportError as error:
             raise PaillierUnavailable("the paillier scheme needs python-paillier: pip install phe") from error
         self.t = t
-        self._public, self._secret = paillier.generate_paillier_keypair(n_length=key_bits)
+        if primes is None:
+            self._public, self._secret = paillier.generate_paillier_keypair(n_length=key_bits)
+        else:
+            self._public = paillier.PaillierPublicKey(primes[0] * primes[1])
+            self._secret = paillier.PaillierPrivateKey(self._public, *primes)
 
     def encrypt(self, values: np.ndarray) -> list[Any]:
         return [self._public.encrypt(int(value)) for value in values]

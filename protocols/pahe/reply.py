@@ -2,7 +2,7 @@
 
 What Alice, who knows s, learns from a reply (c0, c1) is the masked plaintext and nothing else about Bob's weights:
 - c1 = c1' + a u + e2 with (a, b) the public key and u, e2 fresh for every ciphertext: an RLWE sample with secret u, so c1 is
-  pseudo-random whatever the accumulated c1' was (a replied ciphertext without it would show c1' = sum of weight times known c1).
+  pseudo-random whatever the accumulated c1' was (which alone is a sum of weights times polynomials that Alice knows).
 - Given c1 and s, the sent coefficients of c0 are determined by the phase c0 + c1 s = round(q*(m + mask)/t) + noise. The noise
   depends on the weights and on u, but a uniform flood of [-2^(B+40), 2^(B+40)) is added, 2^B bounding everything else, so
   that each coefficient is within statistical distance 2^-41 of the flood alone, independent of weights and of u.
