@@ -103,7 +103,9 @@ class Journal:
         self._stream.close()
 
 
-def run_sweep(config: SweepConfig, folder: Path, runner: Runner, say: Say) -> SweepSummary:
+def run_sweep(
+    config: SweepConfig, folder: Path, runner: Runner, say: Say, *, pictures: bool = True
+) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
 
     runner: a point to its JSON document (`benchmark.Bench` on the command line). A point whose run fails is written with
@@ -134,10 +136,10 @@ def run_sweep(config: SweepConfig, folder: Path, runner: Runner, say: Say) -> Sw
     finally:
         journal.close()
     write_table(folder, journal, points)
-    pictures = draw(folder, config, journal, points, say)
+    drawn = draw(folder, config, journal, points, say) if pictures else ()
     finished = [journal.entries[identity]["document"] for identity in points if journal.done(identity)]
     disagreeing = sum(document["verified"] is False for document in finished)
-    return SweepSummary(len(points), ran, skipped, failed, disagreeing, pictures)
+    return SweepSummary(len(points), ran, skipped, failed, disagreeing, drawn)
 
 
 def title_of(point: Point) -> str:

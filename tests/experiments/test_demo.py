@@ -1,0 +1,300 @@
+"""The demo and the bench around a pair: what is written, and that a run that fails leaves nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from typer.testing import CliRunner
+
+from bunet.experiments import prepare
+from bunet.experiments.benchmark import Bench
+from bunet.experiments.cli import app
+from bunet.experiments.demo import DemoRequest, run_demo
+from bunet.experiments.options import RunSettings, UsageError
+from bunet.models import compile as compiling
+from bunet.models import oracle
+from bunet.models import weights as weight_files
+from bunet.models.metrics import dice
+from bunet.parties.console import RunConsole
+from bunet.parties.errors import PeerError
+from bunet.parties.events import (
+    LayerFinished,
+    LayerPlan,
+    SessionFinished,
+    SessionStarted,
+    SetupFinished,
+    SliceFinished,
+    SliceStarted,
+    Subscriber,
+)
+from bunet.parties.local import PairJob, PairResult
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class LayerSchema(Strict):
+    name: str
+    operation: str
+    protocol: str
+    compute_s: float
+    wait_s: float
+    bytes_sent: int
+    bytes_received: int
+    rounds: int
+
+
+class SliceSchema(Strict):
+    axis: Literal["x", "y", "z"]
+    index: int
+    seconds: float
+    layers: list[LayerSchema]
+
+
+class PlanSchema(Strict):
+    name: str
+    operation: str
+    protocol: str
+    shape: list[int]
+    width: int
+    alice_bytes: int
+    bob_bytes: int
+    rounds: int
+
+
+class SpentSchema(Strict):
+    seconds: float
+    bytes_sent: int
+    bytes_received: int
+    rounds: int
+
+
+class MemorySchema(Strict):
+    alice: int
+    bob: int
+
+
+class TotalsSchema(SpentSchema):
+    peak_memory_bytes: MemorySchema
+
+
+class LinkSchema(Strict):
+    name: str
+    bandwidth_bps: float | None
+    rtt_s: float
+    jitter_s: float
+
+
+class DiceSchema(Strict):
+    float: float | None
+    truth: float | None
+
+
+class DocumentSchema(Strict):
+    """Version 1 of the document, key by key."""
+
+    version: Literal[1]
+    view: Literal["alice", "bob"]
+    link: LinkSchema
+    format: str
+    program: str
+    run: dict[str, Any]
+    plan: list[PlanSchema]
+    dice: DiceSchema
+    verified: bool | None
+    setup: SpentSchema
+    slices: list[SliceSchema]
+    totals: TotalsSchema
+    environment: dict[str, Any]
+
+
+def pretend(mismatches: list[str] | None = None) -> Callable[[PairJob, Subscriber], PairResult]:
+    """A pair that computes with the oracle and reports events: what surrounds a run is tested without running one."""
+
+    def run(job: PairJob, bus: Subscriber) -> PairResult:
+        compiled = compiling.load(job.model)
+        inputs = np.load(job.inputs)
+        plan = tuple(LayerPlan(n.name, n.operation, "local", n.type.shape, n.type.width, 1, 2, 3) for n in compiled.program)
+        bus(SessionStarted("alice", compiled.program.digest(), str(compiled.program.format), plan, "lan", len(inputs), 1))
+        bus(SetupFinished("alice", 0.5, 10, 20, 2))
+        masks = []
+        for k, (axis, index) in enumerate(job.labels):
+            bus(SliceStarted("alice", k, axis, index))
+            for number, line in enumerate(plan):
+                bus(LayerFinished("alice", k, number, line.name, line.operation, line.protocol, 0.1, 0.2, 1, 2, 3))
+            bus(SliceFinished("alice", k, axis, index, 1.5))
+            masks.append(next(iter(oracle.run(compiled.program, compiled.weights, inputs[k]).values())))
+        for role in ("bob", "alice"):
+            bus(SessionFinished(role, 3.0, 100, 200, 300))
+        wrong = list(mismatches or [])
+        verified = not wrong if job.record else None
+        return PairResult(np.stack(masks), verified, wrong, len(plan), 3.0, [1.5] * len(inputs), {"alice": 300, "bob": 300})
+
+    return run
+
+
+def console() -> RunConsole:
+    return RunConsole(console=Console(file=io.StringIO(), width=100, color_system=None))
+
+
+def said(view: RunConsole) -> str:
+    file = view.console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+SMALL = RunSettings(size=32, features=1, slices=2)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """8-bit slices of 40x24 pixels with a lesion in slices 3 to 8."""
+    generator = np.random.default_rng(1)
+    ct = (generator.integers(0, 60, (12, 40, 24)) + 150).astype(np.uint8)
+    ct[:, :8] = 0
+    infection = np.zeros(ct.shape, np.uint8)
+    infection[3:9, 10:20, 5:15] = 1
+    path = tmp_path / "case.npz"
+    np.savez(path, ct=ct, infection=infection)
+    return path
+
+
+def test_the_demo_writes_mask_picture_and_document(tmp_path: Path) -> None:
+    view, further = console(), tmp_path / "further.json"
+    result = run_demo(DemoRequest(SMALL, tmp_path / "out", 32, json=further), view, pretend())
+    document = json.loads(further.read_text())
+    DocumentSchema.model_validate(document)
+    assert document == result.document == json.loads((tmp_path / "out" / "run.json").read_text())
+    assert document["verified"] is True
+    images = prepare.embedded_slices(SMALL, 32)
+    chosen = prepare.choose_weights(SMALL, "auto", (32, 32))
+    assert document["dice"]["float"] == dice(result.masks, prepare.float_labels(chosen, images))
+    assert document["dice"]["truth"] is None
+    assert set(document["environment"]) >= {"python", "numpy", "numba", "cpu", "tier", "cores"}
+    with np.load(tmp_path / "out" / "mask.npz", allow_pickle=False) as mask:
+        assert mask["array"].shape == (2, 32, 32)
+        assert mask["array"].dtype == np.uint8
+        np.testing.assert_array_equal(mask["array"], result.masks)
+        assert [("z", int(k)) for k in mask["indices"]] == [(s["axis"], s["index"]) for s in document["slices"]]
+    assert (tmp_path / "out" / "overlay.png").read_bytes().startswith(b"\x89PNG")
+    text = said(view)
+    assert "random weights of seed 0: there are no demo weights for this network" in text
+    assert "Dice of the secure mask against the float model" in text
+    assert "verified: all" in text
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_run_that_fails_leaves_no_result(tmp_path: Path) -> None:
+    def gone(job: PairJob, bus: Subscriber) -> PairResult:
+        pretend()(replace(job, labels=job.labels[:1]), bus)
+        raise PeerError("Bob is gone")
+
+    out = tmp_path / "out"
+    with pytest.raises(PeerError):
+        run_demo(DemoRequest(SMALL, out, 32), console(), gone)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_a_mismatch_is_said_loudly_and_written(tmp_path: Path) -> None:
+    view = console()
+    result = run_demo(DemoRequest(SMALL, tmp_path, 32), view, pretend(["slice 0: conv: 3 of 9 differ"]))
+    assert result.document["verified"] is False
+    assert "NOT verified: 1 of" in said(view)
+
+
+def test_without_verification_the_document_says_null(tmp_path: Path) -> None:
+    result = run_demo(DemoRequest(SMALL, tmp_path, 32, verify=False), console(), pretend())
+    assert result.document["verified"] is None
+
+
+def test_a_volume_is_padded_and_the_mask_cut_back(volume: Path, tmp_path: Path) -> None:
+    settings = replace(SMALL, slices=3)
+    view = console()
+    result = run_demo(DemoRequest(settings, tmp_path / "out", volume=volume), view, pretend())
+    assert result.masks.shape == (3, 40, 24)
+    assert (result.document["run"]["height"], result.document["run"]["width"]) == (48, 32)
+    assert all(3 <= one["index"] < 9 for one in result.document["slices"])
+    assert "padded from 40x24 to 48x32" in said(view)
+    assert "rule `" in said(view)
+
+
+def test_a_volume_is_resampled_when_asked(volume: Path, tmp_path: Path) -> None:
+    result = run_demo(DemoRequest(SMALL, tmp_path / "out", 32, volume=volume), console(), pretend())
+    assert result.masks.shape == (2, 32, 32)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [("x", (12, 40)), ("y", (12, 24)), ("z", (40, 24))])
+def test_slices_are_cut_along_every_axis(axis: str, shape: tuple[int, int], volume: Path) -> None:
+    images = prepare.volume_slices(replace(SMALL, axis=axis), volume, None, None)
+    assert (images.height, images.width) == shape
+    assert images.truth is not None
+    assert images.truth.any(axis=(1, 2)).all()
+
+
+def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "own.safetensors"
+    weight_files.save(weight_files.seeded(SMALL.architecture(), 5), weights)
+    request = DemoRequest(SMALL, tmp_path / "out", volume=volume, weights=str(weights))
+    result = run_demo(request, console(), pretend())
+    assert 0.0 <= result.document["dice"]["truth"] <= 1.0
+    with pytest.raises(UsageError, match="holds 1 features, activation relu"):
+        run_demo(replace(request, settings=replace(SMALL, features=2)), console(), pretend())
+
+
+def test_weights_are_chosen_openly(tmp_path: Path) -> None:
+    chosen = prepare.choose_weights(RunSettings(), "auto", (128, 128))
+    assert chosen.trained
+    assert "demo weights" in chosen.source
+    other = prepare.choose_weights(RunSettings(), "auto", (64, 64))
+    assert not other.trained
+    assert "the demo weights are for 128x128" in other.source
+    assert prepare.choose_weights(RunSettings(), "demo", (64, 64)).trained
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_slices_are_spread_over_what_there_is_to_see(count: int) -> None:
+    volume, truth = np.zeros((40, 8, 8)), np.zeros((40, 8, 8), bool)
+    truth[10:20] = True
+    with_truth = prepare.spread(volume, truth, 0, count)
+    assert len(set(with_truth)) == count
+    assert all(10 <= k < 20 for k in with_truth)
+    without = prepare.spread(volume, None, 0, count)
+    assert len(set(without)) == count
+    assert all(10 <= k < 30 for k in without)
+    assert prepare.spread(volume, truth, 0, 40) == list(range(40))
+
+
+def test_bench_compiles_once_for_equal_networks() -> None:
+    bench = Bench(pretend())
+    first = bench(SMALL)
+    DocumentSchema.model_validate(json.loads(json.dumps(first.document)))
+    second = bench(replace(SMALL, in_flight=2, relu="gc"))
+    assert first.document["program"] == second.document["program"]
+    assert bench(replace(SMALL, format="12.4")).document["program"] != first.document["program"]
+    assert first.document["run"]["weights"] == "random weights of seed 0"
+
+
+def test_the_whole_job_over_zeromq(tmp_path: Path) -> None:
+    """Two processes, as a user runs them; every layer agrees with the oracle."""
+    arguments = ["demo", "--size", "32", "--features", "1", "--link", "loopback", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads((tmp_path / "run.json").read_text())
+    DocumentSchema.model_validate(document)
+    assert document["verified"] is True
+    assert document["run"]["compared_layers"] == 2 * (len(document["plan"]) - 1)
+    assert document["totals"]["bytes_sent"] > sum(line["alice_bytes"] for line in document["plan"]) * 2
+    for one in document["slices"]:
+        for spent, stated in zip(one["layers"], document["plan"], strict=True):
+            assert (spent["bytes_sent"], spent["bytes_received"]) == (stated["alice_bytes"], stated["bob_bytes"])
+            assert spent["rounds"] == stated["rounds"]
