@@ -97,6 +97,8 @@ def _receive_tiles(plan: Plan, tiles: range, pixels: np.ndarray) -> Steps[np.nda
 
 
 def _as_image(share: Share, plan: Plan) -> np.ndarray:
+    if share.width != plan.width or share.values.size != plan.image.channels * plan.image.height * plan.image.width:
+        raise ValueError(f"a {share.width}-bit share {share.values.shape} is not the planned {plan.width}-bit {plan.image}")
     return share.values.reshape(plan.image.channels, plan.image.height, plan.image.width)
 
 

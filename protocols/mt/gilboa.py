@@ -91,4 +91,6 @@ def cost(terms: int, count: int, width: int) -> Cost:
     sizes = [part.stop - part.start for part in _blocks(terms, count, width)]
     columns = sum(iknp.bytes_for(size * terms * width) for size in sizes)
     corrections = sum(array.nbytes for size in sizes for array in _expected(terms, size, width))
-    return Cost(columns, corrections, 2 if count else 0, {"ot": terms * count * width})
+    ots = terms * count * width
+    # expansion of both seeds and of the chosen one; three hashes an OT
+    return Cost(columns, corrections, 2 if count else 0, {"ot": ots, "aes_blocks": 3 * columns // 16 + 3 * ots})

@@ -11,11 +11,12 @@ from bunet.models.program import Node, TensorType
 from bunet.parties.driver import counted, lockstep
 from bunet.protocols.ass.share import Share, reduce_to, split
 from bunet.protocols.context import Context, Role
+from bunet.protocols.kernels import rlwe
 from bunet.protocols.layers import conv_coefficient, conv_plan
 from bunet.protocols.layers.conv_plan import plan_of
 from bunet.protocols.layers.tiling import Image
 from bunet.protocols.layers.weight_budget import Budget, KeptBlocks
-from bunet.protocols.pahe import setup
+from bunet.protocols.pahe import bfv, setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights
 
@@ -149,6 +150,35 @@ def test_extreme_weights_and_shares(ring, fill, sign):
     share = Share.of(values, layers[0].inputs[0])
     opened, _ = run_shares(layers, share, share)
     np.testing.assert_array_equal(opened, reference(2 * values, weight, np.zeros(2), ring))
+
+
+def test_noise_stays_below_its_stated_bound():
+    """Full products, bundled and grouped, with weights at the norm's edge; measured with the secret key."""
+    weight = np.full((4, 4, 3, 3), -28, np.int64)
+    weight[:, 0, 0, 0] -= 1023 - 36 * 28
+    own, other = conv_layer(4, 8, 8, 4, 3, 28, weight, np.zeros(4, np.int64))
+    plan = plan_of(own)
+    assert plan.tiling.bundle > 1
+    alice_keys, _ = keys(plan.set_name)
+    params, key, random = plan.parameters, alice_keys[plan.set_name], Random()
+    pixels = random.uniform((4, 8, 8), 28)
+    messages = plan.tiling.messages(pixels, 0, plan.tiling.tiles * plan.tiling.groups)
+    fresh = bfv.expand_request(params, *bfv.encrypt(key, messages, 1 << 28, random))
+    ciphertexts = bfv.add_plain(params, fresh, messages, 1 << 28).reshape(plan.tiling.tiles, -1, *fresh.shape[1:])
+    for block in plan.weight_blocks():
+        scratch = conv_coefficient._scratch(plan)
+        weights = conv_coefficient._transformed(other, plan, weight, block, scratch)
+        products = rlwe.multiply_accumulate(ciphertexts, weights, params.tables)
+        budget = bfv.noise_budget(key, products.reshape(-1, *fresh.shape[1:]), 1 << 28)
+        assert budget >= params.modulus.bit_length() - 2 - 28 - plan.noise_bits
+
+
+def test_a_share_of_another_ring_is_refused():
+    weight = np.ones((1, 1, 3, 3), np.int64)
+    own, _ = conv_layer(1, 8, 8, 1, 3, 30, weight, np.zeros(1, np.int64))
+    with pytest.raises(ValueError, match="not the planned 30-bit"):
+        next(conv_coefficient.alice(context(Role.ALICE, keys(plan_of(own).set_name)[0]), own,
+                                    Share(np.zeros((1, 8, 8), np.uint32), 29, 0, 8)))
 
 
 def test_blocks_and_batches_change_nothing(monkeypatch):
