@@ -118,25 +118,29 @@ def _ctr_simd(schedule, nonce, counter, out):  # pragma: no cover - compiled
     if full < out.size:
         last = np.empty(64, np.uint64)
         _ctr32(schedule, nonce, counter + np.uint64(full >> 1), last, 0)
-        out[full:] = last[: out.size - full]
+        for i in range(out.size - full):  # numba compiles a slice assignment a hundred times slower
+            out[full + i] = last[i]
 
 
 @njit(nogil=True, cache=True)
 def _ctr_portable(schedule, nonce, counter, out):  # pragma: no cover - compiled
     blocks = out.size >> 1
+    if blocks == 0:
+        return
     lanes = min(LANES, (blocks + LANE_BLOCKS - 1) // LANE_BLOCKS)
     schedules = np.empty((22, lanes), np.uint64)
     for i in range(22):
-        schedules[i, :] = schedule[i]
+        for l in range(lanes):
+            schedules[i, l] = schedule[i]
     rows = np.empty((lanes * LANE_BLOCKS, 2), np.uint64)
-    flat = rows.reshape(rows.size)
     for start in range(0, blocks, rows.shape[0]):
         for i in range(rows.shape[0]):
             rows[i, 0] = counter + np.uint64(start + i)
             rows[i, 1] = nonce
         encrypt_lanes(rows, schedules, lanes)
-        count = min(rows.size, out.size - 2 * start)
-        out[2 * start : 2 * start + count] = flat[:count]
+        for i in range(min(rows.shape[0], blocks - start)):
+            out[2 * (start + i)] = rows[i, 0]
+            out[2 * (start + i) + 1] = rows[i, 1]
 
 
 _ctr = _ctr_portable if TIER == "portable" else _ctr_simd
@@ -246,9 +250,11 @@ def _hash_rows(key, tweak, first_tile, rows, out):  # pragma: no cover - compile
         hash_group(key, tweak, first_tile + np.uint64(start // TILE), mask, rows, start, out, start)
     if full < count:
         last = np.zeros((GROUP, 2), np.uint64)
-        last[: count - full] = rows[full:]
+        for i in range(count - full):
+            last[i, 0], last[i, 1] = rows[full + i, 0], rows[full + i, 1]
         hash_group(key, tweak, first_tile + np.uint64(full // TILE), mask, last, 0, last, 0)
-        out[full:] = last[: count - full]
+        for i in range(count - full):
+            out[full + i, 0], out[full + i, 1] = last[i, 0], last[i, 1]
 
 
 def hash_rows(key: np.ndarray, tweak: int, rows: np.ndarray, out: np.ndarray, first_tile: int = 0) -> None:

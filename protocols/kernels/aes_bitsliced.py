@@ -128,8 +128,8 @@ def _sub_bytes(planes):  # pragma: no cover - compiled
 def expand_lanes(low, high, schedules):  # pragma: no cover - compiled
     """Key schedules of the keys (low[l], high[l]) into schedules (22, lanes), FIPS-197 section 5.2."""
     lanes = low.shape[0]
-    schedules[0, :lanes] = low
-    schedules[1, :lanes] = high
+    for l in range(lanes):
+        schedules[0, l], schedules[1, l] = low[l], high[l]
     rcon = np.uint64(1)
     word = np.uint64(0xFFFFFFFF)
     lsb = np.uint64(0x01010101)  # of each byte

@@ -154,7 +154,8 @@ def _transpose_plain(source, start, target, at):  # pragma: no cover - compiled
                 upper[l] ^= swap << shift
         step >>= 1
         mask ^= mask << np.uint64(step)
-    target[at : at + 256] = work
+    for i in range(256):
+        target[at + i] = work[i]
 
 
 # transpose_tile(source, start, target, at): 128 rows of 128 bits (two uint64 each) at source[start:start+256] to

@@ -98,7 +98,8 @@ def _store_rows(columns, rows, tile, scratch):  # pragma: no cover - compiled
         transpose_tile(columns, 0, flat, start)
     elif start < flat.size:
         transpose_tile(columns, 0, scratch, 0)
-        flat[start:] = scratch[: flat.size - start]
+        for i in range(flat.size - start):
+            flat[start + i] = scratch[i]
 
 
 @njit(nogil=True, cache=True)
@@ -157,8 +158,10 @@ def _hash(key, tweak, mask, rows, start, padded, hashes):  # pragma: no cover - 
     if rest >= GROUP:
         hash_group(key, tweak, tile, mask, rows, start, hashes, 0)
     else:
-        padded[:rest] = rows[start:]
-        padded[rest:] = 0
+        for i in range(rest):
+            padded[i, 0], padded[i, 1] = rows[start + i, 0], rows[start + i, 1]
+        for i in range(rest, GROUP):
+            padded[i, 0], padded[i, 1] = np.uint64(0), np.uint64(0)
         hash_group(key, tweak, tile, mask, padded, 0, hashes, 0)
 
 

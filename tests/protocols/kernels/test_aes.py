@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bunet.protocols.kernels import aes
+
+# SP 800-38A appendix F.1.1 (ECB-AES128) and F.5.1 (CTR-AES128), FIPS-197 appendix C.1
+KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+PLAIN = [
+    "6bc1bee22e409f96e93d7e117393172a",
+    "ae2d8a571e03ac9c9eb76fac45af8e51",
+    "30c81c46a35ce411e5fbc1191a0a52ef",
+    "f69f2445df4f9b17ad2b417be66c3710",
+]
+ECB = [
+    "3ad77bb40d7a3660a89ecaf32466ef97",
+    "f5d3d58503b9699de785895a96fdbaaf",
+    "43b1cd7f598ece23881b00e3ed030688",
+    "7b0c785e27e8ad3f8223207104725dd4",
+]
+COUNTERS = [
+    "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
+    "f0f1f2f3f4f5f6f7f8f9fafbfcfdff00",
+    "f0f1f2f3f4f5f6f7f8f9fafbfcfdff01",
+    "f0f1f2f3f4f5f6f7f8f9fafbfcfdff02",
+]
+CTR = [
+    "874d6191b620e3261bef6864990db6ce",
+    "9806f66b7970fdff8617187bb9fffdff",
+    "5ae4df3edbd5d35e5b4f09020db03eab",
+    "1e031dda2fbe03d1792170a0f3009cee",
+]
+KNOWN = [
+    *((KEY, plain, cipher) for plain, cipher in zip(PLAIN, ECB, strict=True)),
+    (bytes(range(16)), "00112233445566778899aabbccddeeff", "69c4e0d86a7b0430d8cdb78070b4c55a"),
+]
+
+
+def encrypt(key: bytes, block: bytes) -> bytes:
+    """One block, as the counter block that it is."""
+    out = np.empty(2, np.uint64)
+    aes.ctr(aes.expand_key(key), int.from_bytes(block[8:], "little"), int.from_bytes(block[:8], "little"), out)
+    return out.tobytes()
+
+
+def xor(a: bytes, b: bytes) -> bytes:
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(("key", "plain", "cipher"), KNOWN)
+def test_known_blocks(key, plain, cipher):
+    assert encrypt(key, bytes.fromhex(plain)).hex() == cipher
+
+
+@pytest.mark.parametrize(("counter", "plain", "cipher"), list(zip(COUNTERS, PLAIN, CTR, strict=True)))
+def test_known_counter_mode(counter, plain, cipher):
+    assert xor(encrypt(KEY, bytes.fromhex(counter)), bytes.fromhex(plain)).hex() == cipher
+
+
+def test_known_key_schedule():
+    schedule = aes.expand_key(KEY).tobytes()  # FIPS-197 appendix A.1
+    assert schedule[:16] == KEY
+    assert schedule[16:32].hex() == "a0fafe1788542cb123a339392a6c7605"
+    assert schedule[160:].hex() == "d014f9a8c9ee2589e13f0cc8b6630ca6"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(1, 150))
+def test_counter_mode_is_block_by_block(nonce, counter, count):
+    out = np.empty(2 * count, np.uint64)
+    aes.ctr(aes.expand_key(KEY), nonce, counter, out)
+    for i in {0, count // 2, count - 1}:
+        block = ((counter + i) % 2**64).to_bytes(8, "little") + nonce.to_bytes(8, "little")
+        assert out[2 * i : 2 * i + 2].tobytes() == encrypt(KEY, block)
+
+
+def test_interleaved_schedules():
+    keys = np.arange(128 * 16, dtype=np.uint64).astype(np.uint8).reshape(128, 16)
+    keys[:, 3] = np.arange(128)
+    schedules = aes.expand_interleaved(keys)
+    assert schedules.shape == (32, 11, 8)
+    for i in (0, 1, 6, 127):
+        own = schedules[i // 4, :, 2 * (i % 4) : 2 * (i % 4) + 2]
+        assert (own.reshape(22) == aes.expand_key(keys[i].tobytes())).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(1, 600), st.integers(0, 2**32))
+def test_hash_of_rows(tweak, first_tile, count, seed):
+    random = np.random.default_rng(seed)
+    key = random.integers(0, 2**64, 2, np.uint64)
+    rows = random.integers(0, 2**64, (count, 2), np.uint64)
+    out = np.empty_like(rows)
+    aes.hash_rows(key, tweak, rows, out, first_tile)
+    for i in {0, count // 3, count - 1}:
+        low, high = (int(x) for x in rows[i])
+        sigma = high.to_bytes(8, "little") + (low ^ high).to_bytes(8, "little")
+        tile = first_tile + i // aes.TILE
+        own = (int(key[0]) ^ tile).to_bytes(8, "little") + (int(key[1]) ^ tweak).to_bytes(8, "little")
+        assert out[i].tobytes() == xor(encrypt(own, sigma), sigma)
+    aes.hash_rows(key, tweak, rows, rows, first_tile)  # in place
+    assert (rows == out).all()
+
+
+def test_bad_arguments():
+    schedule, out = aes.expand_key(KEY), np.empty(4, np.uint64)
+    with pytest.raises(ValueError, match="16 bytes, not 15"):
+        aes.expand_key(bytes(15))
+    with pytest.raises(ValueError, match="even size"):
+        aes.ctr(schedule, 0, 0, out[:3])
+    with pytest.raises(ValueError, match="even size"):
+        aes.ctr(schedule, 0, 0, out[::2])
+    with pytest.raises(ValueError, match="schedule"):
+        aes.ctr(schedule[:4], 0, 0, out)
+    rows = out.reshape(2, 2)
+    with pytest.raises(ValueError, match="differ in shape"):
+        aes.hash_rows(out[:2], 0, rows, rows[:1])
+    with pytest.raises(ValueError, match="rows must be"):
+        aes.hash_rows(out[:2], 0, out, out)
+    with pytest.raises(ValueError, match="hash key"):
+        aes.hash_rows(out, 0, rows, rows)
+    with pytest.raises(ValueError, match="keys must be"):
+        aes.expand_interleaved(np.zeros((3, 16), np.uint8))

@@ -1,0 +1,70 @@
+"""Digests of what the AES, bit and extension kernels compute, as JSON; run by test_tier.py once a tier."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import numpy as np
+
+from bunet.protocols.kernels import aes, bits, extension, tier
+from bunet.protocols.random import Random
+
+
+def _encrypt(random: Random) -> Iterator[np.ndarray]:
+    schedule = aes.expand_key(random.bytes(16))
+    yield schedule
+    for blocks in (0, 1, 3, 31, 32, 33, 65, 2049):
+        out = np.empty(2 * blocks, np.uint64)
+        aes.ctr(schedule, 2**64 - 1, 2**64 - 2, out)
+        yield out
+
+
+def _hash(random: Random) -> Iterator[np.ndarray]:
+    key = random.words(2)
+    for count in (0, 1, 63, 64, 65, 255, 256, 257, 2500):
+        rows = random.words(2 * count).reshape(count, 2)
+        out = np.empty_like(rows)
+        aes.hash_rows(key, 2**64 - 5, rows, out, first_tile=3)
+        yield out
+
+
+def _bits(random: Random) -> Iterator[np.ndarray]:
+    yield bits.transpose(random.words(3 * 256).reshape(3, 128, 2))
+    for width in (1, 13, 24, 33, 60, 64):
+        values = random.uniform(301, width).astype(np.uint32 if width <= 32 else np.uint64)
+        packed = bits.pack(values, width)
+        yield packed
+        yield bits.unpack(packed, 301, width)
+
+
+def _extension(random: Random) -> Iterator[np.ndarray]:
+    zeros, ones = (aes.expand_interleaved(random.words(256).view(np.uint8).reshape(128, 16)) for _ in range(2))
+    delta, key, stream, tweak = random.words(2), random.words(2), np.uint64(2**63 + 7), np.uint64(99)
+    for count in (1, 128, 700, 9000):
+        message = np.empty((count + 127) // 128 * 256, np.uint64)
+        rows, own = np.empty((2, count, 2), np.uint64)
+        extension.extend_receiver(zeros, ones, stream, random.words(message.size // 128), message, rows)
+        extension.extend_sender(zeros, delta, stream, message, own)
+        yield from (message, rows, own)
+        for width, kind in ((17, np.uint32), (61, np.uint64)):
+            correlation, choices = random.uniform(count, width).astype(kind), random.bits(count)
+            result, packed = np.empty(count, kind), np.empty((count * width + 63) // 64 + 1, np.uint64)
+            extension.correct(key, tweak, delta, rows, correlation, width, result, packed)
+            data = packed.view(np.uint8)[: bits.packed_bytes(count, width)]
+            yield from (result.copy(), data)
+            extension.apply_correction(key, tweak, rows, choices, data, width, result)
+            yield result
+
+
+def digests() -> dict[str, str]:
+    result = {"tier": tier.TIER}
+    for part in (_encrypt, _hash, _bits, _extension):
+        digest = hashlib.sha256()
+        for array in part(Random(bytes(range(16)))):
+            digest.update(array.tobytes())
+        result[part.__name__] = digest.hexdigest()
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(digests()))
