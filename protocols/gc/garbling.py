@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bunet.protocols import message_memory
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc.circuit import Circuit, check_words
@@ -31,7 +32,7 @@ from bunet.protocols.steps import Receive, Send, Steps, spec
 
 TILE = kernel.TILE
 TABLE_BYTES = 32  # an AND gate of one instance
-CHUNK_BYTES = 2 << 20  # of tables in a message, about
+CHUNK_BYTES = message_memory.BUFFER_BYTES  # of tables in a message, about
 WINDOW = 16  # chunks between the evaluator's OT columns and the tables it waits for
 OUTPUT_BLOCK = 1 << 18  # values in a message of opened outputs
 
@@ -62,14 +63,6 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     view = array.view() if array.flags.aligned and array.flags.c_contiguous else array.copy()
     view.flags.writeable = False
     return view
-
-
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Uninitialised uint64 array that starts at a cache line."""
-    size = int(np.prod(shape))
-    memory = np.empty(size + 8, np.uint64)
-    skip = -(memory.ctypes.data >> 3) & 7
-    return memory[skip : skip + size].reshape(shape)
 
 
 def _block(words: Sequence[np.ndarray], chunk: _Chunk) -> np.ndarray:
@@ -107,7 +100,7 @@ def garbler(
         rows = np.empty((0, 2), np.uint64)
         if labels:
             rows = yield from iknp.send(ctx, chunk.tiles * labels * TILE)
-        tables = _aligned((chunk.tiles, gates, 2, TILE, 2))
+        tables = message_memory.lend((chunk.tiles, gates, 2, TILE, 2))
         shares = np.zeros((len(outputs), chunk.tiles * TILE), np.uint64)
         kernel.garble(
             circuit.ops,
