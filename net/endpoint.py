@@ -31,7 +31,7 @@ _SKEW_S = 60.0  # two machines' monotonic clocks may agree this closely by chanc
 class Timing:
     """Seconds. A peer is gone after `silence_s` without a sign of life; it gives one every `heartbeat_s`.
 
-    One message part must pass the network within `silence_s`: at 100 Mbit/s, up to 60 MB.
+    One message, all its parts, must pass the network within `silence_s`: at 100 Mbit/s, up to 75 MB.
     linger_s: how long closing waits for the peer's confirmation.
     """
 
