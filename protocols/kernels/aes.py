@@ -117,7 +117,7 @@ def _ctr_simd(schedule, nonce, counter, out):  # pragma: no cover - compiled
         _ctr32(schedule, nonce, counter + np.uint64(at >> 1), out, at)
     if full < out.size:
         last = np.empty(64, np.uint64)
-        _ctr32(schedule, nonce, counter + np.uint64(full >> 1), last, 0)
+        _ctr32(schedule, nonce, counter + np.uint64(full >> 1), last, np.int64(0))
         for i in range(out.size - full):  # numba compiles a slice assignment a hundred times slower
             out[full + i] = last[i]
 
@@ -249,10 +249,11 @@ def _hash_rows(key, tweak, first_tile, rows, out):  # pragma: no cover - compile
     for start in range(0, full, GROUP):
         hash_group(key, tweak, first_tile + np.uint64(start // TILE), mask, rows, start, out, start)
     if full < count:
+        origin = np.int64(0)  # a plain 0 would compile a version of its own
         last = np.zeros((GROUP, 2), np.uint64)
         for i in range(count - full):
             last[i, 0], last[i, 1] = rows[full + i, 0], rows[full + i, 1]
-        hash_group(key, tweak, first_tile + np.uint64(full // TILE), mask, last, 0, last, 0)
+        hash_group(key, tweak, first_tile + np.uint64(full // TILE), mask, last, origin, last, origin)
         for i in range(count - full):
             out[full + i, 0], out[full + i, 1] = last[i, 0], last[i, 1]
 

@@ -93,11 +93,11 @@ _columns = {"vaes": _columns_vaes, "aesni": _columns_aesni, "portable": _columns
 def _store_rows(columns, rows, tile, scratch):  # pragma: no cover - compiled
     """The transpose of one tile's columns (256,) to its rows; the last tile may have fewer than 128."""
     flat = rows.reshape(rows.size)
-    start = 256 * tile
+    start, origin = 256 * tile, np.int64(0)
     if start + 256 <= flat.size:
-        transpose_tile(columns, 0, flat, start)
+        transpose_tile(columns, origin, flat, start)
     elif start < flat.size:
-        transpose_tile(columns, 0, scratch, 0)
+        transpose_tile(columns, origin, scratch, origin)
         for i in range(flat.size - start):
             flat[start + i] = scratch[i]
 
@@ -153,16 +153,16 @@ def extend_sender(schedules, delta, stream, message, rows):  # pragma: no cover 
 @njit(nogil=True, cache=True)
 def _hash(key, tweak, mask, rows, start, padded, hashes):  # pragma: no cover - compiled
     """Hashes of rows[start : start + GROUP] ^ mask to hashes (GROUP, 2); beyond the last row, of zeros ^ mask."""
-    tile = np.uint64(start // TILE)
+    tile, origin = np.uint64(start // TILE), np.int64(0)  # a plain 0 would compile versions of its own
     rest = rows.shape[0] - start
     if rest >= GROUP:
-        hash_group(key, tweak, tile, mask, rows, start, hashes, 0)
+        hash_group(key, tweak, tile, mask, rows, start, hashes, origin)
     else:
         for i in range(rest):
             padded[i, 0], padded[i, 1] = rows[start + i, 0], rows[start + i, 1]
         for i in range(rest, GROUP):
             padded[i, 0], padded[i, 1] = np.uint64(0), np.uint64(0)
-        hash_group(key, tweak, tile, mask, padded, 0, hashes, 0)
+        hash_group(key, tweak, tile, mask, padded, origin, hashes, origin)
 
 
 @njit(nogil=True, cache=True)
