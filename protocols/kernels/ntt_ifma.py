@@ -49,7 +49,7 @@ class _Lanes:
 class _Emitter:
     """Butterflies modulo one prime; q, negative = 2^52 - q, twice = 2q, one = floor(2^52 / q) are splat registers."""
 
-    def __init__(self, builder, q, negative, twice, one, room):
+    def __init__(self, builder, room, q, negative, twice, one):
         self.builder, self.room = builder, room
         self.q, self.negative, self.twice, self.one = q, negative, twice, one
 
@@ -158,7 +158,7 @@ def _forward_pass(radix, room):
     def one_pass(typing, a, offset, stride, factors, companions, index, q, negative, twice, one):
         def code(context, builder, signature, arguments):
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 4))
-            emit, load = _Emitter(builder, *arguments[6:10], room), _Factors(builder, w, s)
+            emit, load = _Emitter(builder, room, *arguments[6:10]), _Factors(builder, w, s)
             places = _registers(builder, array, arguments[1], arguments[2], 1 << radix)
             # in: canonical, or anything a pass before left; a lazy transform never reaches its room (see the top)
             lanes = [_Lanes(emit_load(builder, VECTOR512, array, place), 1 if room == LAZY else room) for place in places]
@@ -180,7 +180,7 @@ def _forward_last(room):
         def code(context, builder, signature, arguments):
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 3))
             index = arguments[4]
-            emit, load = _Emitter(builder, *arguments[5:9], room), _Factors(builder, w, s)
+            emit, load = _Emitter(builder, room, *arguments[5:9]), _Factors(builder, w, s)
             places = _registers(builder, array, arguments[1], I64(8), 1 << _BLOCK)
             lanes = [_Lanes(emit_load(builder, VECTOR512, array, place), 1 if room == LAZY else room) for place in places]
             _between(builder, load, lanes, _BLOCK, index, range(_BLOCK), lambda x, y, f, _: emit.forward(x, y, f))
@@ -192,8 +192,8 @@ def _forward_last(room):
                     x, y = _shuffled(builder, x, y, orders)
                     x, y = emit.forward(x, y, load.spread(builder.shl(at, I64(level)), 2 << level))
                 # lazy bounds were counted from 1 here but come from the levels before: reduce whatever they say
-                pair = [_Lanes(emit.canonical(_Lanes(z.value, room)), 1) for z in (x, y)]
-                for place, z in zip(places[k : k + 2], _shuffled(builder, *pair, _INTERLEAVE), strict=True):
+                x, y = (_Lanes(emit.canonical(_Lanes(z.value, room)), 1) for z in (x, y))
+                for place, z in zip(places[k : k + 2], _shuffled(builder, x, y, _INTERLEAVE), strict=True):
                     emit_store(builder, z.value, array, place)
             return context.get_dummy_value()
 
@@ -212,7 +212,7 @@ def _inverse_first(room):
         def code(context, builder, signature, arguments):
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 3))
             index = arguments[4]
-            emit, load = _Emitter(builder, *arguments[5:9], room), _Factors(builder, w, s)
+            emit, load = _Emitter(builder, room, *arguments[5:9]), _Factors(builder, w, s)
             places = _registers(builder, array, arguments[1], I64(8), 1 << _BLOCK)
             lanes = [_Lanes(emit_load(builder, VECTOR512, array, place), 1) for place in places]
             first = builder.shl(index, I64(_BLOCK))
@@ -245,7 +245,7 @@ def _inverse_pass(radix, room, final):
     def one_pass(typing, a, offset, stride, factors, companions, index, q, negative, twice, one, n, n_s, last, last_s):
         def code(context, builder, signature, arguments):
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 4))
-            emit, load = _Emitter(builder, *arguments[6:10], room), _Factors(builder, w, s)
+            emit, load = _Emitter(builder, room, *arguments[6:10]), _Factors(builder, w, s)
             scale, scaled = arguments[10:12], arguments[12:14]
             places = _registers(builder, array, arguments[1], arguments[2], 1 << radix)
             bound = _between_passes(room)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -16,10 +17,11 @@ from bunet.protocols.kernels import modular, sampling, tier
 from bunet.protocols.kernels import rlwe_scalar as scalar
 from bunet.protocols.kernels.ntt import Tables
 
+fast: ModuleType = scalar
 if tier.TIER == "vaes":
-    from bunet.protocols.kernels import rlwe_ifma as fast
-else:
-    fast = scalar  # type: ignore[assignment]
+    from bunet.protocols.kernels import rlwe_ifma
+
+    fast = rlwe_ifma
 LANES = 8  # the fast kernels take rows of a multiple of this; others go to the scalar ones
 MAX_CHANNELS = 4096  # terms of 52 bits that a 64-bit accumulator holds
 

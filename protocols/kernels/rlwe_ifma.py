@@ -229,43 +229,48 @@ def multiply_accumulate(ciphertexts, weights, out, c):
     """As `rlwe_scalar.multiply_accumulate`, with 52-bit halves summed in 64-bit lanes (at most 4096 channels).
 
     Channels lie a power of two apart in memory and would fall on the same cache sets, so blocks of lanes are copied into
-    panels, [block][group of 4 vectors][channel][4][8] and [block][channel][2][8], and multiplied from there.
+    panels, [block][four vectors][channel][4][8] and [block][channel][2][8], and multiplied from there.
     """
     tiles, channels, polys, limbs, degree = ciphertexts.shape
-    outputs = weights.shape[1]
-    blocks = 8
-    while blocks > 2 and 8 * blocks * channels * polys * min(tiles, 8) > _PANEL:
+    outputs, vectors, poly = weights.shape[1], tiles * polys, limbs * degree
+    blocks = 32
+    while blocks > 2 and 8 * blocks * channels * min(vectors, 16) > _PANEL:
         blocks >>= 1
-    step = max(2, _PANEL // (8 * blocks * channels * polys)) & -2  # tiles in a panel
-    step = min(step, (tiles + 1) & -2)
-    groups = (step * polys + 3) // 4
-    panel = np.zeros(blocks * groups * channels * 32, np.uint64)
+    step = min(max(4, _PANEL // (8 * blocks * channels)) & -4, (vectors + 3) & -4)  # vectors in a panel
+    panel = np.zeros(blocks * step * channels * 8, np.uint64)
     factors = np.zeros(blocks * channels * 16, np.uint64)
     sums = np.empty(64, np.uint64)
+    source, results = np.empty(vectors, np.int64), np.empty(vectors, np.int64)  # where each vector starts in memory
+    for v in range(vectors):
+        source[v] = (v // polys * channels * polys + v % polys) * poly
+        results[v] = (v // polys * outputs * polys + v % polys) * poly
+    x, w, z = ciphertexts.reshape(ciphertexts.size), weights.reshape(weights.size), out.reshape(out.size)
     for l in range(limbs):
-        largest = c[l, Q] >> np.uint64(26)  # sqrt of a product's high half, rounded down
+        largest = c[l, Q] >> np.uint64(26)  # square root of a product's high half, rounded down
         fold = channels * ((largest + 1) * (largest + 1) + 1) >= (1 << 52) - (1 << 12)
-        for start in range(0, degree, 8 * blocks):
-            for first in range(0, tiles, step):
-                count = min(step, tiles - first)
-                for v in range(count * polys):
+        for column in range(l * degree, (l + 1) * degree, 8 * blocks):
+            for first in range(0, vectors, step):
+                count = min(step, vectors - first)
+                for v in range(count):
                     for i in range(channels):
-                        row = ciphertexts[first + v // polys, i, v % polys, l]
-                        for b in range(blocks):
-                            at = (((b * groups + v // 4) * channels + i) * 4 + v % 4) * 8
-                            store512(panel, at, load512(row, start + 8 * b))
+                        at, place = source[first + v] + i * polys * poly + column, ((v >> 2) * channels + i) * 32 + (v & 3) * 8
+                        for _ in range(blocks):
+                            store512(panel, place, load512(x, at))
+                            at += 8
+                            place += step * channels * 8
                 for o in range(0, outputs, 2):
-                    pair = min(2, outputs - o)
                     for i in range(channels):
-                        for p in range(pair):
-                            row = weights[i, o + p, l]
-                            for b in range(blocks):
-                                store512(factors, ((b * channels + i) * 2 + p) * 8, load512(row, start + 8 * b))
+                        for p in range(min(2, outputs - o)):
+                            at, place = (i * outputs + o + p) * poly + column, i * 16 + p * 8
+                            for _ in range(blocks):
+                                store512(factors, place, load512(w, at))
+                                at += 8
+                                place += channels * 16
                     for b in range(blocks):
-                        for g in range((count * polys + 3) // 4):
-                            v_at, w_at = (b * groups + g) * channels * 32, b * channels * 16
-                            _sums(panel, v_at, factors, w_at, channels, fold, c[l], sums)
-                            for p in range(pair):
-                                for v in range(4 * g, min(4 * g + 4, count * polys)):
-                                    row = out[first + v // polys, o + p, v % polys, l]
-                                    store512(row, start + 8 * b, load512(sums, (4 * p + v % 4) * 8))
+                        for g in range(0, count, 4):
+                            panel_at = (b * step + g) * channels * 8
+                            _sums(panel, panel_at, factors, b * channels * 16, channels, fold, c[l], sums)
+                            for p in range(min(2, outputs - o)):
+                                for v in range(min(4, count - g)):
+                                    at = results[first + g + v] + (o + p) * polys * poly + column + 8 * b
+                                    store512(z, at, load512(sums, 32 * p + 8 * v))

@@ -49,7 +49,7 @@ def uniform(words, masks, constants, out):
     Returns how many are not; `rlwe.uniform` draws those again.
     """
     n, limbs, degree = out.shape
-    rejected = 0
+    rejected = np.int64(0)
     for i in range(n):
         for l in range(limbs):
             q, mask = constants[l, Q], masks[l]
