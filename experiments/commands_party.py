@@ -22,6 +22,7 @@ from bunet.net import keys, zeromq
 from bunet.net.channel import ChannelError
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
+from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.console import RunConsole
 from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
@@ -77,6 +78,7 @@ def bob(
 
       bunet bob --model lung.model --listen tcp://0.0.0.0:7010 --key bob.key --allow clients.allow
     """
+    keep_freed_memory()
     store = CompiledStore([compiling.load(path) for path in model])
     chosen = chosen_link(link, bandwidth, rtt)
     pair = keys.KeyPair.load(key) if key else None
@@ -121,6 +123,7 @@ def alice(
 
       bunet alice --volume ct.npz --connect tcp://bob:7010 --key alice.key --server bob.key.pub
     """
+    keep_freed_memory()
     chosen = chosen_link(link, bandwidth, rtt)
     overrides = chosen_protocols(protocol or [])
     if relu:

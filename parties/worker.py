@@ -19,6 +19,7 @@ from bunet.models.compile import load
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice, bob
+from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.errors import RunError
 from bunet.parties.events import Event, Failed, to_document
 from bunet.parties.record import Recorder
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> int:
     job = json.loads(Path(path).read_text())
     given = job["link"]
     link = Link(given["bandwidth_bps"] or float("inf"), given["rtt_s"], given["jitter_s"])
+    keep_freed_memory()
     pin(job["first_core"], job["cores"])
     try:
         (run_alice if role == "alice" else run_bob)(job, link)
