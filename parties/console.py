@@ -216,6 +216,8 @@ class RunConsole:
 
     def _flight_line(self) -> Text:
         running = sorted(self.ledger.running, key=lambda record: record.number)
+        if self._ended is not None:
+            return Text("the run has ended; its results are being checked", style="dim")
         if not running:
             return Text("in flight: none", style="dim")
         return Text("in flight: " + "  ".join(f"{r.axis}{r.index} {r.layer_name}" for r in running))
@@ -286,7 +288,7 @@ def final_table(ledger: Ledger, width: int) -> Table:
     lines = [line for line in ledger.lines if not line.is_local]
     local = [line for line in ledger.lines if line.is_local]
     if local:
-        lines.append(_summed(f"{len(local)} local layers" if len(local) > 1 else local[0].name, "local", local))
+        lines.append(_summed(f"{len(local)} more layers" if len(local) > 1 else local[0].name, "local", local))
     lines.append(_summed("a slice", "", ledger.lines))
     return layer_table(lines, width, styles=[*[""] * (len(lines) - 1), "bold"])
 

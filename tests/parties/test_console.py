@@ -146,7 +146,7 @@ def test_the_final_table_has_every_layer_with_traffic_and_the_sums(width: int) -
     assert len(rows) == len(expected)
     conv = next(row for row in rows if row.startswith("enc") and "pahe" in row)
     assert conv.split()[-3:] == ["1.000", "2.000", "2"]
-    assert any(line.startswith("21 local") for line in lines)
+    assert any(line.startswith("21 more layers") for line in lines)
     text = " ".join(" ".join(lines).split())
     assert "2 slices in 90.00 s, 1.50 s of it set-up: 700.0 MiB out, 800.0 MiB in" in text
     assert "Alice 1.00 GiB, Bob 3.00 GiB" in text
@@ -262,3 +262,10 @@ def test_long_names_stay_recognisable(name: str, width: int, short: str) -> None
 )
 def test_figures_are_short(function: Callable[[float], str], value: float, text: str) -> None:
     assert function(value) == text
+
+
+def test_after_the_end_the_live_view_says_what_it_waits_for() -> None:
+    text = "\n".join(drawn(80, 24, [*until(5), *the_rest(5)]))
+    assert "the run has ended" in text
+    assert "2/2 slices" in text
+    assert "left" not in text
