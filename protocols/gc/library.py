@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Protocol
 
-from bunet.protocols.gc.circuit import ONE, ZERO, Circuit, CircuitBuilder, Wire
+from bunet.protocols.gc.builder import ONE, ZERO, CircuitBuilder
+from bunet.protocols.gc.circuit import Circuit
+from bunet.protocols.gc.schedule import Wire
 
 Word = list[Wire]
 

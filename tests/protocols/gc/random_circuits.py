@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from bunet.protocols.gc.circuit import Circuit, CircuitBuilder
+from bunet.protocols.gc.builder import CircuitBuilder
+from bunet.protocols.gc.circuit import Circuit
 
 
 @st.composite

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.gc.circuit import ONE, ZERO, CircuitBuilder, Op, evaluate_plain
+from bunet.protocols.gc.builder import ONE, ZERO, CircuitBuilder
+from bunet.protocols.gc.circuit import Op, evaluate_plain
 from tests.protocols.gc.random_circuits import circuits
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from bunet.parties.driver import counted, lockstep
 from bunet.protocols.context import Role
 from bunet.protocols.gc import garbling, library
-from bunet.protocols.gc.circuit import CircuitBuilder, evaluate_plain
+from bunet.protocols.gc.builder import CircuitBuilder
+from bunet.protocols.gc.circuit import evaluate_plain
 from bunet.protocols.kernels.bits import packed_bytes
 from tests.protocols.contexts import contexts
 from tests.protocols.gc.random_circuits import circuits
