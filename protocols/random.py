@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import threading
 from math import prod
@@ -34,11 +35,14 @@ class Random:
         self._buffer = np.empty(0, np.uint64)
         self._taken = 0  # words of the buffer already given out
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     def words(self, count: int) -> np.ndarray:
         """Uniform uint64 (count,), a fresh writable array."""
         if count < 0:
             raise ValueError(f"cannot draw {count} words")
+        if os.getpid() != self._process:
+            raise RuntimeError("a forked process would repeat its parent's random numbers: spawn it, or use a new Random")
         blocks = (count + 1) // 2
         if blocks <= _SMALL_BLOCKS:
             return self._small(blocks)[:count]
@@ -70,7 +74,7 @@ class Random:
         """Uniform integers below 2^width (1..64), uint64 of that shape."""
         if not 1 <= width <= 64:
             raise ValueError(f"width {width} is outside 1..64")
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        shape = tuple(shape) if isinstance(shape, tuple) else (int(shape),)
         out = self.words(prod(shape))
         if width < 64:
             out &= np.uint64((1 << width) - 1)

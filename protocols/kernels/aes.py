@@ -264,13 +264,13 @@ def hash_rows(key: np.ndarray, tweak: int, rows: np.ndarray, out: np.ndarray, fi
     key: uint64 (2,), public, uniform, of this session. tweak: 0..2^64-1, used for nothing else under this key.
     rows, out: uint64 (n, 2), C-contiguous, may be the same array. sigma(low, high) = (high, low ^ high).
 
-    This is MITCCRH of Guo, Katz, Wang, Weng and Yu (CRYPTO 2020, eprint 2019/1168), section 4: the tweak re-keys the
-    cipher, sigma is a linear orthomorphism (GKWY20, S&P 2020, eprint 2019/074). In the ideal-cipher model it is
-    multi-instance tweakable circular correlation robust up to 2 mu p / 2^rho + (mu - 1) q / 2^128, with p the
-    adversary's cipher calls, q the hashes of all sessions, mu the most hashes under one key and rho the entropy of the
-    offset. Here keys repeat only within a tile, so mu = TILE = 64 honest hashes (twice that in a garbled gate's two
-    offsets); rho = 127, as bit 0 of the offset is fixed: 2^-120 a call of the cipher, each with a key schedule of its
-    own, whatever the number of sessions and of hashes (q <= 2^60 adds 2^-62). A fixed key would lose log2(q) more.
+    This is MITCCRH of Guo, Katz, Wang, Weng and Yu (CRYPTO 2020, eprint 2019/1168): the tweak re-keys the cipher, sigma
+    is a linear orthomorphism (GKWY20, S&P 2020, eprint 2019/074). In the ideal-cipher model it is multi-instance
+    tweakable circular correlation robust up to 2 mu p / 2^rho + (mu - 1) q / 2^128, with p the adversary's cipher
+    calls, q the honest hashes that involve a secret offset, mu the most of them under one key and rho the entropy of
+    the offset. Keys repeat only within a tile, so mu = TILE = 64, and rho = 127 as bit 0 of the offset is fixed:
+    2^-120 for each cipher call of the adversary, whatever the number of hashes (q = 2^60 adds 2^-62). That is what
+    sharing a key schedule between 64 rows costs; with one fixed key mu would be q.
     """
     for name, array in (("rows", rows), ("out", out)):
         if array.dtype != np.uint64 or array.ndim != 2 or array.shape[1] != 2 or not array.flags.c_contiguous:

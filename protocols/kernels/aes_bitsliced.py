@@ -19,7 +19,7 @@ LANE_BLOCKS = 64
 
 @njit(nogil=True, cache=True)
 def _sub_bytes(planes):  # pragma: no cover - compiled
-    """The S-box on bit planes (8, n), in place: 113 gates, Boyar and Peralta 2012 (eprint 2011/332)."""
+    """The S-box on bit planes (8, n), in place: the circuit of Boyar and Peralta (eprint 2009/191)."""
     p0, p1, p2, p3 = planes[0], planes[1], planes[2], planes[3]
     p4, p5, p6, p7 = planes[4], planes[5], planes[6], planes[7]
     for i in range(planes.shape[1]):

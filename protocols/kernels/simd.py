@@ -343,7 +343,7 @@ def _sigma(register):
     return sigma
 
 
-# (low, high) -> (high, low ^ high) in each lane: the linear orthomorphism of GKWY20 section 7.3
+# (low, high) -> (high, low ^ high) in each lane: a linear orthomorphism, GKWY20 (eprint 2019/074)
 sigma512, sigma128 = _sigma(v512), _sigma(v128)
 
 

@@ -1,6 +1,6 @@
 """Base OTs: 128 random OTs in each direction, from which every later OT of a session is extended.
 
-Endemic OT of Masny and Rindal (CCS 2019, eprint 2019/706, section 5: OT from one-round key agreement), with
+Endemic OT of Masny and Rindal (CCS 2019, eprint 2019/706: OT from one-round key agreement), with
 Diffie-Hellman in the prime-order subgroup of edwards25519 (libsodium, through PyNaCl) and Blake2b as random oracle.
 
 The receiver of OT i with choice b draws r[1-b] uniformly and sends (r[0], r[1]) with

@@ -2,12 +2,13 @@
 
 Extension gives the sender rows q, the receiver t = q ^ choice * delta (`iknp`). With H the tweaked hash of
 `kernels.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
-the receiver takes H(t) + choice * c = r + choice * correlation. (Asharov, Lindell, Schneider, Zohner, CCS 2013,
-section 5.2: correlated OT; here additively.)
+the receiver takes H(t) + choice * c = r + choice * correlation (correlated OT of Asharov, Lindell, Schneider and
+Zohner, CCS 2013, here additively).
 
 The receiver never learns the sender's delta, so the other hash masks the correlation: H is tweakable circular
-correlation robust, to the bound in `hash_rows` (GKWWY20; GKWY20 section 7 on OT extension). Each call hashes under
-tweaks of its own, (stream number, tile of 64 rows): no two rows of a session share a key but those of a tile.
+correlation robust, to the bound in `hash_rows` (GKWWY20, eprint 2019/1168; on hashing in OT extension, GKWY20,
+eprint 2019/074). Each call hashes under tweaks of its own, (stream number, tile of 64 rows): no two rows of a session
+share a key but those of a tile.
 """
 
 from __future__ import annotations

@@ -80,6 +80,14 @@ def test_threads_share_a_generator():
     assert np.unique(words).size == words.size
 
 
+def test_a_forked_process_may_not_repeat_its_parent(monkeypatch):
+    random = Random()
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    with pytest.raises(RuntimeError, match="spawn it"):
+        random.words(1)
+    assert Random().words(1).size == 1
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="16 or 32 bytes, not 8"):
         Random(bytes(8))
