@@ -18,7 +18,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from bunet.models import weights
 from bunet.models.activation_noise import Activations, Noise
 from bunet.models.architecture import NORM_EPSILON, Architecture
 from bunet.models.parabola import carried_over
+from bunet.models.train_config import SEEDS_A_RUN, TrainConfig, TrainError, TrainProgress, TrainResult
 from bunet.models.unet import UNet
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slices import slice_at
@@ -39,104 +40,9 @@ from bunet.models.weights import FloatWeights, WeightsError
 
 CHECKPOINT_VERSION = 1
 GAMMA_LIMIT = 2.0
-SEEDS_A_RUN = 1000  # volumes set aside for each value of `seed`
+PEAK_LIMIT = 4.0  # times the activation limit
 LESION_SHARE = 0.75  # of the training slices are drawn from those that show a lesion
 BACKGROUND, LESION = 0, 1
-
-
-class TrainError(ValueError):
-    """A configuration, checkpoint or starting point that cannot be trained."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train and how; the defaults are those of the demo's ReLU model.
-
-    output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. initial: weights to
-    start from, of the same features, channels and depth. size: pixels of a (square) slice. slices: per volume.
-    volumes: distinct training volumes. batch: slices a step. patience: evaluations without a better Dice before
-    stopping, 0 for never. activation_limit: activations above it are penalised. noise_step: width of the uniform
-    noise on activations. mixed: bfloat16 where torch deems it safe; twice as fast on processors that have it, slow
-    elsewhere. threads: of torch.
-    """
-
-    output: Path
-    architecture: Architecture = field(default_factory=Architecture)
-    size: int = 128
-    slices: int = 32
-    volumes: int = 128
-    validation_volumes: int = 4
-    steps: int = 1400
-    batch: int = 4
-    rate: float = 2e-3
-    weight_decay: float = 1e-2
-    activation_limit: float = 8.0
-    noise_step: float = 1 / 16
-    evaluate_every: int = 100
-    patience: int = 0
-    seed: int = 0
-    initial: Path | None = None
-    mixed: bool = False
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("size", "slices", "volumes", "validation_volumes", "steps", "batch", "evaluate_every", "threads"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise TrainError(f"{name} must be a positive whole number, not {getattr(self, name)!r}")
-        for name in ("rate", "activation_limit"):
-            if not getattr(self, name) > 0:
-                raise TrainError(f"{name} must be positive, not {getattr(self, name)!r}")
-        for name in ("weight_decay", "noise_step", "patience", "seed"):
-            if not getattr(self, name) >= 0:
-                raise TrainError(f"{name} must not be negative, it is {getattr(self, name)!r}")
-        if self.architecture.in_channels != 5 or self.architecture.out_channels != 2:
-            raise TrainError("training on synthetic chests takes 5 input channels and 2 classes")
-        if max(self.volumes, self.validation_volumes) > SEEDS_A_RUN:
-            raise TrainError(f"volumes and validation volumes are at most {SEEDS_A_RUN} each")
-        if self.seed >= len(synthetic.TRAINING_SEEDS) // SEEDS_A_RUN:
-            raise TrainError(f"seed {self.seed} is not below {len(synthetic.TRAINING_SEEDS) // SEEDS_A_RUN}")
-        self.architecture.check_size(self.size, self.size)
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.output.with_suffix(".checkpoint.safetensors")
-
-    @property
-    def metrics(self) -> Path:
-        return self.output.with_suffix(".metrics.jsonl")
-
-    def fingerprint(self) -> str:
-        """What must be equal for a checkpoint to be continued: all but places, threads and patience."""
-        values = asdict(self)
-        for name in ("output", "threads", "patience", "initial"):
-            del values[name]
-        return json.dumps(values | {"initial": self.initial is not None}, sort_keys=True)
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """One evaluation: loss is the mean since the last one, dice that of the validation volumes, peak the largest
-    activation there."""
-
-    step: int
-    steps: int
-    loss: float
-    dice: float
-    peak: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The best weights are in `output`; `dice` is their validation Dice at `step`; `stopped_early` if patience ran
-    out.
-    """
-
-    output: Path
-    dice: float
-    step: int
-    seconds: float
-    stopped_early: bool
 
 
 def train(
@@ -166,8 +72,10 @@ def train(
         run.seconds = earlier + time.perf_counter() - began
         report = TrainProgress(run.step, config.steps, float(np.mean(losses)), dice, peak, run.seconds)
         losses.clear()
-        if dice > run.best_dice:
-            run.best_dice, run.best_step = dice, run.step
+        # A model that overflows any format on some slice is kept only for want of another.
+        score = dice - (peak > PEAK_LIMIT * config.activation_limit)
+        if score > run.best_score:
+            run.best_score, run.best_dice, run.best_step = score, dice, run.step
             save(run.model, config.output)
         stopped = bool(config.patience) and run.step - run.best_step >= config.patience * config.evaluate_every
         with config.metrics.open("a", encoding="utf-8") as stream:
@@ -251,7 +159,7 @@ class _Run:
         ]
         largest = config.batch * max(config.architecture.features, 5) * config.size**2
         self.noise = Noise(config.noise_step, largest, config.seed)
-        self.step, self.best_step, self.best_dice, self.seconds = 0, 0, -1.0, 0.0
+        self.step, self.best_step, self.best_score, self.best_dice, self.seconds = 0, 0, -2.0, 0.0, 0.0
 
     def advance(self) -> float:
         """One optimiser step; returns its loss."""
@@ -261,6 +169,10 @@ class _Run:
         images, labels = self.batch()
         self.noise.start(self.step)
         model.train()
+        if self.step >= config.settled_from:
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         with Activations(model, self.noise) as activations:
             images = self.noise.add(images.contiguous(memory_format=torch.channels_last))
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.mixed):
@@ -311,7 +223,7 @@ class _Run:
         tensors = {f"model.{k}": v.detach().contiguous() for k, v in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v.detach().contiguous() for k, v in state.items()}
-        state = {"step": self.step, "best_step": self.best_step, "best_dice": self.best_dice, "seconds": self.seconds}
+        state = {name: getattr(self, name) for name in ("step", "best_step", "best_score", "best_dice", "seconds")}
         metadata = {
             "version": str(CHECKPOINT_VERSION), "config": self.config.fingerprint(), "state": json.dumps(state),
         }
@@ -335,7 +247,8 @@ class _Run:
             self.optimizer.load_state_dict(optimizer | {"state": states})
             state = json.loads(metadata["state"])
             self.step, self.best_step = int(state["step"]), int(state["best_step"])
-            self.best_dice, self.seconds = float(state["best_dice"]), float(state["seconds"])
+            self.best_score, self.best_dice = float(state["best_score"]), float(state["best_dice"])
+            self.seconds = float(state["seconds"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainError(f"{path} is not a whole training checkpoint: {error}") from error
 

@@ -9,6 +9,7 @@ from bunet.models.architecture import Architecture
 
 torch = pytest.importorskip("torch")
 
+from bunet.models import train as training  # noqa: E402
 from bunet.models import weights  # noqa: E402
 from bunet.models.activation_noise import Activations, Noise  # noqa: E402
 from bunet.models.train import (  # noqa: E402
@@ -91,6 +92,19 @@ def test_squares_start_from_relu_weights(tmp_path):
     assert weights.load(result.output).architecture == square
 
 
+def test_settled_norms_keep_their_statistics(tmp_path):
+    assert config(tmp_path, steps=10).settled_from == 10
+    assert config(tmp_path, steps=10, architecture=Architecture(features=2, depth=2, activation="square")).settled_from == 5
+    assert config(tmp_path, steps=10, settle=0.2).settled_from == 8
+    run = training._Run(config(tmp_path, steps=2, settle=0.5))
+    before = run.model.bottleneck.bottlenecknorm1.running_mean.clone()
+    run.advance()
+    moving = run.model.bottleneck.bottlenecknorm1.running_mean.clone()
+    run.advance()
+    assert not torch.equal(before, moving)
+    assert torch.equal(moving, run.model.bottleneck.bottlenecknorm1.running_mean)
+
+
 def test_no_progress_ends_early(tmp_path):
     settings = config(tmp_path, steps=40, evaluate_every=1, patience=2, rate=1e-12)
     result = train(settings)
@@ -105,6 +119,7 @@ def test_no_progress_ends_early(tmp_path):
         ({"rate": 0.0}, "rate must be positive"),
         ({"seed": -1}, "seed must not be negative"),
         ({"seed": 10**6}, "is not below"),
+        ({"settle": 1.5}, "settle must be a share"),
         ({"volumes": 1001}, "at most 1000"),
         ({"size": 30}, "does not divide"),
         ({"architecture": Architecture(in_channels=3)}, "5 input channels"),

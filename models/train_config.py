@@ -1,0 +1,119 @@
+"""The settings of a training, what it reports and what it returns; plain data, without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bunet.models.architecture import Architecture
+from bunet.models.volumes import synthetic
+
+SEEDS_A_RUN = 1000  # volumes set aside for each value of `seed`
+
+
+class TrainError(ValueError):
+    """A configuration, checkpoint or starting point that cannot be trained."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train and how; the defaults are those of the demo's ReLU model.
+
+    output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. initial: weights to
+    start from, of the same features, channels and depth. size: pixels of a (square) slice. slices: per volume.
+    volumes: distinct training volumes. batch: slices a step. patience: evaluations without a better Dice before
+    stopping, 0 for never. activation_limit: activations above it are penalised. noise_step: width of the uniform
+    noise on activations. settle: the last share of the steps, in which the batch norms keep their running statistics,
+    as they will in use; by default half for a network with squares, whose rare large values a batch's own statistics
+    would hide, else none. mixed: bfloat16 where torch deems it safe; twice as fast on processors that have it, slow
+    elsewhere. threads: of torch.
+    """
+
+    output: Path
+    architecture: Architecture = field(default_factory=Architecture)
+    size: int = 128
+    slices: int = 32
+    volumes: int = 128
+    validation_volumes: int = 4
+    steps: int = 1400
+    batch: int = 4
+    rate: float = 2e-3
+    weight_decay: float = 1e-2
+    activation_limit: float = 8.0
+    noise_step: float = 1 / 16
+    settle: float | None = None
+    evaluate_every: int = 100
+    patience: int = 0
+    seed: int = 0
+    initial: Path | None = None
+    mixed: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("size", "slices", "volumes", "validation_volumes", "steps", "batch", "evaluate_every", "threads"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise TrainError(f"{name} must be a positive whole number, not {getattr(self, name)!r}")
+        for name in ("rate", "activation_limit"):
+            if not getattr(self, name) > 0:
+                raise TrainError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if self.settle is not None and not 0 <= self.settle <= 1:
+            raise TrainError(f"settle must be a share from 0 to 1, not {self.settle!r}")
+        for name in ("weight_decay", "noise_step", "patience", "seed"):
+            if not getattr(self, name) >= 0:
+                raise TrainError(f"{name} must not be negative, it is {getattr(self, name)!r}")
+        if self.architecture.in_channels != 5 or self.architecture.out_channels != 2:
+            raise TrainError("training on synthetic chests takes 5 input channels and 2 classes")
+        if max(self.volumes, self.validation_volumes) > SEEDS_A_RUN:
+            raise TrainError(f"volumes and validation volumes are at most {SEEDS_A_RUN} each")
+        if self.seed >= len(synthetic.TRAINING_SEEDS) // SEEDS_A_RUN:
+            raise TrainError(f"seed {self.seed} is not below {len(synthetic.TRAINING_SEEDS) // SEEDS_A_RUN}")
+        self.architecture.check_size(self.size, self.size)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.output.with_suffix(".checkpoint.safetensors")
+
+    @property
+    def metrics(self) -> Path:
+        return self.output.with_suffix(".metrics.jsonl")
+
+    @property
+    def settled_from(self) -> int:
+        """The first step with fixed norm statistics."""
+        squares = "square" in self.architecture.level_activations()
+        share = (0.5 if squares else 0.0) if self.settle is None else self.settle
+        return self.steps - round(share * self.steps)
+
+    def fingerprint(self) -> str:
+        """What must be equal for a checkpoint to be continued: all but places, threads and patience."""
+        values = asdict(self)
+        for name in ("output", "threads", "patience", "initial"):
+            del values[name]
+        return json.dumps(values | {"initial": self.initial is not None}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """One evaluation: loss is the mean since the last one, dice that of the validation volumes, peak the largest
+    activation there."""
+
+    step: int
+    steps: int
+    loss: float
+    dice: float
+    peak: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The best weights are in `output`; `dice` is their validation Dice at `step`; `stopped_early` if patience ran
+    out.
+    """
+
+    output: Path
+    dice: float
+    step: int
+    seconds: float
+    stopped_early: bool
