@@ -110,7 +110,9 @@ def alice(
     rtt: RttOption = None,
     in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=64, help="Slices that interleave.")] = 1,
     cores: CoresOption = 1,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the masks; a run that was cut off goes on here.")] = Path("result"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the masks; a run that was cut off goes on here.")
+    ] = Path("result"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the run's document to this file.")] = None,
 ) -> None:
     """Have slices of a volume segmented by Bob; he sees neither them nor the result.

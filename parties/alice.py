@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bunet.models.program import Program
-from bunet.net.channel import Channel, ChannelError
+from bunet.net.channel import ChannelError, QueueChannel
 from bunet.net.clock import RealClock
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
@@ -24,7 +24,7 @@ from bunet.protocols.context import Role
 
 
 def run(
-    connect: Callable[[], Channel],
+    connect: Callable[[], QueueChannel],
     request: Request,
     labels: Sequence[tuple[str, int]],
     slice_at: Callable[[Program, int], np.ndarray],
@@ -41,7 +41,7 @@ def run(
     program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in.
     Raises PeerError or RunError with one sentence; Failed has been emitted.
     """
-    channel: Channel | None = None
+    channel: Shaper | None = None
     try:
         channel = Shaper(connect(), link, RealClock())
         terms = session.ask(channel, request)

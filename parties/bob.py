@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bunet.models.program import Program
-from bunet.net.channel import Channel, ChannelError
+from bunet.net.channel import Channel, ChannelError, QueueChannel
 from bunet.net.clock import RealClock
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
@@ -39,7 +39,7 @@ class Store(Protocol):
 
 
 class Listening(Protocol):
-    def accept(self, timeout_s: float) -> Channel | None: ...
+    def accept(self, timeout_s: float) -> QueueChannel | None: ...
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Service:
     cores: int = 1
     record: Callable[[SliceJob, PlannedLayer, Any], None] | None = None
 
-    def session(self, connected: Channel) -> None:
+    def session(self, connected: QueueChannel) -> None:
         """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
         channel = Shaper(connected, self.link, RealClock())
         try:
@@ -110,7 +110,7 @@ def serve(listener: Listening, service: Service, *, once: bool = False, stop: th
         stop.set()
 
 
-def _guarded(service: Service, connected: Channel) -> None:
+def _guarded(service: Service, connected: QueueChannel) -> None:
     try:
         service.session(connected)
         service.emit(Note("bob", "session ended; waiting for the next client"))

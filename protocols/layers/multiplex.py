@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from bunet.protocols.ass.share import reduce_to
-from bunet.protocols.context import Context, Role
+from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.bits import packed_bytes
 from bunet.protocols.ot import correlated, iknp
 from bunet.protocols.ot.streamed import blocks, packed_spec
 from bunet.protocols.steps import Receive, Send, Steps
-
 
 
 def _tweaks(ctx: Context, parts: list[slice]) -> tuple[list[int], list[int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from bunet.protocols.ass.share import dtype_of
@@ -41,14 +43,13 @@ def receive(ctx: Context, choices: np.ndarray, width: int) -> Steps[np.ndarray]:
     """As `correlated.receive`, for any count."""
     parts = blocks(choices.size)
     tweaks = [ctx.next_stream() for _ in parts]
-    rows = []
+    rows: deque[np.ndarray] = deque()
     for part in parts:
         rows.append((yield from iknp.receive(ctx, choices[part])))
     result = np.empty(choices.size, dtype_of(width))
-    for k, (part, tweak) in enumerate(zip(parts, tweaks, strict=True)):
+    for part, tweak in zip(parts, tweaks, strict=True):
         (packed,) = yield Receive("cot", (packed_spec(part, width),))
-        result[part] = correlated.apply(ctx, rows[k], choices[part], packed, width, tweak)
-        rows[k] = None  # free it: a layer's rows are the largest thing in flight
+        result[part] = correlated.apply(ctx, rows.popleft(), choices[part], packed, width, tweak)
     return result
 
 

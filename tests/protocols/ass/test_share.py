@@ -36,7 +36,7 @@ def test_signed_reads_the_top_bit():
 def test_a_share_of_the_wrong_kind_is_refused():
     with pytest.raises(TypeError, match="12-bit share is uint32"):
         Share(np.zeros((1, 1, 1), np.uint64), 12, 0, 3)
-    with pytest.raises(ValueError, match="outside 1..64"):
+    with pytest.raises(ValueError, match=r"outside 1\.\.64"):
         dtype_of(65)
 
 
