@@ -17,10 +17,11 @@ def calibrate(
     """Largest |x| of every node's output, by node name, over slices (in_channels, H, W) float.
 
     No margin is added here. Slices may be of another size than the one compiled for. Raises ValueError where there is
-    no slice, where one is not finite, or where the network overflows on one.
+    no slice, where one has the wrong shape or is not finite, or where the network overflows on one.
     """
     if not len(slices):
         raise ValueError("calibration needs at least one slice")
+    step = 1 << max(node.level for node in graph)
     ranges = {node.name: 0.0 for node in graph}
 
     def watch(node: FloatNode, value: np.ndarray) -> None:
@@ -29,6 +30,8 @@ def calibrate(
     for index, image in enumerate(slices):
         if image.ndim != 3 or image.shape[0] != graph[0].channels:
             raise ValueError(f"calibration slice {index} has shape {image.shape}, not ({graph[0].channels}, H, W)")
+        if image.shape[1] % step or image.shape[2] % step or not image.size:
+            raise ValueError(f"calibration slice {index} has shape {image.shape}; its sides must divide by {step}")
         if not np.isfinite(image).all():
             raise ValueError(f"calibration slice {index} holds values that are not finite")
         reference.forward(graph, folded, image, watch)

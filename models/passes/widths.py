@@ -5,7 +5,9 @@ in which a ReLU is computed; where the binary point stands is calibrated for eac
 point would waste most of the n bits. What the split i.f decides is the margin between the calibrated range and the
 wrap: (i - f) / 4 bits, but at least one. So `12.4` and `8.8` pay the same; `12.4` keeps a range four times the
 calibrated one, `8.8` and `8.4` twice, and `8.8` has a grid twice as fine as `12.4`. A square has twice its input's
-margin, so that it never wraps first, and may keep SQUARE_EXTRA_BITS more bits, since nothing is compared on it.
+margin, so that it never wraps first, and may keep SQUARE_EXTRA_BITS more bits, since nothing is compared on it. Bits and
+margin are both larger by UPCONV_EXTRA_BITS for a transposed convolution's output, for the same reason, and by
+DEEP_EXTRA_BITS from level DEEP_LEVEL on, where elements are few and real images stray furthest from calibration.
 
 With x of frac fx, weights of frac fw and an output wanted at frac fy in a ring of w bits, the convolution must be right
 modulo 2^(shift + w) only, shift = fx + fw - fy: truncate-reduce drops the low bits, and the wrap drops the high ones
@@ -27,6 +29,9 @@ from bunet.models.passes.fold import Folded
 from bunet.models.program import MAX_WIDTH, Format, ProgramError
 
 SQUARE_EXTRA_BITS = 3
+UPCONV_EXTRA_BITS = 2
+DEEP_LEVEL = 2
+DEEP_EXTRA_BITS = 1
 
 # A convolution in Z_2^ring with weights of L1 norm below 2^norm_bits is carried by a ciphertext modulus of 94 or 100
 # bits if ring + norm_bits is at most this; beyond, ciphertexts double.
@@ -59,6 +64,7 @@ class Plan:
     precision: Precision
     ranges: dict[str, float]
     consumers: dict[str, list[FloatNode]]
+    extra: dict[str, int]
     frac: dict[str, int] = field(default_factory=dict)
     bound: dict[str, int] = field(default_factory=dict)
     width: dict[str, int] = field(default_factory=dict)
@@ -68,8 +74,16 @@ class Plan:
     weights: dict[str, IntegerWeights] = field(default_factory=dict)
 
     def range_bits(self, name: str) -> float:
-        """log2 of the tensor's calibrated range with its margin; a square's margin is that of its input, squared."""
-        return math.log2(max(self.ranges[name], SMALLEST_RANGE)) + self.precision.margin
+        """log2 of the tensor's calibrated range with its margin."""
+        return math.log2(max(self.ranges[name], SMALLEST_RANGE)) + self.margin(name)
+
+    def margin(self, name: str) -> int:
+        """Bits between the calibrated range and the wrap."""
+        return self.precision.margin + self.extra[name]
+
+    def bits(self, name: str) -> int:
+        """Bits of the stored operand, its sign included."""
+        return self.precision.bits + self.extra[name]
 
     def activation_after(self, name: str) -> FloatNode | None:
         """The activation that takes this convolution's output, None where there is none."""
@@ -90,7 +104,8 @@ def choose_widths(
     for node in graph:
         for name in node.inputs:
             consumers[name].append(node)
-    plan = Plan(Precision.of(format), dict(ranges), consumers)
+    extra = {node.name: _extra_bits(node) for node in graph}
+    plan = Plan(Precision.of(format), dict(ranges), consumers, extra)
     _choose_fracs(plan, graph)
     for node in graph:
         _quantise(plan, node, folded)
@@ -98,26 +113,39 @@ def choose_widths(
     return plan
 
 
+def _extra_bits(node: FloatNode) -> int:
+    """Bits of range that a tensor gets beyond the format's, where they cost little."""
+    if node.operation == "conv_transpose":
+        return UPCONV_EXTRA_BITS
+    deep = node.operation in ("conv", "relu", "square") and node.level >= DEEP_LEVEL
+    return DEEP_EXTRA_BITS if deep else 0
+
+
+def _square_range_bits(plan: Plan, node: FloatNode) -> float:
+    """log2 of a square's range: its margin is twice its input's, so that it never wraps first."""
+    return plan.range_bits(node.name) + plan.margin(node.inputs[0])
+
+
 def _choose_fracs(plan: Plan, graph: tuple[FloatNode, ...]) -> None:
     """Fractional bits of each stored operand: as many as its bits allow, equal on both sides of a concatenation.
 
     A value that is extended needs one bit of headroom beside its sign.
     """
-    n, margin = plan.precision.bits, plan.precision.margin
     for node in graph:
         name = node.name
+        bits = plan.bits(name)
         if node.operation == "input":
-            plan.frac[name] = math.floor(n - 1 - plan.range_bits(name))
+            plan.frac[name] = math.floor(bits - 1 - plan.range_bits(name))
         elif node.operation == "relu":
             before = node.inputs[0]
-            plan.frac[name] = math.floor(min(n - 1 - plan.range_bits(before), n - 2 - plan.range_bits(name)))
+            plan.frac[name] = math.floor(min(bits - 1 - plan.range_bits(before), bits - 2 - plan.range_bits(name)))
         elif node.operation == "square":
             before = node.inputs[0]
-            plan.frac[before] = math.floor(n - 2 - plan.range_bits(before))
-            fits = math.floor(n + SQUARE_EXTRA_BITS - 2 - plan.range_bits(name) - margin)
+            plan.frac[before] = math.floor(bits - 2 - plan.range_bits(before))
+            fits = math.floor(bits + plan.extra[name] + SQUARE_EXTRA_BITS - 2 - _square_range_bits(plan, node))
             plan.frac[name] = min(fits, 2 * plan.frac[before])
         elif node.operation == "conv_transpose":
-            plan.frac[name] = math.floor(n - 2 - plan.range_bits(name))
+            plan.frac[name] = math.floor(bits - 2 - plan.range_bits(name))
         elif node.operation == "concat":
             plan.frac[name] = min(plan.frac[source] for source in node.inputs)
     for node in graph:
@@ -158,14 +186,14 @@ def _bound_square(plan: Plan, node: FloatNode) -> None:
     name, before = node.name, node.inputs[0]
     plan.shift[name] = 2 * plan.frac[before] - plan.frac[name]
     plan.raw_bound[name] = 2 * plan.bound[before]
-    measured = math.ceil(plan.range_bits(name) + plan.precision.margin + plan.frac[name])
+    measured = math.ceil(_square_range_bits(plan, node) + plan.frac[name])
     plan.bound[name] = max(0, min(plan.raw_bound[name] - plan.shift[name] + 1, measured))
     plan.width[name] = plan.bound[name] + 2
     plan.ring[name] = max(plan.shift[name] + plan.width[name], plan.width[before])
 
 
 def _quantise_convolution(plan: Plan, node: FloatNode, folded: Folded) -> None:
-    """Integer weights of at most n bits; fewer, by up to a quarter, where that lets smaller ciphertexts carry them."""
+    """Integer weights of at most n bits; fewer, by up to an eighth, where that lets smaller ciphertexts carry them."""
     name, source, n = node.name, node.inputs[0], plan.precision.bits
     largest = max(float(np.abs(folded.weight).max()), SMALLEST_RANGE)
     finest = math.floor(math.log2(((1 << (n - 1)) - 1) / largest))
@@ -175,7 +203,7 @@ def _quantise_convolution(plan: Plan, node: FloatNode, folded: Folded) -> None:
     for budget in LINEAR_BUDGETS:
         excess = plan.ring[name] + _norm(node, plan.weights[name].weight).bit_length() - budget
         spared = -(-excess // 2)
-        if spared <= min(n // 4, finest - coarsest):
+        if spared <= min(n // 8, finest - coarsest):
             if spared > 0:
                 _round_weights(plan, node, folded, finest - spared)
             return
