@@ -118,6 +118,7 @@ def _receiver(address: str) -> None:
                 return
             if isinstance(message, Frame):
                 at_s = time.monotonic()
+                del message  # now, and not while the next one is being timed
             elif message is not None:
                 channel.send(Control("arrived", {"at_s": at_s}))
             else:
