@@ -1,0 +1,205 @@
+"""From float weights to the integer program: types, closeness to the float network, files and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bunet.models import compile as compiling
+from bunet.models import oracle, weights
+from bunet.models.architecture import Architecture, ArchitectureError
+from bunet.models.compile import CompileError, compile_model, quantise_input
+from bunet.models.metrics import dice
+from bunet.models.program import ProgramError
+from bunet.models.reference import FloatModel
+from bunet.models.weights import FloatWeights
+
+SMALL = Architecture(features=4, in_channels=5, depth=3)
+
+
+def slices_of(architecture, size=32, count=4):
+    return [weights.seeded_slice(architecture, size, size, 100 + k) for k in range(count)]
+
+
+def compiled(architecture, format="8.4", size=32, readout="argmax", seed=0):
+    model = weights.seeded(architecture, seed)
+    return compile_model(model, size, size, format, slices_of(architecture), readout), model
+
+
+@pytest.mark.parametrize("format", ["8.4", "12.4", "8.8", "4.4", "16.8"])
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("activation", ["relu", "square", "hybrid", "relu,square,relu,square"])
+def test_every_option_type_checks_and_stays_within_its_bounds(format, pooling, activation):
+    architecture = dataclasses.replace(SMALL, activation=activation, pooling=pooling)
+    result, _ = compiled(architecture, format)
+    image = quantise_input(result.program, slices_of(architecture)[0])
+    rounding = np.random.default_rng(1)
+    every = oracle.run(result.program, result.weights, image, rounding, [node.name for node in result.program])
+    for node in result.program:
+        assert oracle.beyond_bound(node, every[node.name]) == 0, node.name
+        if node.operation != "input":
+            inputs = tuple(every[name] for name in node.inputs)
+            assert oracle.agrees(node, result.weights.get(node.name), inputs, every[node.name])
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 32), (64, 96), (128, 128)])
+@pytest.mark.parametrize("depth", [2, 4])
+def test_sizes_and_depths(height, width, depth):
+    architecture = Architecture(features=2, depth=depth)
+    model = weights.seeded(architecture)
+    program = compile_model(model, height, width, "8.4", slices_of(architecture)).program
+    assert program.input.type.shape == (5, height, width)
+    assert program.output.type.shape == (1, height, width)
+    assert program["conv"].type.shape == (2, height, width)
+    assert program["bottleneck.conv1"].type.shape == (2 << depth, height >> depth, width >> depth)
+
+
+def test_comparisons_are_paid_in_the_format_s_bits():
+    """ReLU rings of the two highest-resolution levels have at most i + f bits, deeper ones at most one more."""
+    for format, bits in (("8.4", 12), ("12.4", 16), ("8.8", 16)):
+        for pooling in ("avg", "max"):
+            program = compiled(dataclasses.replace(SMALL, pooling=pooling), format)[0].program
+            for node in program:
+                if node.operation in ("relu", "maxpool"):
+                    deep = not node.name.startswith(("encoder1", "encoder2", "decoder1", "decoder2"))
+                    assert node.type.width <= bits + (1 if deep else 0)
+            for name, layer in compiled(SMALL, format)[0].weights.items():
+                assert np.abs(layer.weight).max() < 1 << (bits - 1), name
+
+
+def test_each_operand_is_extended_once():
+    """The encoder's output serves pooling and skip by one extension; max pooling works on the narrow ring."""
+    average = compiled(SMALL)[0].program
+    extends = [node.name for node in average if node.operation == "extend"]
+    assert len(extends) == len(set(extends)) == 2 * (2 * SMALL.depth + 1) + SMALL.depth
+    assert average["encoder1.pool"].type.width > average["encoder1.relu2"].type.width
+    largest = compiled(dataclasses.replace(SMALL, pooling="max"))[0].program
+    assert largest["encoder1.pool"].inputs == ("encoder1.relu2",)
+    assert largest["encoder1.pool.extend"].inputs == ("encoder1.pool",)
+
+
+@pytest.mark.parametrize("activation", ["relu", "hybrid"])
+def test_more_bits_come_closer_to_the_float_network(activation):
+    architecture = dataclasses.replace(SMALL, activation=activation)
+    errors, scores = {}, {}
+    for format in ("4.4", "8.4", "12.4", "8.8", "12.8"):
+        result, model = compiled(architecture, format, readout="logits")
+        float_model = FloatModel(model)
+        deviations, masks = [], []
+        for image in slices_of(architecture, count=3):
+            last = oracle.run(result.program, result.weights, quantise_input(result.program, image))["readout"]
+            logits = float_model.logits(image)
+            deviations.append(np.abs(np.ldexp(last, -result.program["conv"].type.frac) - logits).mean() / logits.std())
+            masks.append(dice(last[1] > last[0], float_model.label(image)))
+        errors[format], scores[format] = np.mean(deviations), np.mean(masks)
+    assert errors["4.4"] > 2 * errors["8.4"] > 8 * errors["12.4"]
+    assert errors["12.4"] > errors["8.8"] > 4 * errors["12.8"]
+    assert scores["8.4"] > 0.95
+    assert scores["12.4"] > 0.99
+    assert scores["8.8"] > 0.99
+
+
+def test_12_4_keeps_more_range_and_8_8_a_finer_grid():
+    coarse, fine = compiled(SMALL, "12.4")[0].program, compiled(SMALL, "8.8")[0].program
+    assert coarse.digest() != fine.digest()
+    assert fine["encoder1.relu1"].type.frac == coarse["encoder1.relu1"].type.frac + 1
+
+
+def test_channels_that_are_dead_or_large_compile():
+    model = weights.seeded(SMALL)
+    tensors = {name: tensor.copy() for name, tensor in model.tensors.items()}
+    tensors["encoder2.enc2conv1.weight"][:] = 0
+    tensors["encoder1.enc1norm2.weight"][:] = 100
+    tensors["decoder1.dec1norm1.bias"][:] = -50
+    tensors["upconv1.weight"][:] *= 2.0**-20
+    changed = FloatWeights(SMALL, tensors)
+    image = slices_of(SMALL)[0]
+    result = compile_model(changed, 32, 32, "8.4", [image])
+    every = oracle.run(
+        result.program, result.weights, quantise_input(result.program, image), keep=[n.name for n in result.program]
+    )
+    assert all(oracle.beyond_bound(node, every[node.name]) == 0 for node in result.program)
+
+
+def test_inputs_are_rounded_and_saturate():
+    program = compiled(SMALL)[0].program
+    kind = program.input.type
+    image = np.zeros(kind.shape, dtype=np.float32)
+    image[0, 0, :4] = [1e9, -1e9, 0.5, -0.5]
+    limit = (1 << kind.bound) - 1
+    half = 1 << (kind.frac - 1)
+    assert quantise_input(program, image)[0, 0, :4].tolist() == [limit, -limit, half, -half]
+    with pytest.raises(ValueError, match="shape"):
+        quantise_input(program, image[:, :16])
+    image[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        quantise_input(program, image)
+
+
+def test_a_file_gives_back_program_and_weights(tmp_path):
+    result, _ = compiled(SMALL)
+    path = tmp_path / "model.safetensors"
+    compiling.save(result, path)
+    loaded = compiling.load(path)
+    assert loaded.program == result.program
+    assert loaded.program.digest() == result.program.digest()
+    for name, layer in result.weights.items():
+        for part in ("weight", "bias"):
+            assert getattr(loaded.weights[name], part).dtype == np.int64
+            np.testing.assert_array_equal(getattr(loaded.weights[name], part), getattr(layer, part))
+
+
+def test_numbers_beyond_64_bits_are_refused():
+    model = weights.seeded(SMALL)
+    tensors = {**model.tensors, "conv.bias": np.full(2, 2.0**22, np.float32)}
+    with pytest.raises(ProgramError, match="conv: its bias does not fit 64-bit rings"):
+        compile_model(FloatWeights(SMALL, tensors), 32, 32, "12.12", slices_of(SMALL))
+
+
+def test_compilation_is_reproducible():
+    assert compiled(SMALL)[0].program == compiled(SMALL)[0].program
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path):
+    result, _ = compiled(SMALL)
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(FileNotFoundError):
+        compiling.load(path)
+    path.write_bytes(b"\x00" * 64)
+    with pytest.raises(CompileError, match=r"model\.safetensors"):
+        compiling.load(path)
+    for change, message in (
+        (lambda w: w.pop("conv"), "no weights for 'conv'"),
+        (lambda w: w.update(other=w["conv"]), "'other'"),
+        (lambda w: w.update(conv=w["upconv1"]), "shape"),
+        (lambda w: w.update(conv=dataclasses.replace(w["conv"], weight=w["conv"].weight * 4)), "norm"),
+    ):
+        layers = dict(result.weights)
+        change(layers)
+        with pytest.raises(CompileError, match=message):
+            compiling.Compiled(result.program, layers)
+
+
+def test_wrong_arguments_are_refused():
+    model = weights.seeded(SMALL)
+    good = slices_of(SMALL)
+    for arguments, error in (
+        ((model, 30, 32, "8.4", good), ArchitectureError),
+        ((model, 8192, 32, "8.4", good), CompileError),
+        ((model, 32, 32, "eight", good), ProgramError),
+        ((model, 32, 32, "8.4", []), ValueError),
+        ((model, 32, 32, "8.4", good, "mask"), CompileError),
+        ((weights.seeded(dataclasses.replace(SMALL, out_channels=3)), 32, 32, "8.4", good), CompileError),
+    ):
+        with pytest.raises(error):
+            compile_model(*arguments)
+
+
+def test_compiling_needs_no_torch():
+    import subprocess
+    import sys
+
+    text = "import sys, bunet.models.compile, bunet.models.oracle, bunet.models.reference; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", text], check=True)
