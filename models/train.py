@@ -41,6 +41,7 @@ from bunet.models.weights import FloatWeights, WeightsError
 CHECKPOINT_VERSION = 1
 GAMMA_LIMIT = 2.0
 PEAK_LIMIT = 4.0  # times the activation limit
+BORDER_SHARE = 0.25  # with squares: of the slices are near the first or last, whose zeros beyond the border stand out
 LESION_SHARE = 0.75  # of the training slices are drawn from those that show a lesion
 BACKGROUND, LESION = 0, 1
 
@@ -152,6 +153,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         first = synthetic.TRAINING_SEEDS.start + SEEDS_A_RUN * config.seed
         self.seeds = [first + k for k in range(config.volumes)]
+        self.squares = "square" in config.architecture.level_activations()
         self.cache: dict[int, SyntheticVolume] = {}
         self.validation = [
             synthetic.generate(config.size, config.slices, seed)
@@ -198,9 +200,12 @@ class _Run:
         images, labels = [], []
         for _ in range(self.config.batch):
             volume = self.volume(int(rng.integers(len(self.seeds))))
+            count = volume.volume.shape[0]
             rows = np.flatnonzero(volume.lesion.any(axis=(1, 2)))
             if rows.size == 0 or rng.uniform() > LESION_SHARE:
-                rows = np.arange(volume.volume.shape[0])
+                rows = np.arange(count)
+            if self.squares and rng.uniform() < BORDER_SHARE:
+                rows = np.r_[: min(5, count), max(0, count - 5) : count]
             k = int(rng.choice(rows))
             image, label = slice_at(volume.volume, "z", k), volume.lesion[k]
             if rng.uniform() < 0.5:
