@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bunet.experiments import commands_model
+from bunet.experiments import commands_kernels, commands_model
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.sweep_config import ConfigError, Point
@@ -80,9 +80,10 @@ app = typer.Typer(
     cls=OneSentence, rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Two-party secure segmentation of CT volumes: neither party sees the other's secret.",
 )
-bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings of whole runs.")
+bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings of whole runs and of kernels.")
 app.add_typer(bench, name="bench")
 commands_model.register(app)
+commands_kernels.register(app, bench)
 
 
 @app.command()
@@ -152,7 +153,7 @@ def demo(
 
 @bench.callback()
 def bench_group() -> None:
-    """Timings of whole runs."""
+    """Timings of whole runs and of kernels."""
 
 
 @bench.command("slice")

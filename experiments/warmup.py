@@ -1,0 +1,126 @@
+"""`bunet warmup`: every kernel compiled before it is needed, and the folders of earlier versions removed.
+
+What a run compiles depends on its protocols and on whether its shares have up to 32 or more bits. So small networks with
+every kind of layer are planned at both, and every protocol of the registry that supports a layer is run once on it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bunet.experiments.options import RunSettings
+from bunet.models.program import Program
+from bunet.parties import warmup as kernels
+from bunet.parties.events import Event
+from bunet.parties.planner import STRUCTURAL, PlannedLayer
+from bunet.protocols import registry
+from bunet.protocols.context import Role
+from bunet.protocols.kernels import tier
+from bunet.protocols.registry import Layer
+
+# (operand format, activation, pooling, readout): every operation, with shares of up to 32 and of more bits
+NETWORKS = (
+    ("8.4", "hybrid", "max", "argmax"), ("8.4", "relu", "avg", "logits"),
+    ("12.12", "hybrid", "avg", "argmax"), ("12.12", "relu", "max", "share"),
+)
+_VERSION = re.compile(r"[0-9a-f]{16}")
+
+Compile = Callable[[list[PlannedLayer]], object]
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Layers that compile the same kernels, except for their parameter sets. layers: at least one."""
+
+    operation: str
+    protocol: str
+    wide: tuple[bool, ...]
+    layers: list[PlannedLayer]
+
+    @property
+    def title(self) -> str:
+        return f"{self.operation} {self.protocol}, {'over 32' if any(self.wide) else 'up to 32'} bits"
+
+
+def programs() -> list[Program]:
+    """The small networks, compiled."""
+    from bunet.experiments import prepare
+    from bunet.models.weights import seeded
+
+    found = []
+    for format, activation, pool, readout in NETWORKS:
+        settings = RunSettings(size=32, features=1, activation=activation, pool=pool, format=format)
+        random = prepare.ChosenWeights(seeded(settings.architecture(), 0), "random", False)
+        found.append(prepare.compile_for(settings, random, (32, 32), readout).program)
+    return found
+
+
+def kinds(networks: Sequence[Program]) -> list[Kind]:
+    """Every protocol of the registry with every kind of layer of the networks that it supports."""
+    found: dict[tuple[str, str, tuple[bool, ...]], Kind] = {}
+    for program in networks:
+        for index, node in enumerate(program):
+            if node.operation in STRUCTURAL:
+                continue
+            inputs = program.input_types(node)
+            wide = tuple(kind.width > 32 for kind in (*inputs, node.type))
+            for name in registry.names(node.operation):
+                layer, protocol = Layer(node, inputs), registry.get(node.operation, name)
+                if protocol.supports(layer) is None:
+                    kind = found.setdefault((node.operation, name, wide), Kind(node.operation, name, wide, []))
+                    kind.layers.append(PlannedLayer(index, node, protocol, layer))
+    return list(found.values())
+
+
+def _compile(layers: list[PlannedLayer]) -> None:
+    def ignore(event: Event) -> None:
+        pass  # the progress bar says what there is to say
+
+    kernels.compile_kernels(layers, ignore, Role.ALICE)
+
+
+def compile_all(planned: Sequence[Kind], step: Step, compile: Compile = _compile) -> None:
+    """Run one layer of each parameter set of each kind. step: told each kind's title before it is compiled."""
+    for kind in planned:
+        step(kind.title)
+        compile(kind.layers)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def folder() -> Path:
+    """Where this version keeps what it compiled for this tier."""
+    return tier.cache_folder(tier.TIER)
+
+
+def size(path: Path) -> int:
+    """Bytes of the files below a folder; 0 if there is none."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def other_versions(current: Path) -> list[Path]:
+    """Folders beside that of `current` (.../VERSION/TIER) that hold another version's cache: nothing else is named so."""
+    version = current.parent
+    if not version.parent.is_dir():
+        return []
+    return sorted(
+        path
+        for path in version.parent.iterdir()
+        if path != version and _VERSION.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        and all(child.name in tier.TIERS for child in path.iterdir())
+    )
+
+
+def clear(current: Path) -> tuple[int, int]:
+    """Remove the other versions' folders; (how many, bytes). Processes of those versions must not be running."""
+    folders = other_versions(current)
+    total = sum(map(size, folders))
+    for path in folders:
+        shutil.rmtree(path)
+    return len(folders), total

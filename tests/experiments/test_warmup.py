@@ -1,0 +1,100 @@
+"""`bunet warmup`: what is planned, in which order it is compiled, and what is removed from the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bunet.experiments import warmup
+from bunet.experiments.cli import app
+from bunet.experiments.warmup import Kind
+from bunet.parties.planner import STRUCTURAL, PlannedLayer
+from bunet.protocols import registry
+from bunet.protocols.kernels import tier
+
+VERSION, OTHER = "0123456789abcdef", "fedcba9876543210"
+
+
+def bunet(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["warmup", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_every_protocol_of_the_registry_is_compiled_narrow_and_wide() -> None:
+    planned = warmup.kinds(warmup.programs())
+    known = {(protocol.operation, protocol.name) for protocol in registry.everything()}
+    assert {(kind.operation, kind.protocol) for kind in planned} == {
+        (operation, name) for operation, name in known if operation not in STRUCTURAL
+    }
+    for operation in ("conv", "conv_transpose", "square", "extend", "truncate", "avgpool"):
+        ours = [kind for kind in planned if kind.operation == operation]
+        assert any(any(kind.wide) for kind in ours), operation
+        assert any(not any(kind.wide) for kind in ours), operation
+    for kind in planned:
+        assert all(layer.protocol is not None and layer.protocol.name == kind.protocol for layer in kind.layers)
+
+
+def test_kinds_are_compiled_once_each_and_announced_first() -> None:
+    order: list[str] = []
+    layers: list[list[PlannedLayer]] = [[], []]
+    planned = [Kind("relu", "gc", (False, False), layers[0]), Kind("conv", "pahe", (True, True), layers[1])]
+
+    def compile(given: list[PlannedLayer]) -> None:
+        order.append(f"compile {next(i for i, one in enumerate(layers) if one is given)}")
+
+    warmup.compile_all(planned, order.append, compile)
+    assert order == ["relu gc, up to 32 bits", "compile 0", "conv pahe, over 32 bits", "compile 1"]
+
+
+def _cache(root: Path) -> Path:
+    """A cache with this version (two tiers), another version, and things that are no cache."""
+    current = root / VERSION / "vaes"
+    for folder in (current, root / VERSION / "portable", root / OTHER / "vaes", root / OTHER / "aesni"):
+        folder.mkdir(parents=True)
+        (folder / "kernel.nbc").write_bytes(bytes(1 << 20))
+    (root / "notes").mkdir()
+    (root / "aaaaaaaaaaaaaaaa").mkdir()
+    (root / "aaaaaaaaaaaaaaaa" / "thesis.tex").write_text("mine")
+    (root / "bbbbbbbbbbbbbbbb").write_text("a file")
+    (root / "cccccccccccccccc").symlink_to(root / "notes")
+    return current
+
+
+def test_clear_removes_other_versions_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = _cache(tmp_path)
+    monkeypatch.setattr(tier, "cache_folder", lambda name: current)
+    assert warmup.size(current) == 1 << 20
+    status, out, _ = bunet("--clear")
+    assert status == 0
+    assert f"removed 1 folder of other versions, 2.0 MiB, from {tmp_path}" in out
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {VERSION, "notes", "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"}
+    assert (tmp_path / VERSION / "portable" / "kernel.nbc").exists()
+    assert "removed 0 folders" in bunet("--clear")[1]
+
+
+def test_clear_of_a_cache_that_is_not_there(tmp_path: Path) -> None:
+    assert warmup.clear(tmp_path / "none" / VERSION / "vaes") == (0, 0)
+
+
+def test_the_command_says_where_the_cache_is_and_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = _cache(tmp_path)
+    monkeypatch.setattr(tier, "cache_folder", lambda name: current)
+    compiled: list[str] = []
+    monkeypatch.setattr(warmup, "kinds", lambda programs: [Kind("relu", "gc", (False,), [])])
+    monkeypatch.setattr(warmup, "compile_all", lambda planned, step: compiled.extend(kind.title for kind in planned))
+    status, out, error = bunet()
+    assert status == 0, error
+    assert compiled == ["relu gc, up to 32 bits"]
+    assert "kernels of 1 kinds of layers are ready: 1.0 MiB in" in out
+    assert str(current) in out
+    assert "2.0 MiB in 1 folder of other versions: bunet warmup --clear removes them" in out
+
+
+@pytest.mark.parametrize("command", [["warmup"], ["bench", "kernels"]])
+def test_help_carries_examples(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"bunet {' '.join(command)}" in result.stdout.partition("Example")[2]
