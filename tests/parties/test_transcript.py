@@ -1,0 +1,107 @@
+"""What Bob sees of a run: ciphertexts, OT columns, garbled tables, masked numbers; nothing without Alice's key."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from bunet.parties.driver import lockstep, whole_program
+from bunet.parties.planner import choose, pahe_names, plan
+from bunet.protocols.ass.share import Share
+from bunet.protocols.layers.conv_plan import plan_of
+from bunet.protocols.pahe import bfv
+from bunet.protocols.pahe.keys import SecretKey
+from bunet.protocols.random import Random
+from bunet.protocols.registry import LayerWeights
+from bunet.protocols.steps import Send
+from tests.parties.programs import slices, small
+from tests.protocols.contexts import contexts
+
+# Everything that Alice may send while slices run, and why it tells Bob nothing.
+MASKED = {
+    "conv-request": "BFV ciphertexts under Alice's key",
+    "slots-request": "BFV ciphertexts under Alice's key",
+    "tables": "garbled tables",
+    "iknp": "OT columns masked by a PRG",
+    "mux": "OT corrections masked by the hash of a row that Bob does not have",
+    "cot": "OT corrections masked by the hash of a row that Bob does not have",
+    "open": "a number minus a fresh uniform one",
+    "output": "the garbler's permute bits of the evaluator's freshly masked share",
+}
+
+
+def tapped(steps, seen):
+    """The same generator; every message it sends is kept."""
+    value = None
+    while True:
+        try:
+            step = steps.send(value)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(step, Send):
+            seen.append(step)
+        value = yield step
+
+
+def run(compiled, image, choices=None):
+    """(Alice's messages in order, Alice's contexts)."""
+    chosen = choose(compiled.program, choices)
+    weights = {name: LayerWeights(w.weight, w.bias) for name, w in compiled.weights.items()}
+    hers, his = plan(compiled.program, chosen), plan(compiled.program, chosen, weights=weights)
+    alice, bob = contexts(pahe_names(hers))
+    kind, seen = compiled.program.input.type, []
+    lockstep(
+        tapped(whole_program(alice, hers, Share.of(image.astype(np.uint64), kind)), seen),
+        whole_program(bob, his, Share.of(np.zeros(kind.shape, np.uint64), kind)),
+    )
+    return seen, alice, hers
+
+
+@pytest.mark.parametrize(
+    ("architecture", "choices"),
+    [({}, {}), ({"activation": "hybrid", "pooling": "max"}, {"relu": "gc"}), ({"activation": "square"}, {"square": "mt-ot"})],
+)
+def test_every_message_is_of_a_kind_that_hides_its_content(architecture, choices):
+    compiled = small(16, 2, **architecture)
+    (image,) = slices(compiled, 1)
+    seen, _, _ = run(compiled, image, choices)
+    assert {message.tag for message in seen} <= MASKED.keys() | {"gilboa"}
+
+
+def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_image():
+    """Chi-square over byte values, on an all-zero and on a bright image. 375 is beyond the 99.9999th percentile of 255
+    degrees of freedom. Residues of primes just below a power of two are within 2^-20 of uniform."""
+    compiled = small(32, 4, activation="hybrid")
+    (bright,) = slices(compiled, 1)
+    for image in (np.zeros_like(bright), bright):
+        kinds = defaultdict(list)
+        for message in run(compiled, image)[0]:
+            kinds[message.tag] += [array.tobytes() for array in message.arrays]
+        for tag, parts in kinds.items():
+            data = np.frombuffer(b"".join(parts), np.uint8)
+            if data.size < 4096:
+                continue
+            counts = np.bincount(data, minlength=256)
+            expected = data.size / 256
+            assert ((counts - expected) ** 2 / expected).sum() < 375, tag
+
+
+def test_requests_decrypt_with_alices_key_and_to_noise_with_any_other():
+    compiled = small(32, 4)
+    (image,) = slices(compiled, 1)
+    seen, alice, layers = run(compiled, image)
+    first = next(planned for planned in layers if planned.node.operation == "conv")
+    conv = plan_of(first.layer)
+    message = next(m for m in seen if m.tag == "conv-request")
+    part = next(conv.request_messages(next(conv.tile_batches())))
+    ciphertexts = bfv.open_request(conv.parameters, message.arrays, len(part))
+    t = 1 << conv.width
+    mine = alice.pahe[conv.set_name]
+    plain = conv.tiling.messages(image.astype(np.uint64) & np.uint64(t - 1), part.start, len(part))
+    np.testing.assert_array_equal(bfv.decrypt(mine, ciphertexts, t), plain)
+    other = SecretKey.generate(conv.parameters, Random())
+    wrong = bfv.decrypt(other, ciphertexts, t)
+    assert np.mean(wrong == plain) < 0.01
+    counts = np.bincount((wrong >> np.uint64(conv.width - 8)).astype(int).ravel(), minlength=256)
+    expected = wrong.size / 256
+    assert ((counts - expected) ** 2 / expected).sum() < 375
