@@ -25,7 +25,7 @@ from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished,
 from bunet.parties.planner import PlannedLayer, choose, pahe_names, plan
 from bunet.parties.scheduler import Scheduler, SliceJob
 from bunet.protocols.context import Context, Role, Security
-from bunet.protocols.ot import base
+from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import LayerWeights
@@ -224,7 +224,7 @@ def run(
     context = Context(role, Random())
     try:
         with Scheduler(context, channel, emit, cores) as scheduler:
-            _exchange_keys(scheduler, pahe_names(layers), emit)
+            _exchange_keys(scheduler, extension.of(terms.settings), pahe_names(layers), emit)
             for planned in layers:
                 if planned.protocol is not None and planned.protocol.prepare is not None:
                     planned.protocol.prepare(context, planned.layer)
@@ -241,11 +241,11 @@ def run(
     return seconds
 
 
-def _exchange_keys(scheduler: Scheduler, names: tuple[str, ...], emit: Subscriber) -> None:
+def _exchange_keys(scheduler: Scheduler, ot_kind: str, names: tuple[str, ...], emit: Subscriber) -> None:
     context = scheduler.context
     started = time.perf_counter()
     alice = context.role is Role.ALICE
-    context.ot, ot = scheduler.exchange(base.setup_alice if alice else base.setup_bob, _OT_LAYER)
+    context.ot, ot = scheduler.exchange(lambda ctx: extension.setup(ctx, ot_kind), _OT_LAYER)
     make = pahe_setup.setup_alice if alice else pahe_setup.setup_bob
     context.pahe, pahe = scheduler.exchange(lambda ctx: make(ctx, names), _PAHE_LAYER)
     emit(

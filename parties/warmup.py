@@ -16,7 +16,7 @@ from bunet.parties.events import Note, Subscriber
 from bunet.parties.planner import PlannedLayer, pahe_names
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
-from bunet.protocols.ot import base
+from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights, Protocol
@@ -36,7 +36,8 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
             wide = tuple(kind.width > 32 for kind in (*layer.inputs, layer.node.type))
             tiny.setdefault((planned.node.operation, planned.protocol.name, wide), (planned.protocol, layer))
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
-    alice.ot, bob.ot = lockstep(base.setup_alice(alice.fork(0, 0)), base.setup_bob(bob.fork(0, 0)))
+    kind = extension.of(layers[0].layer.settings)
+    alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), kind), extension.setup(bob.fork(0, 0), kind))
     names = {name for protocol, layer in tiny.values() if protocol.pahe for name in protocol.pahe(layer)}
     sets = tuple(sorted(names.union(pahe_names(layers))))
     alice.pahe, bob.pahe = lockstep(

@@ -11,7 +11,7 @@ from bunet.models.program import TensorType
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.ot import streamed
+from bunet.protocols.ot import extension, streamed
 from bunet.protocols.steps import Steps
 
 
@@ -56,6 +56,8 @@ def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALI
     return Share(result.reshape(share.values.shape), wide, kind.frac, kind.bound)
 
 
-def extend_cost(elements: int, small: int, wide: int, sender: Role = Role.ALICE) -> Cost:
-    """Exact cost of `extend`."""
-    return streamed.cost(elements, wide - small, sender)
+def extend_cost(
+    elements: int, small: int, wide: int, sender: Role = Role.ALICE, kind: str = extension.DEFAULT
+) -> Cost:
+    """Exact cost of `extend`. kind: the OT extension's."""
+    return streamed.cost(elements, wide - small, sender, kind)

@@ -27,7 +27,7 @@ from bunet.protocols.gc.circuit import Circuit, check_words
 from bunet.protocols.kernels import aes
 from bunet.protocols.kernels import garble as kernel
 from bunet.protocols.kernels.bits import pack, packed_bytes, unpack
-from bunet.protocols.ot import iknp
+from bunet.protocols.ot import extension
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
 TILE = kernel.TILE
@@ -99,7 +99,7 @@ def garbler(
     for chunk in _chunks(circuit, instances):
         rows = np.empty((0, 2), np.uint64)
         if labels:
-            rows = yield from iknp.send(ctx, chunk.tiles * labels * TILE)
+            rows = yield from extension.send(ctx, chunk.tiles * labels * TILE)
         tables = message_memory.lend((chunk.tiles, gates, 2, TILE, 2))
         shares = np.zeros((len(outputs), chunk.tiles * TILE), np.uint64)
         kernel.garble(
@@ -164,15 +164,15 @@ def evaluator(
         if labels:
             choices = np.empty((chunk.tiles, labels, TILE), np.uint8)
             kernel.choice_bits(_block(words, chunk), circuit.evaluator_labels, choices)
-            rows = yield from iknp.receive(ctx, choices.reshape(-1))
+            rows = yield from extension.receive(ctx, choices.reshape(-1))
         ahead.append((chunk, rows))
     while ahead:
         yield from finish(*ahead.popleft())
     return outputs
 
 
-def cost(circuit: Circuit, instances: int, garbler: Role) -> Cost:
-    """Exact traffic of `garbler` with `evaluator`.
+def cost(circuit: Circuit, instances: int, garbler: Role, kind: str = extension.DEFAULT) -> Cost:
+    """Exact traffic of `garbler` with `evaluator`. kind: the OT extension's.
 
     The evaluator's columns of chunk k wait for the tables of chunk k - WINDOW, so every WINDOW chunks are two rounds;
     the last message is the garbler's. work: AND gates and OTs, padding to whole tiles included.
@@ -181,7 +181,7 @@ def cost(circuit: Circuit, instances: int, garbler: Role) -> Cost:
     columns = chunks = 0
     for chunk in _chunks(circuit, instances):
         chunks += 1
-        columns += iknp.bytes_for(chunk.tiles * labels * TILE) if labels else 0
+        columns += extension.bytes_for(chunk.tiles * labels * TILE, kind) if labels else 0
     rounds = 0
     if circuit.and_gates and chunks:
         rounds = 2 * -(-chunks // WINDOW) if labels else 1

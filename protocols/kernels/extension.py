@@ -90,7 +90,7 @@ _columns = {"vaes": _columns_vaes, "aesni": _columns_aesni, "portable": _columns
 
 
 @njit(nogil=True, cache=True)
-def _store_rows(columns, rows, tile, scratch):  # pragma: no cover - compiled
+def store_rows(columns, rows, tile, scratch):  # pragma: no cover - compiled
     """The transpose of one tile's columns (256,) to its rows; the last tile may have fewer than 128."""
     flat = rows.reshape(rows.size)
     start, origin = 256 * tile, np.int64(0)
@@ -122,7 +122,7 @@ def extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # 
             for c in range(COLUMNS):
                 u[2 * c] = a[2 * c] ^ b[2 * c] ^ low
                 u[2 * c + 1] = a[2 * c + 1] ^ b[2 * c + 1] ^ high
-            _store_rows(a, rows, tile, scratch)
+            store_rows(a, rows, tile, scratch)
 
 
 @njit(nogil=True, cache=True)
@@ -144,7 +144,7 @@ def extend_sender(schedules, delta, stream, message, rows):  # pragma: no cover 
             u = message[256 * tile : 256 * tile + 256]
             for i in range(256):
                 q[i] ^= u[i] & masks[i]
-            _store_rows(q, rows, tile, scratch)
+            store_rows(q, rows, tile, scratch)
 
 
 # --- additive correlated OT ----------------------------------------------------------------------------------------

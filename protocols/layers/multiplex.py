@@ -13,7 +13,7 @@ from bunet.protocols.ass.share import reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.bits import packed_bytes
-from bunet.protocols.ot import correlated, iknp
+from bunet.protocols.ot import correlated, extension
 from bunet.protocols.ot.streamed import blocks, packed_spec
 from bunet.protocols.steps import Receive, Send, Steps
 
@@ -43,9 +43,9 @@ def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.nd
     result = np.empty_like(y)
     chosen = []
     for part in parts:
-        chosen.append((yield from iknp.receive(ctx, d[part])))
+        chosen.append((yield from extension.receive(ctx, d[part])))
     for part, tweak in zip(parts, mine, strict=True):
-        rows = yield from iknp.send(ctx, part.stop - part.start)
+        rows = yield from extension.send(ctx, part.stop - part.start)
         packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
         yield Send("mux", (packed,))
     for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
@@ -61,10 +61,10 @@ def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.n
     result = np.empty_like(y)
     offered = []
     for part in parts:
-        offered.append((yield from iknp.send(ctx, part.stop - part.start)))
+        offered.append((yield from extension.send(ctx, part.stop - part.start)))
     chosen = []
     for part in parts:
-        chosen.append((yield from iknp.receive(ctx, d[part])))
+        chosen.append((yield from extension.receive(ctx, d[part])))
     for part, rows, tweak in zip(parts, offered, mine, strict=True):
         packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
         yield Send("mux", (packed,))
@@ -74,9 +74,9 @@ def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.n
     return reduce_to(result, width)
 
 
-def cost(count: int, width: int) -> Cost:
+def cost(count: int, width: int, kind: str = extension.DEFAULT) -> Cost:
     """Exact traffic of both halves; both directions carry the same. rounds counts three flights: choices of `first`,
-    choices and corrections of `second`, corrections of `first`."""
-    columns = sum(iknp.bytes_for(part.stop - part.start) for part in blocks(count))
+    choices and corrections of `second`, corrections of `first`. kind: the OT extension's."""
+    columns = sum(extension.bytes_for(part.stop - part.start, kind) for part in blocks(count))
     packed = sum(packed_bytes(part.stop - part.start, width) for part in blocks(count))
     return Cost(columns + packed, columns + packed, 3, {"ot": 2 * count})

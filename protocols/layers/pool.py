@@ -37,7 +37,7 @@ def maximum(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
 def maximum_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
     circuit = library.maximum(source.width, 4)
-    return reshared_cost(circuit, layer.node.type.elements, source.width, garbler_of(layer))
+    return reshared_cost(circuit, layer.node.type.elements, source.width, layer)
 
 
 register(Protocol("avgpool", "local", alice=average, bob=average, cost=lambda layer: Cost()))

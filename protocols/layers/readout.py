@@ -10,6 +10,7 @@ from bunet.protocols.cost import Cost
 from bunet.protocols.gc import garbling, library
 from bunet.protocols.kernels.bits import pack, packed_bytes, unpack
 from bunet.protocols.layers.relu_gc import garbler_of
+from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
@@ -35,7 +36,7 @@ def argmax(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray | None]
 def argmax_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
     pixels = source.elements // source.shape[0]
-    garbled = garbling.cost(library.sign(source.width), pixels, garbler_of(layer))
+    garbled = garbling.cost(library.sign(source.width), pixels, garbler_of(layer), extension.of(layer.settings))
     # The last tables come from the garbler. If Bob evaluates, his answer is one more flight; if he garbles, none.
     rounds = garbled.rounds + (1 if garbler_of(layer) is Role.ALICE else 0)
     return Cost(garbled.alice_bytes, garbled.bob_bytes + packed_bytes(pixels, 1), rounds, garbled.work)

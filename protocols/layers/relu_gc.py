@@ -14,6 +14,7 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost, add_work
 from bunet.protocols.gc import garbling, library
 from bunet.protocols.layers import multiplex
+from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
 
@@ -48,8 +49,10 @@ def reshared(ctx: Context, circuit, inputs: list[np.ndarray], width: int, garble
     return (yield from garbling.receive_output(ctx, outputs[0], width))
 
 
-def reshared_cost(circuit, instances: int, width: int, garbler: Role) -> Cost:
-    garbled = garbling.cost(circuit, instances, garbler)
+def reshared_cost(circuit, instances: int, width: int, layer: Layer) -> Cost:
+    """Exact cost of `reshared`, with what the layer's settings say of garbler and OT extension."""
+    garbler = garbler_of(layer)
+    garbled = garbling.cost(circuit, instances, garbler, extension.of(layer.settings))
     output = garbling.output_cost(instances, width, garbler)
     # The output bits follow the last tables in the same direction: no further round.
     return Cost(
@@ -59,7 +62,7 @@ def reshared_cost(circuit, instances: int, width: int, garbler: Role) -> Cost:
 
 def relu_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
-    return reshared_cost(library.relu(source.width), source.elements, source.width, garbler_of(layer))
+    return reshared_cost(library.relu(source.width), source.elements, source.width, layer)
 
 
 def relu_sign(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
@@ -84,8 +87,9 @@ def _rest(layer: Layer) -> tuple[int, int, int]:
 
 def relu_sign_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
-    garbled = garbling.cost(library.sign(source.width), source.elements, garbler_of(layer))
-    mux = multiplex.cost(source.elements, source.width)
+    kind = extension.of(layer.settings)
+    garbled = garbling.cost(library.sign(source.width), source.elements, garbler_of(layer), kind)
+    mux = multiplex.cost(source.elements, source.width, kind)
     # The garbler's first choices follow its last tables: one of the multiplexer's three flights is shared.
     return Cost(
         garbled.alice_bytes + mux.alice_bytes,

@@ -6,6 +6,7 @@ from bunet.protocols.ass import resize
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
+from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
 
@@ -23,7 +24,8 @@ def extend(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
 
 def extend_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
-    return resize.extend_cost(source.elements, source.width, layer.node.type.width, Role.ALICE)
+    kind = extension.of(layer.settings)
+    return resize.extend_cost(source.elements, source.width, layer.node.type.width, Role.ALICE, kind)
 
 
 register(Protocol("truncate", "local", alice=truncate, bob=truncate, cost=lambda layer: Cost()))

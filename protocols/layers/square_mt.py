@@ -12,6 +12,7 @@ from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.mt import opening, slotwise, square, triples
+from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
 
@@ -36,7 +37,7 @@ def run(ctx: Context, layer: Layer, share: Share, source: str) -> Steps[Share]:
 def cost(layer: Layer, source: str) -> Cost:
     """Exact cost: the pairs', and one opening that rides with them."""
     kind = layer.node.type
-    pairs = triples.square_pair_cost(kind.elements, kind.width, source)
+    pairs = triples.square_pair_cost(kind.elements, kind.width, source, extension.of(layer.settings))
     opened = square.cost(kind.elements, kind.width)
     return Cost(pairs.alice_bytes + opened.alice_bytes, pairs.bob_bytes + opened.bob_bytes, 2, pairs.work)
 

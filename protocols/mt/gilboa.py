@@ -14,11 +14,11 @@ from bunet.protocols.ass.share import dtype_of, reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.bits import packed_bytes
-from bunet.protocols.ot import correlated, iknp
+from bunet.protocols.ot import correlated, extension
 from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
 
-# OTs of one message: 4 MiB of columns.
-_OTS = 1 << 18
+# OTs of one message: rows of 2 MiB, as in `streamed`.
+_OTS = 1 << 17
 
 
 def _blocks(terms: int, count: int, width: int) -> Iterator[slice]:
@@ -42,7 +42,7 @@ def alice(ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
     chosen = []
     for part in _blocks(terms, count, width):
         bits = _bits(u[:, part], width)
-        chosen.append((bits, (yield from iknp.receive(ctx, bits.reshape(-1)))))
+        chosen.append((bits, (yield from extension.receive(ctx, bits.reshape(-1)))))
     result = np.zeros(count, dtype_of(width))
     for part, names in zip(_blocks(terms, count, width), tweaks, strict=True):
         bits, rows = chosen.pop(0)
@@ -63,7 +63,7 @@ def bob(ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
     result = np.zeros(count, dtype_of(width))
     for part, names in zip(_blocks(terms, count, width), tweaks, strict=True):
         size = part.stop - part.start
-        rows = yield from iknp.send(ctx, size * terms * width)
+        rows = yield from extension.send(ctx, size * terms * width)
         messages = []
         for k, tweak in enumerate(names):
             term, bit = divmod(k, width)
@@ -86,11 +86,11 @@ def _expected(terms: int, size: int, width: int) -> tuple[ArraySpec, ...]:
     return tuple(spec(np.uint8, packed_bytes(size, width - bit)) for _ in range(terms) for bit in range(width))
 
 
-def cost(terms: int, count: int, width: int) -> Cost:
-    """Exact cost of both halves: Alice's choices, then Bob's corrections."""
+def cost(terms: int, count: int, width: int, kind: str = extension.DEFAULT) -> Cost:
+    """Exact cost of both halves: Alice's choices, then Bob's corrections. kind: the OT extension's."""
     sizes = [part.stop - part.start for part in _blocks(terms, count, width)]
-    columns = sum(iknp.bytes_for(size * terms * width) for size in sizes)
+    columns = sum(extension.bytes_for(size * terms * width, kind) for size in sizes)
     corrections = sum(array.nbytes for size in sizes for array in _expected(terms, size, width))
     ots = terms * count * width
-    # expansion of both seeds and of the chosen one; three hashes an OT
-    return Cost(columns, corrections, 2 if count else 0, {"ot": ots, "aes_blocks": 3 * columns // 16 + 3 * ots})
+    blocks = sum(extension.aes_blocks(size * terms * width, kind) for size in sizes) + 3 * ots  # three hashes an OT
+    return Cost(columns, corrections, 2 if count else 0, {"ot": ots, "aes_blocks": blocks})

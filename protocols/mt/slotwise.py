@@ -248,8 +248,11 @@ def _tables(degree: int, t: int) -> ntt.Tables:
     return ntt.tables(degree, (t,))
 
 
-def cost(terms: int, count: int, width: int) -> Cost:
-    """Exact cost of both halves: requests, then replies. Transforms in units of 4096 coefficients."""
+def cost(terms: int, count: int, width: int, kind: str = "") -> Cost:
+    """Exact cost of both halves: requests, then replies. Transforms in units of 4096 coefficients.
+
+    kind: of OT extension, as in `gilboa.cost`; there are no OTs here.
+    """
     chosen = plan(terms, width)
     alice_bytes = bob_bytes = polynomials = 0
     for batch in chosen.batches(count):

@@ -2,7 +2,8 @@
 
 A triple is shares of (a, b, ab) with a, b uniform and unknown to either party; a square pair is shares of (a, a^2).
 Both parties choose their shares of a and b themselves; only the cross products a_A b_B + b_A a_B need the peer. They
-come from one of two sources with the same interface (`alice(ctx, u, width)`, `bob(ctx, v, width)`, `cost`):
+come from one of two sources with the same interface (`alice(ctx, u, width)`, `bob(ctx, v, width)`, `cost(terms, count,
+width, kind of OT extension)`):
 
 - `ot`: Gilboa's products from correlated OT;
 - `pahe`: Alice's numbers in encrypted slots, multiplied and masked by Bob.
@@ -18,6 +19,7 @@ from bunet.protocols.ass.share import dtype_of, reduce_to
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.mt import gilboa, slotwise
+from bunet.protocols.ot import extension
 from bunet.protocols.steps import Steps
 
 SOURCES = {"ot": gilboa, "pahe": slotwise}
@@ -65,9 +67,9 @@ def triple(ctx: Context, a: np.ndarray, b: np.ndarray, width: int, source: str) 
     return Triple(a, b, reduce_to(a * b + products.astype(a.dtype), width), width)
 
 
-def triple_cost(count: int, width: int, source: str) -> Cost:
-    """Exact cost of `triple`."""
-    return source_of(source).cost(2, count, width)
+def triple_cost(count: int, width: int, source: str, kind: str = extension.DEFAULT) -> Cost:
+    """Exact cost of `triple`. kind: the OT extension's."""
+    return source_of(source).cost(2, count, width, kind)
 
 
 def square_pair(ctx: Context, a: np.ndarray, width: int, source: str) -> Steps[SquarePair]:
@@ -84,6 +86,6 @@ def square_pair(ctx: Context, a: np.ndarray, width: int, source: str) -> Steps[S
     return SquarePair(a, reduce_to(a * a + twice, width), width)
 
 
-def square_pair_cost(count: int, width: int, source: str) -> Cost:
-    """Exact cost of `square_pair`."""
-    return source_of(source).cost(1, count, width - 1) if width > 1 else Cost()
+def square_pair_cost(count: int, width: int, source: str, kind: str = extension.DEFAULT) -> Cost:
+    """Exact cost of `square_pair`. kind: the OT extension's."""
+    return source_of(source).cost(1, count, width - 1, kind) if width > 1 else Cost()

@@ -30,6 +30,8 @@ from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, spec
 
 COUNT = 128
+# OT extensions by name, and the bits k of delta that one group of seeds covers; IKNP is the case k = 1.
+GROUP_BITS = {"iknp": 1, "softspoken-2": 2, "softspoken-4": 4, "softspoken-8": 8}
 _NONCE_BYTES = _POINT_BYTES = 32
 _EXPECT = (
     spec(np.uint8, _NONCE_BYTES),
@@ -43,22 +45,28 @@ class OtSeeds:
     """One party's keys for OT extension in both directions; read-only, shared by all chains and threads of a session.
 
     delta: uint64 (2,), this party's offset as a sender and as a garbler; bit 0 is 1 (point and permute).
-    sender_schedules: uint64 (32, 11, 8), AES schedules (`aes.expand_interleaved`) of the 128 seeds that the bits of
-    delta chose. receiver_schedules: uint64 (2, 32, 11, 8), of the 128 pairs of seeds that the peer's delta chose from.
     hash_key: uint64 (2,), public, the same at both parties.
+    extension: the OT extension that the seeds are for, a name of GROUP_BITS. The schedules are those of AES
+    (`aes.expand_interleaved`):
+    - iknp: sender_schedules uint64 (32, 11, 8), of the 128 seeds that the bits of delta chose; receiver_schedules uint64
+      (2, 32, 11, 8), of the 128 pairs of seeds that the peer's delta chose from;
+    - softspoken-k: both uint64 (32 / k, 2^k, 11, 8), of the leaves of 128 / k groups; the sender's lack leaf 0 (`softspoken`).
     """
 
     delta: np.ndarray = field(repr=False)
     sender_schedules: np.ndarray = field(repr=False)
     receiver_schedules: np.ndarray = field(repr=False)
     hash_key: np.ndarray
+    extension: str = "iknp"
 
     def __post_init__(self) -> None:
+        k = GROUP_BITS[self.extension]
+        leaves = (32 // k, 1 << k, 11, 8)
         shapes = {
             "delta": (2,),
-            "sender_schedules": (32, 11, 8),
-            "receiver_schedules": (2, 32, 11, 8),
             "hash_key": (2,),
+            "sender_schedules": (32, 11, 8) if k == 1 else leaves,
+            "receiver_schedules": (2, 32, 11, 8) if k == 1 else leaves,
         }
         for name, shape in shapes.items():
             array = getattr(self, name)

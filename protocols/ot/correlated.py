@@ -1,6 +1,6 @@
 """Additive correlated OT over Z_2^width: a share of choice * correlation, for one message of `width` bits an OT.
 
-Extension gives the sender rows q, the receiver t = q ^ choice * delta (`iknp`). With H the tweaked hash of
+Extension gives the sender rows q, the receiver t = q ^ choice * delta (`extension`). With H the tweaked hash of
 `kernels.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
 the receiver takes H(t) + choice * c = r + choice * correlation (correlated OT of Asharov, Lindell, Schneider and
 Zohner, CCS 2013, here additively).
@@ -18,9 +18,10 @@ import numpy as np
 from bunet.protocols.ass.share import dtype_of
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels import extension
+from bunet.protocols.kernels import extension as kernel
 from bunet.protocols.kernels.bits import packed_bytes
-from bunet.protocols.ot import iknp
+from bunet.protocols.ot import extension
+from bunet.protocols.ot.rows import check_choices
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
 
@@ -30,7 +31,7 @@ def send(ctx: Context, correlation: np.ndarray, width: int) -> Steps[np.ndarray]
     correlation: (n,) uint32 or uint64, taken modulo 2^width (1..64). Results are uint32 for width <= 32, else uint64.
     """
     tweak = ctx.next_stream()
-    rows = yield from iknp.send(ctx, correlation.size)
+    rows = yield from extension.send(ctx, correlation.size)
     packed, mine = correction(ctx, rows, correlation, width, tweak)
     yield Send("cot", (packed,))
     return mine
@@ -39,7 +40,7 @@ def send(ctx: Context, correlation: np.ndarray, width: int) -> Steps[np.ndarray]
 def receive(ctx: Context, choices: np.ndarray, width: int) -> Steps[np.ndarray]:
     """r + choice * correlation modulo 2^width, (n,). choices: uint8 (n,) of 0 and 1."""
     tweak = ctx.next_stream()
-    rows = yield from iknp.receive(ctx, choices)
+    rows = yield from extension.receive(ctx, choices)
     (packed,) = yield Receive("cot", (spec(np.uint8, packed_bytes(choices.size, width)),))
     return apply(ctx, rows, choices, packed, width, tweak)
 
@@ -49,7 +50,7 @@ def correction(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sender's local step: (message uint8 (packed_bytes(n, width),), r (n,)).
 
-    rows: uint64 (n, 2) of `iknp.send`. tweak: a number of `ctx.next_stream` that names this call at both parties.
+    rows: uint64 (n, 2) of `extension.send`. tweak: a number of `ctx.next_stream` that names this call at both parties.
     """
     kind = dtype_of(width)
     if correlation.shape != (rows.shape[0],) or correlation.dtype not in (np.uint32, np.uint64):
@@ -60,7 +61,7 @@ def correction(
     offset = np.ascontiguousarray(correlation, kind)  # the high bits of a wider kind are multiples of 2^width
     mine = np.empty(offset.size, kind)
     words = np.empty((offset.size * width + 63) // 64 + 1, np.uint64)
-    extension.correct(ctx.ot.hash_key, np.uint64(tweak), ctx.ot.delta, rows, offset, width, mine, words)
+    kernel.correct(ctx.ot.hash_key, np.uint64(tweak), ctx.ot.delta, rows, offset, width, mine, words)
     return words.view(np.uint8)[: packed_bytes(offset.size, width)], mine
 
 
@@ -69,17 +70,17 @@ def apply(
 ) -> np.ndarray:
     """The receiver's local step: r + choice * correlation, (n,).
 
-    rows: uint64 (n, 2) of `iknp.receive` with these choices. packed: the sender's message. tweak: as in `correction`.
+    rows: uint64 (n, 2) of `extension.receive` with these choices. packed: the sender's message. tweak: as in `correction`.
     """
     kind = dtype_of(width)
     rows = _checked(rows)
-    iknp.check_choices(choices)
+    check_choices(choices)
     if choices.size != rows.shape[0]:
         raise ValueError(f"{choices.size} choices do not fit {rows.shape[0]} rows")
     if packed.dtype != np.uint8 or packed.shape != (packed_bytes(choices.size, width),):
         raise ValueError(f"{choices.size} corrections of {width} bits do not have {packed.nbytes} bytes")
     result = np.empty(choices.size, kind)
-    extension.apply_correction(
+    kernel.apply_correction(
         ctx.ot.hash_key,
         np.uint64(tweak),
         rows,
@@ -97,9 +98,9 @@ def _checked(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows)
 
 
-def cost(count: int, width: int, sender: Role) -> Cost:
-    """Exact cost of `send` and `receive`: the receiver's columns, then the sender's corrections."""
-    # expansion of both seeds and of the chosen one; three hashes an OT
-    blocks = 3 * iknp.bytes_for(count) // 16 + 3 * count
-    stated = Cost(packed_bytes(count, width), iknp.bytes_for(count), 2, {"ot": count, "aes_blocks": blocks})
+def cost(count: int, width: int, sender: Role, kind: str = extension.DEFAULT) -> Cost:
+    """Exact cost of `send` and `receive`: the receiver's columns, then the sender's corrections. kind: the extension's."""
+    blocks = extension.aes_blocks(count, kind) + 3 * count  # three hashes an OT
+    columns = extension.bytes_for(count, kind)
+    stated = Cost(packed_bytes(count, width), columns, 2, {"ot": count, "aes_blocks": blocks})
     return stated if sender is Role.ALICE else stated.swapped()

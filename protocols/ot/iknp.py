@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.context import Context, Role
-from bunet.protocols.cost import Cost
-from bunet.protocols.kernels import extension
+from bunet.protocols.context import Context
+from bunet.protocols.kernels import extension as kernel
 from bunet.protocols.ot.base import OtSeeds
-from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
-
-TILE = extension.COLUMNS  # OTs extended together; counts are padded to a multiple
+from bunet.protocols.ot.rows import frozen, message_spec, new_array, packed_choices, seeds_of
+from bunet.protocols.steps import Receive, Send, Steps
 
 
 def send(ctx: Context, count: int) -> Steps[np.ndarray]:
     """The sender's zero rows q, uint64 (count, 2); the one rows are q ^ ctx.ot.delta. Receives one message."""
     seeds, stream = _seeds(ctx), ctx.next_stream()
-    (message,) = yield Receive("iknp", (_message(count),))
-    rows = np.empty((count, 2), np.uint64)
-    extension.extend_sender(seeds.sender_schedules, seeds.delta, np.uint64(stream), message, rows)
+    (message,) = yield Receive("iknp", (message_spec(count, "iknp"),))
+    rows = new_array((count, 2))
+    kernel.extend_sender(seeds.sender_schedules, seeds.delta, np.uint64(stream), frozen(message), rows)
     return rows
 
 
@@ -38,45 +36,18 @@ def receive(ctx: Context, choices: np.ndarray) -> Steps[np.ndarray]:
 
     choices: uint8 (count,), each 0 or 1.
     """
-    check_choices(choices)
+    packed = packed_choices(choices)
     seeds, stream = _seeds(ctx), ctx.next_stream()
-    message = np.empty(_message(choices.size).shape, np.uint64)
-    rows = np.empty((choices.size, 2), np.uint64)
-    packed = np.zeros(message.size // TILE, np.uint64)
-    packed.view(np.uint8)[: (choices.size + 7) // 8] = np.packbits(choices, bitorder="little")
+    message = new_array(message_spec(choices.size, "iknp").shape)
+    rows = new_array((choices.size, 2))
     zeros, ones = seeds.receiver_schedules
-    extension.extend_receiver(zeros, ones, np.uint64(stream), packed, message, rows)
+    kernel.extend_receiver(zeros, ones, np.uint64(stream), packed, message, rows)
     yield Send("iknp", (message,))
     return rows
 
 
-def check_choices(choices: np.ndarray) -> None:
-    """ValueError unless choices are uint8 (n,) of 0 and 1."""
-    if choices.dtype != np.uint8 or choices.ndim != 1:
-        raise ValueError(f"choices must be uint8 (n,), not {choices.dtype} {choices.shape}")
-    if choices.size and choices.max() > 1:
-        raise ValueError("a choice is 0 or 1")
-
-
 def _seeds(ctx: Context) -> OtSeeds:
-    if not isinstance(ctx.ot, OtSeeds):
-        raise ValueError("this context has no base OTs: run ot.base's set-up first")
-    return ctx.ot
-
-
-def _message(count: int) -> ArraySpec:
-    if count < 0:
-        raise ValueError(f"cannot extend to {count} OTs")
-    return spec(np.uint64, (count + TILE - 1) // TILE * 2 * TILE)
-
-
-def bytes_for(count: int) -> int:
-    """Bytes that the receiver sends: 16 an OT, padded to whole tiles."""
-    return _message(count).nbytes
-
-
-def cost(count: int, sender: Role) -> Cost:
-    """Exact cost of one extension."""
-    blocks = 3 * bytes_for(count) // 16
-    stated = Cost(0, bytes_for(count), 1, {"ot": count, "aes_blocks": blocks})
-    return stated if sender is Role.ALICE else stated.swapped()
+    seeds = seeds_of(ctx)
+    if seeds.extension != "iknp":
+        raise ValueError(f"this session was set up for {seeds.extension}, not for iknp")
+    return seeds

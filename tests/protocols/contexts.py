@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from bunet.parties.driver import lockstep
 from bunet.protocols.context import Context, Role
-from bunet.protocols.ot import base
+from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 
@@ -12,9 +12,9 @@ _slices = iter(range(1, 1 << 24))
 
 
 @lru_cache
-def _ot_seeds():
+def _ot_seeds(kind: str):
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
-    return lockstep(base.setup_alice(alice), base.setup_bob(bob))
+    return lockstep(extension.setup(alice, kind), extension.setup(bob, kind))
 
 
 @lru_cache
@@ -23,11 +23,11 @@ def _pahe_keys(names: tuple[str, ...]):
     return lockstep(pahe_setup.setup_alice(alice, names), pahe_setup.setup_bob(bob, names))
 
 
-def contexts(pahe: tuple[str, ...] = ()) -> tuple[Context, Context]:
-    """(Alice's, Bob's) contexts on a fresh slice, so that no stream number is used twice."""
+def contexts(pahe: tuple[str, ...] = (), ot: str = extension.DEFAULT) -> tuple[Context, Context]:
+    """(Alice's, Bob's) contexts on a fresh slice, so that no stream number is used twice; ot: the OT extension."""
     slice = next(_slices)
     keys = _pahe_keys(pahe) if pahe else (None, None)
     return tuple(
         Context(role, Random(), ot=seeds, pahe=key).fork(slice, 0)
-        for role, seeds, key in zip((Role.ALICE, Role.BOB), _ot_seeds(), keys, strict=True)
+        for role, seeds, key in zip((Role.ALICE, Role.BOB), _ot_seeds(ot), keys, strict=True)
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bunet.protocols.kernels import aes, bits, extension, tier
+from bunet.protocols.kernels import aes, bits, extension, softspoken, tier
 from bunet.protocols.random import Random
 
 
@@ -56,9 +56,23 @@ def _extension(random: Random) -> Iterator[np.ndarray]:
             yield result
 
 
+def _softspoken(random: Random) -> Iterator[np.ndarray]:
+    delta, stream = random.words(2), np.uint64(2**62 + 5)
+    for k in (2, 4, 8):
+        keys = random.words(2 * (128 // k) << k).view(np.uint8).reshape(-1, 16)
+        schedules = aes.expand_interleaved(keys).reshape(32 // k, 1 << k, 11, 8)
+        for count in (1, 700, 9000):
+            message = np.empty((count + 127) // 128 * 256 // k, np.uint64)
+            rows, own = np.empty((2, count, 2), np.uint64)
+            softspoken.extend_receiver(schedules, stream, random.words(message.size * k // 128), message, rows)
+            message.setflags(write=False)
+            softspoken.extend_sender(schedules, delta, stream, message, own)
+            yield from (message, rows, own)
+
+
 def digests() -> dict[str, str]:
     result = {"tier": tier.TIER}
-    for part in (_encrypt, _hash, _bits, _extension):
+    for part in (_encrypt, _hash, _bits, _extension, _softspoken):
         digest = hashlib.sha256()
         for array in part(Random(bytes(range(16)))):
             digest.update(array.tobytes())

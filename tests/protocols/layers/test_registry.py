@@ -12,6 +12,7 @@ from bunet.models.program import Node, TensorType
 from bunet.parties.driver import counted
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, open_shares, split
+from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights
 from tests.protocols.contexts import contexts
@@ -65,12 +66,15 @@ CASES = {
     ],
 }
 
+# names of the protocols that a public setting changes
+USERS = {"garbler": ("gc", "gc-sign", "argmax"), "ot": ("gc", "gc-sign", "argmax", "ot", "mt-ot")}
+
 RUNS = [
-    pytest.param(protocol, case, settings, id=f"{protocol.operation}-{protocol.name}-{k}-{settings.get('garbler', '')}")
+    pytest.param(protocol, case, settings, id="-".join((protocol.operation, protocol.name, str(k), *settings.values())))
     for protocol in registry.everything()
     for k, case in enumerate(CASES.get(protocol.operation, []))
-    for settings in ({}, {"garbler": "bob"})
-    if (settings == {} or protocol.name.startswith("gc") or protocol.name == "argmax")
+    for settings in ({}, {"garbler": "bob"}, {"ot": "softspoken-4"})
+    if (settings == {} or protocol.name in USERS[next(iter(settings))])
     and protocol.supports(Layer(case[0], case[1])) is None
 ]
 
@@ -97,7 +101,7 @@ def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, setti
     secrets = [_secret(kind) for kind in types]
     shares = [split(secret, kind, Random()) for secret, kind in zip(secrets, types, strict=True)]
     names = protocol.pahe(hers) if protocol.pahe else ()
-    alice, bob = contexts(names)
+    alice, bob = contexts(names, extension.of(settings))
     if protocol.prepare is not None:
         protocol.prepare(alice, hers)
         protocol.prepare(bob, his)

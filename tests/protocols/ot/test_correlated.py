@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from bunet.parties.driver import counted, lockstep
 from bunet.protocols.ass.share import dtype_of, mask_of
 from bunet.protocols.context import Role
-from bunet.protocols.ot import correlated, iknp
+from bunet.protocols.ot import correlated, extension
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts
 
@@ -60,7 +60,7 @@ def test_both_shares_are_uniform():
 def test_the_message_hides_the_correlation():
     """Corrections of equal correlations are as uniform as shares, whatever the choices."""
     alice, bob = contexts()
-    rows, _ = lockstep(iknp.send(alice, 1 << 16), iknp.receive(bob, np.zeros(1 << 16, np.uint8)))
+    rows, _ = lockstep(extension.send(alice, 1 << 16), extension.receive(bob, np.zeros(1 << 16, np.uint8)))
     packed, _ = correlated.correction(alice, rows, np.zeros(1 << 16, np.uint32), 8, alice.next_stream())
     counts = np.bincount(packed, minlength=256)
     assert 153 < ((counts - 256) ** 2).sum() / 256 < 380
@@ -69,7 +69,7 @@ def test_the_message_hides_the_correlation():
 def test_split_phases_hash_under_their_own_tweaks():
     alice, bob = contexts()
     choices = Random().bits(700)
-    q, t = lockstep(iknp.send(alice, 700), iknp.receive(bob, choices))
+    q, t = lockstep(extension.send(alice, 700), extension.receive(bob, choices))
     correlation = Random().uniform(700, 40)
     results = []
     for tweak in (alice.next_stream(), alice.next_stream()):
