@@ -13,16 +13,13 @@ ciphertexts.
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels import ntt, rlwe
-from bunet.protocols.layers import weight_budget
-from bunet.protocols.layers.conv_plan import Block, Plan, PlanError, plan_of
+from bunet.protocols.kernels.convolve import Places, multiply_sparse
+from bunet.protocols.layers.conv_plan import Plan, PlanError, plan_of
 from bunet.protocols.pahe import bfv, reply
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Receive, Send, Steps
@@ -40,8 +37,8 @@ def alice(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
             yield Send("conv-request", bfv.request_arrays(plan.parameters, c0, seed))
     out = _empty_output(plan)
     for tiles in plan.tile_batches():
-        for block in plan.weight_blocks():
-            for some, few in plan.reply_messages(tiles, block.bundles):
+        for bundles in plan.bundle_blocks():
+            for some, few in plan.reply_messages(tiles, bundles):
                 count = len(some) * len(few)
                 arrays = yield Receive("conv-reply", plan.reply_specs(count))
                 values = reply.open_reply(key, arrays, count, tiling.positions, 1 << plan.width, plan.noise_bits)
@@ -54,17 +51,16 @@ def bob(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     plan = plan_of(layer)
     tiling, key = plan.tiling, ctx.pahe[plan.set_name]
     pixels = _as_image(share, plan)
-    weight, scratch = _weight(layer, plan), _scratch(plan)
+    weight, places = _weight(layer, plan), Places.of(tiling.tap_positions, plan.parameters.tables)
     out = _empty_output(plan)
     for tiles in plan.tile_batches():
         ciphertexts = yield from _receive_tiles(plan, tiles, pixels)
-        for block in plan.weight_blocks():
-            weights = _transformed(layer, plan, weight, block, scratch)
-            products = rlwe.multiply_accumulate(ciphertexts, weights, plan.parameters.tables)
-            for some, few in plan.reply_messages(tiles, block.bundles):
+        for bundles in plan.bundle_blocks():
+            taps = tiling.taps(weight, bundles.start, len(bundles))
+            products = multiply_sparse(ciphertexts, taps, places)
+            for some, few in plan.reply_messages(tiles, bundles):
                 own = products[
-                    some.start - tiles.start : some.stop - tiles.start,
-                    few.start - block.bundles.start : few.stop - block.bundles.start,
+                    some.start - tiles.start : some.stop - tiles.start, few.start - bundles.start : few.stop - bundles.start
                 ]
                 count = len(some) * len(few)
                 mask = ctx.random.uniform((count, tiling.outputs), plan.width)
@@ -135,54 +131,17 @@ def _bias(layer: Layer, kind: np.dtype) -> np.ndarray:
     return layer.weights.bias.astype(np.int64).astype(np.uint64).astype(kind)
 
 
-def _transformed(layer: Layer, plan: Plan, weight: np.ndarray, block: Block, scratch: np.ndarray) -> np.ndarray:
-    """Weights (groups, bundles of the block, L, N) in the NTT domain: kept ones, or made now.
-
-    weight: of `_weight`. scratch: uint64, where a block that is not kept is made: fresh memory costs more than the
-    transform.
-    """
-    kept = _kept(layer)
-    known = kept.get(block.index)
-    if known is not None:
-        return known
-    parameters, tiling = plan.parameters, plan.tiling
-    shape = (tiling.groups, len(block.bundles), parameters.limbs, parameters.degree)
-    claimed = kept.claim(block.index, 8 * prod(shape))
-    out = np.empty(shape, np.uint64) if claimed else scratch[: prod(shape)].reshape(shape)
-    out.fill(0)
-    taps = tiling.taps(weight, block.bundles.start, len(block.bundles))
-    for limb, prime in enumerate(parameters.primes):
-        out[:, :, limb, tiling.tap_positions] = taps % prime
-    ntt.forward(out, parameters.tables)
-    if claimed:
-        kept.keep(block.index, out)
-    return out
-
-
-def _kept(layer: Layer) -> weight_budget.KeptBlocks:
-    return layer.cache.setdefault("transformed", weight_budget.KeptBlocks(weight_budget.PROCESS))
-
-
-def _scratch(plan: Plan) -> np.ndarray:
-    """Room for the largest block of weights."""
-    most = max(len(block.bundles) for block in plan.weight_blocks())
-    return np.empty(plan.tiling.groups * most * plan.parameters.limbs * plan.parameters.degree, np.uint64)
-
-
 def prepare(ctx: Context, layer: Layer) -> None:
-    """Transform Bob's weights, as far as the process keeps them; ValueError where they break the stated bound."""
+    """Make the tables of Bob's weights; ValueError where the weights break the stated bound."""
     if layer.weights is None:
         return
     plan = plan_of(layer)
-    weight, scratch = _weight(layer, plan), _scratch(plan)
-    for block in plan.weight_blocks():
-        _transformed(layer, plan, weight, block, scratch)
-        if _kept(layer).get(block.index) is None:
-            break  # the budget is spent: the rest is made when it is needed
+    _weight(layer, plan)
+    Places.of(plan.tiling.tap_positions, plan.parameters.tables)
 
 
 def cost(layer: Layer) -> Cost:
-    """Exact traffic; work counts online transforms, `weight_ntt` those of weights that are not kept between slices."""
+    """Exact traffic; work counts primitives of both parties, see `conv_plan.work_of`."""
     plan = plan_of(layer)
     alice_bytes, bob_bytes = plan.traffic
     return Cost(alice_bytes, bob_bytes, 2, plan.work)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from bunet.protocols.kernels.convolve import OUTPUTS
 from bunet.protocols.layers.tiling import Image, Tiling, candidates
 from bunet.protocols.pahe import bfv, parameters, reply
 from bunet.protocols.pahe.encoding import MAX_WIDTH
@@ -30,21 +31,12 @@ _SECONDS_PER_MULTIPLY_ADD = 2e-10
 # Limits, in bytes, of one message and of one block of work in memory.
 _REQUEST_MESSAGE = 2 << 20
 _REPLY_MESSAGE = 2 << 20
-_CIPHERTEXT_BLOCK = 48 << 20
-_WEIGHT_BLOCK = 32 << 20
-_ACCUMULATOR_BLOCK = 32 << 20
+_CIPHERTEXT_BLOCK = 24 << 20
+_ACCUMULATOR_BLOCK = 16 << 20
 
 
 class PlanError(ValueError):
     """No parameter set carries this convolution."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Output bundles whose transformed weights are made, kept and used together."""
-
-    index: int
-    bundles: range
 
 
 @dataclass(frozen=True)
@@ -90,14 +82,11 @@ class Plan:
         for part in _ranges(len(tiles) * self.tiling.groups, per_message):
             yield range(first + part.start, first + part.stop)
 
-    def weight_blocks(self) -> Iterator[Block]:
-        """Output bundles whose transformed weights Bob holds at a time; the same for every batch of tiles."""
+    def bundle_blocks(self) -> Iterator[range]:
+        """Output bundles whose accumulated products Bob holds at a time; the same for every batch of tiles."""
         most_tiles = len(next(iter(self.tile_batches())))
-        size = min(
-            _WEIGHT_BLOCK // (self.tiling.groups * self._polynomial_bytes),
-            _ACCUMULATOR_BLOCK // (2 * most_tiles * self._polynomial_bytes),
-        )
-        return (Block(k, bundles) for k, bundles in enumerate(_ranges(self.tiling.bundles, size)))
+        size = _ACCUMULATOR_BLOCK // (2 * most_tiles * self._polynomial_bytes)
+        return _ranges(self.tiling.bundles, max(size - size % OUTPUTS, OUTPUTS))
 
     def reply_messages(self, tiles: range, bundles: range) -> Iterator[tuple[range, range]]:
         """(tiles, bundles) of each message of a block, the replies in the order (tile, bundle)."""
@@ -123,8 +112,8 @@ class Plan:
         alice = bob = 0
         for tiles in self.tile_batches():
             alice += sum(bfv.request_bytes(self.parameters, len(part)) for part in self.request_messages(tiles))
-            for block in self.weight_blocks():
-                messages = self.reply_messages(tiles, block.bundles)
+            for bundles in self.bundle_blocks():
+                messages = self.reply_messages(tiles, bundles)
                 bob += sum(self.reply_bytes(len(some) * len(few)) for some, few in messages)
         return alice, bob
 
@@ -145,8 +134,7 @@ def noise_bound(norm_bits: int, bundle: int) -> int:
 
 
 def work_of(tiling: Tiling, params: Parameters, reply_limbs: int) -> dict[str, int]:
-    """ntt: transforms in units of 4096 coefficients; weight_ntt: those of the weights, once for all slices if they are
-    kept; multiply_add: modular ones."""
+    """ntt: transforms in units of 4096 coefficients; weight_ntt: those of Bob's weights; multiply_add: modular ones."""
     unit = params.degree // 4096
     requests, replies = tiling.tiles * tiling.groups, tiling.tiles * tiling.bundles
     return {

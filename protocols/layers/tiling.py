@@ -174,7 +174,10 @@ class Tiling:
 
     @cached_property
     def tap_positions(self) -> np.ndarray:
-        """int64 (taps,): exponents of the weights (bundled channel, channel, row, column), all different."""
+        """int64 (taps,): exponents of the weights (bundled channel, channel, row, column).
+
+        They are all different, but for tiles of one column, where weights meet that only multiply padding.
+        """
         k = self.image.kernel
         m = np.arange(self.bundle)[:, None, None, None] * (self.group * self.plane)
         c = np.arange(self.group)[:, None, None] * self.plane

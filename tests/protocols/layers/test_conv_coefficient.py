@@ -11,11 +11,10 @@ from bunet.models.program import Node, TensorType
 from bunet.parties.driver import counted, lockstep
 from bunet.protocols.ass.share import Share, reduce_to, split
 from bunet.protocols.context import Context, Role
-from bunet.protocols.kernels import rlwe
+from bunet.protocols.kernels import convolve
 from bunet.protocols.layers import conv_coefficient, conv_plan
 from bunet.protocols.layers.conv_plan import plan_of
 from bunet.protocols.layers.tiling import Image
-from bunet.protocols.layers.weight_budget import Budget, KeptBlocks
 from bunet.protocols.pahe import bfv, setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights
@@ -156,7 +155,7 @@ def test_noise_stays_below_its_stated_bound():
     """Full products, bundled and grouped, with weights at the norm's edge; measured with the secret key."""
     weight = np.full((4, 4, 3, 3), -28, np.int64)
     weight[:, 0, 0, 0] -= 1023 - 36 * 28
-    own, other = conv_layer(4, 8, 8, 4, 3, 28, weight, np.zeros(4, np.int64))
+    own, _ = conv_layer(4, 8, 8, 4, 3, 28, weight, np.zeros(4, np.int64))
     plan = plan_of(own)
     assert plan.tiling.bundle > 1
     alice_keys, _ = keys(plan.set_name)
@@ -165,10 +164,10 @@ def test_noise_stays_below_its_stated_bound():
     messages = plan.tiling.messages(pixels, 0, plan.tiling.tiles * plan.tiling.groups)
     fresh = bfv.expand_request(params, *bfv.encrypt(key, messages, 1 << 28, random))
     ciphertexts = bfv.add_plain(params, fresh, messages, 1 << 28).reshape(plan.tiling.tiles, -1, *fresh.shape[1:])
-    for block in plan.weight_blocks():
-        scratch = conv_coefficient._scratch(plan)
-        weights = conv_coefficient._transformed(other, plan, weight, block, scratch)
-        products = rlwe.multiply_accumulate(ciphertexts, weights, params.tables)
+    places = convolve.Places.of(plan.tiling.tap_positions, params.tables)
+    for bundles in plan.bundle_blocks():
+        taps = plan.tiling.taps(weight, bundles.start, len(bundles))
+        products = convolve.multiply_sparse(ciphertexts, taps, places)
         budget = bfv.noise_budget(key, products.reshape(-1, *fresh.shape[1:]), 1 << 28)
         assert budget >= params.modulus.bit_length() - 2 - 28 - plan.noise_bits
 
@@ -182,48 +181,32 @@ def test_a_share_of_another_ring_is_refused():
 
 
 def test_blocks_and_batches_change_nothing(monkeypatch):
-    """Small memory limits force many batches, blocks and messages through the same layer; nothing is kept."""
+    """Small memory limits force many batches, blocks and messages through the same layer."""
     monkeypatch.setattr(conv_plan, "_CIPHERTEXT_BLOCK", 1 << 20)
-    monkeypatch.setattr(conv_plan, "_WEIGHT_BLOCK", 1 << 20)
+    monkeypatch.setattr(conv_plan, "_ACCUMULATOR_BLOCK", 1 << 18)
     monkeypatch.setattr(conv_plan, "_REPLY_MESSAGE", 100_000)
     monkeypatch.setattr(conv_plan, "_REQUEST_MESSAGE", 200_000)
-    monkeypatch.setattr(conv_coefficient.weight_budget.PROCESS, "limit", 0)
     rng = np.random.default_rng(1)
     secret = rng.integers(-1000, 1000, (6, 80, 80))
     weight = rng.integers(-50, 51, (7, 6, 3, 3))
     layers = conv_layer(6, 80, 80, 7, 3, 28, weight, np.zeros(7, np.int64))
     plan = plan_of(layers[0])
     assert len(list(plan.tile_batches())) > 1
-    assert len(list(plan.weight_blocks())) > 1
+    assert len(list(plan.bundle_blocks())) > 1
     opened, traffic = run(layers, secret)
     np.testing.assert_array_equal(opened, reference(secret, weight, np.zeros(7), 28))
     assert_cost(layers[0], traffic)
     assert traffic.messages > 10
 
 
-def test_prepared_weights_are_kept_and_give_the_same():
+def test_a_prepared_layer_gives_the_same_twice():
     rng = np.random.default_rng(2)
     weight = rng.integers(-50, 51, (4, 3, 3, 3))
     layers = conv_layer(3, 12, 12, 4, 3, 30, weight, np.zeros(4, np.int64))
     conv_coefficient.prepare(context(Role.BOB), layers[1])
-    assert layers[1].cache["transformed"].get(0) is not None
     secret = rng.integers(-1000, 1000, (3, 12, 12))
     for _ in range(2):
         np.testing.assert_array_equal(run(layers, secret)[0], reference(secret, weight, np.zeros(4), 30))
-
-
-def test_budget_is_returned_when_a_layer_goes():
-    budget = Budget(100)
-    kept = KeptBlocks(budget)
-    assert kept.claim(0, 80)
-    assert not kept.claim(0, 10), "someone else is making it"
-    assert not kept.claim(1, 80), "it does not fit"
-    kept.keep(0, np.zeros(10, np.uint64))
-    assert kept.get(0) is not None
-    assert kept.get(1) is None
-    assert budget.used == 80
-    del kept
-    assert budget.used == 0
 
 
 def test_weights_beyond_the_stated_norm_are_refused():
