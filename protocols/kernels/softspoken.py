@@ -136,8 +136,7 @@ def _sums_portable(schedules, tile, stream, columns, totals):  # pragma: no cove
     rows = np.empty((LANES * LANE_BLOCKS, 2), np.uint64)
     columns[:] = np.uint64(0)
     totals[:] = np.uint64(0)
-    skipped = groups // LANES * LANES if punctured else 4
-    for first in range(skipped, leaves * groups, LANES):
+    for first in range(0, leaves * groups, LANES):
         for l in range(LANES):
             x, group = (first + l) // groups, (first + l) % groups
             for r in range(11):
