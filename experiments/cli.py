@@ -111,6 +111,7 @@ def demo(
     axis: Annotated[str, typer.Option("--axis", help="x, y or z: what the slices are perpendicular to.")] = "z",
     weights: Annotated[str, typer.Option("--weights", help="auto, demo, random, or a weight file.")] = "auto",
     protocol: o.ProtocolOption = None,
+    ot: o.OtOption = "iknp",
     seed: o.SeedOption = 0,
     cores: Annotated[
         int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")
@@ -134,7 +135,7 @@ def demo(
     settings = RunSettings(
         size=size or 128, features=features, activation=activation, relu=relu, pool=pool, format=format,
         link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, axis=axis, seed=seed,
-        cores=o.default_cores() if cores is None else cores, protocols=o.chosen_protocols(protocol or []),
+        cores=o.default_cores() if cores is None else cores, protocols=o.chosen_protocols(protocol or []), ot=ot,
     )
     if truth is not None and volume is None:
         raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
@@ -170,6 +171,7 @@ def bench_slice(
     slices: o.SlicesOption = 1,
     in_flight: o.InFlightOption = 1,
     protocol: o.ProtocolOption = None,
+    ot: o.OtOption = "iknp",
     seed: o.SeedOption = 0,
     cores: Annotated[int, typer.Option("--cores", help="Cores of each party.")] = 1,
     verify: o.VerifyOption = True,
@@ -186,7 +188,7 @@ def bench_slice(
     settings = RunSettings(
         size=size, features=features, activation=activation, relu=relu, pool=pool, format=format,
         link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, seed=seed, cores=cores,
-        protocols=o.chosen_protocols(protocol or []),
+        protocols=o.chosen_protocols(protocol or []), ot=ot,
     )
     if json_file is not None:
         o.writable_parent("--json", json_file)

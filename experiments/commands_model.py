@@ -124,6 +124,7 @@ def plan(
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
     protocol: o.ProtocolOption = None,
+    ot: o.OtOption = "iknp",
     seed: o.SeedOption = 0,
 ) -> None:
     """Show the protocol of every layer and its stated cost for one slice, without running it.
@@ -138,7 +139,7 @@ def plan(
     """
     settings = RunSettings(
         size=size, features=features, activation=activation, relu=relu, pool=pool, format=format, seed=seed,
-        link=o.chosen_link(link, bandwidth, rtt), protocols=o.chosen_protocols(protocol or []),
+        link=o.chosen_link(link, bandwidth, rtt), protocols=o.chosen_protocols(protocol or []), ot=ot,
     )
     from bunet.experiments import prepare
     from bunet.models.weights import seeded
@@ -146,7 +147,7 @@ def plan(
 
     random = prepare.ChosenWeights(seeded(settings.architecture(), seed), "random", False)
     program = prepare.compile_for(settings, random, (size, size)).program
-    layers = planner.plan(program, planner.choose(program, settings.choices()))
+    layers = planner.plan(program, planner.choose(program, settings.choices()), settings.public())
     print_plan([layer.summary for layer in layers], settings.link)
 
 

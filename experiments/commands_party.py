@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from bunet.experiments.options import UsageError, chosen_link, chosen_protocols
+from bunet.experiments.options import OtOption, UsageError, chosen_link, chosen_protocols, ot_extension
 from bunet.experiments.results import environment, write_json, write_mask, write_whole
 from bunet.models import compile as compiling
 from bunet.models.compile import CompileError, quantise_input
@@ -105,6 +105,7 @@ def alice(
     format: Annotated[str | None, typer.Option("--format", help="Insist on this operand format.")] = None,
     relu: Annotated[str | None, typer.Option("--relu", help="Protocol of ReLU layers: gc-sign or gc.")] = None,
     protocol: Annotated[list[str] | None, typer.Option("--protocol", help="OPERATION=NAME or LAYER=NAME.")] = None,
+    ot: OtOption = "iknp",
     link: LinkOption = "loopback",
     bandwidth: BandwidthOption = None,
     rtt: RttOption = None,
@@ -143,7 +144,7 @@ def alice(
         server_key = keys.load_public(server) if server else None
         height, width = slices.slice_at(array, axis, todo[0]).shape[1:]
         padded = slices.pad(slices.slice_at(array, axis, todo[0])).shape
-        request = Request(padded, len(todo), in_flight, format, "argmax", folder.digest, overrides)
+        request = Request(padded, len(todo), in_flight, format, "argmax", folder.digest, overrides, {"ot": ot_extension(ot)})
 
         def slice_at(program: Program, k: int) -> np.ndarray:
             folder.belongs_to(program)

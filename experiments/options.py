@@ -29,6 +29,7 @@ class RunSettings:
 
     size: pixels of a square slice. features: channels of the first level. relu: protocol of the ReLU layers. protocols:
     further protocol choices by operation or layer name. format: operand bits. slices: how many. cores: of each party.
+    ot: the OT extension.
     """
 
     size: int = 128
@@ -44,6 +45,7 @@ class RunSettings:
     seed: int = 0
     cores: int = 1
     protocols: Mapping[str, str] = field(default_factory=dict)
+    ot: str = "iknp"
 
     def __post_init__(self) -> None:
         self.architecture()
@@ -56,6 +58,7 @@ class RunSettings:
         one_of("--axis", self.axis, tuple(AXES))
         operand_format(self.format)
         relu_protocol(self.relu)
+        ot_extension(self.ot)
 
     def architecture(self) -> Architecture:
         """The U-Net that is asked for."""
@@ -70,12 +73,16 @@ class RunSettings:
         """Protocol by operation or layer name, for the planner."""
         return {"relu": self.relu, **self.protocols}
 
+    def public(self) -> dict[str, str]:
+        """Public settings that both parties' protocols go by."""
+        return {"ot": self.ot}
+
     def document(self) -> dict[str, Any]:
         """What was asked for, for JSON documents; the link stands beside it."""
         return {
             "size": self.size, "features": self.features, "activation": self.activation, "pool": self.pool,
-            "format": self.format, "protocols": self.choices(), "slices": self.slices, "in_flight": self.in_flight,
-            "axis": self.axis, "seed": self.seed, "cores": self.cores,
+            "format": self.format, "protocols": self.choices(), "ot": self.ot, "slices": self.slices,
+            "in_flight": self.in_flight, "axis": self.axis, "seed": self.seed, "cores": self.cores,
         }
 
 
@@ -99,6 +106,13 @@ def relu_protocol(name: str) -> str:
     from bunet.protocols import registry  # loads the kernels: not for every `bunet --help`
 
     return one_of("--relu", name, sorted(registry.names("relu")))
+
+
+def ot_extension(name: str) -> str:
+    """An OT extension that exists; UsageError otherwise."""
+    from bunet.protocols.ot import extension  # loads the kernels: not for every `bunet --help`
+
+    return one_of("--ot", name, extension.KINDS)
 
 
 def chosen_link(preset: str, bandwidth: str | None, rtt: str | None) -> Link:
@@ -167,6 +181,9 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of random weights 
 ProtocolOption = Annotated[
     list[str] | None,
     typer.Option("--protocol", help="OPERATION=PROTOCOL or LAYER=PROTOCOL, such as maxpool=gc; may be repeated."),
+]
+OtOption = Annotated[
+    str, typer.Option("--ot", help="OT extension: iknp, or softspoken-2, -4, -8 for less traffic and more computation.")
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the run as one JSON document.")]
 VerifyOption = Annotated[

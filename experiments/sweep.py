@@ -21,7 +21,7 @@ from bunet.experiments.sweep_config import Point, SweepConfig
 from bunet.parties.errors import RunError
 
 COLUMNS = (
-    "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "format", "in_flight", "size", "features",
+    "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "size", "features",
     "activation", "pool", "slices", "seed", "cores", "seconds", "seconds_per_slice", "setup_s", "bytes_sent",
     "bytes_received", "rounds", "dice_float", "verified", "peak_memory_alice", "peak_memory_bob", "error",
 )
@@ -54,7 +54,7 @@ def settings_of(point: Point) -> RunSettings:
     return RunSettings(
         size=point.size, features=point.features, activation=point.activation, relu=relu, pool=point.pool,
         format=point.format, link=point.link, slices=point.slices, in_flight=point.in_flight, seed=point.seed,
-        cores=point.cores, protocols=protocols,
+        cores=point.cores, protocols=protocols, ot=point.ot,
     )
 
 

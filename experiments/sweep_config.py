@@ -76,6 +76,7 @@ Features = Annotated[int, Field(ge=1, le=256)]
 LinkEntry = Annotated[LinkSetting, BeforeValidator(_preset)]
 Activation = Literal["relu", "square", "hybrid"]
 Pool = Literal["avg", "max"]
+Ot = Literal["iknp", "softspoken-2", "softspoken-4", "softspoken-8"]
 
 
 class Grid(_Strict):
@@ -83,6 +84,7 @@ class Grid(_Strict):
 
     links: Annotated[list[LinkEntry], Field(min_length=1)] = [LinkSetting(preset="lan")]
     protocols: Annotated[list[dict[str, str]], Field(min_length=1)] = [{"relu": "gc-sign"}]
+    ot: Annotated[list[Ot], Field(min_length=1)] = ["iknp"]
     formats: Annotated[list[FormatText], Field(min_length=1)] = ["8.4"]
     in_flight: Annotated[list[Positive], Field(min_length=1)] = [1]
     sizes: Annotated[list[Size], Field(min_length=1)] = [128]
@@ -106,13 +108,14 @@ class SweepConfig(_Strict):
         """Every point of the grid, links innermost: a compiled model is made once for all links."""
         grid = self.grid
         combinations = itertools.product(
-            grid.sizes, grid.features, grid.activations, grid.pools, grid.formats, grid.protocols, grid.in_flight, grid.links
+            grid.sizes, grid.features, grid.activations, grid.pools, grid.formats, grid.protocols, grid.ot, grid.in_flight,
+            grid.links,
         )
-        for size, features, activation, pool, text, protocols, in_flight, entry in combinations:
+        for size, features, activation, pool, text, protocols, ot, in_flight, entry in combinations:
             link = entry.link()
             yield Point(
-                link=link, link_name=entry.name or link.name, protocols=tuple(sorted(protocols.items())), format=text,
-                in_flight=in_flight, size=size, features=features, activation=activation, pool=pool,
+                link=link, link_name=entry.name or link.name, protocols=tuple(sorted(protocols.items())), ot=ot,
+                format=text, in_flight=in_flight, size=size, features=features, activation=activation, pool=pool,
                 slices=self.slices, seed=self.seed, cores=self.cores, verify=self.verify,
             )
 
@@ -124,6 +127,7 @@ class Point:
     link: Link
     link_name: str
     protocols: tuple[tuple[str, str], ...]
+    ot: str
     format: str
     in_flight: int
     size: int
@@ -145,7 +149,7 @@ class Point:
         return {
             "link": self.link_name,
             "bandwidth_bps": self.link.describe()["bandwidth_bps"], "rtt_s": self.link.rtt_s, "jitter_s": self.link.jitter_s,
-            "protocols": dict(self.protocols), "format": self.format, "in_flight": self.in_flight,
+            "protocols": dict(self.protocols), "ot": self.ot, "format": self.format, "in_flight": self.in_flight,
             "size": self.size, "features": self.features, "activation": self.activation, "pool": self.pool,
             "slices": self.slices, "seed": self.seed, "cores": self.cores, "verify": self.verify,
         }
@@ -154,6 +158,8 @@ class Point:
         """Equal points have equal identities, whatever the link is called; 16 hexadecimal digits."""
         facts = self.describe()
         del facts["link"]
+        if facts["ot"] == "iknp":  # points that were run before there was a choice keep their identity
+            del facts["ot"]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

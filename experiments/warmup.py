@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bunet.experiments.options import RunSettings
@@ -20,6 +20,7 @@ from bunet.parties.planner import STRUCTURAL, PlannedLayer
 from bunet.protocols import registry
 from bunet.protocols.context import Role
 from bunet.protocols.kernels import tier
+from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer
 
 # (operand format, activation, pooling, readout): every operation, with shares of up to 32 and of more bits
@@ -41,10 +42,12 @@ class Kind:
     protocol: str
     wide: tuple[bool, ...]
     layers: list[PlannedLayer]
+    ot: str = extension.DEFAULT
 
     @property
     def title(self) -> str:
-        return f"{self.operation} {self.protocol}, {'over 32' if any(self.wide) else 'up to 32'} bits"
+        means = "" if self.ot == extension.DEFAULT else f" by {self.ot}"
+        return f"{self.operation} {self.protocol}{means}, {'over 32' if any(self.wide) else 'up to 32'} bits"
 
 
 def programs() -> list[Program]:
@@ -74,7 +77,15 @@ def kinds(networks: Sequence[Program]) -> list[Kind]:
                 if protocol.supports(layer) is None:
                     kind = found.setdefault((node.operation, name, wide), Kind(node.operation, name, wide, []))
                     kind.layers.append(PlannedLayer(index, node, protocol, layer))
-    return list(found.values())
+    return [*found.values(), _other_extension(found.values())]
+
+
+def _other_extension(found: Iterable[Kind]) -> Kind:
+    """A protocol that takes OTs, by SoftSpoken: its kernels are the same for every protocol and k."""
+    kind = next(one for one in found if (one.operation, one.protocol) == ("extend", "ot"))
+    first = kind.layers[0]
+    layer = Layer(first.layer.node, first.layer.inputs, settings={"ot": "softspoken-2"})
+    return replace(kind, layers=[replace(first, layer=layer)], ot="softspoken-2")
 
 
 def _compile(layers: list[PlannedLayer]) -> None:

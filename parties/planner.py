@@ -12,6 +12,8 @@ from bunet.models.program import Node, Program
 from bunet.parties.errors import RunError
 from bunet.parties.events import LayerPlan
 from bunet.protocols import registry
+from bunet.protocols.context import Role
+from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, LayerWeights, Protocol
 
 DEFAULTS = {
@@ -27,6 +29,10 @@ DEFAULTS = {
 
 # Operations that only rearrange tensors: nothing to choose, nothing to pay.
 STRUCTURAL = ("input", "concat")
+
+
+# Public settings, equal at both parties, and their values.
+SETTINGS = {"garbler": tuple(role.value for role in Role), "ot": extension.KINDS}
 
 
 @dataclass
@@ -87,6 +93,15 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
     return chosen
 
 
+def check_settings(settings: Mapping[str, str]) -> None:
+    """RunError for a public setting that does not exist or has no such value."""
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise RunError(f"there is no setting {name!r}; known are {', '.join(SETTINGS)}")
+        if value not in SETTINGS[name]:
+            raise RunError(f"setting {name}={value} is not one of {', '.join(SETTINGS[name])}")
+
+
 def plan(
     program: Program,
     chosen: Mapping[str, str],
@@ -94,6 +109,7 @@ def plan(
     weights: Mapping[str, LayerWeights] | None = None,
 ) -> list[PlannedLayer]:
     """The layers in execution order, ready to run. weights: Bob's, by node name; None for Alice."""
+    check_settings(settings or {})
     layers = []
     for index, node in enumerate(program):
         layer = Layer(node, program.input_types(node), (weights or {}).get(node.name), dict(settings or {}))

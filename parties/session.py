@@ -22,7 +22,7 @@ from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
 from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
-from bunet.parties.planner import PlannedLayer, choose, pahe_names, plan
+from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
 from bunet.parties.scheduler import Scheduler, SliceJob
 from bunet.protocols.context import Context, Role, Security
 from bunet.protocols.ot import extension
@@ -141,6 +141,7 @@ def _terms(body: dict[str, Any], programs) -> Terms:
         raise RunError("the request is malformed") from None
     if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
         raise RunError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
+    check_settings(settings)
     program = programs(shape, wanted, readout)
     digest = body.get("digest")
     if digest is not None and digest != program.digest():

@@ -36,8 +36,8 @@ def complete(tops: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
 def punctured(siblings: np.ndarray, sums: np.ndarray, way: np.ndarray) -> np.ndarray:
     """All leaves but number p of each tree, uint8 (trees, 2^levels, 16): [t, i] is leaf i ^ p, and [t, 0] is zeros.
 
-    siblings: uint8 (trees, 16), the child of the root that is not on the way. sums: uint8 (trees, levels - 1, 16), of each level's
-    nodes on the other side than the way's. way: uint8 (trees, levels), the bits of p, the highest first.
+    siblings: uint8 (trees, 16), the child of the root that is not on the way. sums: uint8 (trees, levels - 1, 16), on each
+    level below of the nodes on the other side than the way's. way: uint8 (trees, levels), the bits of p, the highest first.
     """
     nodes = np.stack([np.zeros_like(siblings), siblings], axis=1)
     for level in range(sums.shape[1]):

@@ -6,12 +6,12 @@ but number Delta, the part's value. The base OTs see to that: for each level of 
 even nodes and that of the odd ones, each encrypted under the seed of the level's base OT for the other choice, so that the
 sender can open the one on the side that Delta does not take. On the first level the nodes are those seeds themselves.
 
-Extension. Leaf x of a part expands to one bit r[x] for each OT. The receiver sums u = sum r[x] and v = sum x r[x], where x is read
-as a vector of k bits, an element of GF(2^k). The sender numbers its leaves y = x ^ Delta and sums w = sum y r[Delta ^ y], for
-which it does not need leaf y = 0. As x = y ^ Delta, w = v + Delta u: a vector OLE over a small field (section 3 of the
-paper). Each part has a u of its own; the receiver sends d = u ^ choices for each, which makes the m of them a subspace VOLE
-for the repetition code of the choices, and the sender takes q = w + Delta d = v + Delta choices. The bits of v and q
-are the rows: q = t ^ choice * delta, exactly as from `iknp`, which is the case k = 1.
+Extension. Leaf x of a part expands to one bit r[x] for each OT. The receiver sums u = sum r[x] and v = sum x r[x], where x
+is read as a vector of k bits, an element of GF(2^k). The sender numbers its leaves y = x ^ Delta and sums
+w = sum y r[Delta ^ y], for which it does not need leaf y = 0. As x = y ^ Delta, w = v + Delta u: a vector OLE over a small
+field (section 3 of the paper). Each part has a u of its own; the receiver sends d = u ^ choices for each, which makes the
+m of them a subspace VOLE for the repetition code of the choices, and the sender takes q = w + Delta d = v + Delta choices.
+The bits of v and q are the rows: q = t ^ choice * delta, exactly as from `iknp`, which is the case k = 1.
 
 Security, semi-honest. The receiver gets no message after the set-up, so delta stays hidden as the base OTs hide it. The
 sender sees d, one-time padded with u: among u's summands is leaf Delta, expanded by AES-128 in counter mode at counters

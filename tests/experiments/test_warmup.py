@@ -32,6 +32,7 @@ def test_every_protocol_of_the_registry_is_compiled_narrow_and_wide() -> None:
         ours = [kind for kind in planned if kind.operation == operation]
         assert any(any(kind.wide) for kind in ours), operation
         assert any(not any(kind.wide) for kind in ours), operation
+    assert {kind.ot for kind in planned} == {"iknp", "softspoken-2"}
     for kind in planned:
         assert all(layer.protocol is not None and layer.protocol.name == kind.protocol for layer in kind.layers)
 

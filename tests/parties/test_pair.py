@@ -36,6 +36,7 @@ def prepare(folder, compiled, count, **options):
         ({"in_flight": 1}, {}),
         ({"in_flight": 3, "link": Link(2e9, 2e-3, 1e-3)}, {"activation": "hybrid", "pooling": "max"}),
         ({"in_flight": 2, "cores": 2, "settings": {"garbler": "bob"}, "choices": {"relu": "gc"}}, {"readout": "logits"}),
+        ({"settings": {"ot": "softspoken-4"}}, {}),
     ],
 )
 def test_a_pair_computes_what_the_oracle_says(tmp_path, options, architecture):
@@ -57,11 +58,12 @@ def test_a_pair_computes_what_the_oracle_says(tmp_path, options, architecture):
         assert sum(isinstance(e, SessionFinished) and e.role == role for e in events) == 1
 
 
-def test_measured_traffic_is_the_plans(tmp_path):
+@pytest.mark.parametrize("ot", ["iknp", "softspoken-8"])
+def test_measured_traffic_is_the_plans(tmp_path, ot):
     """Every layer's bytes and rounds in a real run are those that its protocol states."""
     compiled = small(16, 2, pooling="max", activation="hybrid")
     events = []
-    run_pair(prepare(tmp_path, compiled, 1), events.append)
+    run_pair(prepare(tmp_path, compiled, 1, settings={"ot": ot}), events.append)
     plan = {line.name: line for e in events if type(e).__name__ == "SessionStarted" for line in e.plan}
     layers = [e for e in events if isinstance(e, LayerFinished)]
     assert len(layers) == 2 * len(compiled.program.nodes)

@@ -59,6 +59,8 @@ def test_both_sides_agree():
         (replace(GOOD, digest="00"), "different programs"),
         (replace(GOOD, choices={"relu": "magic"}), "no protocol 'magic' for relu"),
         (replace(GOOD, choices={"nonsense": "gc"}), "neither an operation nor a layer"),
+        (replace(GOOD, settings={"ot": "ferret"}), "setting ot=ferret is not one of iknp, softspoken-2"),
+        (replace(GOOD, settings={"to": "iknp"}), "no setting 'to'; known are garbler, ot"),
         (replace(GOOD, slices=0), "0 slices"),
         (replace(GOOD, in_flight=1000), "1000 in flight"),
     ],
