@@ -68,8 +68,10 @@ def kernels(
     cases = kernel_cases.select(kernel_cases.all_cases(), wanted)
     names = {case.name for case in cases}
     rivals = [rival for rival in kernel_compare.rivals() if against and rival.case.name in names]
+    from bunet.parties.allocator import keep_freed_memory
     from bunet.protocols.kernels import clock
 
+    keep_freed_memory()  # as the parties' processes do
     throughput = kernel_limits.host()
     with _progress("timing", len(cases) + len(rivals)) as step:
         clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
