@@ -251,7 +251,8 @@ def write_job(
     recorded = max(1, min(len(images.labels), RECORDED_PIXELS // (height * width))) if verify else 0
     return PairJob(
         model=model, inputs=inputs, labels=images.labels, folder=folder, link=settings.link,
-        in_flight=settings.in_flight, cores=settings.cores, choices=settings.choices(), settings={}, record=recorded,
+        in_flight=settings.in_flight, cores=settings.cores, choices=settings.choices(), settings=settings.public(),
+        record=recorded,
     )
 
 
