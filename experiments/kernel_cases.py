@@ -141,8 +141,9 @@ def gc_cases() -> Iterator[Case]:
 
 
 def ot_cases() -> Iterator[Case]:
-    """Local work of OT extension, both sides. Another extension joins here, beside IKNP."""
+    """Local work of OT extension, both sides, and of additive correlated OT on its rows."""
     yield from _iknp_cases()
+    yield from _softspoken_cases()
     yield from _correlated_cases()
 
 
@@ -150,11 +151,12 @@ def _iknp_cases() -> Iterator[Case]:
     def iknp(count: int, sender: bool) -> Call:
         from bunet.protocols.kernels import extension
 
-        zeros, ones, delta = _words(32, 11, 8), _words(32, 11, 8), _words(2)
+        zeros, ones, delta = _frozen(_words(32, 11, 8)), _frozen(_words(32, 11, 8)), _frozen(_words(2))
         message, rows = _words(2 * count), np.empty((count, 2), np.uint64)
         choices, stream = _words(count // 64), np.uint64(1)
         if sender:
-            return lambda: extension.extend_sender(zeros, delta, stream, message, rows)
+            received = _frozen(message)
+            return lambda: extension.extend_sender(zeros, delta, stream, received, rows)
         return lambda: extension.extend_receiver(zeros, ones, stream, choices, message, rows)
 
     large = LARGE // 32
@@ -164,11 +166,31 @@ def _iknp_cases() -> Iterator[Case]:
     yield Case("ot.iknp.receive.memory", large, "M/s", partial(iknp, large, False), aes=2)
 
 
+def _softspoken_cases() -> Iterator[Case]:
+    def softspoken(bits: int, count: int, sender: bool) -> Call:
+        from bunet.protocols.kernels import softspoken as kernel
+
+        groups, tiles = 128 // bits, count // 128
+        schedules, delta = _frozen(_words(groups // 4, 1 << bits, 11, 8)), _frozen(_words(2))
+        message, rows = _words(2 * groups * tiles), np.empty((count, 2), np.uint64)
+        choices = _words(2 * tiles)
+        if sender:
+            received = _frozen(message)
+            return lambda: kernel.extend_sender(schedules, delta, 1, received, rows)
+        return lambda: kernel.extend_receiver(schedules, np.uint64(1), choices, message, rows)
+
+    for bits in (2, 4, 8):
+        leaves = 1 << bits  # the sender lacks one of each group
+        for side, sender, blocks in (("send", True, (leaves - 1) / bits), ("receive", False, leaves / bits)):
+            call = partial(softspoken, bits, CACHED, sender)
+            yield Case(f"ot.softspoken{bits}.{side}", CACHED, "M/s", call, aes=blocks)
+
+
 def _correlated_cases() -> Iterator[Case]:
     def correlated(width: int, sender: bool) -> Call:
         from bunet.protocols.kernels import bits, extension
 
-        key, delta, rows, tweak = _words(2), _words(2), _words(CACHED, 2), np.uint64(1)
+        key, delta, rows, tweak = _frozen(_words(2)), _frozen(_words(2)), _words(CACHED, 2), np.uint64(1)
         kind = np.uint32 if width <= 32 else np.uint64
         values = (_words(CACHED) >> np.uint64(64 - width)).astype(kind)
         result = np.empty_like(values)

@@ -103,7 +103,10 @@ def test_names_are_unique_and_units_known() -> None:
     assert all(rival.case.unit == ours[rival.case.name] for rival in kernel_compare.rivals())
 
 
-SMALL = ("aes.ctr", "ot.apply.w32", "bits.unpack.w18", "ntt.inverse.n2048.q47", "sample.ternary", "bfv.open.n4096-q94")
+SMALL = (
+    "aes.ctr", "ot.apply.w32", "ot.softspoken4.send", "bits.unpack.w18", "ntt.inverse.n2048.q47", "sample.ternary",
+    "bfv.open.n4096-q94",
+)
 
 
 @pytest.mark.parametrize("name", SMALL)
