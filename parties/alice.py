@@ -34,6 +34,7 @@ def run(
     link: Link,
     cores: int = 1,
     on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
+    thread_hook: Callable[[], None] | None = None,
 ) -> tuple[Terms, float]:
     """One session as Alice; returns what was agreed and the seconds of the timed part.
 
@@ -54,7 +55,8 @@ def run(
             for k, (axis, index) in enumerate(labels)
         )
         seconds = session.run(
-            Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer
+            Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer,
+            thread_hook=thread_hook,
         )
         channel.send(Control("bye", {}))
         return terms, seconds

@@ -51,6 +51,7 @@ class Service:
     emit: Subscriber
     cores: int = 1
     record: Callable[[SliceJob, PlannedLayer, Any], None] | None = None
+    thread_hook: Callable[[], None] | None = None
 
     def session(self, connected: QueueChannel) -> None:
         """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
@@ -64,7 +65,7 @@ class Service:
             jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
             session.run(
                 Role.BOB, channel, terms, layers, jobs, _forget, self.emit,
-                link=self.link.name, cores=self.cores, on_layer=self.record,
+                link=self.link.name, cores=self.cores, on_layer=self.record, thread_hook=self.thread_hook,
             )
             _await_bye(channel)
         except (ChannelError, MalformedFrame) as error:

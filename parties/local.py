@@ -22,9 +22,10 @@ import numpy as np
 
 from bunet.models import compile as compiling
 from bunet.net.link import Link
-from bunet.parties import record
+from bunet.parties import profile, record
 from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Failed, SessionFinished, SliceFinished, Subscriber, from_document
+from bunet.parties.profile import Line
 
 STARTUP_TIMEOUT_S = 180.0
 EXIT_GRACE_S = 15.0
@@ -36,8 +37,8 @@ class PairJob:
 
     model: a compiled model file. inputs: an .npy file, int64 (slices, channels, height, width), quantised for the
     program. labels: (axis, index) of each slice. cores: of each party. choices, settings: plan overrides.
-    record: keep every layer's shares of the first `record` slices and verify them (0: none). folder: an existing
-    folder for the run's files.
+    record: keep every layer's shares of the first `record` slices and verify them (0: none). profile: also say where the
+    compute threads spend their seconds, which costs some. folder: an existing folder for the run's files.
     """
 
     model: Path
@@ -50,6 +51,7 @@ class PairJob:
     choices: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     record: int = 0
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class PairResult:
     seconds: float
     slice_seconds: list[float]
     peak_memory_bytes: dict[str, int]
+    profiles: dict[str, list[Line]] = field(default_factory=dict)
 
 
 class _Party:
@@ -158,6 +161,7 @@ def _write_job(job: PairJob, role: str) -> Path:
         "folder": str(job.folder.resolve()), "in_flight": job.in_flight, "cores": job.cores,
         "link": {"bandwidth_bps": bandwidth, "rtt_s": job.link.rtt_s, "jitter_s": job.link.jitter_s},
         "choices": dict(job.choices), "settings": dict(job.settings), "record": job.record,
+        "profile": job.profile,
         "first_core": 0 if role == "alice" else job.cores,
     }
     path.write_text(json.dumps(document))
@@ -229,4 +233,5 @@ def _collect(job: PairJob, outcome: _Outcome) -> PairResult:
         compared, mismatches = record.verify(compiled, job.folder / "alice.npz", job.folder / "bob.npz")
         verified = compared > 0 and not mismatches
     slices = [outcome.slice_seconds[k] for k in sorted(outcome.slice_seconds)]
-    return PairResult(masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak)
+    profiles = {role: profile.load(job.folder / f"{role}-profile.json") for role in ("alice", "bob")} if job.profile else {}
+    return PairResult(masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak, profiles)

@@ -79,10 +79,13 @@ class Scheduler:
     """One party's side of a session after the handshake. Use as a context manager; it owns the channel's reading end.
 
     context: the party's context with keys filled in (by `exchange`, before `run`). emit: called from worker threads,
-    one event at a time. cores: worker threads that run compute segments.
+    one event at a time. cores: worker threads that run compute segments. thread_hook: runs first in each of them.
     """
 
-    def __init__(self, context: Context, channel: Channel, emit: Subscriber, cores: int = 1) -> None:
+    def __init__(
+        self, context: Context, channel: Channel, emit: Subscriber, cores: int = 1,
+        thread_hook: Callable[[], None] | None = None,
+    ) -> None:
         self.context = context
         self._channel = channel
         self._emit_unlocked = emit
@@ -90,7 +93,7 @@ class Scheduler:
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._mail: dict[tuple[int, int], deque[Frame]] = {}
         self._unread = 0
-        self._pool = ThreadPoolExecutor(cores, thread_name_prefix="compute")
+        self._pool = ThreadPoolExecutor(cores, "compute", initializer=thread_hook)
         self._cores = cores
         self._closing = False
         self._pump = threading.Thread(target=self._read, name="inbox", daemon=True)

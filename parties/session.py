@@ -210,6 +210,7 @@ def run(
     link: str = "loopback",
     cores: int = 1,
     on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
+    thread_hook: Callable[[], None] | None = None,
 ) -> float:
     """Everything after the handshake: keys, slices, bye. Returns the seconds from the first message to the last result.
 
@@ -224,7 +225,7 @@ def run(
     started = time.perf_counter()
     context = Context(role, Random())
     try:
-        with Scheduler(context, channel, emit, cores) as scheduler:
+        with Scheduler(context, channel, emit, cores, thread_hook) as scheduler:
             _exchange_keys(scheduler, extension.of(terms.settings), pahe_names(layers), emit)
             for planned in layers:
                 if planned.protocol is not None and planned.protocol.prepare is not None:

@@ -22,6 +22,7 @@ from bunet.parties import alice, bob
 from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.errors import RunError
 from bunet.parties.events import Event, Failed, to_document
+from bunet.parties.profile import Profiler
 from bunet.parties.record import Recorder
 from bunet.parties.session import Request
 from bunet.parties.store import CompiledStore
@@ -53,17 +54,19 @@ def pin(first: int, cores: int) -> None:
 def run_bob(job: dict[str, Any], link: Link) -> None:
     recorder = Recorder(job["record"]) if job["record"] else None
     service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
+    profiler = Profiler() if job["profile"] else None
+    service.thread_hook = profiler.start if profiler else None
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         say({"listening": listener.address})
         bob.serve(listener, service, once=True)
-    if recorder is not None:
-        recorder.save(Path(job["folder"]) / "bob.npz")
+    _keep(job, "bob", recorder, profiler)
 
 
 def run_alice(job: dict[str, Any], link: Link) -> None:
     address = json.loads(sys.stdin.readline())["connect"]
     inputs = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
     recorder = Recorder(job["record"]) if job["record"] else None
+    profiler = Profiler() if job["profile"] else None
     labels = [(str(axis), int(index)) for axis, index in job["labels"]]
     results: dict[int, np.ndarray] = {}
     request = Request(
@@ -72,11 +75,19 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
     alice.run(
         lambda: zeromq.connect(address), request, labels,
         lambda program, k: np.asarray(inputs[k]), lambda done, result: results.__setitem__(done.slice, result),
-        emit, link=link, cores=job["cores"], on_layer=recorder,
+        emit, link=link, cores=job["cores"], on_layer=recorder, thread_hook=profiler.start if profiler else None,
     )
     np.save(Path(job["folder"]) / "masks.npy", np.stack([results[k] for k in range(len(labels))]))
+    _keep(job, "alice", recorder, profiler)
+
+
+def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: Profiler | None) -> None:
+    """Write what was collected during the run, after its timed part."""
+    folder = Path(job["folder"])
     if recorder is not None:
-        recorder.save(Path(job["folder"]) / "alice.npz")
+        recorder.save(folder / f"{role}.npz")
+    if profiler is not None:
+        profiler.save(folder / f"{role}-profile.json")
 
 
 def main(arguments: list[str]) -> int:
