@@ -27,7 +27,7 @@ _MATERIALISED = 16 << 20  # bytes of transformed polynomials held by the tiers t
 class Places:
     """Where the coefficients (taps) of all polynomials of a layer stand, and what the transforms make of the places.
 
-    positions: int64 (K,); taps at equal ones add up. order: taps by place, position mod 64; starts: int64 (65,), see `convolve_ifma`.
+    positions: int64 (K,); taps at equal ones add up. order: taps by place, position mod 64; starts: int64 (65,).
     places: 1 if every position is a multiple of 64. spread: uint64 (L, N / 512, K, 2, 8), the tap's part in eight blocks
     after the first log2(N) - 6 levels, with Shoup companions. factors: uint64 (L, N / 512, 2, 64, 8), the twiddles of
     the other levels, a block in each lane, with companions.
@@ -143,7 +143,8 @@ def _transformed(taps: np.ndarray, places: Places) -> np.ndarray:
     t = places.tables
     positions, column = np.unique(places.positions, return_inverse=True)
     summed = np.zeros((*taps.shape[:2], len(positions)), np.int64)
-    np.add.at(summed, (slice(None), slice(None), column), taps)
+    for k, j in enumerate(column.tolist()):
+        summed[:, :, j] += taps[:, :, k]
     out = np.zeros((*taps.shape[:2], len(t.primes), t.degree), np.uint64)
     for l, prime in enumerate(t.primes):
         out[:, :, l, positions] = summed % prime

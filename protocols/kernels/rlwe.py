@@ -98,6 +98,31 @@ def multiply_subtract(
     return _with_fixed(fast.multiply_subtract, base, a, factor, t, out)
 
 
+def add_products(
+    pairs: np.ndarray, a: np.ndarray, first: np.ndarray, second: np.ndarray, t: Tables
+) -> np.ndarray:
+    """pairs (n, 2, L, N) + a (n, L, N) * (first, second), which are factors of `fixed`."""
+    x, y = _polys(a, t, "factors"), _polys(pairs, t, "summands")
+    shape = (3, len(t.primes), t.degree)
+    if pairs.shape != (len(x), 2, *shape[1:]) or not first.shape == second.shape == shape:
+        raise ValueError("pairs, a and the fixed factors do not fit each other")
+    out = np.empty(pairs.shape, np.uint64)
+    fast.add_products(y.reshape(pairs.shape), x, first, second, out, t.constants)
+    return out
+
+
+def pair(a: np.ndarray, b: np.ndarray, second: np.ndarray, t: Tables, out: np.ndarray | None = None) -> np.ndarray:
+    """(a + b, second) as uint64 (n, 2, L, N), of a, b, second (n, L, N); out: where to, new memory if None."""
+    x, y, z = _polys(a, t, "summand"), _polys(b, t, "summand"), _polys(second, t, "second half")
+    shape = (len(x), 2, len(t.primes), t.degree)
+    if out is None:
+        out = np.empty(shape, np.uint64)
+    if not len(x) == len(y) == len(z) or out.shape != shape or out.dtype != np.uint64 or not out.flags.c_contiguous:
+        raise ValueError(f"{len(x)}, {len(y)} and {len(z)} polynomials do not make {out.dtype} {out.shape}")
+    scalar.pair(x, y, z, out, t.constants)
+    return out
+
+
 def multiply_fixed(a: np.ndarray, factor: np.ndarray, t: Tables) -> np.ndarray:
     """a * factor; a (n, L, N), factor of `fixed`."""
     x = _polys(a, t, "factors")
@@ -196,6 +221,19 @@ def scale_round(values: np.ndarray, constants: ScaleConstants, t: Tables) -> np.
     return out
 
 
+def scale_second(pairs: np.ndarray, errors: np.ndarray, constants: ScaleConstants, t: Tables) -> np.ndarray:
+    """round(M * (x + error) / q) mod M, uint64 (n, N), of x = pairs[:, 1], pairs (n, 2, L, N), coefficient domain.
+
+    errors: int64 (n, N), |error| < 2^25.
+    """
+    rows = _polys(pairs, t, "pairs")
+    if pairs.ndim != 4 or pairs.shape[1] != 2 or errors.shape != (len(pairs), t.degree) or errors.dtype != np.int64:
+        raise ValueError(f"pairs {pairs.shape} and errors {errors.dtype} {errors.shape} do not fit each other")
+    out = np.empty(errors.shape, np.uint64)
+    fast.scale_second(rows.reshape(pairs.shape), errors, constants.limbs, constants.target, out, t.constants)
+    return out
+
+
 def divide_by_last(values: np.ndarray, t: Tables) -> np.ndarray:
     """round(x / q_last), (n, L-1, N), of residues (n, L, N) in the coefficient domain."""
     rows = _polys(values, t, "values")
@@ -244,6 +282,13 @@ def ternaries(n: int, degree: int, random: Words) -> np.ndarray:
     return out
 
 
+def ternary_residues(n: int, random: Words, t: Tables) -> np.ndarray:
+    """(n, L, N): residues of `ternaries` of the same words."""
+    out = np.empty((n, len(t.primes), t.degree), np.uint64)
+    sampling.ternary_residues(random.words(n * t.degree).reshape(n, t.degree), t.constants, out)
+    return out
+
+
 def add_flood(values: np.ndarray, bits: int, random: Words, t: Tables) -> None:
     """values (n, L, m) in the coefficient domain += a fresh uniform integer of [-2^bits, 2^bits) each, in place."""
     if not 1 <= bits <= 127 or not values.flags.c_contiguous:
@@ -260,6 +305,16 @@ def gather(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     out = np.empty((*values.shape[:2], positions.shape[1]), np.uint64)
     scalar.gather(np.ascontiguousarray(values), positions, out)
     return out
+
+
+def add_gathered(values: np.ndarray, positions: np.ndarray, out: np.ndarray, t: Tables) -> None:
+    """out (n, L, m) += values[:, 0] at the public positions int64 (P,) < N, P <= m; values (n, V, L, N)."""
+    rows = _polys(values, t, "values")
+    if out.shape[:2] != (len(values), len(t.primes)) or len(positions) > out.shape[2] or not out.flags.c_contiguous:
+        raise ValueError(f"{len(positions)} positions of {values.shape} do not fit {out.shape}")
+    if positions.size and not 0 <= int(positions.min()) <= int(positions.max()) < t.degree:
+        raise ValueError(f"a position is outside 0..{t.degree - 1}")
+    scalar.add_gathered(rows.reshape(values.shape), positions, out, t.constants)
 
 
 def multiply_accumulate(ciphertexts: np.ndarray, weights: np.ndarray, t: Tables) -> np.ndarray:

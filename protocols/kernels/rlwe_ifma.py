@@ -80,6 +80,21 @@ def multiply_fixed(a, fixed, out, c):
 
 
 @njit(nogil=True, cache=True)
+def add_products(base, a, first, second, out, c):
+    for i in range(a.shape[0]):
+        for l in range(a.shape[1]):
+            k, x, y0, y1, z0, z1 = c[l], a[i, l], base[i, 0, l], base[i, 1, l], out[i, 0, l], out[i, 1, l]
+            q, twice, negative = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE])
+            w0, s0, w1, s1 = first[0, l], first[2, l], second[0, l], second[2, l]
+            for j in range(0, x.size, 8):
+                u = load512(x, j)
+                r = _low52(add512(_fixed(u, load512(w0, j), load512(s0, j), negative), load512(y0, j)))
+                store512(z0, j, _once(_once(r, twice), q))
+                r = _low52(add512(_fixed(u, load512(w1, j), load512(s1, j), negative), load512(y1, j)))
+                store512(z1, j, _once(_once(r, twice), q))
+
+
+@njit(nogil=True, cache=True)
 def multiply_add(base, a, fixed, out, c):
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -123,30 +138,52 @@ def encode(messages, errors, plain, limbs, out, c):
                 store512(z, j, _once(_once(r, twice), q))
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _digits(x, limb, k, fraction, whole, carry):
+    """Adds x M / q_i to the sum whose fraction is in units of 2^-52 and whose whole part is (whole, carry)."""
+    y = _fixed(x, splat512(limb[0]), splat512(limb[2]), splat512(k[NEGATIVE]))
+    y = _once(_low52(y), splat512(k[Q]))
+    f0, f1, f2 = splat512(limb[3]), splat512(limb[4]), splat512(limb[5])
+    fraction = madd52lo(madd52hi(fraction, y, f0), y, f1)
+    whole = madd52lo(madd52hi(whole, y, f1), y, f2)
+    return fraction, whole, madd52hi(carry, y, f2)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _rounded(fraction, whole, carry, count, target):
+    """The sum of `count` terms modulo M."""
+    s = add512(add512(whole, shift_left512(carry, 52)), shift_right512(fraction, 52))
+    if target[1] != 0:
+        return and512(s, splat512(target[1]))
+    for _ in range(count):
+        s = _once(s, splat512(target[0]))
+    return s
+
+
 @njit(nogil=True, cache=True)
 def scale_round(values, limbs, target, out, c):
     n, count, size = values.shape
-    mask, modulus = splat512(target[1]), splat512(target[0])
-    power_of_two = target[1] != 0
     for i in range(n):
         source, z = values[i].reshape(count * size), out[i]
         for j in range(0, size, 8):
             fraction, whole, carry = splat512(np.uint64(1 << 51)), zero512(), zero512()
             for l in range(count):
-                q, negative = splat512(c[l, Q]), splat512(c[l, NEGATIVE])
-                y = _fixed(load512(source, l * size + j), splat512(limbs[l, 0]), splat512(limbs[l, 2]), negative)
-                y = _once(_low52(y), q)
-                f0, f1, f2 = splat512(limbs[l, 3]), splat512(limbs[l, 4]), splat512(limbs[l, 5])
-                fraction = madd52lo(madd52hi(fraction, y, f0), y, f1)
-                whole = madd52lo(madd52hi(whole, y, f1), y, f2)
-                carry = madd52hi(carry, y, f2)
-            s = add512(add512(whole, shift_left512(carry, 52)), shift_right512(fraction, 52))
-            if power_of_two:
-                s = and512(s, mask)
-            else:
-                for _ in range(count):
-                    s = _once(s, modulus)
-            store512(z, j, s)
+                fraction, whole, carry = _digits(load512(source, l * size + j), limbs[l], c[l], fraction, whole, carry)
+            store512(z, j, _rounded(fraction, whole, carry, count, target))
+
+
+@njit(nogil=True, cache=True)
+def scale_second(pairs, errors, limbs, target, out, c):
+    n, _, count, size = pairs.shape
+    for i in range(n):
+        source, e, z = pairs[i, 1].reshape(count * size), errors[i], out[i]
+        for j in range(0, size, 8):
+            fraction, whole, carry = splat512(np.uint64(1 << 51)), zero512(), zero512()
+            error = load512(e, j)
+            for l in range(count):
+                x = add512(load512(source, l * size + j), add512(error, splat512(c[l, Q])))  # below 3q < 2^52
+                fraction, whole, carry = _digits(x, limbs[l], c[l], fraction, whole, carry)
+            store512(z, j, _rounded(fraction, whole, carry, count, target))
 
 
 @njit(nogil=True, cache=True)

@@ -69,6 +69,29 @@ def multiply_add(base, a, fixed, out, c):
 
 
 @njit(nogil=True, cache=True)
+def add_products(base, a, first, second, out, c):
+    """out (n, 2, L, N) = base + a * (first, second), base (n, 2, L, N), a (n, L, N); fixed factors as in multiply_add."""
+    for i in range(a.shape[0]):
+        for v in range(2):
+            fixed = first if v == 0 else second
+            for l in range(a.shape[1]):
+                q, x, y, z, w, s = c[l, Q], a[i, l], base[i, v, l], out[i, v, l], fixed[0, l], fixed[1, l]
+                for j in range(x.size):
+                    z[j] = _twice(y[j] + multiply_shoup(x[j], w[j], s[j], q), q)
+
+
+@njit(nogil=True, cache=True)
+def pair(a, b, second, out, c):
+    """out (n, 2, L, N) = (a + b, second), all (n, L, N)."""
+    for i in range(a.shape[0]):
+        for l in range(a.shape[1]):
+            q, x, y, z = c[l, Q], a[i, l], b[i, l], out[i, 0, l]
+            for j in range(x.size):
+                z[j] = _once(x[j] + y[j], q)
+            out[i, 1, l, :] = second[i, l]
+
+
+@njit(nogil=True, cache=True)
 def multiply_fixed(a, fixed, out, c):
     """out = a * fixed; fixed as in multiply_add."""
     for i in range(a.shape[0]):
@@ -111,6 +134,16 @@ def small_residues(values, out, c):
             for j in range(x.size):
                 value = np.uint64(x[j])
                 z[j] = min(value, value + q)  # a negative value is large until q is added
+
+
+@njit(nogil=True, cache=True)
+def add_gathered(values, positions, out, c):
+    """out (n, L, m) += values (n, V, L, N) of v = 0 at positions (m' <= m,), which are public; the rest stays."""
+    for i in range(values.shape[0]):
+        for l in range(values.shape[2]):
+            q, x, z = c[l, Q], values[i, 0, l], out[i, l]
+            for j in range(positions.size):
+                z[j] = _once(z[j] + x[positions[j]], q)
 
 
 @njit(nogil=True, cache=True)
@@ -184,6 +217,19 @@ def scale_round(values, limbs, target, out, c):
                 for _ in range(count):
                     s = min(s, s - modulus)
             z[j] = s
+
+
+@njit(nogil=True, cache=True)
+def scale_second(pairs, errors, limbs, target, out, c):
+    """out (n, N): `scale_round` of pairs (n, 2, L, N) of v = 1, plus errors (n, N) int64, |error| <= every prime."""
+    n, _, count, size = pairs.shape
+    row = np.empty((1, count, size), np.uint64)
+    for i in range(n):
+        for l in range(count):
+            q, x, e, z = c[l, Q], pairs[i, 1, l], errors[i], row[0, l]
+            for j in range(size):
+                z[j] = _once(x[j] + np.uint64(e[j]) + (q & np.uint64(e[j] >> 63)), q)
+        scale_round(row, limbs, target, out[i : i + 1], c)
 
 
 @njit(nogil=True, cache=True)

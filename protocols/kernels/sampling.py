@@ -43,6 +43,19 @@ def ternary(words, out):
 
 
 @njit(nogil=True, cache=True)
+def ternary_residues(words, constants, out):
+    """out (n, L, N) = what `ternary` makes of words (n, N), modulo each prime."""
+    one, two = np.uint64((1 << 64) // 3 + 1), np.uint64((2 << 64) // 3 + 1)  # the first words of 0 and of 1
+    n, limbs, degree = out.shape
+    for i in range(n):
+        for l in range(limbs):
+            q, row, source = constants[l, Q], out[i, l], words[i]
+            for j in range(degree):
+                value = np.uint64(source[j] >= one) + np.uint64(source[j] >= two) - np.uint64(1)
+                row[j] = min(value, value + q)  # -1 is large until q is added
+
+
+@njit(nogil=True, cache=True)
 def uniform(words, masks, constants, out):
     """out (n, L, N) = the low bits (masks (L,)) of words (n, L, N), which need not be below the prime.
 

@@ -86,9 +86,8 @@ def _receive_tiles(plan: Plan, tiles: range, pixels: np.ndarray) -> Steps[np.nda
     first = tiles.start * plan.tiling.groups
     for part in plan.request_messages(tiles):
         arrays = yield Receive("conv-request", bfv.request_specs(parameters, len(part)))
-        received = bfv.open_request(parameters, arrays, len(part))
         own = plan.tiling.messages(pixels, part.start, len(part))
-        out[part.start - first : part.stop - first] = bfv.add_plain(parameters, received, own, 1 << plan.width)
+        bfv.open_sum(parameters, arrays, own, 1 << plan.width, out[part.start - first : part.stop - first])
     return out.reshape(len(tiles), plan.tiling.groups, *out.shape[1:])
 
 

@@ -86,6 +86,15 @@ def open_request(params: Parameters, arrays: tuple[np.ndarray, ...], n: int) -> 
     return expand_request(params, wire.unpack_residues(params, arrays[0], n), bytes(arrays[1]))
 
 
+def open_sum(
+    params: Parameters, arrays: tuple[np.ndarray, ...], messages: np.ndarray, t: int, out: np.ndarray
+) -> None:
+    """out (n, 2, L, N) = the ciphertexts of `request_arrays` plus plaintexts (n, N) < t, as `open_request` and `add_plain`."""
+    n = len(messages)
+    c0 = wire.unpack_residues(params, arrays[0], n)
+    rlwe.pair(c0, _encoded(params, messages, t), expand(params, bytes(arrays[1]), n), params.tables, out=out)
+
+
 def phase(key: SecretKey, ciphertexts: np.ndarray) -> np.ndarray:
     """c0 + c1 s, uint64 (n, L, N), in the coefficient domain."""
     tables = key.params.tables
@@ -133,11 +142,14 @@ def subtract(params: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def add_plain(params: Parameters, ciphertexts: np.ndarray, messages: np.ndarray, t: int) -> np.ndarray:
     """Ciphertexts of the sums with plaintexts (n, N) < t; noise grows by half a unit."""
+    return rlwe.pair(ciphertexts[:, 0], _encoded(params, messages, t), ciphertexts[:, 1], params.tables)
+
+
+def _encoded(params: Parameters, messages: np.ndarray, t: int) -> np.ndarray:
+    """round(q*m/t), (n, L, N) in the NTT domain."""
     messages = messages_of(params, messages, t)
-    encoded = rlwe.encode(messages, np.zeros(messages.shape, np.int64), encode_constants(params, t), params.tables)
-    out = ciphertexts.copy()
-    out[:, 0] = rlwe.add(out[:, 0], ntt.forward(encoded, params.tables), params.tables)
-    return out
+    errors = np.zeros(messages.shape, np.int64)
+    return ntt.forward(rlwe.encode(messages, errors, encode_constants(params, t), params.tables), params.tables)
 
 
 def transform(params: Parameters, coefficients: np.ndarray) -> np.ndarray:

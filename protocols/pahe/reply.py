@@ -151,7 +151,7 @@ def _check_positions(positions: np.ndarray, n: int, degree: int) -> np.ndarray:
         raise PlainError(f"positions must be integers (P,) or ({n}, P), not {positions.dtype} {positions.shape}")
     if positions.size and not 0 <= int(positions.min()) <= int(positions.max()) < degree:
         raise PlainError(f"a position is outside 0..{degree - 1}")
-    return np.ascontiguousarray(np.broadcast_to(positions, (n, positions.shape[-1])), np.int64)
+    return np.ascontiguousarray(positions, np.int64)
 
 
 def reply(
@@ -174,8 +174,8 @@ def reply(
     if accumulators.shape != (n, 2, params.limbs, params.degree) or accumulators.dtype != np.uint64:
         raise ValueError(f"accumulators {accumulators.shape} are not (n, 2, {params.limbs}, {params.degree})")
     positions = _check_positions(np.asarray(positions), n, params.degree)
-    if masks.shape != positions.shape or masks.dtype not in (np.uint32, np.uint64):
-        raise PlainError(f"masks {masks.dtype} {masks.shape} are not unsigned {positions.shape}")
+    if masks.shape != (n, positions.shape[-1]) or masks.dtype not in (np.uint32, np.uint64):
+        raise PlainError(f"masks {masks.dtype} {masks.shape} are not unsigned ({n}, {positions.shape[-1]})")
     if masks.size and int(masks.max()) >= t:
         raise PlainError(f"a mask is not below the plaintext modulus {t}")
     small = reply_modulus(params, width_of(t), noise_bits)
@@ -185,14 +185,16 @@ def reply(
     for start in range(0, n, _CHUNK):
         part = slice(start, min(start + _CHUNK, n))
         c0[part], c1[part] = _reply_part(
-            public_key, accumulators[part], masks[part].astype(np.uint64), positions[part], t, flood, small, random
-        )
+            public_key, accumulators[part], masks[part].astype(np.uint64, copy=False),
+            positions if positions.ndim == 1 else positions[part], t, flood, small, random,
+        )  # fmt: skip
     return wire.pack(c0, small.bits), wire.pack(c1, small.bits)
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
     """Rows (n, P) lengthened with zeros to a multiple of the kernels' lanes."""
-    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % rlwe.LANES)))
+    rest = -rows.shape[1] % rlwe.LANES
+    return np.pad(rows, ((0, 0), (0, rest))) if rest else rows
 
 
 def _reply_part(
@@ -203,16 +205,19 @@ def _reply_part(
     params = public_key.params
     tables, scale = params.tables, scale_constants(params, small.modulus)
     n, degree = len(accumulators), params.degree
-    u = ntt.forward(rlwe.small_residues(rlwe.ternaries(n, degree, random), tables), tables)
-    c0 = ntt.inverse(rlwe.multiply_add(accumulators[:, 0], u, public_key.fixed_b, tables), tables)
-    c1 = ntt.inverse(rlwe.multiply_add(accumulators[:, 1], u, public_key.fixed_a, tables), tables)
-    c1 = rlwe.add(c1, rlwe.small_residues(rlwe.errors(n, degree, random), tables), tables)
-    padded_masks = _padded(masks)
-    kept = rlwe.gather(c0, _padded(positions))
-    encoded = rlwe.encode(padded_masks, np.zeros(padded_masks.shape, np.int64), encode_constants(params, t), tables)
-    kept = rlwe.add_values(kept, encoded, tables)
+    u = ntt.forward(rlwe.ternary_residues(n, random, tables), tables)
+    pairs = rlwe.add_products(accumulators, u, public_key.fixed_b, public_key.fixed_a, tables)
+    ntt.inverse(pairs, tables)
+    c1 = rlwe.scale_second(pairs, rlwe.errors(n, degree, random), scale, tables)
+    padded = _padded(masks)
+    kept = rlwe.encode(padded, np.zeros(padded.shape, np.int64), encode_constants(params, t), tables)
+    if positions.ndim == 1:
+        rlwe.add_gathered(pairs, positions, kept, tables)
+    else:
+        for own, row, place in zip(pairs, kept, positions, strict=True):
+            rlwe.add_gathered(own[None], place, row[None], tables)
     rlwe.add_flood(kept, flood, random, tables)
-    return rlwe.scale_round(kept, scale, tables)[:, : masks.shape[1]], rlwe.scale_round(c1, scale, tables)
+    return rlwe.scale_round(kept, scale, tables)[:, : masks.shape[1]], c1
 
 
 def open_reply(
@@ -232,6 +237,7 @@ def open_reply(
     small = reply_modulus(params, width_of(t), noise_bits)
     tables = small.tables
     positions = _check_positions(np.asarray(positions), n, params.degree)
+    positions = np.broadcast_to(positions, (n, positions.shape[-1]))
     c0 = wire.unpack(arrays[0], positions.shape, small.bits)
     c1 = wire.unpack(arrays[1], (n, params.degree), small.bits)
     if n and max(int(c1.max()), int(c0.max(initial=0))) >= small.modulus:

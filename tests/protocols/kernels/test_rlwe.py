@@ -119,6 +119,52 @@ def test_encoding_and_scaling_are_exact(tables, width):
             assert scaled[1, j] == (2 * x * t + q) // (2 * q) % t
 
 
+def test_fused_reply_steps_equal_their_parts(tables):
+    """Each fused kernel, in every tier, against the plain ones it stands for."""
+    limbs, degree = len(tables.primes), tables.degree
+    pairs = polys(tables, 6, seed=4).reshape(3, 2, limbs, degree)
+    a, b = polys(tables, 3, seed=5), polys(tables, 3, seed=6)
+    first, second = rlwe.fixed(b[0], tables), rlwe.fixed(b[1], tables)
+    summed = both("add_products", pairs.shape, tables, pairs, a, first, second)
+    for v, factor in enumerate((first, second)):
+        own = np.ascontiguousarray(pairs[:, v])
+        np.testing.assert_array_equal(summed[:, v], rlwe.multiply_add(own, a, factor, tables))
+    np.testing.assert_array_equal(rlwe.add_products(pairs, a, first, second, tables), summed)
+
+    errors = np.random.default_rng(7).integers(-21, 22, (3, degree), dtype=np.int64)
+    errors[0, :16] = -21, 21, 0, -1, 1, 0, 0, 0, -21, 21, 0, -1, 1, 0, 0, 0  # beside residues 0 and q - 1
+    scale = rlwe.ScaleConstants.of(tables.primes, 1 << 37)
+    scaled = both("scale_second", errors.shape, tables, pairs, errors, scale.limbs, scale.target)
+    noisy = rlwe.add(pairs[:, 1], rlwe.small_residues(errors, tables), tables)
+    np.testing.assert_array_equal(scaled, rlwe.scale_round(noisy, scale, tables))
+    np.testing.assert_array_equal(rlwe.scale_second(pairs, errors, scale, tables), scaled)
+
+    paired = rlwe.pair(a, b, pairs[:, 0], tables)
+    np.testing.assert_array_equal(paired[:, 0], rlwe.add(a, b, tables))
+    np.testing.assert_array_equal(paired[:, 1], pairs[:, 0])
+
+    positions = np.array([5, 0, degree - 1])
+    kept = np.ascontiguousarray(b[:, :, :8])
+    rlwe.add_gathered(pairs, positions, kept, tables)
+    np.testing.assert_array_equal(kept[:, :, :3], rlwe.add_values(b[:, :, :3], pairs[:, 0][:, :, positions], tables))
+    np.testing.assert_array_equal(kept[:, :, 3:], b[:, :, 3:8])
+    with pytest.raises(ValueError, match="outside"):
+        rlwe.add_gathered(pairs, np.array([degree]), kept, tables)
+    with pytest.raises(ValueError, match="do not fit"):
+        rlwe.add_gathered(pairs, np.arange(9), kept, tables)
+
+
+def test_ternary_residues_are_those_of_the_integers(tables):
+    class Words:
+        def words(self, n: int) -> np.ndarray:
+            third = (1 << 64) // 3
+            edges = [0, (1 << 64) - 1, third - 1, third, third + 1, 2 * third, 2 * third + 1, 2 * third + 2]
+            return np.array(edges * (n // 8), np.uint64)
+
+    expected = rlwe.small_residues(rlwe.ternaries(2, tables.degree, Words()), tables)
+    np.testing.assert_array_equal(rlwe.ternary_residues(2, Words(), tables), expected)
+
+
 def test_scaling_refuses_what_would_overflow():
     with pytest.raises(ValueError, match="over 63 bits"):
         rlwe.ScaleConstants.of(ntt_primes(8192, 47, 4), 1 << 62)
