@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,12 @@ class Bench:
         self._model: tuple[Compiled, ChosenWeights, SliceSet] | None = None
 
     def __call__(
-        self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None
+        self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None, profile: bool = False
     ) -> Outcome:
-        """One run. subscriber: sees the events too. Raises RunError, UsageError."""
+        """One run. subscriber: sees the events too. profile: say where the compute threads were.
+
+        Raises RunError, UsageError.
+        """
         compiled, chosen, images = self._prepare(settings)
         ledger = Ledger()
 
@@ -53,11 +56,13 @@ class Bench:
 
         with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
             job = prepare.write_job(settings, compiled, images, Path(folder), verify)
-            result = self._run(job, bus)
+            result = self._run(replace(job, profile=profile), bus)
         agreement = dice(masks_of(result, images), prepare.float_labels(chosen, images))
         document = document_of(
             ledger, settings, result, images, weights=chosen.source, dice_float=agreement, dice_truth=None, record=job.record
         )
+        if profile:
+            document["profile"] = {role: [asdict(line) for line in lines] for role, lines in result.profiles.items()}
         return Outcome(document, result.mismatches, result)
 
     def _prepare(self, settings: RunSettings) -> tuple[Compiled, ChosenWeights, SliceSet]:

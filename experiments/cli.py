@@ -21,6 +21,7 @@ from bunet.experiments.sweep_config import ConfigError, Point
 from bunet.experiments.sweep_config import load as load_config
 
 STOPPED = 130
+PROFILE_LINES = 15
 
 
 class OneSentence(TyperGroup):
@@ -175,6 +176,9 @@ def bench_slice(
     seed: o.SeedOption = 0,
     cores: Annotated[int, typer.Option("--cores", help="Cores of each party.")] = 1,
     verify: o.VerifyOption = True,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say which kernels the compute threads were in; slows the run a little.")
+    ] = False,
     json_file: o.JsonOption = None,
 ) -> None:
     """Time whole slices: two processes, seeded random weights and images, kernels compiled before the clock starts.
@@ -198,11 +202,16 @@ def bench_slice(
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
     with console:
-        outcome = Bench()(settings, verify=verify, subscriber=console)
+        outcome = Bench()(settings, verify=verify, subscriber=console, profile=profile)
     console.print_table()
     seconds = ", ".join(f"{one['seconds']:.2f}" for one in outcome.document["slices"])
     typer.echo(f"seconds of each slice: {seconds}")
     typer.echo(f"Dice against the float model: {outcome.document['dice']['float']:.4f}")
+    if profile:
+        for role, lines in outcome.result.profiles.items():
+            typer.echo(f"{role}: own seconds of the longest functions")
+            for line in lines[:PROFILE_LINES]:
+                typer.echo(f"  {line.seconds:8.3f} s  {line.calls:7d} calls  {line.place}")
     run = outcome.document["run"]
     if verify and not outcome.mismatches:
         typer.echo(f"verified: {run['compared_layers']} layers of {run['verified_slices']} of {slices} slices agree")
