@@ -41,11 +41,14 @@ class Noise:
 
 
 class Activations:
-    """Within the context, watches the output of every activation of a model; given noise, also adds it to each."""
+    """Within the context, watches the output of every activation of a model; given noise, also adds it to each.
 
-    def __init__(self, model: nn.Module, noise: Noise | None = None) -> None:
+    cap: what is passed on is cut there, so that squares of squares stay finite while the price brings them down.
+    """
+
+    def __init__(self, model: nn.Module, noise: Noise | None = None, cap: float | None = None) -> None:
         self.modules = [m for m in model.modules() if isinstance(m, (nn.ReLU, Square))]
-        self.noise = noise
+        self.noise, self.cap = noise, cap
         self.outputs: list[Tensor] = []
         self.handles: list[Any] = []
 
@@ -58,9 +61,11 @@ class Activations:
             handle.remove()
         self.outputs.clear()
 
-    def _seen(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+    def _seen(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         self.outputs.append(output)
-        return None if self.noise is None else self.noise.add(output)
+        if self.cap is not None:
+            output = output.clamp(max=self.cap)
+        return output if self.noise is None else self.noise.add(output)
 
     def peak(self) -> float:
         """Largest activation since the last call."""
@@ -69,12 +74,14 @@ class Activations:
         return largest
 
     def excess(self, limit: float) -> Tensor:
-        """Sum over the layers of the mean square by which activations exceed the limit, and a hundredth of the
-        largest.
+        """Sum over the layers of the mean square by which activations exceed the limit, and 1/100 of the largest.
+
+        With a cap, far above the limit the square goes over into a line: few and huge values must not drown the rest.
         """
         total = torch.zeros(())
         for output in self.outputs:
             if float(output.detach().amax()) > limit:
                 over = torch.relu(output.float() - limit)
-                total = total + over.square().mean() + 0.01 * over.amax()
+                square = over.square() if self.cap is None else over.square() / (1 + over / limit)
+                total = total + square.mean() + 0.01 * over.amax()
         return total

@@ -159,7 +159,7 @@ class _Run:
             synthetic.generate(config.size, config.slices, seed)
             for seed in synthetic.VALIDATION_SEEDS[: config.validation_volumes]
         ]
-        largest = config.batch * max(config.architecture.features, 5) * config.size**2
+        largest = 2 * config.batch * max(config.architecture.features, 5) * config.size**2
         self.noise = Noise(config.noise_step, largest, config.seed)
         self.step, self.best_step, self.best_score, self.best_dice, self.seconds = 0, 0, -2.0, 0.0, 0.0
 
@@ -175,11 +175,16 @@ class _Run:
             for module in model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        with Activations(model, self.noise) as activations:
+        settled = self.step >= config.settled_from
+        count = len(images)
+        if self.squares and settled:
+            images = torch.cat([images, wild(images, np.random.default_rng([config.seed, self.step, 2]))])
+        cap = PEAK_LIMIT * config.activation_limit if self.squares else None
+        with Activations(model, self.noise, cap) as activations:
             images = self.noise.add(images.contiguous(memory_format=torch.channels_last))
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.mixed):
                 logits = model(images)
-            loss = segmentation_loss(logits.float(), labels)
+            loss = segmentation_loss(logits[:count].float(), labels)
             total = loss + 0.1 * activations.excess(config.activation_limit)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -256,6 +261,24 @@ class _Run:
             self.seconds = float(state["seconds"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainError(f"{path} is not a whole training checkpoint: {error}") from error
+
+
+def wild(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Images like no synthetic chest: sharpened, stretched, speckled; (n, c, h, w) in [0, 1] to the same.
+
+    They have no labels. Squares must merely stay bounded on them, as they must on scanners that no generator knows.
+    """
+    found = []
+    for image in images:
+        blurred = nn.functional.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
+        image = image + rng.uniform(0.0, 4.0) * (image - blurred)
+        middle = rng.uniform(0.1, 0.8)
+        image = middle + rng.uniform(0.7, 3.0) * (image - middle)
+        speckle = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
+        image = image + rng.uniform(0.0, 0.15) * speckle
+        present = torch.from_numpy((rng.uniform(size=(len(image), 1, 1)) > 0.1).astype(np.float32))
+        found.append(present * image.clamp(0.0, 1.0))
+    return torch.stack(found)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:

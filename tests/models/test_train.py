@@ -21,8 +21,9 @@ from bunet.models.train import (  # noqa: E402
     save,
     segmentation_loss,
     train,
+    wild,
 )
-from bunet.models.unet import UNet  # noqa: E402
+from bunet.models.unet import Square, UNet  # noqa: E402
 
 TINY = Architecture(features=2, depth=2)
 
@@ -164,3 +165,30 @@ def test_noise_is_uniform_repeatable_and_peaks_have_a_price():
         assert float(seen.excess(8.0)) == pytest.approx(2.0 + 0.02)
         assert float(seen.excess(10.0)) == 0
         assert seen.peak() == 10
+
+
+def test_wild_images_stay_in_range_and_differ():
+    images = torch.rand(3, 5, 16, 16, generator=torch.Generator().manual_seed(0))
+    first = wild(images, np.random.default_rng(1))
+    assert first.shape == images.shape
+    assert 0 <= float(first.min()) < float(first.max()) <= 1
+    assert not torch.equal(first, images)
+    assert torch.equal(first, wild(images, np.random.default_rng(1)))
+
+
+def test_a_cap_keeps_squares_of_squares_finite_and_their_price_too():
+    model = torch.nn.Sequential(Square(), Square(), Square(), Square(), Square())
+    start = torch.tensor([1e8], requires_grad=True)
+    with Activations(model, cap=32.0) as seen:
+        assert model(start).item() == 32.0
+        price = seen.excess(8.0)
+    price.backward()
+    assert torch.isfinite(price)
+    assert 0 < start.grad.item() < float("inf")
+
+
+def test_training_on_squares_runs_through_its_settled_half(tmp_path):
+    square = Architecture(features=2, depth=2, activation="square,square,relu")
+    reports = []
+    train(config(tmp_path, architecture=square, steps=6), reports.append)
+    assert all(np.isfinite([r.loss, r.peak]).all() for r in reports)
