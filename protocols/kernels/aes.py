@@ -265,12 +265,22 @@ def hash_rows(key: np.ndarray, tweak: int, rows: np.ndarray, out: np.ndarray, fi
     rows, out: uint64 (n, 2), C-contiguous, may be the same array. sigma(low, high) = (high, low ^ high).
 
     This is MITCCRH of Guo, Katz, Wang, Weng and Yu (CRYPTO 2020, eprint 2019/1168): the tweak re-keys the cipher, sigma
-    is a linear orthomorphism (GKWY20, S&P 2020, eprint 2019/074). In the ideal-cipher model it is multi-instance
-    tweakable circular correlation robust up to 2 mu p / 2^rho + (mu - 1) q / 2^128, with p the adversary's cipher
-    calls, q the honest hashes that involve a secret offset, mu the most of them under one key and rho the entropy of
-    the offset. Keys repeat only within a tile, so mu = TILE = 64, and rho = 127 as bit 0 of the offset is fixed:
-    2^-120 for each cipher call of the adversary, whatever the number of hashes (q = 2^60 adds 2^-62). That is what
-    sharing a key schedule between 64 rows costs; with one fixed key mu would be q.
+    is a linear orthomorphism (GKWY20, S&P 2020, eprint 2019/074). What masks with it relies on hashes of x ^ R, with x known
+    and R a secret offset, being random: multi-instance tweakable circular correlation robustness. With AES as an ideal
+    cipher, an adversary that makes p cipher calls tells q such hashes from random ones with an advantage of at most
+
+        2 u p / 2^rho + (u - 1) q / 2^128,
+
+    where u is the largest number of them under one key, their x being distinct, and rho the entropy of R in bits. A call
+    meets one of at most u secret inputs, or one of at most u secret outputs, with a chance of u / 2^rho each: for a given
+    key sigma(x ^ R), and what the cipher must have put out, are one-to-one in R. And the outputs of a permutation are
+    distinct, which random ones fail to be with a chance of u (u - 1) / 2^129 a key, for q / u keys.
+
+    Here keys repeat only within a tile and each row meets the unknown offset once, so u = TILE = 64; rho = 127, for bit 0 of
+    delta is fixed. That makes p / 2^120 + q / 2^122: rows of 128 bits give 120 bits of security against cipher calls
+    (2^80 calls succeed with a chance of 2^-40), however many rows are hashed below 2^80. Of the 8 bits, 6 are the price of a
+    key schedule for 64 rows, one that of the fixed bit and one the proof's factor of 2. With a single key for all
+    hashes u would be q.
     """
     for name, array in (("rows", rows), ("out", out)):
         if array.dtype != np.uint64 or array.ndim != 2 or array.shape[1] != 2 or not array.flags.c_contiguous:

@@ -6,7 +6,7 @@ Value i of `width` bits lies at bits [i * width, (i + 1) * width) of the packed 
 from __future__ import annotations
 
 from bunet.protocols.kernels.bits_gfni import transpose_gfni
-from bunet.protocols.kernels.simd import load_word
+from bunet.protocols.kernels.simd import load_word, store_word
 from bunet.protocols.kernels.tier import TIER
 
 # isort: split
@@ -25,48 +25,53 @@ def packed_bytes(count: int, width: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def pack_words(values, width, out, at):  # pragma: no cover - compiled
-    """Packs values (each < 2^width) to out[at:] (uint64), whose last word is padded with zeros. For njit callers.
+def _joined(values, i, count, w):  # pragma: no cover - compiled
+    """values[i : i + count] (at most 64 bits) as one word."""
+    word = np.uint64(values[i])
+    for j in range(1, count):
+        word |= np.uint64(values[i + j]) << (w * np.uint64(j))
+    return word
 
-    Without branches: a word is stored at every step, and kept once it is full. Narrow values are first joined in pairs
-    or fours, which shortens the chain of dependent steps. Returns the index after the last word written.
-    """
-    count = values.shape[0]
-    joined = 4 if width <= 16 else 2 if width <= 32 else 1
-    w = np.uint64(width)
-    step = np.uint64(width * joined)
-    full = count - count % joined
+
+@njit(nogil=True, cache=True)
+def _pack_joined(values, width, joined, out, at):  # pragma: no cover - compiled
+    """`pack_words` for a literal number of values that make one word of 8 to 64 bits."""
+    size = width * joined
+    whole = values.shape[0] - values.shape[0] % joined
+    w, one, last = np.uint64(width), np.uint64(1), np.uint64(size - 1)
+    before = np.uint64(0)
+    bit = 64 * at
+    for i in range(0, whole, joined):
+        word = _joined(values, i, joined, w)
+        shift = np.uint64(bit & 7)
+        store_word(out, bit >> 3, word << shift | (before >> one) >> (last - shift))
+        before = word
+        bit += size
+    shift = np.uint64(bit & 7)
     word = np.uint64(0)
-    fill = np.uint64(0)  # bits of `word` in use, 0..63
-    for i in range(0, full, joined):
-        if joined == 1:
-            v = np.uint64(values[i])
-        elif joined == 2:
-            v = np.uint64(values[i]) | np.uint64(values[i + 1]) << w
-        else:
-            v = np.uint64(values[i]) | np.uint64(values[i + 1]) << w
-            u = np.uint64(values[i + 2]) | np.uint64(values[i + 3]) << w
-            v |= u << (w + w)
-        word |= v << fill
-        rest = (v >> np.uint64(1)) >> (np.uint64(63) - fill)
-        out[at] = word
-        fill += step
-        at += np.int64(fill >> np.uint64(6))
-        word = rest if fill >= np.uint64(64) else word
-        fill &= np.uint64(63)
-    for i in range(full, count):
-        v = np.uint64(values[i])
-        word |= v << fill
-        out[at] = word
-        rest = (v >> np.uint64(1)) >> (np.uint64(63) - fill)
-        fill += w
-        at += np.int64(fill >> np.uint64(6))
-        word = rest if fill >= np.uint64(64) else word
-        fill &= np.uint64(63)
-    if fill:
-        out[at] = word
-        at += 1
-    return at
+    for i in range(whole, values.shape[0]):
+        word |= np.uint64(values[i]) << (w * np.uint64(i - whole))
+    store_word(out, bit >> 3, word << shift | (before >> one) >> (last - shift))
+    if (bit & 7) + width * (values.shape[0] - whole) > 64:
+        store_word(out, (bit >> 3) + 8, (word >> one) >> (np.uint64(63) - shift))
+
+
+@njit(nogil=True, cache=True)
+def pack_words(values, width, out, at):  # pragma: no cover - compiled
+    """Packs values (each < 2^width) from out[at] on (uint64, with a word to spare behind them). For njit callers.
+
+    Narrow values are first joined to words of at most 64 bits. Each is stored at the byte in which it begins, together
+    with the bits of its predecessor in that byte; what it lacks at its end its successor brings. So no step waits for the
+    one before it. Up to 8 bytes behind the last value are overwritten; its byte is padded with zeros.
+    """
+    if width <= 8:
+        _pack_joined(values, width, 8, out, at)
+    elif width <= 16:
+        _pack_joined(values, width, 4, out, at)
+    elif width <= 32:
+        _pack_joined(values, width, 2, out, at)
+    else:
+        _pack_joined(values, width, 1, out, at)
 
 
 @njit(nogil=True, cache=True)
@@ -77,7 +82,17 @@ def unpack_words(data, width, out):  # pragma: no cover - compiled
     # values whose nine bytes lie inside the data need no care
     safe = min(count, max(0, ((data.shape[0] - 8) * 8 - 1) // width))
     kind = out.dtype.type
-    if width <= 57:
+    if width <= 14:  # four values and the bits before them fit one word, so one load does for four
+        w = np.uint64(width)
+        for i in range(0, safe & ~3, 4):
+            bit = i * width
+            word = load_word(data, bit >> 3) >> np.uint64(bit & 7)
+            out[i] = kind(word & mask)
+            out[i + 1] = kind(word >> w & mask)
+            out[i + 2] = kind(word >> (w + w) & mask)
+            out[i + 3] = kind(word >> (w + w + w) & mask)
+        safe &= ~3
+    elif width <= 57:
         for i in range(safe):
             bit = i * width
             out[i] = kind((load_word(data, bit >> 3) >> np.uint64(bit & 7)) & mask)
@@ -95,6 +110,15 @@ def unpack_words(data, width, out):  # pragma: no cover - compiled
         out[i] = kind(value)
 
 
+@njit(nogil=True, cache=True)
+def _union(values):  # pragma: no cover - compiled
+    """All bits that are set in any value."""
+    bits = values.dtype.type(0)
+    for i in range(values.shape[0]):
+        bits |= values[i]
+    return bits
+
+
 def _kind(width: int) -> np.dtype:
     if not 1 <= width <= 64:
         raise ValueError(f"width {width} is outside 1..64")
@@ -110,7 +134,7 @@ def pack(values: np.ndarray, width: int) -> np.ndarray:
     if values.dtype not in (np.uint32, np.uint64) or values.ndim != 1:
         raise ValueError(f"pack takes a one-dimensional uint32 or uint64 array, not {values.dtype} {values.shape}")
     values = np.ascontiguousarray(values)
-    if width < 8 * values.itemsize and values.size and int(values.max()) >> width:
+    if width < 8 * values.itemsize and int(_union(values)) >> width:
         raise ValueError(f"a value does not fit in {width} bits")
     out = np.empty((values.size * width + 63) // 64 + 1, np.uint64)
     pack_words(values, width, out, 0)

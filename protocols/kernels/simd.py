@@ -166,6 +166,19 @@ def load_word(typing, array, offset):
     return types.uint64(array, types.intp), code
 
 
+@intrinsic
+def store_word(typing, array, offset, value):
+    """A uint64 to a byte offset of any array, unaligned, in the machine's (little-endian) order; any processor."""
+
+    def code(context, builder, signature, arguments):
+        pointer = data_pointer(context, builder, signature.args[0], arguments[0])
+        place = builder.gep(builder.bitcast(pointer, I8.as_pointer()), [arguments[1]])
+        emit_store(builder, arguments[2], place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint64), code
+
+
 # --- arithmetic ----------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from bunet.protocols.kernels.simd import I64, data_pointer, emit_load, v128, v51
 # isort: split
 from llvmlite import ir
 from numba.core import types
+from numba.core.types.containers import UniTuple
 from numba.extending import intrinsic
 
 LEAF_WORDS = 88  # schedules of one leaf of four groups, as `aes.expand_interleaved` has them
@@ -77,7 +78,7 @@ def _summer(register, punctured):
             flat = [value for of_counter in sums for value in of_counter if value is not None]
             return context.make_tuple(builder, signature.return_type, flat)
 
-        results = types.UniTuple(register, counters.count * (dimension + (not punctured)))
+        results = UniTuple(register, counters.count * (dimension + (not punctured)))
         return results(counters, schedules, types.intp, levels), code
 
     return leaf_sums
