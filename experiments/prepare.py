@@ -19,7 +19,7 @@ from bunet.models.weights import FloatWeights
 from bunet.parties.local import PairJob
 
 DEMO_SIZE = 128
-DEMO_FOLDER = Path(compiling.__file__).parent / "weights"
+DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
 EMBEDDED_SLICES = 32
 TRUTH_KEYS = ("label", "infection", "lesion", "mask")
 CALIBRATION_CHESTS = 6

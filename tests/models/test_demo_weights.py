@@ -13,7 +13,7 @@ from bunet.models.passes.fold import fold
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slices import slice_at
 
-FOLDER = Path(weights.__file__).parent / "weights"
+FOLDER = Path(weights.__file__).parent / "demo"
 DEMOS = {"demo-relu": "relu", "demo-hybrid": "hybrid"}
 TRUTH_AT_LEAST = 0.85
 FLOAT_AT_LEAST = 0.97
