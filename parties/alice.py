@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def run(
     channel: Shaper | None = None
     try:
         channel = Shaper(connect(), link, RealClock())
-        terms = session.ask(channel, request)
+        terms = session.ask(channel, replace(request, link=link.name))
         layers = session.layers_of(terms)
         warmup.compile_kernels(layers, emit, Role.ALICE)
         session.await_kernels(channel)
@@ -54,12 +55,12 @@ def run(
             SliceJob(k, axis, index, Share.of(slice_at(terms.program, k).astype(np.uint64), kind))
             for k, (axis, index) in enumerate(labels)
         )
-        seconds = session.run(
+        finished = session.run(
             Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer,
             thread_hook=thread_hook,
         )
         channel.send(Control("bye", {}))
-        return terms, seconds
+        return terms, finished.seconds
     except (ChannelError, MalformedFrame) as error:
         emit(Failed("alice", str(error), "peer"))
         raise PeerError(str(error)) from error

@@ -15,7 +15,7 @@ from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
 from bunet.parties import session, warmup
-from bunet.parties.errors import PeerError, RunError
+from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
@@ -26,6 +26,7 @@ from bunet.protocols.registry import LayerWeights
 log = logging.getLogger(__name__)
 
 LISTEN_POLL_S = 0.5
+MAX_SESSIONS = 4
 
 
 class Store(Protocol):
@@ -57,19 +58,23 @@ class Service:
         """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
         channel = Shaper(connected, self.link, RealClock())
         try:
-            terms = session.answer(channel, self.store.program)
+            terms = session.answer(channel, self.store.program, self.link.name)
             layers = session.layers_of(terms, self.store.weights(terms.program))
             warmup.compile_kernels(layers, self.emit, Role.BOB)
             session.await_kernels(channel)
             kind = terms.program.input.type
             jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
-            session.run(
+            finished = session.run(
                 Role.BOB, channel, terms, layers, jobs, _forget, self.emit,
                 link=self.link.name, cores=self.cores, on_layer=self.record, thread_hook=self.thread_hook,
             )
-            _await_bye(channel)
+            if not finished.peer_left:
+                _await_bye(channel)
         except (ChannelError, MalformedFrame) as error:
             raise PeerError(str(error)) from error
+        except RunError as error:
+            session.refuse(channel, str(error))
+            raise
         finally:
             channel.close()
 
@@ -89,12 +94,15 @@ def _await_bye(channel: Channel) -> None:
         return
 
 
-def serve(listener: Listening, service: Service, *, once: bool = False, stop: threading.Event | None = None) -> None:
+def serve(listener: Listening, service: Service, *, once: bool = False, stop: threading.Event | None = None,
+          sessions: int = MAX_SESSIONS) -> None:
     """Accept clients until `stop` is set; each in a thread of its own. A client's fault ends that client only.
 
-    once: serve one session in this thread and return; its error is raised.
+    once: serve one session in this thread and return; its error is raised. sessions: at the same time, each with its own
+    threads and memory; a further client is refused with a sentence.
     """
     stop = stop or threading.Event()
+    places = threading.BoundedSemaphore(sessions)
     threads: list[threading.Thread] = []
     try:
         while not stop.is_set():
@@ -104,19 +112,28 @@ def serve(listener: Listening, service: Service, *, once: bool = False, stop: th
             if once:
                 service.session(connected)
                 return
-            thread = threading.Thread(target=_guarded, args=(service, connected), name="session", daemon=True)
+            if not places.acquire(blocking=False):
+                session.refuse(connected, f"Bob already serves {sessions} sessions: try again later")
+                connected.close()
+                continue
+            thread = threading.Thread(target=_guarded, args=(service, connected, places), name="session", daemon=True)
             thread.start()
             threads = [t for t in threads if t.is_alive()] + [thread]
     finally:
         stop.set()
 
 
-def _guarded(service: Service, connected: QueueChannel) -> None:
+def _guarded(service: Service, connected: QueueChannel, places: threading.BoundedSemaphore) -> None:
+    """One client's thread: every end of its session is an event, and its place is free again."""
+    who = plain(connected.peer)
     try:
+        service.emit(Note("bob", f"{who} has connected"))
         service.session(connected)
-        service.emit(Note("bob", "session ended; waiting for the next client"))
+        service.emit(Note("bob", f"session of {who} ended; waiting for the next client"))
     except RunError as error:
-        service.emit(Failed("bob", f"session ended: {error}", error.fault))
+        service.emit(Failed("bob", f"session of {who} ended: {error}", error.fault))
     except Exception as error:
         log.exception("a session ended with an internal error")
-        service.emit(Failed("bob", f"session ended with an internal error: {type(error).__name__}: {error}"))
+        service.emit(Failed("bob", f"session of {who} ended with an internal error: {type(error).__name__}: {error}"))
+    finally:
+        places.release()

@@ -230,7 +230,9 @@ def _collect(job: PairJob, outcome: _Outcome) -> PairResult:
     compared = 0
     if job.record:
         compiled = compiling.load(job.model)
-        compared, mismatches = record.verify(compiled, job.folder / "alice.npz", job.folder / "bob.npz")
+        inputs = np.load(job.inputs, mmap_mode="r", allow_pickle=False)
+        count = min(job.record, len(inputs))
+        compared, mismatches = record.verify(compiled, inputs, count, job.folder / "alice.npz", job.folder / "bob.npz")
         verified = compared > 0 and not mismatches
     slices = [outcome.slice_seconds[k] for k in sorted(outcome.slice_seconds)]
     profiles = {role: profile.load(job.folder / f"{role}-profile.json") for role in ("alice", "bob")} if job.profile else {}

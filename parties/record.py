@@ -37,37 +37,40 @@ class Recorder:
         np.savez(path, **self._arrays)  # type: ignore[arg-type]
 
 
-def verify(compiled: Compiled, alice: Path, bob: Path) -> tuple[int, list[str]]:
-    """Open every layer of every recorded slice and compare it with the oracle applied to the opened inputs (DESIGN 3).
+def verify(compiled: Compiled, inputs: np.ndarray, count: int, alice: Path, bob: Path) -> tuple[int, list[str]]:
+    """Open every layer of the first `count` slices and compare it with the oracle applied to the opened inputs (DESIGN 3).
 
+    inputs: int64 (slices, channels, height, width), what Alice was to share; the opened input layers must equal it.
     Returns (layers compared, mismatches as sentences).
     """
     compared, mismatches = 0, []
     with np.load(alice, allow_pickle=False) as of_alice, np.load(bob, allow_pickle=False) as of_bob:
-        slices = sorted({int(key.split("/", 1)[0]) for key in of_alice.files})
-        for k in slices:
-            for sentence in _verify_slice(compiled, k, of_alice, of_bob):
+        for k in range(count):
+            for sentence in _verify_slice(compiled, k, inputs[k], of_alice, of_bob):
                 compared += 1
                 if sentence:
                     mismatches.append(f"slice {k}: {sentence}")
     return compared, mismatches
 
 
-def _verify_slice(compiled: Compiled, k: int, alice: Mapping, bob: Mapping) -> Iterator[str | None]:
+def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping) -> Iterator[str | None]:
     """One value a layer: None where it agrees, a sentence where it does not."""
     opened: dict[str, np.ndarray] = {}
     last_use = compiled.program.last_use()
     for node in compiled.program:
         key = f"{k}/{node.name}"
-        if key not in alice:
-            yield f"{node.name}: Alice recorded nothing"
+        if key not in alice or (key not in bob and node.operation != "readout"):
+            yield f"{node.name}: a party recorded nothing"
             return
         if node.operation == "readout" and key not in bob:
             opened[node.name] = alice[key].astype(np.int64).reshape(node.type.shape)
         else:
             opened[node.name] = open_shares(alice[key], bob[key], node.type.width)
         inputs = tuple(opened[name] for name in node.inputs)
-        if node.operation != "input":
+        if node.operation == "input":
+            if not np.array_equal(opened[node.name], image):
+                yield "the opened input is not the slice that was given"
+        else:
             yield oracle.agrees(node, compiled.weights.get(node.name), inputs, opened[node.name]).message or None
         for name in node.inputs:
             if last_use[name] == node.name:

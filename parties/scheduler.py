@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
 from bunet.parties.driver import check_arrays, structural
-from bunet.parties.errors import PeerError, RunError
+from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import LayerFinished, LayerStarted, SliceFinished, SliceStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.protocols.ass.share import Share
@@ -33,6 +33,9 @@ from bunet.protocols.steps import ProtocolError, Receive, Send, Steps
 SETUP_SLICE = (1 << 24) - 1
 # Unread frames that a peer may have outstanding before it is cut off; protocols window their streams far below this.
 MAX_UNREAD_FRAMES = 100_000
+MAX_UNREAD_BYTES = 2 << 30
+# Nothing arrives and nothing computes for so long: the peer's process lives, but its protocol does not.
+IDLE_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Scheduler:
         self._emit_lock = threading.Lock()
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._mail: dict[tuple[int, int], deque[Frame]] = {}
-        self._unread = 0
+        self._unread = self._unread_bytes = 0
+        self.said_bye = False
         self._pool = ThreadPoolExecutor(cores, "compute", initializer=thread_hook)
         self._cores = cores
         self._closing = False
@@ -122,11 +126,15 @@ class Scheduler:
     def _file(self, message: Frame | Control) -> None:
         if isinstance(message, Control):
             if message.kind == "error":
-                raise PeerError(f"the peer ended the run: {message.body.get('message', 'no reason given')}")
-            raise PeerError(f"the peer sent {message.kind!r} in the middle of the run")
+                raise PeerError(f"the peer ended the run: {plain(message.body.get('message', 'no reason given'))}")
+            if message.kind == "bye":  # Alice has her last result; ours may still be on its way to the inbox
+                self.said_bye = True
+                return
+            raise PeerError(f"the peer sent {plain(message.kind)!r} in the middle of the run")
         self._unread += 1
-        if self._unread > MAX_UNREAD_FRAMES:
-            raise PeerError(f"the peer sent more than {MAX_UNREAD_FRAMES} messages that no protocol waits for")
+        self._unread_bytes += message.nbytes
+        if self._unread > MAX_UNREAD_FRAMES or self._unread_bytes > MAX_UNREAD_BYTES:
+            raise PeerError(f"the peer sent {self._unread} messages, {self._unread_bytes >> 20} MiB, before their time")
         self._mail.setdefault((message.slice, message.layer), deque()).append(message)
 
     # -- set-up -------------------------------------------------------------------------------------------------
@@ -151,10 +159,19 @@ class Scheduler:
             raise PeerError(f"set-up: {error}") from error
 
     def _next_message(self) -> Frame | Control:
-        kind, content = self._inbox.get()
+        kind, content = self._get()
         if kind == "failed":
             raise content
         return content
+
+    def _get(self, busy: bool = False) -> tuple[str, Any]:
+        """The next item of the inbox; PeerError once nothing has come for long and nothing here computes."""
+        while True:
+            try:
+                return self._inbox.get(timeout=IDLE_LIMIT_S)
+            except queue.Empty:
+                if not busy:
+                    raise PeerError(f"the peer has sent nothing for {IDLE_LIMIT_S:.0f} s where its message is due") from None
 
     # -- slices -------------------------------------------------------------------------------------------------
 
@@ -187,7 +204,7 @@ class Scheduler:
             if not chains:
                 return
             self._dispatch(chains, layers, last_use, on_layer)
-            kind, content = self._inbox.get()
+            kind, content = self._get(busy=any(chain.busy for chain in chains))
             if kind == "failed":
                 raise content
             if kind == "message":
@@ -218,7 +235,13 @@ class Scheduler:
                 raise PeerError(f"{layers[chain.position].node.name}: {error}") from error
             chain.busy = True
             busy += 1
-            self._pool.submit(self._work, chain, layers, value, last_use, on_layer)
+            future = self._pool.submit(self._work, chain, layers, value, last_use, on_layer)
+            future.add_done_callback(self._report_broken_pool)
+
+    def _report_broken_pool(self, future: Future[None]) -> None:
+        """`_work` reports its own errors; this is for a pool whose threads could not start."""
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._inbox.put(("failed", error))
 
     def _take(self, chain: _Chain, layer: int) -> tuple[np.ndarray, ...]:
         """The chain's next message, checked against what it waits for."""
@@ -227,11 +250,14 @@ class Scheduler:
         if not self._mail[key]:
             del self._mail[key]
         self._unread -= 1
+        self._unread_bytes -= frame.nbytes
         wanted, chain.waiting = chain.waiting, None
         assert wanted is not None
         if frame.step != chain.meter.received_messages:
             raise ProtocolError(f"message {frame.step} of {wanted.tag!r} came when {chain.meter.received_messages} was due")
-        check_arrays(wanted.tag, wanted.expect, frame.tag, frame.arrays)
+        check_arrays(wanted.tag, wanted.expect, plain(frame.tag), frame.arrays)
+        if frame.round > chain.meter.rounds + 1:
+            raise ProtocolError(f"{wanted.tag}: the peer claims round {frame.round} after {chain.meter.rounds}")
         chain.meter.received_messages += 1
         chain.meter.received += sum(a.nbytes for a in frame.arrays)
         chain.meter.round = max(chain.meter.round, frame.round)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from bunet.models.program import Format, Program, ProgramError
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
-from bunet.parties.errors import PeerError, RunError
+from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
 from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
 from bunet.parties.scheduler import Scheduler, SliceJob
@@ -46,7 +47,8 @@ def software() -> str:
 class Request:
     """What Alice asks for. format None: whatever Bob's model has. choices, settings: public plan overrides.
 
-    digest: the program's, if Alice holds an expectation of it.
+    digest: the program's, if Alice holds an expectation of it. link: what she emulates; each party delays what it sends, so
+    both must emulate the same.
     """
 
     shape: tuple[int, int, int]
@@ -55,6 +57,7 @@ class Request:
     format: str | None = None
     readout: str | None = None
     digest: str | None = None
+    link: str = "loopback"
     choices: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,6 +71,14 @@ class Terms:
     settings: Mapping[str, str]
     slices: int
     in_flight: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """seconds: from the first message to the last result. peer_left: the peer has said good-bye already."""
+
+    seconds: float
+    peer_left: bool
 
 
 def refuse(channel: Channel, message: str) -> None:
@@ -97,14 +108,18 @@ def ask(channel: Channel, request: Request) -> Terms:
     return Terms(program, chosen, settings, request.slices, request.in_flight)
 
 
-def answer(channel: Channel, programs: Callable[[tuple[int, int, int], str | None, str | None], Program]) -> Terms:
+def answer(
+    channel: Channel,
+    programs: Callable[[tuple[int, int, int], str | None, str | None], Program],
+    link: str = "loopback",
+) -> Terms:
     """Bob's half of the handshake. programs: (shape, format, readout) -> Program, RunError if he does not serve it.
 
     A request that he cannot serve is answered with the reason and raised as PeerError: the fault is the asker's.
     """
     body = _expect(channel, "open")
     try:
-        terms = _terms(body, programs)
+        terms = _terms(body, programs, link)
     except RunError as error:
         refuse(channel, str(error))
         raise PeerError(str(error)) from None
@@ -122,14 +137,16 @@ def answer(channel: Channel, programs: Callable[[tuple[int, int, int], str | Non
     return terms
 
 
-def _terms(body: dict[str, Any], programs) -> Terms:
+def _terms(body: dict[str, Any], programs, link: str) -> Terms:
     if body.get("protocol") != PROTOCOL_VERSION or body.get("version") != software():
         raise RunError(
-            f"versions differ: Alice runs bunet {body.get('version')} (protocol {body.get('protocol')}), "
+            f"versions differ: Alice runs bunet {plain(body.get('version'))} (protocol {plain(body.get('protocol'))}), "
             f"Bob runs bunet {software()} (protocol {PROTOCOL_VERSION})"
         )
     if body.get("security") != asdict(Security()):
-        raise RunError(f"security levels differ: Alice asks for {body.get('security')}, Bob has {asdict(Security())}")
+        raise RunError(f"security levels differ: Alice asks for {plain(body.get('security'))}, Bob has {asdict(Security())}")
+    if body.get("link") != link:
+        raise RunError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
     try:
         channels, height, width = (int(s) for s in body["shape"])
         shape = (channels, height, width)
@@ -137,7 +154,7 @@ def _terms(body: dict[str, Any], programs) -> Terms:
         choices = {str(k): str(v) for k, v in body["choices"].items()}
         settings = {str(k): str(v) for k, v in body["settings"].items()}
         wanted, readout = body.get("format"), body.get("readout")
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise RunError("the request is malformed") from None
     if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
         raise RunError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
@@ -187,9 +204,9 @@ def _expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S)
     if isinstance(message, Frame):
         raise PeerError(f"the peer sent data where {kind!r} was due")
     if message.kind == "error":
-        raise PeerError(str(message.body.get("message", "the peer refused without a reason")))
+        raise PeerError(plain(message.body.get("message", "the peer refused without a reason")))
     if message.kind != kind:
-        raise PeerError(f"the peer sent {message.kind!r} where {kind!r} was due")
+        raise PeerError(f"the peer sent {plain(message.kind)!r} where {kind!r} was due")
     return message.body
 
 
@@ -211,8 +228,8 @@ def run(
     cores: int = 1,
     on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
     thread_hook: Callable[[], None] | None = None,
-) -> float:
-    """Everything after the handshake: keys, slices, bye. Returns the seconds from the first message to the last result.
+) -> Finished:
+    """Everything after the handshake but the good-bye: keys, slices.
 
     Raises PeerError or RunError; the peer has then been told, as far as it still listens.
     """
@@ -231,16 +248,17 @@ def run(
                 if planned.protocol is not None and planned.protocol.prepare is not None:
                     planned.protocol.prepare(context, planned.layer)
             scheduler.run(layers, jobs, terms.in_flight, on_result, on_layer)
+            seconds = time.perf_counter() - started
+            counters = channel.counters
+            peer_left = scheduler.said_bye
     except RunError as error:
         refuse(channel, str(error))
         raise
     except Exception:
         refuse(channel, f"{role.value} ended with an internal error")
         raise
-    seconds = time.perf_counter() - started
-    counters = channel.counters
     emit(SessionFinished(role.value, seconds, counters.wire_bytes_sent, counters.wire_bytes_received, peak_memory()))
-    return seconds
+    return Finished(seconds, peer_left)
 
 
 def _exchange_keys(scheduler: Scheduler, ot_kind: str, names: tuple[str, ...], emit: Subscriber) -> None:
@@ -259,7 +277,14 @@ def _exchange_keys(scheduler: Scheduler, ot_kind: str, names: tuple[str, ...], e
 
 
 def peak_memory() -> int:
-    """This process's peak resident bytes."""
+    """This process's peak resident bytes.
+
+    Linux carries getrusage's figure over from the parent that started the process, so /proc is asked first.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

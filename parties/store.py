@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bunet.models.compile import Compiled
 from bunet.models.program import Program
@@ -38,23 +38,6 @@ class CompiledStore:
             if model.program is program:
                 return {name: LayerWeights(w.weight, w.bias) for name, w in model.weights.items()}
         raise RunError("no weights for this program")
-
-
-class OnDemandStore:
-    """Compiles a model for the size and format that are asked for, and keeps what it compiled."""
-
-    def __init__(self, compile_for: Callable[[tuple[int, int, int], str | None, str | None], Compiled]) -> None:
-        self._compile_for = compile_for
-        self._compiled: dict[tuple, Compiled] = {}
-
-    def program(self, shape: tuple[int, int, int], format: str | None, readout: str | None) -> Program:
-        key = (shape, format, readout)
-        if key not in self._compiled:
-            self._compiled[key] = self._compile_for(shape, format, readout)
-        return self._compiled[key].program
-
-    def weights(self, program: Program) -> Mapping[str, LayerWeights]:
-        return CompiledStore(list(self._compiled.values())).weights(program)
 
 
 def _describe(program: Program) -> str:
