@@ -144,7 +144,10 @@ def alice(
         server_key = keys.load_public(server) if server else None
         height, width = slices.slice_at(array, axis, todo[0]).shape[1:]
         padded = slices.pad(slices.slice_at(array, axis, todo[0])).shape
-        request = Request(padded, len(todo), in_flight, format, "argmax", folder.digest, overrides, {"ot": ot_extension(ot)})
+        request = Request(
+            padded, len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
+            settings={"ot": ot_extension(ot)},
+        )
 
         def slice_at(program: Program, k: int) -> np.ndarray:
             folder.belongs_to(program)

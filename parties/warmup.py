@@ -24,27 +24,36 @@ from bunet.protocols.registry import Layer, LayerWeights, Protocol
 # Said only if it takes long enough for a person to wonder.
 SLOW_S = 3.0
 
+# What this process has run already: a service warms up once, not for every client.
+_warm: set[tuple] = set()
+
 
 def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) -> float:
     """Run a tiny version of every kind of layer in the plan; returns the seconds that it took."""
     started = time.perf_counter()
-    emit(Note(role.value, "loading kernels (the first run on a machine compiles them)"))
     tiny: dict[tuple, tuple[Protocol, Layer]] = {}
     for planned in layers:
         if planned.protocol is not None:
             layer = _tiny(planned.layer)
             wide = tuple(kind.width > 32 for kind in (*layer.inputs, layer.node.type))
-            tiny.setdefault((planned.node.operation, planned.protocol.name, wide), (planned.protocol, layer))
+            key = (planned.node.operation, planned.protocol.name, wide, *sorted(planned.layer.settings.items()))
+            tiny.setdefault(key, (planned.protocol, layer))
+    tiny = {key: value for key, value in tiny.items() if key not in _warm}
+    needed = set(pahe_names(layers))
+    if not tiny and ("pahe", *sorted(needed)) in _warm:
+        return 0.0
+    emit(Note(role.value, "loading kernels (the first run on a machine compiles them)"))
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
     kind = extension.of(layers[0].layer.settings)
     alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), kind), extension.setup(bob.fork(0, 0), kind))
     names = {name for protocol, layer in tiny.values() if protocol.pahe for name in protocol.pahe(layer)}
-    sets = tuple(sorted(names.union(pahe_names(layers))))
+    sets = tuple(sorted(names | needed))
     alice.pahe, bob.pahe = lockstep(
         pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets)
     )
     for number, (protocol, layer) in enumerate(tiny.values()):
         _run(protocol, layer, alice.fork(1, number), bob.fork(1, number))
+    _warm.update(tiny, [("pahe", *sorted(needed))])
     seconds = time.perf_counter() - started
     if seconds > SLOW_S:
         emit(Note(role.value, f"kernels ready after {seconds:.0f} s; later runs load them from the cache"))
