@@ -80,7 +80,8 @@ class RunConsole:
 
     view: whose numbers are shown. bandwidth_bps: of the link, for its use in per cent; None or infinite where unlimited.
     console: where to draw (default: standard output). clock: seconds, for elapsed time. Without a terminal that can be
-    redrawn, it prints plain lines: one at the start, one per finished slice, one every ten seconds between.
+    redrawn, it prints plain lines: one at the start, one per finished slice, one every ten seconds between. How a run failed
+    is left to its caller, who gets the error.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class RunConsole:
             if isinstance(event, Note):
                 self._say(Text(f"{event.role}: {event.text}", style="dim"))
             elif isinstance(event, Failed):
-                self._say(Text(f"{event.role}: {event.message}", style="bold red"))
+                pass  # whoever started the run raises it, and says it once; the ledger has it
             elif self._live is None and mine:
                 self._plain(event, now)
 

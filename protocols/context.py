@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,21 @@ class StreamId:
             raise ValueError(f"{self} is out of range: slice < 2^24, layer < 2^16")
 
 
+class Issued:
+    """The chains of a session that have been handed out, each once: a repeated one would repeat its correlations."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+        self._lock = threading.Lock()
+
+    def claim(self, slice: int, layer: int) -> None:
+        """RuntimeError if this session has run the chain before."""
+        with self._lock:
+            if (slice, layer) in self._seen:
+                raise RuntimeError(f"slice {slice}, layer {layer} was run before: its correlations must not be used again")
+            self._seen.add((slice, layer))
+
+
 @dataclass
 class Context:
     """One party's context of one chain (slice, layer) of a session.
@@ -57,11 +73,14 @@ class Context:
     ot: Any = None
     pahe: Any = None
     stream: StreamId = field(default_factory=StreamId)
+    issued: Issued = field(default_factory=Issued)
     _used: int = 0
 
     def fork(self, slice: int, layer: int) -> Context:
-        """Context of another chain: same keys, independent randomness, its own number space."""
-        return Context(self.role, self.random.fork(), self.security, self.ot, self.pahe, StreamId(slice, layer))
+        """Context of another chain: same keys, independent randomness, its own number space; each chain only once."""
+        self.issued.claim(slice, layer)
+        stream = StreamId(slice, layer)
+        return Context(self.role, self.random.fork(), self.security, self.ot, self.pahe, stream, self.issued)
 
     def next_stream(self) -> int:
         """A session-unique 64-bit number, the same at both parties if they run the same protocol.
