@@ -6,7 +6,6 @@ shows the traceback instead.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bunet.experiments import commands_kernels, commands_model
+from bunet.experiments import commands_kernels, commands_model, commands_party
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.sweep_config import ConfigError, Point
@@ -52,9 +51,14 @@ def _belongs_to_typer(error: Exception) -> bool:
 
 def explain(error: Exception) -> tuple[str, int]:
     """(one sentence, exit status) for an exception."""
-    from bunet.net.channel import ChannelError
+    from bunet.net.channel import AddressError, ChannelError, InsecureChannel
+    from bunet.net.keys import BadKey
     from bunet.parties.errors import RunError
 
+    # A party raises an address or a key that cannot be as the reason why its run ended.
+    asked_wrongly = (AddressError, InsecureChannel, BadKey)
+    if isinstance(error, asked_wrongly) or isinstance(error.__cause__, asked_wrongly):
+        return str(error), 2
     if isinstance(error, (RunError, ChannelError)):
         return str(error), 1
     # Bad arguments are ValueErrors of many kinds, raised at the border with a sentence (VolumeError, CompileError, ...).
@@ -85,6 +89,7 @@ bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings o
 app.add_typer(bench, name="bench")
 commands_model.register(app)
 commands_kernels.register(app, bench)
+commands_party.register(app)
 
 
 @app.command()
@@ -134,8 +139,8 @@ def demo(
       bunet demo --bandwidth 200Mbit --rtt 20ms --activation hybrid --json run.json
     """
     settings = RunSettings(
-        size=size or 128, features=features, activation=activation, relu=relu, pool=pool, format=format,
-        link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, axis=axis, seed=seed,
+        size=o.DEMO_SIZE if size is None else size, features=features, activation=activation, relu=relu, pool=pool,
+        format=format, link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, axis=axis, seed=seed,
         cores=o.default_cores() if cores is None else cores, protocols=o.chosen_protocols(protocol or []), ot=ot,
     )
     if truth is not None and volume is None:
@@ -149,7 +154,7 @@ def demo(
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
     request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify)
     result = run_demo(request, console)
-    if result.mismatches:
+    if result.document["verified"] is False:
         raise typer.Exit(1)
 
 
@@ -213,13 +218,14 @@ def bench_slice(
             for line in lines[:PROFILE_LINES]:
                 typer.echo(f"  {line.seconds:8.3f} s  {line.calls:7d} calls  {line.place}")
     run = outcome.document["run"]
-    if verify and not outcome.mismatches:
+    if outcome.document["verified"]:
         typer.echo(f"verified: {run['compared_layers']} layers of {run['verified_slices']} of {slices} slices agree")
     if json_file is not None:
         write_json(json_file, outcome.document)
-    if outcome.mismatches:
-        count = len(outcome.mismatches)
-        typer.echo(f"bunet: {count} layers differ from the oracle; the first: {outcome.mismatches[0]}", err=True)
+    if outcome.document["verified"] is False:
+        wrong = outcome.mismatches
+        first = f"{len(wrong)} layers differ from the oracle; the first: {wrong[0]}" if wrong else "no layer was compared"
+        typer.echo(f"bunet: {first}", err=True)
         raise typer.Exit(1)
 
 
@@ -281,12 +287,6 @@ def _make_folder(out: Path) -> None:
         raise UsageError(f"--out {out}: {error.strerror}") from error
     if not os.access(out, os.W_OK):
         raise UsageError(f"--out {out} cannot be written to")
-
-
-if importlib.util.find_spec("bunet.experiments.commands_party") is not None:
-    from bunet.experiments import commands_party
-
-    commands_party.register(app)
 
 
 def main() -> None:

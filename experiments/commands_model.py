@@ -9,6 +9,8 @@ import typer
 
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
+from bunet.models.architecture import Architecture
+from bunet.models.train_config import TrainConfig
 from bunet.net.link import Link
 
 if TYPE_CHECKING:
@@ -24,23 +26,25 @@ def register(app: typer.Typer) -> None:
 
 def train(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the weights go (.safetensors).")],
-    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
-    features: o.FeaturesOption = 16,
-    activation: o.ActivationOption = "relu",
-    pool: o.PoolOption = "avg",
-    steps: Annotated[int, typer.Option("--steps", help="Optimiser steps.")] = 1000,
-    volumes: Annotated[int, typer.Option("--volumes", help="Distinct synthetic training volumes.")] = 64,
-    batch: Annotated[int, typer.Option("--batch", help="Slices a step.")] = 8,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 2e-3,
-    evaluate_every: Annotated[int, typer.Option("--evaluate-every", help="Steps between evaluations.")] = 100,
+    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = TrainConfig.size,
+    features: o.FeaturesOption = Architecture.features,
+    activation: o.ActivationOption = Architecture.activation,
+    pool: o.PoolOption = Architecture.pooling,
+    steps: Annotated[int, typer.Option("--steps", help="Optimiser steps.")] = TrainConfig.steps,
+    volumes: Annotated[int, typer.Option("--volumes", help="Distinct synthetic training volumes.")] = TrainConfig.volumes,
+    batch: Annotated[int, typer.Option("--batch", help="Slices a step.")] = TrainConfig.batch,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = TrainConfig.rate,
+    evaluate_every: Annotated[
+        int, typer.Option("--evaluate-every", help="Steps between evaluations.")
+    ] = TrainConfig.evaluate_every,
     patience: Annotated[
         int, typer.Option("--patience", help="Evaluations without a better Dice before stopping; 0: never.")
-    ] = 0,
+    ] = TrainConfig.patience,
     initial: Annotated[Path | None, typer.Option("--initial", metavar="FILE", help="Weights to start from.")] = None,
-    threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = 2,
-    mixed: Annotated[bool, typer.Option("--mixed", help="bfloat16 where torch deems it safe.")] = False,
+    threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = TrainConfig.threads,
+    mixed: Annotated[bool, typer.Option("--mixed", help="bfloat16 where torch deems it safe.")] = TrainConfig.mixed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
-    seed: o.SeedOption = 0,
+    seed: o.SeedOption = TrainConfig.seed,
 ) -> None:
     """Train weights on synthetic chests; the best ones so far are always in --out.
 
@@ -63,7 +67,7 @@ def train(
         if error.name != "torch":
             raise
         raise UsageError("training needs torch: pip install 'bunet[models]'") from error
-    config = training.TrainConfig(
+    config = TrainConfig(
         output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
         evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, mixed=mixed, threads=threads,
     )
@@ -82,7 +86,9 @@ def train(
 def compile_weights(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the compiled model goes.")],
     weights: Annotated[str, typer.Option("--weights", help="A weight file, or committed ones such as demo-relu.")],
-    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
+    size: Annotated[
+        str, typer.Option("--size", help="Pixels of a square slice, or HEIGHTxWIDTH; multiples of 16.")
+    ] = "128",
     format: o.FormatOption = "8.4",
     readout: Annotated[str, typer.Option("--readout", help="argmax, logits or share: what Alice learns.")] = "argmax",
 ) -> None:
@@ -95,22 +101,23 @@ def compile_weights(
       bunet compile --weights demo-relu --out lung.model
 
       bunet compile --weights relu.safetensors --size 256 --format 12.4 --out lung256.model
+
+      bunet compile --weights demo-relu --size 192x256 --out coronal.model
     """
     from bunet.experiments import prepare
     from bunet.models import compile as compiling
     from bunet.models.program import READOUTS
 
     o.one_of("--readout", readout, READOUTS)
+    height, width = o.slice_size("--size", size)
     o.writable_parent("--out", out)
     loaded = prepare.named_weights(weights)
     architecture = loaded.weights.architecture
-    settings = RunSettings(
-        size=size, features=architecture.features, pool=architecture.pooling, format=format, cores=1
-    )
-    compiled = prepare.compile_for(settings, loaded, (size, size), readout)
+    settings = RunSettings(features=architecture.features, pool=architecture.pooling, format=format)
+    compiled = prepare.compile_for(settings, loaded, (height, width), readout)
     compiling.save(compiled, out)
     program = compiled.program
-    typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {size}x{size}, program {program.digest()[:12]}")
+    typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
 
 
 def plan(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import signal
 import threading
 from collections.abc import Mapping
@@ -12,28 +14,39 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from bunet.experiments.options import OtOption, UsageError, chosen_link, chosen_protocols, ot_extension
+from bunet.experiments import prepare
+from bunet.experiments.options import (
+    OtOption,
+    UsageError,
+    chosen_link,
+    chosen_protocols,
+    operand_format,
+    ot_extension,
+    slice_size,
+    writable_parent,
+)
 from bunet.experiments.results import environment, write_json, write_mask, write_whole
 from bunet.models import compile as compiling
-from bunet.models.compile import CompileError, quantise_input
-from bunet.models.program import Program, ProgramError
+from bunet.models.compile import quantise_input
+from bunet.models.program import Program
 from bunet.models.volumes import formats, slices
 from bunet.net import keys, zeromq
-from bunet.net.channel import ChannelError
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.console import RunConsole
-from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
 from bunet.parties.scheduler import SliceJob
-from bunet.parties.session import Request
+from bunet.parties.session import MAX_IN_FLIGHT, Request
 from bunet.parties.store import CompiledStore
 
 LinkOption = Annotated[str, typer.Option("--link", help="Emulated link: a preset, or `loopback` for none.")]
 BandwidthOption = Annotated[str | None, typer.Option("--bandwidth", help="Instead of a preset, such as 200Mbit.")]
 RttOption = Annotated[str | None, typer.Option("--rtt", help="With --bandwidth, such as 20ms.")]
 CoresOption = Annotated[int, typer.Option("--cores", min=1, help="Threads that compute.")]
+
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +66,7 @@ def keygen(
 
     Example: bunet keygen hospital.key --name "St. Mary radiology"
     """
+    writable_parent("the key file", path)
     pair = keys.keygen(path, name)
     typer.echo(f"secret key: {path} (keep it; mode 0600)\npublic key: {path}.pub\n{pair.public}")
 
@@ -101,7 +115,9 @@ def alice(
     server: Annotated[Path | None, typer.Option("--server", help="Bob's public key file (.pub).")] = None,
     axis: Annotated[str, typer.Option("--axis", help="x, y or z.")] = "z",
     which: Annotated[str, typer.Option("--slices", help="A:B, positions along the axis.")] = ":",
-    size: Annotated[int | None, typer.Option("--size", help="Resample slices to this many pixels first.")] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Resample slices to this many pixels, or to HEIGHTxWIDTH.")
+    ] = None,
     format: Annotated[str | None, typer.Option("--format", help="Insist on this operand format.")] = None,
     relu: Annotated[str | None, typer.Option("--relu", help="Protocol of ReLU layers: gc-sign or gc.")] = None,
     protocol: Annotated[list[str] | None, typer.Option("--protocol", help="OPERATION=NAME or LAYER=NAME.")] = None,
@@ -109,7 +125,7 @@ def alice(
     link: LinkOption = "loopback",
     bandwidth: BandwidthOption = None,
     rtt: RttOption = None,
-    in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=64, help="Slices that interleave.")] = 1,
+    in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=MAX_IN_FLIGHT, help="Slices that interleave.")] = 1,
     cores: CoresOption = 1,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the masks; a run that was cut off goes on here.")
@@ -131,41 +147,76 @@ def alice(
     overrides = chosen_protocols(protocol or [])
     if relu:
         overrides["relu"] = relu
+    ot_extension(ot)
+    if format is not None:
+        format = str(operand_format(format))
+    target = None if size is None else slice_size("--size", size, multiple=1)
+    if json_file is not None:
+        writable_parent("--json", json_file)
+        if json_file.resolve() == (out / "run.json").resolve():
+            raise UsageError(f"--json {json_file} is where --out keeps what its slices belong to: choose another file")
+    pair = keys.KeyPair.load(key) if key else None
+    server_key = keys.load_public(server) if server else None
     array = formats.load(volume).volume
-    if size is not None:
-        array = formats.resample(array, size)
     positions = _positions(which, slices.slice_count(array, axis))
-    folder = SliceFolder(out, {"volume": str(volume.resolve()), "axis": axis, "size": size, "format": format})
+    shape = np.delete(array.shape, slices.axis_number(axis))
+    height, width = target or shape
+    identity = {
+        "volume": digest_of(array), "axis": axis, "size": f"{height}x{width}", "format": format, "server": server_key,
+        "protocols": overrides, "ot": ot,
+    }
+    folder = SliceFolder(out, identity)
     todo = [k for k in positions if not folder.has(k)]
-    if len(todo) < len(positions):
-        typer.echo(f"{len(positions) - len(todo)} of {len(positions)} slices are done already in {out}")
-    if todo:
-        pair = keys.KeyPair.load(key) if key else None
-        server_key = keys.load_public(server) if server else None
-        height, width = slices.slice_at(array, axis, todo[0]).shape[1:]
-        padded = slices.pad(slices.slice_at(array, axis, todo[0])).shape
-        request = Request(
-            padded, len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
-            settings={"ot": ot_extension(ot)},
-        )
-
-        def slice_at(program: Program, k: int) -> np.ndarray:
-            folder.belongs_to(program)
-            return quantise_input(program, slices.pad(slices.slice_at(array, axis, todo[k])))
-
-        def keep(job: SliceJob, result: np.ndarray) -> None:
-            folder.write(job.index, slices.crop(result, height, width))
-
-        with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
-            alice_party.run(
-                lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
-                slice_at, keep, console, link=chosen, cores=cores,
-            )
+    resumed = [k for k in positions if folder.has(k)]
+    if resumed:
+        typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
+    if not todo:
+        _assemble(folder, axis, positions)
         if json_file is not None:
-            document = console.ledger.document(link=chosen.describe(), environment=environment(cores))
-            write_json(json_file, document)
+            typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
+        return
+
+    def padded_slice(k: int) -> np.ndarray:
+        return slices.pad(prepare.slice_image(array, axis, k, target))
+
+    def slice_at(program: Program, k: int) -> np.ndarray:
+        folder.belongs_to(program)
+        return quantise_input(program, padded_slice(todo[k]))
+
+    def keep(job: SliceJob, result: np.ndarray) -> None:
+        folder.write(job.index, slices.crop(result, height, width))
+
+    channels, rows, columns = padded_slice(todo[0]).shape
+    request = Request(
+        (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
+        settings={"ot": ot},
+    )
+    with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
+        alice_party.run(
+            lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
+            slice_at, keep, console, link=chosen, cores=cores,
+        )
+    _assemble(folder, axis, positions)
+    if json_file is not None:
+        run = {
+            **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
+            "asked_slices": list(positions), "resumed_slices": resumed,
+        }
+        document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)
+        write_json(json_file, document)
+
+
+def digest_of(array: np.ndarray) -> str:
+    """SHA-256 of a volume as the network would see it: kind, shape and values, whatever file it came from."""
+    known = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    for image in array:  # one at a time: the whole may be mapped from the disk
+        known.update(np.ascontiguousarray(image).data)
+    return known.hexdigest()
+
+
+def _assemble(folder: SliceFolder, axis: str, positions: range) -> None:
     mask = folder.assemble(axis, positions)
-    typer.echo(f"{len(positions)} slices in {out}/mask.npz, {int(mask.sum())} pixels marked")
+    typer.echo(f"{len(positions)} slices in {folder.folder}/mask.npz, {int(mask.sum())} pixels marked")
 
 
 def say_plainly(event: Event) -> None:
@@ -183,22 +234,40 @@ def say_plainly(event: Event) -> None:
 
 
 class SliceFolder:
-    """Finished slices on disk, each written whole or not at all, and what they belong to."""
+    """Finished slices on disk, each written whole or not at all, and what they belong to.
+
+    identity: whatever a mask depends on, JSON-able. Raises UsageError for a folder that holds anything else.
+    """
 
     def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
         self.folder = folder
         self._identity = dict(identity)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {folder}: {error.strerror}") from error
         self._file = folder / "run.json"
         self.digest: str | None = None
         if self._file.exists():
-            stored = json.loads(self._file.read_text())
-            self.digest = stored.pop("program", None)
-            if stored != self._identity:
-                changed = sorted(k for k in self._identity if stored.get(k) != self._identity[k])
-                raise UsageError(f"--out {folder} holds another run (its {changed[0]} differs): choose another folder")
+            self.digest = self._stored_digest()
         elif any(folder.glob("slice-*.npy")):
             raise UsageError(f"--out {folder} holds slices of an unknown run: choose another folder")
+
+    def _stored_digest(self) -> str:
+        """The program of the run that the folder holds, if it is this run."""
+        try:
+            stored = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UsageError(f"{self._file} cannot be read ({type(error).__name__}): choose another --out") from error
+        if not isinstance(stored, dict) or set(stored) != {*self._identity, "program"}:
+            raise UsageError(f"{self._file} is not of a run of `bunet alice` of this version: choose another --out")
+        digest = stored.pop("program")
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            raise UsageError(f"{self._file} names no program: choose another --out")
+        changed = sorted(key for key in self._identity if stored[key] != self._identity[key])
+        if changed:
+            raise UsageError(f"--out {self.folder} holds another run (its {changed[0]} differs): choose another folder")
+        return digest
 
     def belongs_to(self, program: Program) -> None:
         """Note the program of the first slice; the handshake holds every later session to it."""
@@ -215,9 +284,22 @@ class SliceFolder:
     def write(self, k: int, mask: np.ndarray) -> None:
         write_whole(self._path(k), lambda stream: np.save(stream, mask.astype(np.uint8)))
 
+    def _read(self, k: int) -> np.ndarray:
+        path = self._path(k)
+        try:
+            mask = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UsageError(f"{path} is damaged: remove it, and the same command runs that slice again") from error
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2:
+            raise UsageError(f"{path} is not a slice's mask: remove it, and the same command runs that slice again")
+        return mask
+
     def assemble(self, axis: str, positions: range) -> np.ndarray:
         """All slices as one array in mask.npz (key `array`), in the order of positions."""
-        mask = np.stack([np.load(self._path(k), allow_pickle=False) for k in positions])
+        masks = [self._read(k) for k in positions]
+        if len({mask.shape for mask in masks}) > 1:
+            raise UsageError(f"--out {self.folder} holds slices of different sizes: choose another folder")
+        mask = np.stack(masks)
         write_mask(self.folder / "mask.npz", mask, axis, positions)
         return mask
 
@@ -232,7 +314,3 @@ def _positions(text: str, count: int) -> range:
     if not 0 <= start < stop <= count:
         raise UsageError(f"--slices {text} is not a range within 0:{count}")
     return range(start, stop)
-
-
-# What these commands turn into one sentence and a status; everything else is a defect.
-FAULTS = (RunError, PeerError, ChannelError, CompileError, ProgramError, keys.BadKey, formats.VolumeError)

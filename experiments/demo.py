@@ -12,7 +12,7 @@ import numpy as np
 
 from bunet.experiments import plots, prepare
 from bunet.experiments.benchmark import RunPair, document_of, masks_of
-from bunet.experiments.options import RunSettings
+from bunet.experiments.options import DEMO_SIZE, RunSettings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.results import write_json, write_mask
 from bunet.models.metrics import dice
@@ -54,7 +54,10 @@ class DemoResult:
 
 
 def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair) -> DemoResult:
-    """Prepare, run, show, write. Nothing is written unless the whole run ended well. Raises UsageError, RunError."""
+    """Prepare, run, show, write. Raises UsageError, RunError.
+
+    Nothing is written unless the whole run ended; of a run that disagrees with the oracle only the document is.
+    """
     settings = request.settings
 
     def say(text: str) -> None:
@@ -84,7 +87,7 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
 def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     settings = request.settings
     if request.volume is None:
-        images = prepare.embedded_slices(settings, request.size or prepare.DEMO_SIZE)
+        images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
         images = prepare.volume_slices(settings, request.volume, request.truth, request.size)
     chosen = prepare.choose_weights(settings, request.weights, images.padded)
@@ -113,6 +116,8 @@ def _verdict(
     elif document["verified"]:
         checked, count = run["verified_slices"], run["slices"]
         lines.append(f"verified: all {run['compared_layers']} layers of {checked} of {count} slices agree with the oracle")
+    elif not mismatches:
+        lines.append("NOT verified: there was no layer to compare")
     else:
         lines.append(f"NOT verified: {len(mismatches)} of {run['compared_layers']} layers differ; {mismatches[0]}")
     return lines
@@ -123,20 +128,28 @@ def _write(
 ) -> tuple[Path, ...]:
     out = request.out
     out.mkdir(parents=True, exist_ok=True)
-    mask, picture, written = out / "mask.npz", out / "overlay.png", out / "run.json"
-    write_mask(mask, masks, images.labels[0][0], [index for _, index in images.labels])
-    files = [mask]
-    try:
-        shown = [image[CENTRE, : images.height, : images.width] for image in images.images]
-        title = f"{images.source}, {document['format']}, link {document['link']['name']}"
-        plots.overlay(picture, shown, masks, images.labels, images.truth, title)
-        files.append(picture)
-    except plots.PicturesUnavailable as error:
-        picture.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
-        say(f"no picture: {error}")
-    for path in (written, request.json):
+    files: list[Path] = []
+    if document["verified"] is False:  # a mask that may be wrong must not look like a result
+        say(f"no mask and no picture, since they may be wrong; what {out} holds of an earlier run stays")
+    else:
+        files += _write_pictures(out, images, masks, document, say)
+    for path in (request.json, out / "run.json"):  # last, so that whoever finds it finds the rest
         if path is not None:
             write_json(path, document)
             files.append(path)
     say("written: " + ", ".join(str(path) for path in files))
     return tuple(files)
+
+
+def _write_pictures(out: Path, images: SliceSet, masks: np.ndarray, document: dict[str, Any], say: Say) -> list[Path]:
+    mask, picture = out / "mask.npz", out / "overlay.png"
+    write_mask(mask, masks, images.labels[0][0], [index for _, index in images.labels])
+    try:
+        shown = [image[CENTRE, : images.height, : images.width] for image in images.images]
+        title = f"{images.source}, {document['format']}, link {document['link']['name']}"
+        plots.overlay(picture, shown, masks, images.labels, images.truth, title)
+    except plots.PicturesUnavailable as error:
+        picture.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
+        say(f"no picture: {error}")
+        return [mask]
+    return [mask, picture]

@@ -16,6 +16,7 @@ from bunet.models.volumes.slices import AXES, MULTIPLE
 from bunet.net.link import PRESETS, Link
 
 MIN_SIZE, MAX_SIZE = 16, 1024
+DEMO_SIZE = 128  # pixels of the slices that the demo weights were trained on
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
 
 
@@ -51,7 +52,8 @@ class RunSettings:
         self.architecture()
         if not MIN_SIZE <= self.size <= MAX_SIZE or self.size % MULTIPLE:
             raise UsageError(f"--size {self.size} is not a multiple of {MULTIPLE} from {MIN_SIZE} to {MAX_SIZE}")
-        for name, low, high in (("slices", 1, 4096), ("in_flight", 1, 256), ("cores", 1, 4096), ("seed", 0, 2**32 - 1)):
+        limits = (("slices", 1, 4096), ("in_flight", 1, max_in_flight()), ("cores", 1, 4096), ("seed", 0, 2**32 - 1))
+        for name, low, high in limits:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f"--{name.replace('_', '-')} must be a whole number from {low} to {high}, not {value}")
@@ -99,6 +101,28 @@ def operand_format(text: str) -> Format:
         return Format.parse(text)
     except ProgramError as error:
         raise UsageError(f"--format: {error}") from error
+
+
+def max_in_flight() -> int:
+    """How many slices may interleave: what the parties' handshake accepts."""
+    from bunet.parties.session import MAX_IN_FLIGHT  # loads the kernels: not for every `bunet --help`
+
+    return MAX_IN_FLIGHT
+
+
+def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, int]:
+    """(height, width) of `128`, a square, or of `96x128`; UsageError for other texts and sizes that are not taken."""
+    first, cross, second = text.strip().lower().partition("x")
+    try:
+        height = int(first)
+        width = int(second) if cross else height
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not a number of pixels or HEIGHTxWIDTH, such as 96x128") from None
+    for pixels in (height, width):
+        if not MIN_SIZE <= pixels <= MAX_SIZE or pixels % multiple:
+            kind = f"a multiple of {multiple}" if multiple > 1 else "a number of pixels"
+            raise UsageError(f"{option} {text}: {pixels} is not {kind} from {MIN_SIZE} to {MAX_SIZE}")
+    return height, width
 
 
 def relu_protocol(name: str) -> str:

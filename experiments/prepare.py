@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
 from bunet.models import compile as compiling
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
@@ -18,7 +18,6 @@ from bunet.models.volumes import formats, slices, synthetic
 from bunet.models.weights import FloatWeights
 from bunet.parties.local import PairJob
 
-DEMO_SIZE = 128
 DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
 EMBEDDED_SLICES = 32
 TRUTH_KEYS = ("label", "infection", "lesion", "mask")
@@ -168,6 +167,15 @@ def _truth_of(path: Path, keys: Sequence[str]) -> np.ndarray | None:
     return None
 
 
+def slice_image(volume: np.ndarray, axis: str, index: int, size: tuple[int, int] | None) -> np.ndarray:
+    """float32 (5, height, width): one slice with its neighbours, resampled to `size` after it is cut, whatever the axis.
+
+    size: None for the volume's own. Not padded. Raises ValueError as `slices.slice_at` and `formats.resample` do.
+    """
+    image = slices.slice_at(volume, axis, index)
+    return image if size is None or image.shape[1:] == size else formats.resample(image, size)
+
+
 def _cut(
     volume: np.ndarray, truth: np.ndarray | None, settings: RunSettings, size: int | None, source: str,
     notes: tuple[str, ...],
@@ -177,14 +185,14 @@ def _cut(
         raise UsageError(f"--slices {settings.slices}: {source} has {count} slices along {settings.axis}")
     axis = slices.axis_number(settings.axis)
     indices = spread(volume, truth, axis, settings.slices)
-    images = [slices.slice_at(volume, settings.axis, index) for index in indices]
+    target = None if size is None else (size, size)
+    images = [slice_image(volume, settings.axis, index, target) for index in indices]
     truths = None if truth is None else np.stack([np.take(truth, index, axis=axis) for index in indices])
     height, width = images[0].shape[1:]
-    if size is not None and (height, width) != (size, size):
-        notes = (*notes, f"slices resampled from {height}x{width} to {size}x{size}")
-        images = [formats.resample(image, size) for image in images]
-        truths = None if truths is None else formats.resample(truths.astype(np.float32), size) > 0.5
-        height = width = size
+    before = volume.shape[:axis] + volume.shape[axis + 1 :]
+    if before != (height, width):
+        notes = (*notes, f"slices resampled from {before[0]}x{before[1]} to {height}x{width}")
+        truths = None if truths is None else formats.resample(truths.astype(np.float32), (height, width)) > 0.5
     images = [np.ascontiguousarray(slices.pad(image)) for image in images]
     if images[0].shape[1:] != (height, width):
         notes = (*notes, f"slices padded from {height}x{width} to {images[0].shape[1]}x{images[0].shape[2]}")

@@ -20,6 +20,11 @@ from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, SweepConfig
 from bunet.parties.errors import RunError
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing keeps two sweeps apart there
+    fcntl = None  # type: ignore[assignment]
+
 COLUMNS = (
     "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "size", "features",
     "activation", "pool", "slices", "seed", "cores", "seconds", "seconds_per_slice", "setup_s", "bytes_sent",
@@ -79,13 +84,28 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 class Journal:
-    """The JSON lines of a sweep, appended to durably."""
+    """The JSON lines of a sweep, appended to durably; held by one sweep at a time where the system has file locks."""
 
     def __init__(self, path: Path) -> None:
-        self.entries, whole = read_points(path)
         self._stream = open(path, "ab")  # noqa: SIM115 - lives as long as the sweep
-        if whole < path.stat().st_size:
-            self._stream.truncate(whole)
+        try:
+            self._lock(path)
+            self.entries, whole = read_points(path)
+            if whole < path.stat().st_size:
+                self._stream.truncate(whole)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def _lock(self, path: Path) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the stream, or with the process
+        except BlockingIOError:
+            raise SweepError(f"another sweep is writing to {path.parent}: wait for it, or choose another --out") from None
+        except OSError:
+            pass  # a file system without locks
 
     def done(self, identity: str) -> bool:
         """Whether the point has run and did not fail; failed ones are tried again."""
@@ -158,10 +178,12 @@ def _outcome(entry: Mapping[str, Any], elapsed: float) -> str:
     return f"{row['seconds_per_slice']:.2f} s a slice, {checked} ({elapsed:.0f} s in all)"
 
 
-def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of the table, from one line of the journal."""
+def row_of(entry: Mapping[str, Any], link_name: str | None = None) -> dict[str, Any]:
+    """One line of the table, from one line of the journal. link_name: what the grid at hand calls the link."""
     point = entry["point"]
     row: dict[str, Any] = {"identity": entry["identity"], **point}
+    if link_name is not None:
+        row["link"] = link_name
     row["protocols"] = ", ".join(f"{key} {value}" for key, value in sorted(point["protocols"].items())) or "default"
     if "document" not in entry:
         return {**row, "error": entry.get("error", "")}
@@ -180,7 +202,7 @@ def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_table(folder: Path, journal: Journal, points: Mapping[str, Point]) -> None:
     """`points.csv` of this grid's points that have run, in the grid's order."""
-    rows = [row_of(journal.entries[identity]) for identity in points if identity in journal.entries]
+    rows = [row_of(journal.entries[k], point.link_name) for k, point in points.items() if k in journal.entries]
     write_csv(folder / "points.csv", rows, COLUMNS)
 
 
@@ -188,7 +210,7 @@ def draw(
     folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point], say: Say
 ) -> tuple[Path, ...]:
     """The two pictures; none, and a line that says why, without matplotlib or without a finished point."""
-    rows = [row_of(journal.entries[identity]) for identity in points if journal.done(identity)]
+    rows = [row_of(journal.entries[identity], point.link_name) for identity, point in points.items() if journal.done(identity)]
     if not rows:
         say("no point has finished, so there is nothing to draw")
         return ()

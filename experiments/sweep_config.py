@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from bunet.experiments.options import MAX_SIZE, MIN_SIZE
+from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
 from bunet.models.program import Format
 from bunet.models.volumes.slices import MULTIPLE
 from bunet.net.link import Link
@@ -34,6 +34,12 @@ def _format(value: Any) -> str:
 def _size(value: int) -> int:
     if isinstance(value, int) and value % MULTIPLE:
         raise ValueError(f"{value} is not a multiple of {MULTIPLE}")
+    return value
+
+
+def _in_flight(value: int) -> int:
+    if isinstance(value, int) and value > max_in_flight():
+        raise ValueError(f"at most {max_in_flight()} slices can be in flight, not {value}")
     return value
 
 
@@ -70,6 +76,7 @@ def _preset(value: Any) -> Any:
 
 
 Positive = Annotated[int, Field(ge=1)]
+InFlight = Annotated[int, Field(ge=1), BeforeValidator(_in_flight)]
 FormatText = Annotated[str, BeforeValidator(_format)]
 Size = Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE), BeforeValidator(_size)]
 Features = Annotated[int, Field(ge=1, le=256)]
@@ -86,7 +93,7 @@ class Grid(_Strict):
     protocols: Annotated[list[dict[str, str]], Field(min_length=1)] = [{"relu": "gc-sign"}]
     ot: Annotated[list[Ot], Field(min_length=1)] = ["iknp"]
     formats: Annotated[list[FormatText], Field(min_length=1)] = ["8.4"]
-    in_flight: Annotated[list[Positive], Field(min_length=1)] = [1]
+    in_flight: Annotated[list[InFlight], Field(min_length=1)] = [1]
     sizes: Annotated[list[Size], Field(min_length=1)] = [128]
     features: Annotated[list[Features], Field(min_length=1)] = [16]
     activations: Annotated[list[Activation], Field(min_length=1)] = ["relu"]

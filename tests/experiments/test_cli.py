@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bunet.experiments import commands_model
 from bunet.experiments.cli import app, explain
 from bunet.experiments.options import UsageError
-from bunet.net.channel import PeerGone
+from bunet.models.train_config import TrainConfig
+from bunet.net.channel import AddressError, InsecureChannel, PeerGone
+from bunet.net.keys import BadKey
 from bunet.parties.errors import PeerError, RunError
 
 COMMANDS = ("demo", "bench", "sweep", "train", "compile", "plan", "alice", "bob", "keygen")
@@ -51,6 +56,8 @@ def test_help_carries_examples(command: str) -> None:
         (("--axis", "w"), "--axis 'w' is not one of"),
         (("--slices", "0"), "--slices must be a whole number"),
         (("--slices", "33", "--size", "32"), "has 32 slices along z"),
+        (("--size", "0"), "--size 0 is not a multiple of 16"),
+        (("--in-flight", "65"), "--in-flight must be a whole number from 1 to 64"),
         (("--in-flight", "0"), "--in-flight must be a whole number"),
         (("--cores", "0"), "--cores must be a whole number"),
         (("--seed", "-1"), "--seed must be a whole number"),
@@ -162,6 +169,17 @@ def test_a_dry_sweep_lists_its_points_and_runs_none(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_train_has_the_defaults_of_the_configuration(tmp_path: Path) -> None:
+    config = TrainConfig(tmp_path / "w.safetensors")
+    options = inspect.signature(commands_model.train).parameters
+    names = {field.name for field in dataclasses.fields(TrainConfig)} & set(options)
+    assert names >= {"size", "volumes", "steps", "batch", "rate", "evaluate_every", "patience", "threads", "mixed", "seed"}
+    assert {name: options[name].default for name in names} == {name: getattr(config, name) for name in names}
+    shape = config.architecture
+    defaults = [options[name].default for name in ("features", "activation", "pool")]
+    assert defaults == [shape.features, shape.activation, shape.pooling]
+
+
 def test_plan_shows_protocols_and_stated_bytes() -> None:
     status, out, error = bunet("plan", "--size", "32", "--features", "1", "--activation", "hybrid", "--pool", "max")
     assert status == 0, error
@@ -177,6 +195,9 @@ def test_plan_shows_protocols_and_stated_bytes() -> None:
         (PeerError("Bob is gone"), 1, "Bob is gone"),
         (PeerGone("no sign of the peer"), 1, "no sign of the peer"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (BadKey("the key is bad"), 2, "the key is bad"),
+        (AddressError("no such host"), 2, "no such host"),
+        (InsecureChannel("refusing"), 2, "refusing"),
         (KeyError("x"), 1, "internal error: KeyError: 'x' (BUNET_DEBUG=1 shows where)"),
     ],
 )

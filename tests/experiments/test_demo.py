@@ -206,10 +206,32 @@ def test_a_run_that_fails_leaves_no_result(tmp_path: Path) -> None:
 
 
 def test_a_mismatch_is_said_loudly_and_written(tmp_path: Path) -> None:
-    view = console()
-    result = run_demo(DemoRequest(SMALL, tmp_path, 32), view, pretend(["slice 0: conv: 3 of 9 differ"]))
+    view, further = console(), tmp_path / "further.json"
+    request = DemoRequest(SMALL, tmp_path / "out", 32, json=further)
+    result = run_demo(request, view, pretend(["slice 0: conv: 3 of 9 differ"]))
     assert result.document["verified"] is False
     assert "NOT verified: 1 of" in said(view)
+    assert result.files == (further, tmp_path / "out" / "run.json")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["verified"] is False
+
+
+def test_a_mismatch_leaves_an_earlier_mask_alone(tmp_path: Path) -> None:
+    run_demo(DemoRequest(SMALL, tmp_path, 32), console(), pretend())
+    before = {name: (tmp_path / name).read_bytes() for name in ("mask.npz", "overlay.png")}
+    run_demo(DemoRequest(SMALL, tmp_path, 32), console(), pretend(["slice 0: conv: 3 of 9 differ"]))
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_nothing_compared_is_not_verified(tmp_path: Path) -> None:
+    def nothing(job: PairJob, bus: Subscriber) -> PairResult:
+        return replace(pretend()(job, bus), verified=False, compared_layers=0)
+
+    view = console()
+    result = run_demo(DemoRequest(SMALL, tmp_path, 32), view, nothing)
+    assert result.document["verified"] is False
+    assert "NOT verified: there was no layer to compare" in said(view)
+    assert not (tmp_path / "mask.npz").exists()
 
 
 def test_without_verification_the_document_says_null(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bunet.experiments.sweep import COLUMNS, SweepError, read_points, row_of, run_sweep
+from bunet.experiments.sweep import COLUMNS, Journal, SweepError, read_points, row_of, run_sweep
 from bunet.experiments.sweep_config import Point, SweepConfig, parse
 from bunet.parties.errors import PeerError
 
@@ -133,6 +133,24 @@ def test_another_grid_in_the_same_folder_reuses_equal_points(tmp_path: Path) -> 
     assert [point.link_name for point in runner.points] == ["wan-100m"]
     assert summary.skipped == 1
     assert len(rows(tmp_path)) == 2
+
+
+def test_tables_call_links_as_the_grid_at_hand_does(tmp_path: Path) -> None:
+    text = "name: test\ngrid:\n  links: [{{bandwidth: 1Mbit, rtt: 1ms, name: {name}}}]\n  protocols: [{{relu: gc}}]\n"
+    sweep(tmp_path, Runner(), parse(text.format(name="before"), "a.yaml"))
+    again = Runner()
+    sweep(tmp_path, again, parse(text.format(name="after"), "b.yaml"))
+    assert again.points == []
+    assert [row["link"] for row in rows(tmp_path)] == ["after"]
+
+
+def test_two_sweeps_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    first = Journal(tmp_path / "points.jsonl")
+    with pytest.raises(SweepError, match="another sweep is writing to"):
+        sweep(tmp_path, Runner())
+    first.close()
+    assert sweep(tmp_path, Runner())[0].ran == 8
 
 
 def test_a_point_that_disagrees_with_the_oracle_is_counted(tmp_path: Path) -> None:

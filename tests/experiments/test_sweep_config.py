@@ -27,6 +27,7 @@ EXPERIMENTS = Path(sweep_config.__file__).parent
         ("name: x\ngrid:\n  links: [{bandwidth: 1Mbit, rtt: 1ms, foo: 3}]", "grid.links[0].foo: unknown key"),
         ("name: x\ngrid:\n  links: [lan, lann]", "grid.links[1]: unknown link 'lann'"),
         ("name: x\ngrid:\n  links: [{bandwidth: 1Mbit}]", "grid.links[0]: a link needs"),
+        ("name: x\ngrid:\n  in_flight: [65]", "grid.in_flight[0]: at most 64 slices can be in flight, not 65"),
         ("name: x\ngrid:\n  links: [3]", "grid.links[0]: a link is"),
         ("name: x\ngrid:\n  links: []", "grid.links: the list is empty"),
         ("name: x\ngrid:\n  formats: [8.4]", "grid.formats[0]: write a format in quotes"),

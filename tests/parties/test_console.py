@@ -187,12 +187,13 @@ def test_a_long_layer_shows_signs_of_life_without_a_terminal() -> None:
     assert "at encoder1" in console.file.getvalue()[len(before) :] or "at decoder1" in console.file.getvalue()
 
 
-def test_notes_and_failures_are_said_once_by_either_party() -> None:
+def test_notes_are_said_and_failures_left_to_the_caller() -> None:
     console = recorded(80, terminal=False)
     view = RunConsole(console=console, clock=Clock())
     view(Note("bob", "compiling kernels"))
     view(Failed("alice", "the peer is gone", "peer"))
-    assert console.file.getvalue().splitlines() == ["bob: compiling kernels", "alice: the peer is gone"]
+    assert console.file.getvalue().splitlines() == ["bob: compiling kernels"]
+    assert [failure.message for failure in view.ledger.failures] == ["the peer is gone"]
 
 
 def test_before_the_handshake_there_is_something_to_see() -> None:
