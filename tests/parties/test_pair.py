@@ -16,7 +16,7 @@ from bunet.net import zeromq
 from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
 from bunet.parties import bob as bob_party
-from bunet.parties.errors import PeerError, RunError
+from bunet.parties.errors import RunError
 from bunet.parties.events import Failed, LayerFinished, SessionFinished, SliceFinished
 from bunet.parties.local import PairJob, run_pair
 from bunet.parties.store import CompiledStore
@@ -169,20 +169,53 @@ def test_bob_outlives_a_killed_client_and_a_liar(tmp_path):
         assert b'"done": "alice"' in out
 
 
-def test_alice_notices_that_bob_is_gone(tmp_path):
-    compiled = small(64, 8)
-    job = prepare(tmp_path, compiled, 50)
-    killed = []
+def listening_bob(folder):
+    """Bob's worker process and his address."""
+    process = worker(folder, "", "bob")
+    for line in process.stdout:
+        document = json.loads(line)
+        if "listening" in document:
+            return process, document["listening"]
+    pytest.fail(process.stderr.read().decode())
 
-    def kill_bob(event):
-        if isinstance(event, SliceFinished) and not killed:
-            found = subprocess.run(["pgrep", "-f", str(tmp_path / "bob.json")], capture_output=True, text=True)
-            for pid in found.stdout.split():
-                subprocess.run(["kill", "-9", pid])
-            killed.append(time.monotonic())
 
-    with pytest.raises((PeerError, RunError)):
-        run_pair(job, kill_bob)
-    assert killed
-    assert time.monotonic() - killed[0] < 30
-    assert not (tmp_path / "masks.npy").exists(), "no partial result that looks whole"
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
+def test_alice_ends_by_herself_when_bob_is_gone(tmp_path, sent):
+    """Nobody but the network tells Alice: no parent watches both processes."""
+    from bunet.parties.local import _write_job
+
+    job = prepare(tmp_path, small(64, 8), 50)
+    for role in ("alice", "bob"):
+        _write_job(job, role)
+    bob, address = listening_bob(tmp_path)
+    drain = threading.Thread(target=bob.stdout.read, daemon=True)  # a full pipe must not be what stops him
+    drain.start()
+    alice = worker(tmp_path, address)
+    try:
+        documents = []
+        for line in alice.stdout:
+            documents.append(json.loads(line))
+            if documents[-1].get("event") == "SliceFinished":
+                break
+        assert documents[-1].get("event") == "SliceFinished", documents[-3:]
+        bob.send_signal(sent)
+        begun = time.monotonic()
+        out, err = alice.communicate(timeout=60)
+        assert time.monotonic() - begun < 10
+        assert alice.returncode == 1
+        (sentence,) = err.decode().strip().splitlines()
+        assert sentence.startswith("alice: ")
+        assert "127.0.0.1" in sentence
+        documents += [json.loads(line) for line in out.splitlines()]
+        (failed,) = [d for d in documents if d.get("event") == "Failed"]
+        assert failed["fault"] == "peer"
+        assert sentence == f"alice: {failed['message']}"
+        assert not any("done" in d for d in documents)
+        assert not (tmp_path / "masks.npy").exists(), "no partial result that looks whole"
+    finally:
+        for process in (alice, bob):
+            process.kill()
+            process.wait()
+        drain.join()
+        for pipe in (alice.stdin, alice.stdout, alice.stderr, bob.stdin, bob.stdout, bob.stderr):
+            pipe.close()

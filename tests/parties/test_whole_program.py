@@ -5,46 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.models import oracle
-from bunet.models.compile import Compiled
-from bunet.parties.driver import lockstep, whole_program
-from bunet.parties.planner import choose, pahe_names, plan
-from bunet.protocols.ass.share import Share, open_shares
-from bunet.protocols.registry import LayerWeights
-from tests.parties.programs import slices, small
-from tests.protocols.contexts import contexts
-
-
-def run(compiled: Compiled, image: np.ndarray, overrides=None, options=None):
-    """Returns ({node: Alice's result}, {node: Bob's result})."""
-    program = compiled.program
-    chosen = choose(program, overrides)
-    weights = {name: LayerWeights(w.weight, w.bias) for name, w in compiled.weights.items()}
-    hers, his = plan(program, chosen, options), plan(program, chosen, options, weights)
-    alice, bob = contexts(pahe_names(hers))
-    seen_a, seen_b = {}, {}
-    kind = program.input.type
-    lockstep(
-        whole_program(alice, hers, Share.of(image.astype(np.uint64), kind), lambda n, v: seen_a.update({n.name: v})),
-        whole_program(bob, his, Share.of(np.zeros(kind.shape, np.uint64), kind), lambda n, v: seen_b.update({n.name: v})),
-    )
-    return seen_a, seen_b
-
-
-def verify(compiled: Compiled, seen_a, seen_b) -> None:
-    opened = {}
-    for node in compiled.program:
-        a, b = seen_a[node.name], seen_b[node.name]
-        if isinstance(a, Share) and isinstance(b, Share):
-            assert a.type == b.type == node.type, node.name
-            opened[node.name] = open_shares(a, b)
-        else:
-            assert b is None
-            opened[node.name] = a.astype(np.int64).reshape(node.type.shape)
-        if node.operation != "input":
-            inputs = tuple(opened[name] for name in node.inputs)
-            verdict = oracle.agrees(node, compiled.weights.get(node.name), inputs, opened[node.name])
-            assert verdict, verdict.message
+from tests.parties.programs import run, slices, small, verify
 
 
 @given(
@@ -64,7 +25,7 @@ def test_random_programs_equal_the_oracle_layer_by_layer(
 ):
     compiled = small(size, features, format, seed, readout, activation=activation, pooling=pooling)
     (image,) = slices(compiled, 1, seed)
-    verify(compiled, *run(compiled, image, {"relu": relu}, {"garbler": garbler}))
+    verify(compiled, image, *run(compiled, image, {"relu": relu}, {"garbler": garbler}))
 
 
 def test_shares_of_two_runs_on_the_same_slice_are_uniform_and_independent():
@@ -94,4 +55,4 @@ def test_shares_of_two_runs_on_the_same_slice_are_uniform_and_independent():
 def test_squares_from_ot_pairs(overrides):
     compiled = small(16, 1, activation="square")
     (image,) = slices(compiled, 1)
-    verify(compiled, *run(compiled, image, overrides))
+    verify(compiled, image, *run(compiled, image, overrides))
