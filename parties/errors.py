@@ -7,9 +7,10 @@ MAX_PEER_TEXT = 300
 
 def plain(text: object) -> str:
     """What a peer sent, fit for a terminal, a log and one sentence: printable characters, at most 300."""
-    cleaned = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * MAX_PEER_TEXT])
-    cleaned = " ".join(cleaned.split())
-    return cleaned if len(cleaned) <= MAX_PEER_TEXT else cleaned[:MAX_PEER_TEXT] + "..."
+    whole = str(text)
+    head = whole[: 4 * MAX_PEER_TEXT]
+    cleaned = " ".join("".join(c if c.isprintable() else " " for c in head).split())
+    return cleaned if len(cleaned) <= MAX_PEER_TEXT and head == whole else cleaned[:MAX_PEER_TEXT] + "..."
 
 
 class RunError(Exception):
