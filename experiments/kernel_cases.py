@@ -176,7 +176,7 @@ def _softspoken_cases() -> Iterator[Case]:
         choices = _words(2 * tiles)
         if sender:
             received = _frozen(message)
-            return lambda: kernel.extend_sender(schedules, delta, 1, received, rows)
+            return lambda: kernel.extend_sender(schedules, delta, np.uint64(1), received, rows)
         return lambda: kernel.extend_receiver(schedules, np.uint64(1), choices, message, rows)
 
     for bits in (2, 4, 8):
