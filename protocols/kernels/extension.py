@@ -11,37 +11,91 @@ from bunet.protocols.kernels.aes import GROUP, TILE, hash_group
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
 from bunet.protocols.kernels.aes_rounds import aes128, aes512_wide
 from bunet.protocols.kernels.bits import pack_words, transpose_tile, unpack_words
-from bunet.protocols.kernels.simd import lanes512, pair128, store128, store512
+from bunet.protocols.kernels.simd import (
+    and512,
+    broadcast128,
+    lanes512,
+    load512,
+    pair128,
+    store128,
+    store512,
+    xor512,
+)
 from bunet.protocols.kernels.tier import TIER
 
 # isort: split
+from collections.abc import Iterator
+
 import numpy as np
 from numba import njit
 
 COLUMNS = 128
+PITCH = 264  # words from a tile's columns to the next: at 256 a column of all tiles would fall into two sets of the cache
 BATCH = LANE_BLOCKS if TIER == "portable" else 8  # tiles expanded together
 
 
-# --- columns of a batch of tiles: _columns(schedules, tile, stream, out), out uint64 (BATCH * 256,) ------------------
+# --- a batch of tiles: columns by PITCH, messages by 256 words ------------------------------------------------------
+# _receive(schedules0, schedules1, tile, stream, choices, zeros, u): zeros = G(k0), u = G(k0) ^ G(k1) ^ choices
+# _choose(schedules, tile, stream, u, masks, chosen): chosen = G(k_s) ^ masks & u
 
 
 @njit(nogil=True, cache=True)
-def _columns_vaes(schedules, tile, stream, out):  # pragma: no cover - compiled
+def _counters(tile, stream):  # pragma: no cover - compiled
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
     x0, x1 = lanes512(tile, stream), lanes512(tile + one, stream)
     x2, x3 = lanes512(tile + two, stream), lanes512(tile + three, stream)
     x4, x5 = lanes512(tile + four, stream), lanes512(tile + four + one, stream)
     x6, x7 = lanes512(tile + four + two, stream), lanes512(tile + four + three, stream)
+    return x0, x1, x2, x3, x4, x5, x6, x7
+
+
+@njit(nogil=True, cache=True)
+def _store_message(u, at, first, second, choices, t):  # pragma: no cover - compiled
+    store512(u, at + 256 * t, xor512(xor512(first, second), broadcast128(choices, 2 * t)))
+
+
+@njit(nogil=True, cache=True)
+def _receive_vaes(schedules0, schedules1, tile, stream, choices, zeros, u):  # pragma: no cover - compiled
+    x = _counters(tile, stream)
     for g in range(COLUMNS // 4):
-        y = aes512_wide((x0, x1, x2, x3, x4, x5, x6, x7), schedules, 88 * g, 8)
-        store512(out, 8 * g, y[0])
-        store512(out, 8 * g + 256, y[1])
-        store512(out, 8 * g + 512, y[2])
-        store512(out, 8 * g + 768, y[3])
-        store512(out, 8 * g + 1024, y[4])
-        store512(out, 8 * g + 1280, y[5])
-        store512(out, 8 * g + 1536, y[6])
-        store512(out, 8 * g + 1792, y[7])
+        y = aes512_wide(x, schedules0, 88 * g, 8)
+        store512(zeros, 8 * g, y[0])
+        store512(zeros, 8 * g + PITCH, y[1])
+        store512(zeros, 8 * g + 2 * PITCH, y[2])
+        store512(zeros, 8 * g + 3 * PITCH, y[3])
+        store512(zeros, 8 * g + 4 * PITCH, y[4])
+        store512(zeros, 8 * g + 5 * PITCH, y[5])
+        store512(zeros, 8 * g + 6 * PITCH, y[6])
+        store512(zeros, 8 * g + 7 * PITCH, y[7])
+        z = aes512_wide(x, schedules1, 88 * g, 8)
+        _store_message(u, 8 * g, y[0], z[0], choices, 0)
+        _store_message(u, 8 * g, y[1], z[1], choices, 1)
+        _store_message(u, 8 * g, y[2], z[2], choices, 2)
+        _store_message(u, 8 * g, y[3], z[3], choices, 3)
+        _store_message(u, 8 * g, y[4], z[4], choices, 4)
+        _store_message(u, 8 * g, y[5], z[5], choices, 5)
+        _store_message(u, 8 * g, y[6], z[6], choices, 6)
+        _store_message(u, 8 * g, y[7], z[7], choices, 7)
+
+
+@njit(nogil=True, cache=True)
+def _store_chosen(chosen, at, t, value, u, mask):  # pragma: no cover - compiled
+    store512(chosen, at + PITCH * t, xor512(value, and512(load512(u, at + 256 * t), mask)))
+
+
+@njit(nogil=True, cache=True)
+def _choose_vaes(schedules, tile, stream, u, masks, chosen):  # pragma: no cover - compiled
+    x = _counters(tile, stream)
+    for g in range(COLUMNS // 4):
+        y, mask = aes512_wide(x, schedules, 88 * g, 8), load512(masks, 8 * g)
+        _store_chosen(chosen, 8 * g, 0, y[0], u, mask)
+        _store_chosen(chosen, 8 * g, 1, y[1], u, mask)
+        _store_chosen(chosen, 8 * g, 2, y[2], u, mask)
+        _store_chosen(chosen, 8 * g, 3, y[3], u, mask)
+        _store_chosen(chosen, 8 * g, 4, y[4], u, mask)
+        _store_chosen(chosen, 8 * g, 5, y[5], u, mask)
+        _store_chosen(chosen, 8 * g, 6, y[6], u, mask)
+        _store_chosen(chosen, 8 * g, 7, y[7], u, mask)
 
 
 @njit(nogil=True, cache=True)
@@ -54,13 +108,13 @@ def _columns_aesni(schedules, tile, stream, out):  # pragma: no cover - compiled
     for c in range(COLUMNS):
         y = aes128((x0, x1, x2, x3, x4, x5, x6, x7), schedules, 88 * (c >> 2) + 2 * (c & 3), 8)
         store128(out, 2 * c, y[0])
-        store128(out, 2 * c + 256, y[1])
-        store128(out, 2 * c + 512, y[2])
-        store128(out, 2 * c + 768, y[3])
-        store128(out, 2 * c + 1024, y[4])
-        store128(out, 2 * c + 1280, y[5])
-        store128(out, 2 * c + 1536, y[6])
-        store128(out, 2 * c + 1792, y[7])
+        store128(out, 2 * c + PITCH, y[1])
+        store128(out, 2 * c + 2 * PITCH, y[2])
+        store128(out, 2 * c + 3 * PITCH, y[3])
+        store128(out, 2 * c + 4 * PITCH, y[4])
+        store128(out, 2 * c + 5 * PITCH, y[5])
+        store128(out, 2 * c + 6 * PITCH, y[6])
+        store128(out, 2 * c + 7 * PITCH, y[7])
 
 
 @njit(nogil=True, cache=True)
@@ -79,25 +133,67 @@ def _columns_portable(schedules, tile, stream, out):  # pragma: no cover - compi
         encrypt_lanes(rows, keys, LANES)
         for l in range(LANES):
             for t in range(BATCH):
-                out[256 * t + 2 * (first + l)] = rows[LANE_BLOCKS * l + t, 0]
-                out[256 * t + 2 * (first + l) + 1] = rows[LANE_BLOCKS * l + t, 1]
+                out[PITCH * t + 2 * (first + l)] = rows[LANE_BLOCKS * l + t, 0]
+                out[PITCH * t + 2 * (first + l) + 1] = rows[LANE_BLOCKS * l + t, 1]
 
 
-_columns = {"vaes": _columns_vaes, "aesni": _columns_aesni, "portable": _columns_portable}[TIER]
+_columns = _columns_portable if TIER == "portable" else _columns_aesni
+
+
+@njit(nogil=True, cache=True)
+def _receive_plain(schedules0, schedules1, tile, stream, choices, zeros, u):  # pragma: no cover - compiled
+    ones = np.empty(PITCH * BATCH, np.uint64)
+    _columns(schedules0, tile, stream, zeros)
+    _columns(schedules1, tile, stream, ones)
+    for t in range(BATCH):
+        for i in range(256):
+            u[256 * t + i] = zeros[PITCH * t + i] ^ ones[PITCH * t + i] ^ choices[2 * t + (i & 1)]
+
+
+@njit(nogil=True, cache=True)
+def _choose_plain(schedules, tile, stream, u, masks, chosen):  # pragma: no cover - compiled
+    _columns(schedules, tile, stream, chosen)
+    for t in range(BATCH):
+        for i in range(256):
+            chosen[PITCH * t + i] ^= u[256 * t + i] & masks[i]
+
+
+_receive, _choose = (_receive_vaes, _choose_vaes) if TIER == "vaes" else (_receive_plain, _choose_plain)
 
 
 # --- extension -----------------------------------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True)
-def store_rows(columns, rows, tile, scratch):  # pragma: no cover - compiled
-    """The transpose of one tile's columns (256,) to its rows; the last tile may have fewer than 128."""
-    flat = rows.reshape(rows.size)
+def aligned(words):  # pragma: no cover - compiled
+    """Uninitialised uint64 (words,) that starts at a cache line, so that no register crosses one."""
+    memory = np.empty(words + 8, np.uint64)
+    skip = (-(memory.ctypes.data >> 3)) & 7
+    return memory[skip : skip + words]
+
+
+@njit(nogil=True, cache=True)
+def column_masks(delta):  # pragma: no cover - compiled
+    """Each bit of delta as the two words of a column, all ones or zeros: uint64 (256,)."""
+    masks = aligned(256)
+    for c in range(COLUMNS):
+        bit = delta[c >> 6] >> np.uint64(c & 63) & np.uint64(1)
+        masks[2 * c] = np.uint64(0) - bit
+        masks[2 * c + 1] = np.uint64(0) - bit
+    return masks
+
+
+@njit(nogil=True, cache=True)
+def store_rows(columns, at, flat, tile, scratch):  # pragma: no cover - compiled
+    """The transpose of the columns [at : at + 256] of a tile to its rows; the last tile may have fewer than 128.
+
+    flat: the rows as one-dimensional words. Nothing is sliced here: that would count references for each tile.
+    """
     start, origin = 256 * tile, np.int64(0)
     if start + 256 <= flat.size:
-        transpose_tile(columns, origin, flat, start)
+        transpose_tile(columns, at, flat, start)
     elif start < flat.size:
-        transpose_tile(columns, origin, scratch, origin)
+        transpose_tile(columns, at, scratch, origin)
         for i in range(flat.size - start):
             flat[start + i] = scratch[i]
 
@@ -108,43 +204,59 @@ def extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # 
 
     choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
     """
-    zeros, ones = np.empty(256 * BATCH, np.uint64), np.empty(256 * BATCH, np.uint64)
-    scratch = np.empty(256, np.uint64)
+    zeros, padded = aligned(PITCH * BATCH), np.empty(256 * BATCH, np.uint64)
+    few, flat, scratch = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size), np.empty(256, np.uint64)
     tiles = message.size // 256
     for start in range(0, tiles, BATCH):
-        _columns(schedules0, np.uint64(start), stream, zeros)
-        _columns(schedules1, np.uint64(start), stream, ones)
-        for k in range(min(BATCH, tiles - start)):
-            tile = start + k
-            a, b = zeros[256 * k : 256 * k + 256], ones[256 * k : 256 * k + 256]
-            u = message[256 * tile : 256 * tile + 256]
-            low, high = choices[2 * tile], choices[2 * tile + 1]
-            for c in range(COLUMNS):
-                u[2 * c] = a[2 * c] ^ b[2 * c] ^ low
-                u[2 * c + 1] = a[2 * c + 1] ^ b[2 * c + 1] ^ high
-            store_rows(a, rows, tile, scratch)
+        count = min(BATCH, tiles - start)
+        if count == BATCH:
+            bits, u = choices[2 * start : 2 * (start + BATCH)], message[256 * start : 256 * (start + BATCH)]
+            _receive(schedules0, schedules1, np.uint64(start), stream, bits, zeros, u)
+        else:
+            for i in range(2 * count):
+                few[i] = choices[2 * start + i]
+            _receive(schedules0, schedules1, np.uint64(start), stream, few, zeros, padded)
+            for i in range(256 * count):
+                message[256 * start + i] = padded[i]
+        for t in range(count):
+            store_rows(zeros, PITCH * t, flat, start + t, scratch)
 
 
 @njit(nogil=True, cache=True)
-def extend_sender(schedules, delta, stream, message, rows):  # pragma: no cover - compiled
-    """IKNP sender: rows (n, 2) q of G(k_s) ^ s * u, where s are the bits of delta and u the receiver's message."""
-    chosen = np.empty(256 * BATCH, np.uint64)
-    scratch = np.empty(256, np.uint64)
-    masks = np.empty(256, np.uint64)
-    for c in range(COLUMNS):
-        bit = delta[c >> 6] >> np.uint64(c & 63) & np.uint64(1)
-        masks[2 * c] = np.uint64(0) - bit
-        masks[2 * c + 1] = np.uint64(0) - bit
-    tiles = message.size // 256
-    for start in range(0, tiles, BATCH):
-        _columns(schedules, np.uint64(start), stream, chosen)
-        for k in range(min(BATCH, tiles - start)):
-            tile = start + k
-            q = chosen[256 * k : 256 * k + 256]
-            u = message[256 * tile : 256 * tile + 256]
-            for i in range(256):
-                q[i] ^= u[i] & masks[i]
-            store_rows(q, rows, tile, scratch)
+def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: no cover - compiled
+    """As `extend_sender`, for tiles from number `first` on; the message has whole batches."""
+    chosen, masks = aligned(PITCH * BATCH), column_masks(delta)
+    flat, scratch = rows.reshape(rows.size), np.empty(256, np.uint64)
+    tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
+    for start in range(0, message.size // 256, BATCH):
+        tile = first + start
+        u = message[256 * start : 256 * (start + BATCH)]
+        _choose(schedules, np.uint64(tile), stream, u, masks, chosen)
+        for t in range(min(BATCH, tiles - tile)):
+            store_rows(chosen, PITCH * t, flat, tile + t, scratch)
+
+
+def whole_batches(message: np.ndarray, width: int, tiles: int) -> Iterator[tuple[int, np.ndarray]]:
+    """A message of `width` words a tile, read-only, in parts of whole batches of tiles, the last one padded with zeros.
+
+    Yields (the number of the part's first tile, the part). All parts are of one kind of array, for the compiler.
+    """
+    whole = message.size // (width * tiles) * width * tiles
+    if whole:
+        yield 0, message[:whole]
+    if whole < message.size:
+        last = np.zeros(width * tiles, np.uint64)
+        last[: message.size - whole] = message[whole:]
+        last.setflags(write=False)
+        yield whole // width, last
+
+
+def extend_sender(
+    schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray
+) -> None:
+    """IKNP sender: rows (n, 2) q of G(k_s) ^ s * u, where s are the bits of delta and u the receiver's message, read-only."""
+    for first, part in whole_batches(message, 256, BATCH):
+        _extend_sender(schedules, delta, stream, first, part, rows)
 
 
 # --- additive correlated OT ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ Schedules are uint64 (m / 4, 2^k, 11, 8): [i, x, r, 2l:2l+2] is round r of leaf 
 from __future__ import annotations
 
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
-from bunet.protocols.kernels.extension import COLUMNS, store_rows
+from bunet.protocols.kernels.extension import COLUMNS, PITCH, aligned, column_masks, store_rows, whole_batches
 from bunet.protocols.kernels.simd import (
     and512,
     lanes512,
@@ -34,7 +34,7 @@ BATCH = LANE_BLOCKS if TIER == "portable" else 32
 
 
 # --- receiver: columns and totals of a batch -----------------------------------------------------------------------
-# _sums(schedules, tile, stream, columns, totals) sums all leaves to columns (BATCH * 256,) and totals (BATCH * 2 m,)
+# _sums(schedules, tile, stream, columns, totals) sums all leaves to columns (BATCH * PITCH,) and totals (BATCH * 2 m,)
 
 
 @njit(nogil=True, cache=True)
@@ -60,14 +60,14 @@ def _next_cube(schedules, offset, high, counters, columns, at, totals, at_total)
     _add(columns, at + 64, y[3])
     _add(columns, at + 96, y[4])
     _add(totals, at_total + 32, y[5])
-    _add(columns, at + 256, y[6])
-    _add(columns, at + 288, y[7])
-    _add(columns, at + 320, y[8])
-    _add(columns, at + 352, y[9])
+    _add(columns, at + PITCH, y[6])
+    _add(columns, at + PITCH + 32, y[7])
+    _add(columns, at + PITCH + 64, y[8])
+    _add(columns, at + PITCH + 96, y[9])
     for j in range(4):
         if high >> j & 1:
             _add(columns, at + 128 + 32 * j, y[0])
-            _add(columns, at + 384 + 32 * j, y[5])
+            _add(columns, at + PITCH + 128 + 32 * j, y[5])
 
 
 @njit(nogil=True, cache=True)
@@ -83,16 +83,19 @@ def _sums_vaes(schedules, tile, stream, columns, totals):  # pragma: no cover - 
             for t in range(0, BATCH, 2):
                 x = tile + np.uint64(t)
                 counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
-                at, at_total = 256 * t + 8 * quad, stride * t + 8 * quad
+                at, at_total = PITCH * t + 8 * quad, stride * t + 8 * quad
                 if leaves == 4:
                     y = leaf_sums512(counters, schedules, offset, 2)
-                    _store_four(columns, at, 128, y[1], y[2], y[4], y[5])
+                    store512(columns, at, y[1])
+                    store512(columns, at + 128, y[2])
+                    store512(columns, at + PITCH, y[4])
+                    store512(columns, at + PITCH + 128, y[5])
                     store512(totals, at_total, y[0])
                     store512(totals, at_total + stride, y[3])
                 elif first == 0:
                     z = leaf_sums512(counters, schedules, offset, 4)
                     _store_four(columns, at, stride, z[1], z[2], z[3], z[4])
-                    _store_four(columns, at + 256, stride, z[6], z[7], z[8], z[9])
+                    _store_four(columns, at + PITCH, stride, z[6], z[7], z[8], z[9])
                     store512(totals, at_total, z[0])
                     store512(totals, at_total + stride, z[5])
                 else:
@@ -115,7 +118,7 @@ def _sums_aesni(schedules, tile, stream, columns, totals):  # pragma: no cover -
                 y = leaf_sums128(counters, schedules, offset, 2)
                 for i in range(2):
                     total, first, second = y[3 * i], y[3 * i + 1], y[3 * i + 2]
-                    at, at_total = 256 * (t + i) + 2 * group, stride * (t + i) + 2 * group
+                    at, at_total = PITCH * (t + i) + 2 * group, stride * (t + i) + 2 * group
                     store128(totals, at_total, xor128(load128(totals, at_total), total))
                     store128(columns, at, xor128(load128(columns, at), first))
                     store128(columns, at + stride, xor128(load128(columns, at + stride), second))
@@ -152,7 +155,7 @@ def _sums_portable(schedules, tile, stream, columns, totals):  # pragma: no cove
                 low, high = rows[LANE_BLOCKS * l + t, 0], rows[LANE_BLOCKS * l + t, 1]
                 totals[2 * (groups * t + group)] ^= low
                 totals[2 * (groups * t + group) + 1] ^= high
-                at, rest = 256 * t + 2 * group, x
+                at, rest = PITCH * t + 2 * group, x
                 while rest:
                     if rest & 1:
                         columns[at] ^= low
@@ -166,7 +169,7 @@ _sums = {"vaes": _sums_vaes, "aesni": _sums_aesni, "portable": _sums_portable}[T
 
 # --- sender: corrected columns of a batch --------------------------------------------------------------------------
 # _corrected(schedules, tile, stream, message, masks, columns) sums the leaves but those of index 0 to columns
-# (BATCH * 256,), and adds bit c of delta, as two words masks[2c:2c+2], times the message (BATCH * 2 m,)
+# (BATCH * PITCH,), and adds bit c of delta, as two words masks[2c:2c+2], times the message (BATCH * 2 m,)
 
 
 @njit(nogil=True, cache=True)
@@ -185,8 +188,8 @@ def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma
         for t in range(0, BATCH, 2):
             x = tile + np.uint64(t)
             counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
-            offset, m, u, at = LEAF_WORDS * leaves * quad, 8 * quad, stride * t + 8 * quad, 256 * t + 8 * quad
-            v, next = u + stride, at + 256  # of the second tile
+            offset, m, u, at = LEAF_WORDS * leaves * quad, 8 * quad, stride * t + 8 * quad, PITCH * t + 8 * quad
+            v, next = u + stride, at + PITCH  # of the second tile
             if leaves == 4:
                 y = punctured_sums512(counters, schedules, offset, 2)
                 _store_corrected(message, u, masks, m, columns, at, y[0])
@@ -211,7 +214,7 @@ def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma
             for t in range(0, BATCH, 2):
                 x = tile + np.uint64(t)
                 counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
-                offset, at, u = LEAF_WORDS * (leaves * quad + first), 256 * t + 8 * quad, stride * t + 8 * quad
+                offset, at, u = LEAF_WORDS * (leaves * quad + first), PITCH * t + 8 * quad, stride * t + 8 * quad
                 _next_cube(schedules, offset, first >> 4, counters, columns, at, totals, u)
 
 
@@ -223,7 +226,7 @@ def _corrected_plain(schedules, tile, stream, message, masks, columns):  # pragm
     for t in range(BATCH):
         u = message[width * t : width * t + width]
         for first in range(0, 256, width):
-            q = columns[256 * t + first : 256 * t + first + width]
+            q = columns[PITCH * t + first : PITCH * t + first + width]
             mask = masks[first : first + width]
             for i in range(width):
                 q[i] ^= u[i] & mask[i]
@@ -242,52 +245,44 @@ def extend_receiver(schedules, stream, choices, message, rows):  # pragma: no co
     schedules: of all leaves. choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
     """
     width = 8 * schedules.shape[0]
-    columns, totals = np.empty(256 * BATCH, np.uint64), np.empty(width * BATCH, np.uint64)
-    scratch = np.empty(256, np.uint64)
+    columns, totals = aligned(PITCH * BATCH), aligned(width * BATCH)
+    flat, scratch = rows.reshape(rows.size), np.empty(256, np.uint64)
     tiles = message.size // width
     for start in range(0, tiles, BATCH):
+        count = min(BATCH, tiles - start)
         _sums(schedules, np.uint64(start), stream, columns, totals)
-        for t in range(min(BATCH, tiles - start)):
-            tile = start + t
-            total, u = totals[width * t : width * t + width], message[width * tile : width * tile + width]
-            low, high = choices[2 * tile], choices[2 * tile + 1]
-            for g in range(width >> 1):
-                u[2 * g] = total[2 * g] ^ low
-                u[2 * g + 1] = total[2 * g + 1] ^ high
-            store_rows(columns[256 * t : 256 * t + 256], rows, tile, scratch)
+        u = message[width * start : width * (start + count)]
+        for t in range(count):
+            low, high = choices[2 * (start + t)], choices[2 * (start + t) + 1]
+            for g in range(width * t >> 1, width * (t + 1) >> 1):
+                u[2 * g] = totals[2 * g] ^ low
+                u[2 * g + 1] = totals[2 * g + 1] ^ high
+        for t in range(count):
+            store_rows(columns, PITCH * t, flat, start + t, scratch)
 
 
 @njit(nogil=True, cache=True)
 def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: no cover - compiled
     """As `extend_sender`, for tiles from number `first` on; the message has whole batches."""
     width = 8 * schedules.shape[0]
-    columns, scratch, masks = np.empty(256 * BATCH, np.uint64), np.empty(256, np.uint64), np.empty(256, np.uint64)
-    for c in range(COLUMNS):
-        bit = delta[c >> 6] >> np.uint64(c & 63) & np.uint64(1)
-        masks[2 * c] = np.uint64(0) - bit
-        masks[2 * c + 1] = np.uint64(0) - bit
+    columns, masks = aligned(PITCH * BATCH), column_masks(delta)
+    flat, scratch = rows.reshape(rows.size), np.empty(256, np.uint64)
     tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
     for start in range(0, message.size // width, BATCH):
         tile = first + start
         part = message[width * start : width * (start + BATCH)]
         _corrected(schedules, np.uint64(tile), stream, part, masks, columns)
         for t in range(min(BATCH, tiles - tile)):
-            store_rows(columns[256 * t : 256 * t + 256], rows, tile + t, scratch)
+            store_rows(columns, PITCH * t, flat, tile + t, scratch)
 
 
 def extend_sender(
-    schedules: np.ndarray, delta: np.ndarray, stream: int, message: np.ndarray, rows: np.ndarray
+    schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray
 ) -> None:
     """Sender: rows (n, 2) of the columns' transposes, column c first corrected by bit c of delta times the message.
 
     schedules: leaf y is the receiver's leaf y ^ Delta of the same group; leaf 0 is unknown and any key may stand for it,
     for it is in no column. message: uint64 (2 m * tiles,), read-only.
     """
-    batch = 8 * schedules.shape[0] * BATCH
-    whole = message.size // batch * batch
-    last = np.zeros(batch, np.uint64)
-    last[: message.size - whole] = message[whole:]
-    last.setflags(write=False)  # of the same kind as the message, for the compiler
-    for first, part in ((0, message[:whole]), (whole // batch * BATCH, last)):
-        if part.size and first * COLUMNS < rows.shape[0]:
-            _extend_sender(schedules, delta, np.uint64(stream), first, part, rows)
+    for first, part in whole_batches(message, 8 * schedules.shape[0], BATCH):
+        _extend_sender(schedules, delta, stream, first, part, rows)

@@ -45,7 +45,7 @@ def send(ctx: Context, count: int) -> Steps[np.ndarray]:
     seeds, stream = seeds_of(ctx), ctx.next_stream()
     (message,) = yield Receive("softspoken", (message_spec(count, seeds.extension),))
     rows = new_array((count, 2))
-    kernel.extend_sender(seeds.sender_schedules, seeds.delta, stream, frozen(message), rows)
+    kernel.extend_sender(seeds.sender_schedules, seeds.delta, np.uint64(stream), frozen(message), rows)
     return rows
 
 
