@@ -192,6 +192,7 @@ class Scheduler:
         waiting_jobs = iter(jobs)
         chains: list[_Chain] = []
         exhausted = False
+        left: PeerError | None = None  # the peer said bye and has closed: only what still computes here may go on
         while True:
             while not exhausted and len(chains) < in_flight:
                 job = next(waiting_jobs, None)
@@ -204,9 +205,15 @@ class Scheduler:
             if not chains:
                 return
             self._dispatch(chains, layers, last_use, on_layer)
-            kind, content = self._get(busy=any(chain.busy for chain in chains))
+            busy = any(chain.busy for chain in chains)
+            if left is not None and not busy:
+                raise left
+            kind, content = self._get(busy)
             if kind == "failed":
-                raise content
+                if not (self.said_bye and isinstance(content, PeerError)):
+                    raise content
+                left = content
+                continue
             if kind == "message":
                 self._file(content)
                 continue
