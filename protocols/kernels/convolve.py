@@ -19,7 +19,7 @@ if FAST:
     from bunet.protocols.kernels import convolve_ifma
 
 OUTPUTS = 4  # output polynomials that are multiplied together; other numbers of them waste time
-_BLOCK = 64  # of ntt_ifma
+BLOCK = 64  # coefficients that the last six levels of a transform mix
 _MATERIALISED = 16 << 20  # bytes of transformed polynomials held by the tiers that need them
 
 
@@ -55,16 +55,16 @@ class Places:
 @lru_cache(maxsize=256)
 def _places(data: bytes, tables: Tables) -> Places:
     positions = np.frombuffer(data, np.int64)
-    order = np.argsort(positions % _BLOCK, kind="stable")
-    starts = np.searchsorted((positions % _BLOCK)[order], np.arange(_BLOCK + 1)).astype(np.int64)
-    places = 1 if not (positions % _BLOCK).any() else _BLOCK
+    order = np.argsort(positions % BLOCK, kind="stable")
+    starts = np.searchsorted((positions % BLOCK)[order], np.arange(BLOCK + 1)).astype(np.int64)
+    places = 1 if not (positions % BLOCK).any() else BLOCK
     empty = np.empty(0, np.uint64)
     spread, factors = (_spread(positions[order], tables), _factors(tables)) if FAST else (empty, empty)
     return Places(tables, positions, order, starts, places, spread, factors)
 
 
 def _spread(positions: np.ndarray, tables: Tables) -> np.ndarray:
-    blocks, limbs = tables.degree // _BLOCK, len(tables.primes)
+    blocks, limbs = tables.degree // BLOCK, len(tables.primes)
     # the first levels of a transform are a transform of N / 64 points, with the first factors of the same table
     unit = np.zeros((blocks, limbs, blocks), np.uint64)
     unit[np.arange(blocks), :, np.arange(blocks)] = 1
@@ -74,14 +74,14 @@ def _spread(positions: np.ndarray, tables: Tables) -> np.ndarray:
         rows = unit[:, l]
         companions = np.array([[(w << 52) // q for w in row] for row in rows.tolist()], np.uint64)
         for k, values in enumerate((rows, companions)):
-            out[l, :, :, k] = values[positions // _BLOCK].reshape(len(positions), blocks // 8, 8).transpose(1, 0, 2)
+            out[l, :, :, k] = values[positions // BLOCK].reshape(len(positions), blocks // 8, 8).transpose(1, 0, 2)
     return out
 
 
 @lru_cache(maxsize=32)
 def _factors(tables: Tables) -> np.ndarray:
-    blocks = tables.degree // _BLOCK
-    out = np.zeros((len(tables.primes), blocks // 8, 2, _BLOCK, 8), np.uint64)
+    blocks = tables.degree // BLOCK
+    out = np.zeros((len(tables.primes), blocks // 8, 2, BLOCK, 8), np.uint64)
     for k, table in enumerate((tables.forward[0], tables.forward[2])):
         for level in range(6):
             groups = 1 << level

@@ -19,6 +19,7 @@ from bunet.protocols.kernels.simd import (
     madd52hi,
     madd52lo,
     min512,
+    prefetch,
     shuffle512,
     splat512,
     store512,
@@ -173,6 +174,8 @@ def multiply_sparse(ciphertexts, taps, outputs, starts, places, spread, factors,
                         source = ((t * channels + i) * polys + v) * poly + column
                         target = (t * channels + i) * 16 + v * 8
                         for b in range(0, BLOCK, 8):
+                            for r in range(8):  # what comes next lies in another page
+                                prefetch(x, source + poly + (b + r) * 8)
                             _transpose(x, source + b, BLOCK, vectors, target + b * v_pitch, v_pitch)
             row = (l * (degree // _PIECE) + group) * 2 * _PIECE
             first = (l * (degree // _PIECE) + group) * count * 16

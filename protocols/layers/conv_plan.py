@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from bunet.protocols.kernels.convolve import OUTPUTS
+from bunet.protocols.kernels.convolve import BLOCK, OUTPUTS
 from bunet.protocols.layers.tiling import Image, Tiling, candidates
 from bunet.protocols.pahe import bfv, parameters, reply
 from bunet.protocols.pahe.encoding import MAX_WIDTH
@@ -20,13 +20,18 @@ from bunet.protocols.registry import Layer
 from bunet.protocols.steps import ArraySpec
 
 # Sets worth trying, cheapest first: a masked and flooded result of a useful ring needs 94 bits or more.
-SETS = ("n4096-q94", "n4096-q100", "n8192-q141", "n8192-q188", "n8192-q200")
+SETS = ("n4096-q94", "n4096-q100", "n4096-q108", "n8192-q141", "n8192-q188", "n8192-q200")
 
-# The price of a plan in seconds, on a link of 1 Gbit/s and one core of the reference machine: what decides between
-# plans, and what both parties must hold equal. Not a prediction.
-_SECONDS_PER_BYTE = 8e-9
-_SECONDS_PER_NTT = 1e-5  # with the sampling, encoding or packing that goes with it
-_SECONDS_PER_MULTIPLY_ADD = 2e-10
+# The price of a plan in seconds, on one core of the reference machine: what decides between plans, and what both parties
+# must hold equal. Not a prediction. Polynomials are counted in units of 4096 coefficients and one prime. The link is taken
+# to carry 4 Gbit/s: on slower ones the garbled circuits of a network weigh far more than its convolutions.
+_SECONDS_PER_BYTE = 2e-9
+_SECONDS_PER_REQUEST = 5e-5  # encrypted, packed, unpacked, Bob's share added
+_SECONDS_PER_REPLY = 7e-5  # an encryption of zero, back to coefficients, flooded, switched, packed, opened
+_SECONDS_PER_KERNEL = 3.5e-6  # the last levels of its transform
+_SECONDS_PER_FLAT_KERNEL = 3e-7  # whose transform is constant over blocks
+_SECONDS_PER_TAP = 1e-8
+_SECONDS_PER_MULTIPLY_ADD = 1.1e-10
 
 # Limits, in bytes, of one message and of one block of work in memory.
 _REQUEST_MESSAGE = 2 << 20
@@ -73,7 +78,7 @@ class Plan:
 
     def tile_batches(self) -> Iterator[range]:
         """Tiles whose ciphertexts Bob holds at a time."""
-        return _ranges(self.tiling.tiles, _CIPHERTEXT_BLOCK // (2 * self.tiling.groups * self._polynomial_bytes))
+        return _ranges(self.tiling.tiles, tiles_at_a_time(self.tiling, self.parameters))
 
     def request_messages(self, tiles: range) -> Iterator[range]:
         """Requests of each message of a batch, in the order (tile, group)."""
@@ -128,6 +133,11 @@ def _ranges(count: int, size: int) -> Iterator[range]:
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
+def tiles_at_a_time(tiling: Tiling, params: Parameters) -> int:
+    """How many tiles' ciphertexts Bob holds at a time, at most; the kernels' transforms are made for each batch."""
+    return max(1, _CIPHERTEXT_BLOCK // (2 * tiling.groups * 8 * params.limbs * params.degree))
+
+
 def noise_bound(norm_bits: int, bundle: int) -> int:
     """Bits of a bound on the noise of a product with `bundle` kernels of L1 norm below 2^norm_bits each."""
     return bfv.noise_bits(bundle << norm_bits)
@@ -135,26 +145,34 @@ def noise_bound(norm_bits: int, bundle: int) -> int:
 
 def work_of(tiling: Tiling, params: Parameters, reply_limbs: int) -> dict[str, int]:
     """ntt: transforms in units of 4096 coefficients; weight_ntt: those of Bob's weights; multiply_add: modular ones."""
+    batches = -(-tiling.tiles // tiles_at_a_time(tiling, params))
     unit = params.degree // 4096
     requests, replies = tiling.tiles * tiling.groups, tiling.tiles * tiling.bundles
     return {
         # request: encrypting, adding Bob's share. reply: the zero's secret, both halves back; opening it.
         "ntt": unit * (2 * params.limbs * requests + (3 * params.limbs + 2 * reply_limbs) * replies),
-        "weight_ntt": unit * params.limbs * tiling.groups * tiling.bundles,
+        "weight_ntt": unit * params.limbs * tiling.groups * tiling.bundles * batches,
         "multiply_add": 2 * params.limbs * params.degree * requests * tiling.bundles,
     }
 
 
 def _price(tiling: Tiling, params: Parameters, width: int, norm_bits: int) -> float:
     modulus = reply.reply_modulus(params, width, noise_bound(norm_bits, tiling.bundle))
-    work = work_of(tiling, params, len(modulus.primes))
-    request = params.residue_bits * params.limbs * params.degree / 8
-    answer = modulus.bits * (params.degree + tiling.outputs) / 8
-    return (
-        tiling.tiles * (tiling.groups * request + tiling.bundles * answer) * _SECONDS_PER_BYTE
-        + (work["ntt"] + work["weight_ntt"]) * _SECONDS_PER_NTT
-        + work["multiply_add"] * _SECONDS_PER_MULTIPLY_ADD
+    requests, replies = tiling.tiles * tiling.groups, tiling.tiles * tiling.bundles
+    products = tiling.groups * (-(-tiling.bundles // OUTPUTS) * OUTPUTS)
+    kernels = products * -(-tiling.tiles // tiles_at_a_time(tiling, params))
+    traffic = requests * params.residue_bits * params.limbs * params.degree
+    traffic += replies * modulus.bits * (params.degree + tiling.outputs)
+    flat = tiling.image.kernel == 1 and tiling.plane % BLOCK == 0
+    taps = tiling.bundle * tiling.group * tiling.image.kernel**2
+    work = (
+        requests * _SECONDS_PER_REQUEST
+        + replies * _SECONDS_PER_REPLY
+        + kernels * (_SECONDS_PER_FLAT_KERNEL if flat else _SECONDS_PER_KERNEL)
+        + kernels * taps * _SECONDS_PER_TAP
+        + products * tiling.tiles * 2 * 4096 * _SECONDS_PER_MULTIPLY_ADD
     )
+    return traffic / 8 * _SECONDS_PER_BYTE + work * params.limbs * params.degree / 4096
 
 
 @lru_cache(maxsize=1024)
