@@ -146,7 +146,7 @@ def alice(ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
         slots = _slots(u[:, batch.start : batch.stop], chosen, batch)
         arrays: list[np.ndarray] = []
         for t in chosen.primes:
-            messages = encoding.encode_slots(slots % np.uint64(t), t)
+            messages = encoding.encode_slots(_modulo(slots, t), t)
             arrays += bfv.request_arrays(params, *bfv.encrypt(key, messages, t, ctx.random))
         yield Send("slots-request", tuple(arrays))
     result = np.empty(count, dtype_of(width))
@@ -177,7 +177,7 @@ def bob(ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
         answers: list[np.ndarray] = []
         for k, t in enumerate(chosen.primes):
             ciphertexts = bfv.open_request(params, arrays[2 * k : 2 * k + 2], n * terms)
-            factors = encoding.centred(encoding.encode_slots(slots % np.uint64(t), t), t)
+            factors = encoding.centred(encoding.encode_slots(_modulo(slots, t), t), t)
             products = bfv.multiply_plain(params, ciphertexts, bfv.transform(params, factors))
             products = products.reshape(terms, n, *products.shape[1:])
             total = products[0]
@@ -224,6 +224,11 @@ class Mask:
         for word in self.words[-2::-1]:
             total = rlwe.add(rlwe.multiply(total, radix, tables), rlwe.reduce(word, tables), tables)
         return total[:, 0]
+
+
+def _modulo(slots: np.ndarray, t: int) -> np.ndarray:
+    """Secret integers uint64 (n, N) modulo t, without a division, whose time depends on its operands on some processors."""
+    return rlwe.reduce(slots, _tables(slots.shape[1], t))[:, 0]
 
 
 def recombine(residues: list[np.ndarray], primes: tuple[int, ...]) -> np.ndarray:

@@ -103,4 +103,4 @@ def decode_slots(coefficients: np.ndarray, t: int) -> np.ndarray:
 def centred(residues: np.ndarray, t: int) -> np.ndarray:
     """Residues below t < 2^62 as int64 in [-t/2, t/2): the smallest representatives, for plaintext factors."""
     values = residues.astype(np.int64)
-    return np.where(values >= (t + 1) // 2, values - t, values)
+    return values - (t & -(values >= (t + 1) // 2).astype(np.int64))  # factors are secret: no branch on them

@@ -72,6 +72,6 @@ def test_nobody_listens_off_loopback_without_keys(hosts, folder):
     _, there = hosts
     process = there.popen([BUNET, "bob", "--model", str(folder / "small.model"), "--listen", f"{there.address}:0"])
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "refusing to listen" in err
     assert len(err.strip().splitlines()) == 1
