@@ -184,18 +184,22 @@ def column_masks(delta):  # pragma: no cover - compiled
 
 
 @njit(nogil=True, cache=True)
-def store_rows(columns, at, flat, tile, scratch):  # pragma: no cover - compiled
-    """The transpose of the columns [at : at + 256] of a tile to its rows; the last tile may have fewer than 128.
+def store_rows(columns, pitch, tile, count, flat):  # pragma: no cover - compiled
+    """The transposes of `count` tiles' columns, one `pitch` words after the other, to their rows from tile
+    number `tile` on.
 
-    flat: the rows as one-dimensional words. Nothing is sliced here: that would count references for each tile.
+
+    flat: the rows as one-dimensional words; the last tile may have fewer than 128 of them.
     """
-    start, origin = 256 * tile, np.int64(0)
-    if start + 256 <= flat.size:
-        transpose_tile(columns, at, flat, start)
-    elif start < flat.size:
-        transpose_tile(columns, at, scratch, origin)
+    whole = min(count, flat.size // 256 - tile)
+    for t in range(whole):
+        transpose_tile(columns, pitch * t, flat, 256 * (tile + t))
+    if whole < count:
+        last = np.empty(256, np.uint64)
+        transpose_tile(columns, pitch * whole, last, np.int64(0))
+        start = 256 * (tile + whole)
         for i in range(flat.size - start):
-            flat[start + i] = scratch[i]
+            flat[start + i] = last[i]
 
 
 @njit(nogil=True, cache=True)
@@ -205,7 +209,7 @@ def extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # 
     choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
     """
     zeros, padded = aligned(PITCH * BATCH), np.empty(256 * BATCH, np.uint64)
-    few, flat, scratch = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size), np.empty(256, np.uint64)
+    few, flat = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size)
     tiles = message.size // 256
     for start in range(0, tiles, BATCH):
         count = min(BATCH, tiles - start)
@@ -218,22 +222,20 @@ def extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # 
             _receive(schedules0, schedules1, np.uint64(start), stream, few, zeros, padded)
             for i in range(256 * count):
                 message[256 * start + i] = padded[i]
-        for t in range(count):
-            store_rows(zeros, PITCH * t, flat, start + t, scratch)
+        store_rows(zeros, PITCH, start, count, flat)
 
 
 @njit(nogil=True, cache=True)
 def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: no cover - compiled
     """As `extend_sender`, for tiles from number `first` on; the message has whole batches."""
     chosen, masks = aligned(PITCH * BATCH), column_masks(delta)
-    flat, scratch = rows.reshape(rows.size), np.empty(256, np.uint64)
+    flat = rows.reshape(rows.size)
     tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
     for start in range(0, message.size // 256, BATCH):
         tile = first + start
         u = message[256 * start : 256 * (start + BATCH)]
         _choose(schedules, np.uint64(tile), stream, u, masks, chosen)
-        for t in range(min(BATCH, tiles - tile)):
-            store_rows(chosen, PITCH * t, flat, tile + t, scratch)
+        store_rows(chosen, PITCH, tile, min(BATCH, tiles - tile), flat)
 
 
 def whole_batches(message: np.ndarray, width: int, tiles: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -10,7 +10,7 @@ Schedules are uint64 (m / 4, 2^k, 11, 8): [i, x, r, 2l:2l+2] is round r of leaf 
 from __future__ import annotations
 
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
-from bunet.protocols.kernels.extension import COLUMNS, PITCH, aligned, column_masks, store_rows, whole_batches
+from bunet.protocols.kernels.extension import COLUMNS, aligned, column_masks, store_rows, whole_batches
 from bunet.protocols.kernels.simd import (
     and512,
     lanes512,
@@ -29,12 +29,15 @@ from bunet.protocols.kernels.tier import TIER
 import numpy as np
 from numba import njit
 
+# Words from a tile's 256 words of columns, with the at most 128 words of totals behind them, to the next tile's: an odd
+# number of cache lines, so that one column of all tiles is spread over the sets of the cache.
+PITCH, TOTALS = 392, 256
 # Tiles summed together: as many as make up for loading a group's keys from the second-level cache.
 BATCH = LANE_BLOCKS if TIER == "portable" else 32
 
 
 # --- receiver: columns and totals of a batch -----------------------------------------------------------------------
-# _sums(schedules, tile, stream, columns, totals) sums all leaves to columns (BATCH * PITCH,) and totals (BATCH * 2 m,)
+# _sums(schedules, tile, stream, columns) sums all leaves to columns and totals (BATCH * PITCH,)
 
 
 @njit(nogil=True, cache=True)
@@ -51,15 +54,15 @@ def _add(target, at, value):  # pragma: no cover - compiled
 
 
 @njit(nogil=True, cache=True)
-def _next_cube(schedules, offset, high, counters, columns, at, totals, at_total):  # pragma: no cover - compiled
+def _next_cube(schedules, offset, high, counters, columns, at):  # pragma: no cover - compiled
     """Four groups of k = 8 on two tiles: adds the sixteen leaves whose high four bits are `high`."""
     y = leaf_sums512(counters, schedules, offset, 4)
-    _add(totals, at_total, y[0])
+    _add(columns, at + TOTALS, y[0])
     _add(columns, at, y[1])
     _add(columns, at + 32, y[2])
     _add(columns, at + 64, y[3])
     _add(columns, at + 96, y[4])
-    _add(totals, at_total + 32, y[5])
+    _add(columns, at + PITCH + TOTALS, y[5])
     _add(columns, at + PITCH, y[6])
     _add(columns, at + PITCH + 32, y[7])
     _add(columns, at + PITCH + 64, y[8])
@@ -71,7 +74,7 @@ def _next_cube(schedules, offset, high, counters, columns, at, totals, at_total)
 
 
 @njit(nogil=True, cache=True)
-def _sums_vaes(schedules, tile, stream, columns, totals):  # pragma: no cover - compiled
+def _sums_vaes(schedules, tile, stream, columns):  # pragma: no cover - compiled
     """Sixteen leaves of four groups at a time, whose keys stay in the first-level cache, on all tiles."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads
@@ -83,32 +86,31 @@ def _sums_vaes(schedules, tile, stream, columns, totals):  # pragma: no cover - 
             for t in range(0, BATCH, 2):
                 x = tile + np.uint64(t)
                 counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
-                at, at_total = PITCH * t + 8 * quad, stride * t + 8 * quad
+                at = PITCH * t + 8 * quad
                 if leaves == 4:
                     y = leaf_sums512(counters, schedules, offset, 2)
                     store512(columns, at, y[1])
                     store512(columns, at + 128, y[2])
                     store512(columns, at + PITCH, y[4])
                     store512(columns, at + PITCH + 128, y[5])
-                    store512(totals, at_total, y[0])
-                    store512(totals, at_total + stride, y[3])
+                    store512(columns, at + TOTALS, y[0])
+                    store512(columns, at + PITCH + TOTALS, y[3])
                 elif first == 0:
                     z = leaf_sums512(counters, schedules, offset, 4)
                     _store_four(columns, at, stride, z[1], z[2], z[3], z[4])
                     _store_four(columns, at + PITCH, stride, z[6], z[7], z[8], z[9])
-                    store512(totals, at_total, z[0])
-                    store512(totals, at_total + stride, z[5])
+                    store512(columns, at + TOTALS, z[0])
+                    store512(columns, at + PITCH + TOTALS, z[5])
                 else:
-                    _next_cube(schedules, offset, first >> 4, counters, columns, at, totals, at_total)
+                    _next_cube(schedules, offset, first >> 4, counters, columns, at)
 
 
 @njit(nogil=True, cache=True)
-def _sums_aesni(schedules, tile, stream, columns, totals):  # pragma: no cover - compiled
+def _sums_aesni(schedules, tile, stream, columns):  # pragma: no cover - compiled
     """One group at a time, four leaves on two tiles: all that sixteen registers hold."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads  # words of a row of columns, one for each group
     columns[:] = np.uint64(0)
-    totals[:] = np.uint64(0)
     for group in range(4 * quads):
         for high in range(leaves >> 2):
             offset = LEAF_WORDS * (leaves * (group >> 2) + 4 * high) + 2 * (group & 3)
@@ -118,8 +120,8 @@ def _sums_aesni(schedules, tile, stream, columns, totals):  # pragma: no cover -
                 y = leaf_sums128(counters, schedules, offset, 2)
                 for i in range(2):
                     total, first, second = y[3 * i], y[3 * i + 1], y[3 * i + 2]
-                    at, at_total = PITCH * (t + i) + 2 * group, stride * (t + i) + 2 * group
-                    store128(totals, at_total, xor128(load128(totals, at_total), total))
+                    at = PITCH * (t + i) + 2 * group
+                    store128(columns, at + TOTALS, xor128(load128(columns, at + TOTALS), total))
                     store128(columns, at, xor128(load128(columns, at), first))
                     store128(columns, at + stride, xor128(load128(columns, at + stride), second))
                     at += 2 * stride
@@ -132,13 +134,12 @@ def _sums_aesni(schedules, tile, stream, columns, totals):  # pragma: no cover -
 
 
 @njit(nogil=True, cache=True)
-def _sums_portable(schedules, tile, stream, columns, totals):  # pragma: no cover - compiled
+def _sums_portable(schedules, tile, stream, columns):  # pragma: no cover - compiled
     """A lane is a leaf of a group: lane s is leaf s // m of group s % m, on 64 tiles at once."""
     groups, leaves = 4 * schedules.shape[0], schedules.shape[1]
     keys = np.empty((22, LANES), np.uint64)
     rows = np.empty((LANES * LANE_BLOCKS, 2), np.uint64)
     columns[:] = np.uint64(0)
-    totals[:] = np.uint64(0)
     for first in range(0, leaves * groups, LANES):
         for l in range(LANES):
             x, group = (first + l) // groups, (first + l) % groups
@@ -153,9 +154,9 @@ def _sums_portable(schedules, tile, stream, columns, totals):  # pragma: no cove
             x, group = (first + l) // groups, (first + l) % groups
             for t in range(BATCH):
                 low, high = rows[LANE_BLOCKS * l + t, 0], rows[LANE_BLOCKS * l + t, 1]
-                totals[2 * (groups * t + group)] ^= low
-                totals[2 * (groups * t + group) + 1] ^= high
                 at, rest = PITCH * t + 2 * group, x
+                columns[at + TOTALS] ^= low
+                columns[at + TOTALS + 1] ^= high
                 while rest:
                     if rest & 1:
                         columns[at] ^= low
@@ -183,7 +184,6 @@ def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads
     bits = 256 // stride
-    totals = np.empty(stride * BATCH, np.uint64)
     for quad in range(quads):
         for t in range(0, BATCH, 2):
             x = tile + np.uint64(t)
@@ -214,15 +214,14 @@ def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma
             for t in range(0, BATCH, 2):
                 x = tile + np.uint64(t)
                 counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
-                offset, at, u = LEAF_WORDS * (leaves * quad + first), PITCH * t + 8 * quad, stride * t + 8 * quad
-                _next_cube(schedules, offset, first >> 4, counters, columns, at, totals, u)
+                offset, at = LEAF_WORDS * (leaves * quad + first), PITCH * t + 8 * quad
+                _next_cube(schedules, offset, first >> 4, counters, columns, at)
 
 
 @njit(nogil=True, cache=True)
 def _corrected_plain(schedules, tile, stream, message, masks, columns):  # pragma: no cover - compiled
     width = 8 * schedules.shape[0]
-    totals = np.empty(width * BATCH, np.uint64)
-    _sums(schedules, tile, stream, columns, totals)
+    _sums(schedules, tile, stream, columns)
     for t in range(BATCH):
         u = message[width * t : width * t + width]
         for first in range(0, 256, width):
@@ -245,20 +244,20 @@ def extend_receiver(schedules, stream, choices, message, rows):  # pragma: no co
     schedules: of all leaves. choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
     """
     width = 8 * schedules.shape[0]
-    columns, totals = aligned(PITCH * BATCH), aligned(width * BATCH)
-    flat, scratch = rows.reshape(rows.size), np.empty(256, np.uint64)
+    columns = aligned(PITCH * BATCH)
+    flat = rows.reshape(rows.size)
     tiles = message.size // width
     for start in range(0, tiles, BATCH):
         count = min(BATCH, tiles - start)
-        _sums(schedules, np.uint64(start), stream, columns, totals)
+        _sums(schedules, np.uint64(start), stream, columns)
         u = message[width * start : width * (start + count)]
         for t in range(count):
             low, high = choices[2 * (start + t)], choices[2 * (start + t) + 1]
-            for g in range(width * t >> 1, width * (t + 1) >> 1):
-                u[2 * g] = totals[2 * g] ^ low
-                u[2 * g + 1] = totals[2 * g + 1] ^ high
-        for t in range(count):
-            store_rows(columns, PITCH * t, flat, start + t, scratch)
+            at, total = width * t, PITCH * t + TOTALS
+            for g in range(width >> 1):
+                u[at + 2 * g] = columns[total + 2 * g] ^ low
+                u[at + 2 * g + 1] = columns[total + 2 * g + 1] ^ high
+        store_rows(columns, PITCH, start, count, flat)
 
 
 @njit(nogil=True, cache=True)
@@ -266,14 +265,13 @@ def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: n
     """As `extend_sender`, for tiles from number `first` on; the message has whole batches."""
     width = 8 * schedules.shape[0]
     columns, masks = aligned(PITCH * BATCH), column_masks(delta)
-    flat, scratch = rows.reshape(rows.size), np.empty(256, np.uint64)
+    flat = rows.reshape(rows.size)
     tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
     for start in range(0, message.size // width, BATCH):
         tile = first + start
         part = message[width * start : width * (start + BATCH)]
         _corrected(schedules, np.uint64(tile), stream, part, masks, columns)
-        for t in range(min(BATCH, tiles - tile)):
-            store_rows(columns, PITCH * t, flat, tile + t, scratch)
+        store_rows(columns, PITCH, tile, min(BATCH, tiles - tile), flat)
 
 
 def extend_sender(
