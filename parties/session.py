@@ -91,7 +91,7 @@ def ask(channel: Channel, request: Request) -> Terms:
     """Alice's half of the handshake. Raises PeerError if Bob refuses, RunError if his answer does not fit."""
     body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(Security()), **asdict(request)}
     body["shape"] = list(request.shape)
-    channel.send(Control("open", body))
+    _say(channel, "open", body)
     answer = _expect(channel, "accept")
     try:
         program = Program.from_json(_text(answer, "program"))
@@ -104,7 +104,7 @@ def ask(channel: Channel, request: Request) -> Terms:
     if reason:
         refuse(channel, reason)
         raise RunError(reason)
-    channel.send(Control("ready", {"digest": program.digest()}))
+    _say(channel, "ready", {"digest": program.digest()})
     return Terms(program, chosen, settings, request.slices, request.in_flight)
 
 
@@ -189,8 +189,14 @@ def _text(body: dict[str, Any], key: str) -> str:
 
 def await_kernels(channel: Channel) -> None:
     """Both parties say that their kernels are compiled, so that neither's timed part holds the other's compiler."""
-    channel.send(Control("warm", {}))
+    _say(channel, "warm", {})
     _expect(channel, "warm", COMPILE_TIMEOUT_S)
+
+
+def _say(channel: Channel, kind: str, body: dict[str, Any]) -> None:
+    """Send a message of the handshake. A peer that has refused and closed is no error yet: what it said is still to be read."""
+    with suppress(ChannelError):
+        channel.send(Control(kind, body))
 
 
 def _expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:

@@ -1,0 +1,294 @@
+"""`bunet bob` and `bunet alice` as a person types them: two processes on loopback."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bunet.models import compile as compiling
+from bunet.models import oracle
+from bunet.models.compile import Compiled, quantise_input
+from bunet.models.oracle import IntegerWeights
+from bunet.models.program import Format, Node, Program, TensorType
+from bunet.models.volumes import formats
+from bunet.models.volumes import slices as cutting
+from bunet.net import zeromq
+from bunet.net.link import Link
+from bunet.parties import alice as alice_party
+from bunet.parties import bob as bob_party
+from bunet.parties.errors import PeerError
+from bunet.parties.events import Failed, Note
+from bunet.parties.session import Request
+from bunet.parties.store import CompiledStore
+
+BUNET = str(Path(sys.executable).with_name("bunet"))
+SLICES = 30
+SIZE = 16
+
+
+def exact() -> Compiled:
+    """A network that never rounds, so that every run of it gives the same labels: conv, ReLU, conv, argmax."""
+    random = np.random.default_rng(3)
+    first, last = random.integers(-9, 10, (3, 5, 3, 3), np.int64), random.integers(-9, 10, (2, 3, 1, 1), np.int64)
+    wide = TensorType((3, SIZE, SIZE), 30, 4, 24)
+    nodes = (
+        Node("input", "input", (), TensorType((5, SIZE, SIZE), 30, 4, 11)),
+        Node("first", "conv", ("input",), wide, {"out_channels": 3, "kernel": 3, "norm_bits": 10}),
+        Node("relu", "relu", ("first",), wide),
+        Node("last", "conv", ("relu",), TensorType((2, SIZE, SIZE), 30, 4, 28), {
+            "out_channels": 2, "kernel": 1, "norm_bits": 6,
+        }),
+        Node("readout", "readout", ("last",), TensorType((1, SIZE, SIZE), 2, 0, 1), {"kind": "argmax"}),
+    )
+    weights = {
+        "first": IntegerWeights(first, random.integers(-50, 50, 3, np.int64)),
+        "last": IntegerWeights(last, random.integers(-50, 50, 2, np.int64)),
+    }
+    return Compiled(Program(Format(8, 4), nodes), weights)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    compiling.save(exact(), tmp_path / "exact.model")
+    np.save(tmp_path / "volume.npy", np.random.default_rng(1).random((SLICES, SIZE, SIZE), np.float32))
+    return tmp_path
+
+
+def expected(folder: Path, positions: range) -> np.ndarray:
+    """The labels, by the oracle in the clear."""
+    compiled = exact()
+    volume = formats.load(folder / "volume.npy").volume
+    images = [quantise_input(compiled.program, cutting.slice_at(volume, "z", k)) for k in positions]
+    return np.stack([oracle.run(compiled.program, compiled.weights, x)["readout"][0] for x in images])
+
+
+class Bob:
+    """`bunet bob` on a port of its own; what it wrote is there once it has ended."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [BUNET, "bob", "--model", str(folder / "exact.model"), "--listen", "tcp://127.0.0.1:0", *options]
+        self.errors = open(folder / "bob.err", "w+")  # noqa: SIM115 - lives as long as the process
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        first = self.process.stdout.readline()
+        assert first.startswith("Bob listens at "), first + self.said()
+        self.address = first.split()[3]
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True)
+        self._reader.start()
+
+    def said(self) -> str:
+        """What is on standard error so far."""
+        return Path(self.errors.name).read_text()
+
+    def end(self, with_signal: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        try:
+            status = self.process.wait(20)
+        finally:
+            self.process.kill()
+            self._reader.join(10)
+            self.process.stdout.close()
+            self.errors.close()
+        return status
+
+    def __enter__(self) -> "Bob":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.end()
+
+
+def alice(folder: Path, address: str, *options: str, out: str = "result") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [BUNET, "alice", "--volume", str(folder / "volume.npy"), "--connect", address, "--out", str(folder / out), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def mask_of(path: Path) -> np.ndarray:
+    with np.load(path / "mask.npz", allow_pickle=False) as stored:
+        return stored["array"]
+
+
+def test_a_run_with_its_document(folder):
+    with Bob(folder) as bob:
+        code, out, err = finish(alice(
+            folder, bob.address, "--slices", "3:7", "--in-flight", "2", "--json", str(folder / "run.json"),
+        ))
+        assert code == 0, err
+        assert "4 slices in" in out
+        assert bob.end() == 0, bob.said()
+    assert any("session finished after" in line for line in bob.lines)
+    assert (mask_of(folder / "result") == expected(folder, range(3, 7))).all()
+    document = json.loads((folder / "run.json").read_text())
+    program = exact().program
+    assert (document["version"], document["view"], document["program"]) == (1, "alice", program.digest())
+    assert [line["name"] for line in document["plan"]] == [node.name for node in program]
+    assert len(document["slices"]) == 4
+    stated = sum(line["alice_bytes"] for line in document["plan"])
+    assert document["setup"]["bytes_sent"] > 0
+    assert all(sum(layer["bytes_sent"] for layer in entry["layers"]) == stated for entry in document["slices"])
+
+
+def test_a_run_goes_on_after_alice_is_killed(folder):
+    """A killed client leaves whole slices; the same command does the rest, and the files are those of a run in one piece."""
+    slow = ("--link", "loopback", "--bandwidth", "200Mbit", "--rtt", "40ms")
+    with Bob(folder, *slow) as bob:
+        first = alice(folder, bob.address, *slow)
+        deadline = time.monotonic() + 60
+        while len(list((folder / "result").glob("slice-*.npy"))) < 2:
+            assert first.poll() is None, first.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        first.kill()
+        finish(first)
+        done = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder / "result").glob("slice-*.npy")}
+        assert 2 <= len(done) < SLICES
+        assert not (folder / "result" / "mask.npz").exists()
+
+        code, out, err = finish(alice(folder, bob.address, *slow, "--in-flight", "4"))
+        assert code == 0, err
+        assert f"{len(done)} of {SLICES} slices are done already" in out
+        code, _, err = finish(alice(folder, bob.address, *slow, "--in-flight", "8", out="whole"))
+        assert code == 0, err
+
+    for name, (content, written) in done.items():
+        path = folder / "result" / name
+        assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written), "what was done is not done again"
+    files = {path.name for path in (folder / "whole").iterdir()}
+    assert {path.name for path in (folder / "result").iterdir()} == files
+    assert len(files) == SLICES + 2  # mask.npz, run.json
+    for name in files - {"mask.npz"}:
+        assert (folder / "result" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name
+    assert (mask_of(folder / "result") == expected(folder, range(SLICES))).all()
+    assert (mask_of(folder / "whole") == mask_of(folder / "result")).all()
+
+
+def test_a_port_in_use_is_one_sentence(folder):
+    with zeromq.Listener("tcp://127.0.0.1:*") as taken:
+        refused = subprocess.run(
+            [BUNET, "bob", "--model", str(folder / "exact.model"), "--listen", taken.address],
+            capture_output=True, text=True, timeout=60,
+        )
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    (sentence,) = refused.stderr.strip().splitlines()
+    assert sentence.startswith(f"bunet: {taken.address} is in use")
+
+
+def test_nobody_there_is_one_sentence(folder):
+    with zeromq.Listener("tcp://127.0.0.1:*") as gone:
+        address = gone.address
+    code, _, err = finish(alice(folder, address, "--slices", "0:1"))
+    assert code == 1
+    (sentence,) = [line for line in err.splitlines() if line.startswith("bunet: ")]
+    assert "nobody answered" in sentence
+    assert not (folder / "result" / "mask.npz").exists()
+
+
+def test_links_that_differ_end_both_sides_with_the_same_sentence(folder):
+    with Bob(folder, "--link", "lan") as bob:
+        code, _, err = finish(alice(folder, bob.address, "--slices", "0:1"))
+        assert code == 1
+        sentence = next(line for line in err.splitlines() if line.startswith("bunet: ")).removeprefix("bunet: ")
+        assert sentence.startswith("Alice emulates the link")
+        assert sentence.endswith("give both the same --link")
+        deadline = time.monotonic() + 10
+        while sentence not in bob.said():
+            assert time.monotonic() < deadline, bob.said()
+            time.sleep(0.05)
+        assert bob.process.poll() is None, "Bob goes on"
+        assert len(bob.said().strip().splitlines()) == 1
+
+
+def test_bob_once_ends_after_one_session(folder):
+    with Bob(folder, "--once") as bob:
+        code, _, err = finish(alice(folder, bob.address, "--slices", "0:1"))
+        assert code == 0, err
+        assert bob.process.wait(20) == 0
+
+
+def test_bob_stops_at_an_interrupt(folder):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        pytest.skip("this process, and with it Bob's, ignores interrupts")
+    with Bob(folder) as bob:
+        assert bob.end(signal.SIGINT) == 0
+        assert "Traceback" not in Path(bob.errors.name).read_text()
+    assert "Bob stops.\n" in bob.lines
+
+
+def test_clients_beyond_the_limit_are_refused_and_places_come_free():
+    compiled = exact()
+    events: list = []
+    stop, hold = threading.Event(), threading.Event()
+    image = np.zeros(compiled.program.input.type.shape, np.int64)
+
+    def run(slice_at) -> np.ndarray:
+        results: list[np.ndarray] = []
+        alice_party.run(
+            lambda: zeromq.connect(listener.address), Request(image.shape, 1), [("z", 0)], slice_at,
+            lambda job, result: results.append(result), lambda event: None, link=Link(),
+        )
+        return results[0]
+
+    started = threading.Event()
+
+    def held(program, k):
+        started.set()
+        assert hold.wait(30)
+        return image
+
+    def ended(kind, words: str) -> bool:
+        return any(isinstance(e, kind) and words in (e.message if kind is Failed else e.text) for e in list(events))
+
+    with zeromq.Listener("tcp://127.0.0.1:*") as listener, contextlib.ExitStack() as clean_up:
+        service = bob_party.Service(CompiledStore([compiled]), Link(), events.append)
+        serving = threading.Thread(target=bob_party.serve, args=(listener, service), kwargs={"stop": stop, "sessions": 1})
+        serving.start()
+        clean_up.callback(serving.join)
+        clean_up.callback(stop.set)
+        first: list[np.ndarray] = []
+        client = threading.Thread(target=lambda: first.append(run(held)))
+        client.start()
+        clean_up.callback(client.join)
+        clean_up.callback(hold.set)
+        assert started.wait(30)
+
+        with pytest.raises(PeerError, match="Bob already serves 1 sessions: try again later"):
+            run(lambda program, k: image)
+        hold.set()
+        client.join(30)
+        assert len(first) == 1, "the session that ran is untouched"
+
+        deadline = time.monotonic() + 10
+        while not ended(Note, "ended; waiting for the next client"):
+            assert time.monotonic() < deadline, events[-3:]
+            time.sleep(0.02)
+        again = run(lambda program, k: image)
+        assert (again == first[0]).all()
+        assert not any(isinstance(e, Failed) for e in events)
+
+
+def test_commands_do_not_trace_back(folder):
+    """BUNET_DEBUG off: a missing model is one sentence, status 2."""
+    environment = {k: v for k, v in os.environ.items() if k != "BUNET_DEBUG"}
+    refused = subprocess.run(
+        [BUNET, "bob", "--model", str(folder / "missing.model")], capture_output=True, text=True, timeout=60, env=environment,
+    )
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "missing.model" in refused.stderr
