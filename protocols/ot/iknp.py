@@ -6,7 +6,8 @@ G(k_s) ^ s * u is G(k0) ^ s * choices. Row by row: q = t ^ choice * delta, with 
 
 G is AES-128 in counter mode under the column's seed, at counters (tile, stream number). Stream numbers are never
 repeated within a session and its seeds serve nothing else, so u is pseudorandom for the sender, who lacks one seed of
-each pair: choices are hidden as long as AES is a PRF, up to q^2 / 2^128 for q blocks a seed (a block extends 128 OTs).
+each pair: choices are hidden as long as AES is a PRP, up to 128 * q^2 / 2^129 = q^2 / 2^122 for q blocks under each of
+the 128 seeds (PRP/PRF switching; a block extends 128 OTs).
 The receiver sees nothing. Rows are correlated by delta, so they are hashed before they mask anything: `correlated`, or
 the half gates of `gc`, which use them as labels. Semi-honest security; a malicious receiver would need a consistency check.
 """

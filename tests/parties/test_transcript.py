@@ -1,21 +1,24 @@
 """What Bob sees of a run: ciphertexts, OT columns, garbled tables, masked numbers; nothing without Alice's key."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 
 import numpy as np
 import pytest
 
 from bunet.parties.driver import lockstep, whole_program
 from bunet.parties.planner import choose, pahe_names, plan
+from bunet.protocols import message_memory
 from bunet.protocols.ass.share import Share
+from bunet.protocols.context import Context, Role
 from bunet.protocols.layers.conv_plan import plan_of
+from bunet.protocols.ot import rows
 from bunet.protocols.pahe import bfv
 from bunet.protocols.pahe.keys import SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.registry import LayerWeights
 from bunet.protocols.steps import Send
 from tests.parties.programs import slices, small
-from tests.protocols.contexts import contexts
+from tests.protocols.contexts import _ot_seeds, _pahe_keys, contexts
 
 # Everything that Alice may send while slices run, and why it tells Bob nothing.
 MASKED = {
@@ -43,16 +46,16 @@ def tapped(steps, seen):
         value = yield step
 
 
-def run(compiled, image, choices=None):
-    """(Alice's messages in order, Alice's contexts)."""
+def run(compiled, image, choices=None, made=contexts, bobs=None):
+    """(Alice's messages in order, Alice's contexts, her layers); made: what makes the contexts; bobs: gets Bob's messages."""
     chosen = choose(compiled.program, choices)
     weights = {name: LayerWeights(w.weight, w.bias) for name, w in compiled.weights.items()}
     hers, his = plan(compiled.program, chosen), plan(compiled.program, chosen, weights=weights)
-    alice, bob = contexts(pahe_names(hers))
+    alice, bob = made(pahe_names(hers))
     kind, seen = compiled.program.input.type, []
     lockstep(
         tapped(whole_program(alice, hers, Share.of(image.astype(np.uint64), kind)), seen),
-        whole_program(bob, his, Share.of(np.zeros(kind.shape, np.uint64), kind)),
+        tapped(whole_program(bob, his, Share.of(np.zeros(kind.shape, np.uint64), kind)), [] if bobs is None else bobs),
     )
     return seen, alice, hers
 
@@ -105,3 +108,36 @@ def test_requests_decrypt_with_alices_key_and_to_noise_with_any_other():
     counts = np.bincount((wrong >> np.uint64(conv.width - 8)).astype(int).ravel(), minlength=256)
     expected = wrong.size / 256
     assert ((counts - expected) ** 2 / expected).sum() < 375
+
+
+@pytest.mark.parametrize("choices", [{}, {"relu": "gc"}])
+def test_messages_hold_nothing_of_the_memory_they_were_written_into(choices, monkeypatch):
+    """Buffers are lent uninitialised and hold what another session's message held; with all else equal, two fills of them
+    must give the same bytes on the wire."""
+    compiled = small(16, 2, activation="hybrid", pooling="max")
+    (image,) = slices(compiled, 1)
+
+    def filled(value):
+        def made(names):
+            roles = zip((Role.ALICE, Role.BOB), _ot_seeds("iknp"), _pahe_keys(names), (b"a" * 32, b"b" * 32), strict=True)
+            return tuple(Context(role, Random(seed), ot=ot, pahe=key).fork(0, 0) for role, ot, key, seed in roles)
+
+        monkeypatch.setattr(message_memory, "_free", deque(maxlen=0))
+        monkeypatch.setattr(rows, "_POOLED_BYTES", 0)
+        monkeypatch.setattr(message_memory, "bytearray", buffer(value), raising=False)
+        bobs: list[Send] = []
+        hers = run(compiled, image, choices, made, bobs)[0]
+        return [(m.tag, [array.tobytes() for array in m.arrays]) for m in (*hers, *bobs)]
+
+    def buffer(value):
+        def make(size):
+            lent.append(size)
+            return bytearray([value]) * size
+
+        return make
+
+    lent: list[int] = []
+    ones, alternating = filled(0xFF), filled(0x55)
+    assert len(lent) > 100
+    assert [tag for tag, _ in ones] == [tag for tag, _ in alternating]
+    assert [tag for (tag, a), (_, b) in zip(ones, alternating, strict=True) if a != b] == []
