@@ -80,6 +80,9 @@ def bob(
     bandwidth: BandwidthOption = None,
     rtt: RttOption = None,
     cores: CoresOption = 1,
+    sessions: Annotated[
+        int, typer.Option("--sessions", min=1, max=64, help="Clients served at the same time; each has threads of its own.")
+    ] = bob_party.MAX_SESSIONS,
     once: Annotated[bool, typer.Option("--once", help="Serve one session, then end.")] = False,
 ) -> None:
     """Serve compiled models to any Alice that is allowed, until interrupted.
@@ -103,7 +106,7 @@ def bob(
         typer.echo(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
         service = bob_party.Service(store, chosen, say_plainly, cores)
         try:
-            bob_party.serve(listener, service, once=once, stop=stop)
+            bob_party.serve(listener, service, once=once, stop=stop, sessions=sessions)
         except KeyboardInterrupt:
             typer.echo("Bob stops.")
 
