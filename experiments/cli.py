@@ -287,12 +287,3 @@ def _make_folder(out: Path) -> None:
         raise UsageError(f"--out {out}: {error.strerror}") from error
     if not os.access(out, os.W_OK):
         raise UsageError(f"--out {out} cannot be written to")
-
-
-def main() -> None:
-    """Entry point of the `bunet` command."""
-    app(prog_name="bunet")
-
-
-if __name__ == "__main__":
-    main()

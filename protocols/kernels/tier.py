@@ -26,6 +26,8 @@ import llvmlite
 import llvmlite.binding
 import numba
 
+from bunet.protocols.kernels import TierUnavailable
+
 TIERS = ("vaes", "aesni", "portable")
 
 _NEEDS = {
@@ -33,10 +35,6 @@ _NEEDS = {
     "aesni": ("aes", "ssse3"),
     "portable": (),
 }
-
-
-class TierUnavailable(RuntimeError):
-    """BUNET_TIER names a tier that does not exist or that this machine cannot run."""
 
 
 def target_features() -> frozenset[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +206,12 @@ def test_plan_shows_protocols_and_stated_bytes() -> None:
 )
 def test_every_error_becomes_a_sentence(error: Exception, status: int, words: str) -> None:
     assert explain(error) == (words, status)
+
+
+def test_a_tier_that_cannot_be_is_one_sentence() -> None:
+    environment = {**os.environ, "BUNET_TIER": "quantum"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bunet.experiments", "plan"], capture_output=True, text=True, timeout=60, env=environment,
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == "bunet: BUNET_TIER='quantum' is not a tier; choose one of vaes, aesni, portable"
