@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from bunet.experiments.options import UsageError
 
 if TYPE_CHECKING:
     from bunet.experiments.kernel_bench import Change, Step
+    from bunet.experiments.kernel_duels import Duel
 
 MAX_RUNS = 1000
 
@@ -40,10 +42,15 @@ def kernels(
         str | None, typer.Option("--filter", metavar="NAME", help="Only kernels whose name contains NAME.")
     ] = None,
     runs: Annotated[int, typer.Option("--runs", help="Runs of each kernel; the median counts.")] = 9,
+    prototypes: Annotated[
+        Path | None,
+        typer.Option("--prototypes", metavar="DIR", help="Also duel with the reference programs in DIR, which are run."),
+    ] = None,
 ) -> None:
     """Time every kernel: median and spread of several runs, beside the processor's limit where it is known.
 
     BUNET_TIER=vaes, aesni or portable chooses the instructions. --compare wants: pip install 'bunet[compare,paillier]'.
+    What --prototypes shows is told in docs/benchmarks.md; its floors do not touch the exit status.
 
     Examples:
 
@@ -52,9 +59,11 @@ def kernels(
       bunet bench kernels --filter ntt --baseline before.json
 
       bunet bench kernels --compare
+
+      bunet bench kernels --prototypes DIR --filter ntt
     """
     from bunet.experiments import kernel_bench as benching
-    from bunet.experiments import kernel_cases, kernel_compare, kernel_limits
+    from bunet.experiments import kernel_cases, kernel_compare, kernel_duels, kernel_limits, kernel_prototypes
 
     if not 1 <= runs <= MAX_RUNS:
         raise UsageError(f"--runs must be a whole number from 1 to {MAX_RUNS}, not {runs}")
@@ -65,21 +74,29 @@ def kernels(
     if json_file is not None:
         o.writable_parent("--json", json_file)
     earlier = None if baseline is None else benching.load_baseline(baseline)
-    cases = kernel_cases.select(kernel_cases.all_cases(), wanted)
-    names = {case.name for case in cases}
-    rivals = [rival for rival in kernel_compare.rivals() if against and rival.case.name in names]
-    from bunet.parties.allocator import keep_freed_memory
-    from bunet.protocols.kernels import clock
+    with ExitStack() as stack:
+        duels = []
+        if prototypes is not None:
+            kernel_prototypes.check(prototypes)
+            duels = _duels(stack.enter_context(kernel_prototypes.loaded(prototypes)), wanted)
+        cases = kernel_cases.select(kernel_cases.all_cases(), wanted, [duel.name for duel in duels])
+        names = {case.name for case in cases}
+        rivals = [rival for rival in kernel_compare.rivals() if against and rival.case.name in names]
+        from bunet.parties.allocator import keep_freed_memory
+        from bunet.protocols.kernels import clock
 
-    keep_freed_memory()  # as the parties' processes do
-    throughput = kernel_limits.host()
-    with _progress("timing", len(cases) + len(rivals)) as step:
-        clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
-        document = benching.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
-        kernel_compare.run(document, runs=runs, step=step, known=rivals)
+        keep_freed_memory()  # as the parties' processes do
+        throughput = kernel_limits.host()
+        with _progress("timing", len(cases) + len(rivals) + len(duels)) as step:
+            clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
+            document = benching.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
+            kernel_compare.run(document, runs=runs, step=step, known=rivals)
+            document["duels"] = kernel_duels.run(duels, runs=runs, step=step)
     print_figures(document)
     if against:
         print_compared(document)
+    if duels:
+        print_duels(document["duels"])
     changes = []
     if earlier is not None:
         changes = benching.compare(document, earlier)
@@ -95,6 +112,12 @@ def kernels(
         what = ", ".join(f"{change.name} ({change.ratio:.2f})" for change in slow)
         typer.echo(f"bunet: below {fail_below} of the baseline's speed: {what}", err=True)
         raise typer.Exit(1)
+
+
+def _duels(modules: SimpleNamespace, wanted: str | None) -> list[Duel]:
+    from bunet.experiments import kernel_duel_cases
+
+    return kernel_duel_cases.select(kernel_duel_cases.all_duels(modules), wanted)
 
 
 def warmup(
@@ -186,6 +209,8 @@ def print_figures(document: Mapping[str, Any]) -> None:
     place, clock_hz = document["environment"], document["clock_hz"]
     at = "" if clock_hz is None else f" at {clock_hz / 1e9:.2f} GHz"
     typer.echo(f"{place['cpu']}{at}, tier {place['tier']}, one core; medians of {document['runs']} runs")
+    if not document["kernels"]:
+        return  # the filter chose duels only
     table = _table(
         ("kernel", "left"), ("median", "right"), ("lowest", "right"), ("highest", "right"), ("unit", "left"),
         ("limit", "right"), ("of it", "right"),
@@ -208,7 +233,7 @@ def print_figures(document: Mapping[str, Any]) -> None:
 def print_compared(document: Mapping[str, Any]) -> None:
     """The other libraries' figures, and ours beside them."""
     if document["compared"]:
-        typer.echo("\nThe same work by others; times: our speed over theirs (python-paillier: 4096 values)")
+        typer.echo("\nThe same work by others; times: our speed over theirs (Paillier: 4096 values)")
         table = _table(
             ("kernel", "left"), ("library", "left"), ("theirs", "right"), ("ours", "right"), ("unit", "left"),
             ("times", "right"),
@@ -221,6 +246,25 @@ def print_compared(document: Mapping[str, Any]) -> None:
         _print(table)
     for library in document["absent"]:
         typer.echo(f"absent: {library}")
+
+
+def print_duels(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Medians of both sides, our speed over the rival's by medians and by best runs, and what is asked for."""
+    typer.echo("\nDuels, in turns; median, best: our speed over theirs, by medians and best runs")
+    table = _table(
+        ("kernel", "left"), ("ours", "right"), ("theirs", "right"), ("unit", "left"), ("median", "right"),
+        ("best", "right"), ("floor", "right"), ("", "left"),
+    )
+    for entry in entries:
+        theirs, median, best, floor = "-", "-", "-", f"{entry['floor']:g} {entry['unit']}"
+        if entry["ratio"] is not None:
+            theirs, floor = figure(entry["theirs"]["median"]), f"{entry['floor']:.2f}"
+            median, best = (f"{entry['ratio'][key]:.2f}" for key in ("median", "best"))
+        mark = "BELOW" if entry["verdict"] == "below" else entry["verdict"]
+        table.add_row(entry["name"], figure(entry["ours"]["median"]), theirs, entry["unit"], median, best, floor, mark)
+    _print(table)
+    counts = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in ("met", "below", "unsure")}
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + f", of {len(entries)} floors")
 
 
 def print_changes(changes: Sequence[Change], new: Sequence[str]) -> None:

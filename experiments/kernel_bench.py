@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bunet.experiments import kernel_limits
-from bunet.experiments.kernel_cases import UNITS, Case
+from bunet.experiments.kernel_cases import UNITS, Call, Case
 from bunet.experiments.kernel_limits import Throughput
 from bunet.experiments.options import UsageError
 
@@ -53,18 +53,22 @@ class Timing:
 def measure(case: Case, runs: int = RUNS, clock: Clock = CLOCK, run_s: float = RUN_S) -> Timing:
     """Prepare, warm up (which compiles), then time `runs` runs of about run_s seconds each."""
     call = case.prepare()
+    calls = repeats(call, clock, run_s)
+    return Timing(case, tuple(case.figure(seconds_a_call(call, calls, clock)) for _ in range(runs)))
+
+
+def repeats(call: Call, clock: Clock, run_s: float) -> int:
+    """Warm up (which compiles); how often a run of about run_s seconds repeats the call."""
     call()
+    return max(1, int(run_s / seconds_a_call(call, 1, clock)))
+
+
+def seconds_a_call(call: Call, calls: int, clock: Clock) -> float:
+    """The mean of one run of so many calls."""
     started = clock()
-    call()
-    calls = max(1, int(run_s / max(clock() - started, 1e-9)))
-    figures = []
-    for _ in range(runs):
-        started = clock()
-        for _ in range(calls):
-            call()
-        seconds = max(clock() - started, 1e-9)
-        figures.append(case.figure(seconds / calls))
-    return Timing(case, tuple(figures))
+    for _ in range(calls):
+        call()
+    return max(clock() - started, 1e-9) / calls
 
 
 def run(
@@ -82,7 +86,7 @@ def run(
         kernels.append(measure(case, runs, clock).document(best))
     return {
         "format": FORMAT, "version": VERSION, "environment": known, "clock_hz": clock_hz, "runs": runs, "kernels": kernels,
-        "compared": [], "absent": [],
+        "compared": [], "absent": [], "duels": [],
     }
 
 

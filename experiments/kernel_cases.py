@@ -6,14 +6,17 @@ nothing: arrays are made by a case's `prepare`, just before it is timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bunet.experiments.options import UsageError
+
+if TYPE_CHECKING:
+    from bunet.protocols.gc.circuit import Circuit
 
 Call = Callable[[], object]
 
@@ -42,8 +45,7 @@ class Case:
 
     def figure(self, seconds: float) -> float:
         """The case's unit for a call of that many seconds."""
-        scale = UNITS[self.unit]
-        return seconds * 1e6 / self.items if scale is None else self.items / seconds / scale
+        return figure(self.items, self.unit, seconds)
 
     @property
     def rate(self) -> bool:
@@ -51,10 +53,16 @@ class Case:
         return UNITS[self.unit] is not None
 
 
-def select(cases: list[Case], wanted: str | None) -> list[Case]:
-    """The cases whose name contains `wanted`; UsageError if there is none."""
+def figure(items: float, unit: str, seconds: float) -> float:
+    """What a call that does so many items in so many seconds comes to in a unit of UNITS."""
+    scale = UNITS[unit]
+    return seconds * 1e6 / items if scale is None else items / seconds / scale
+
+
+def select(cases: list[Case], wanted: str | None, others: Iterable[str] = ()) -> list[Case]:
+    """The cases whose name contains `wanted`; UsageError if there is none, and none among the other names either."""
     chosen = [case for case in cases if wanted is None or wanted in case.name]
-    if not chosen:
+    if not chosen and not any(wanted in name for name in others if wanted is not None):
         groups = ", ".join(sorted({case.name.partition(".")[0] for case in cases}))
         raise UsageError(f"--filter {wanted!r} is part of no kernel's name; they begin with {groups}")
     return chosen
@@ -65,11 +73,13 @@ def all_cases() -> list[Case]:
     return [case for group in GROUPS for case in group()]
 
 
-def _words(*shape: int) -> np.ndarray:
+def words(*shape: int) -> np.ndarray:
+    """Random uint64, the same every time."""
     return np.random.default_rng(1).integers(0, 1 << 64, shape, np.uint64)
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The same array, read-only: kernels are compiled for one kind of array, and the protocols pass these."""
     array.flags.writeable = False
     return array
 
@@ -89,7 +99,7 @@ def aes_cases() -> Iterator[Case]:
     def hash_rows(rows: int) -> Call:
         from bunet.protocols.kernels import aes
 
-        key, source, out = _words(2), _words(rows, 2), np.empty((rows, 2), np.uint64)
+        key, source, out = words(2), words(rows, 2), np.empty((rows, 2), np.uint64)
         return lambda: aes.hash_rows(key, 1, source, out)
 
     large = LARGE // 16
@@ -111,30 +121,32 @@ def gc_cases() -> Iterator[Case]:
     gates = circuit.and_gates * garble.TILE
 
     def garbled(tiles: int, evaluate: bool) -> Call:
-        count = garble.TILE * tiles
-        mine, theirs = (
-            _frozen(_words(len(words), count)) for words in (circuit.garbler_words, circuit.evaluator_words)
-        )
-        public = _frozen(_words(len(circuit.garbler_labels), garble.TILE, 2))
-        rows = _frozen(_words(tiles, len(circuit.evaluator_labels), garble.TILE, 2))
-        delta, key = _words(2) | np.array([1, 0], np.uint64), _frozen(_words(2))
-        tables = _words(tiles, circuit.and_gates, 2, garble.TILE, 2)  # untouched zeros would all be one page in cache
-        shares = np.zeros((len(circuit.output_words), count), np.uint64)
-        one, zero = np.uint64(1), np.uint64(0)
-        if evaluate:
-            received = _frozen(tables.view())
-            return lambda: garble.evaluate(
-                circuit.ops, circuit.wires, theirs, public, rows, key, one, zero, received, shares
-            )
-        return lambda: garble.garble(
-            circuit.ops, circuit.wires, mine, public, rows, _frozen(delta), key, one, zero, tables, shares
-        )
+        tables = words(tiles, circuit.and_gates, 2, garble.TILE, 2)  # untouched zeros would all be one page in cache
+        return half_gates(circuit, tables, evaluate)
 
     tiles = max(1, LARGE // (32 * gates))
     yield Case("gc.garble", gates, "M/s", partial(garbled, 1, False), aes=4)
     yield Case("gc.garble.memory", gates * tiles, "M/s", partial(garbled, tiles, False), aes=4)
     yield Case("gc.evaluate", gates, "M/s", partial(garbled, 1, True), aes=2)
     yield Case("gc.evaluate.memory", gates * tiles, "M/s", partial(garbled, tiles, True), aes=2)
+
+
+def half_gates(circuit: Circuit, tables: np.ndarray, evaluate: bool) -> Call:
+    """Garble a circuit into `tables` (tiles, AND gates, 2, TILE, 2), or evaluate it from there, with made-up labels."""
+    from bunet.protocols.kernels import garble
+
+    tiles = tables.shape[0]
+    count = garble.TILE * tiles
+    mine, theirs = (frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words))
+    public = frozen(words(len(circuit.garbler_labels), garble.TILE, 2))
+    rows = frozen(words(tiles, len(circuit.evaluator_labels), garble.TILE, 2))
+    delta, key = frozen(words(2) | np.array([1, 0], np.uint64)), frozen(words(2))
+    shares = np.zeros((len(circuit.output_words), count), np.uint64)
+    ops, wires, one, zero = circuit.ops, circuit.wires, np.uint64(1), np.uint64(0)
+    if evaluate:
+        received = frozen(tables.view())
+        return lambda: garble.evaluate(ops, wires, theirs, public, rows, key, one, zero, received, shares)
+    return lambda: garble.garble(ops, wires, mine, public, rows, delta, key, one, zero, tables, shares)
 
 
 # --- oblivious transfer ----------------------------------------------------------------------------------------------
@@ -151,11 +163,11 @@ def _iknp_cases() -> Iterator[Case]:
     def iknp(count: int, sender: bool) -> Call:
         from bunet.protocols.kernels import extension
 
-        zeros, ones, delta = _frozen(_words(32, 11, 8)), _frozen(_words(32, 11, 8)), _frozen(_words(2))
-        message, rows = _words(2 * count), np.empty((count, 2), np.uint64)
-        choices, stream = _words(count // 64), np.uint64(1)
+        zeros, ones, delta = frozen(words(32, 11, 8)), frozen(words(32, 11, 8)), frozen(words(2))
+        message, rows = words(2 * count), np.empty((count, 2), np.uint64)
+        choices, stream = words(count // 64), np.uint64(1)
         if sender:
-            received = _frozen(message)
+            received = frozen(message)
             return lambda: extension.extend_sender(zeros, delta, stream, received, rows)
         return lambda: extension.extend_receiver(zeros, ones, stream, choices, message, rows)
 
@@ -171,11 +183,11 @@ def _softspoken_cases() -> Iterator[Case]:
         from bunet.protocols.kernels import softspoken as kernel
 
         groups, tiles = 128 // bits, count // 128
-        schedules, delta = _frozen(_words(groups // 4, 1 << bits, 11, 8)), _frozen(_words(2))
-        message, rows = _words(2 * groups * tiles), np.empty((count, 2), np.uint64)
-        choices = _words(2 * tiles)
+        schedules, delta = frozen(words(groups // 4, 1 << bits, 11, 8)), frozen(words(2))
+        message, rows = words(2 * groups * tiles), np.empty((count, 2), np.uint64)
+        choices = words(2 * tiles)
         if sender:
-            received = _frozen(message)
+            received = frozen(message)
             return lambda: kernel.extend_sender(schedules, delta, np.uint64(1), received, rows)
         return lambda: kernel.extend_receiver(schedules, np.uint64(1), choices, message, rows)
 
@@ -190,14 +202,14 @@ def _correlated_cases() -> Iterator[Case]:
     def correlated(width: int, sender: bool) -> Call:
         from bunet.protocols.kernels import bits, extension
 
-        key, delta, rows, tweak = _frozen(_words(2)), _frozen(_words(2)), _words(CACHED, 2), np.uint64(1)
+        key, delta, rows, tweak = frozen(words(2)), frozen(words(2)), words(CACHED, 2), np.uint64(1)
         kind = np.uint32 if width <= 32 else np.uint64
-        values = (_words(CACHED) >> np.uint64(64 - width)).astype(kind)
+        values = (words(CACHED) >> np.uint64(64 - width)).astype(kind)
         result = np.empty_like(values)
         if sender:
             packed = np.empty(CACHED * width // 64 + 1, np.uint64)
             return lambda: extension.correct(key, tweak, delta, rows, values, width, result, packed)
-        received, choices = bits.pack(values, width), (_words(CACHED) & np.uint64(1)).astype(np.uint8)
+        received, choices = bits.pack(values, width), (words(CACHED) & np.uint64(1)).astype(np.uint8)
         return lambda: extension.apply_correction(key, tweak, rows, choices, received, width, result)
 
     for width in (32, 48):
@@ -217,13 +229,13 @@ def bits_cases() -> Iterator[Case]:
     def transpose() -> Call:
         from bunet.protocols.kernels import bits
 
-        tiles = _words(CACHED // 128, 128, 2)
+        tiles = words(CACHED // 128, 128, 2)
         return lambda: bits.transpose(tiles)
 
     def packing(width: int, unpack: bool) -> Call:
         from bunet.protocols.kernels import bits
 
-        values = (_words(count) >> np.uint64(64 - width)).astype(np.uint32 if width <= 32 else np.uint64)
+        values = (words(count) >> np.uint64(64 - width)).astype(np.uint32 if width <= 32 else np.uint64)
         packed = bits.pack(values, width)
         if unpack:
             return lambda: bits.unpack(packed, count, width)
@@ -248,7 +260,7 @@ def ntt_cases() -> Iterator[Case]:
         from bunet.protocols.pahe.parameters import ntt_primes
 
         primes = ntt_primes(degree, prime_bits)
-        tables, polys = ntt.tables(degree, primes), _words(BATCH, 1, degree) % np.uint64(primes[0])
+        tables, polys = ntt.tables(degree, primes), words(BATCH, 1, degree) % np.uint64(primes[0])
         function = ntt.inverse if inverse else ntt.forward
         return lambda: function(polys, tables)
 
@@ -285,7 +297,7 @@ def _bfv(operation: str, name: str, width: int) -> Call:
 
     params, random, t = parameters.get(name), Random(bytes(32)), 1 << width
     key = bfv.SecretKey.generate(params, random)
-    messages = _words(BATCH, params.degree) % np.uint64(t)
+    messages = words(BATCH, params.degree) % np.uint64(t)
     c0, seed = bfv.encrypt(key, messages, t, random)
     ciphertexts = bfv.expand_request(params, c0, seed)
     if operation == "encrypt":
@@ -311,19 +323,21 @@ def _bfv(operation: str, name: str, width: int) -> Call:
 def rlwe_cases() -> Iterator[Case]:
     """Multiply-accumulate, in products of residues: weights used for 16 ciphertexts each, and for one each, from memory."""
 
-    def accumulate(tiles: int, inputs: int, outputs: int) -> Call:
-        from bunet.protocols.kernels import ntt, rlwe
-        from bunet.protocols.pahe.parameters import ntt_primes
-
-        (prime,) = ntt_primes(4096, 47)
-        tables = ntt.tables(4096, (prime,))
-        ciphertexts = _words(tiles, inputs, 2, 1, 4096) % np.uint64(prime)
-        weights = _words(inputs, outputs, 1, 4096) % np.uint64(prime)
-        return lambda: rlwe.multiply_accumulate(ciphertexts, weights, tables)
-
     for name, shape in (("rlwe.accumulate.reused", (16, 16, 16)), ("rlwe.accumulate.memory", (1, 32, LARGE >> 20))):
         products = shape[0] * shape[1] * shape[2] * 2 * 4096
         yield Case(name, products, "G/s", partial(accumulate, *shape), madd52=2)
+
+
+def accumulate(tiles: int, inputs: int, outputs: int) -> Call:
+    """Sums over the inputs of `tiles` ciphertexts each with their weights, for each output; degree 4096, a 47-bit prime."""
+    from bunet.protocols.kernels import ntt, rlwe
+    from bunet.protocols.pahe.parameters import ntt_primes
+
+    (prime,) = ntt_primes(4096, 47)
+    tables = ntt.tables(4096, (prime,))
+    ciphertexts = words(tiles, inputs, 2, 1, 4096) % np.uint64(prime)
+    weights = words(inputs, outputs, 1, 4096) % np.uint64(prime)
+    return lambda: rlwe.multiply_accumulate(ciphertexts, weights, tables)
 
 
 def sample_cases() -> Iterator[Case]:

@@ -233,7 +233,7 @@ def test_the_command_prints_80_columns_and_writes_what_it_reads_again(tmp_path: 
     written = bench.load_baseline(path)
     assert [kernel["name"] for kernel in written["kernels"]] == ["aes.ctr", "ntt.forward"]
     assert set(written) == {
-        "format", "version", "environment", "clock_hz", "runs", "kernels", "compared", "absent",
+        "format", "version", "environment", "clock_hz", "runs", "kernels", "compared", "absent", "duels",
     }
     for kernel in written["kernels"]:
         assert kernel["low"] <= kernel["quartiles"][0] <= kernel["median"] <= kernel["quartiles"][1] <= kernel["high"]
