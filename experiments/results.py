@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -15,26 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from bunet.experiments.options import usable_processors
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, put it on the disk, then rename it to `path`.
-
-    A reader sees the old file or the whole new one. Raises OSError where the folder cannot be written.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+from bunet.models.volumes.whole import write_whole
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
