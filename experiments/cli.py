@@ -96,7 +96,7 @@ commands_party.register(app)
 def demo(
     volume: Annotated[
         Path | None,
-        typer.Option("--volume", metavar="FILE", help=".npz (key array or ct) or .npy, instead of the embedded chest."),
+        typer.Option("--volume", metavar="FILE", help=".npz, .npy, NIfTI, or a DICOM folder, instead of the embedded chest."),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")

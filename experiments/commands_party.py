@@ -30,6 +30,7 @@ from bunet.models import compile as compiling
 from bunet.models.compile import quantise_input
 from bunet.models.program import Program
 from bunet.models.volumes import formats, slices
+from bunet.models.volumes.volume import Sliceable
 from bunet.net import keys, zeromq
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
@@ -112,7 +113,9 @@ def bob(
 
 
 def alice(
-    volume: Annotated[Path, typer.Option("--volume", help=".npz (key array or ct) or .npy, (slices, rows, columns).")],
+    volume: Annotated[
+        Path, typer.Option("--volume", help=".npz (key array or ct), .npy, NIfTI, or the folder of a DICOM series.")
+    ],
     connect: Annotated[str, typer.Option("--connect", help="tcp://HOST:PORT of Bob")] = "tcp://127.0.0.1:7010",
     key: Annotated[Path | None, typer.Option("--key", help="Alice's key file (required off loopback).")] = None,
     server: Annotated[Path | None, typer.Option("--server", help="Bob's public key file (.pub).")] = None,
@@ -209,7 +212,7 @@ def alice(
         write_json(json_file, document)
 
 
-def digest_of(array: np.ndarray) -> str:
+def digest_of(array: Sliceable) -> str:
     """SHA-256 of a volume as the network would see it: kind, shape and values, whatever file it came from."""
     known = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     for image in array:  # one at a time: the whole may be mapped from the disk

@@ -15,6 +15,8 @@ from bunet.models.architecture import Architecture
 from bunet.models.compile import Compiled
 from bunet.models.reference import FloatModel
 from bunet.models.volumes import formats, slices, synthetic
+from bunet.models.volumes.resampling import resample
+from bunet.models.volumes.volume import Sliceable
 from bunet.models.weights import FloatWeights
 from bunet.parties.local import PairJob
 
@@ -167,17 +169,17 @@ def _truth_of(path: Path, keys: Sequence[str]) -> np.ndarray | None:
     return None
 
 
-def slice_image(volume: np.ndarray, axis: str, index: int, size: tuple[int, int] | None) -> np.ndarray:
+def slice_image(volume: Sliceable, axis: str, index: int, size: tuple[int, int] | None) -> np.ndarray:
     """float32 (5, height, width): one slice with its neighbours, resampled to `size` after it is cut, whatever the axis.
 
-    size: None for the volume's own. Not padded. Raises ValueError as `slices.slice_at` and `formats.resample` do.
+    size: None for the volume's own. Not padded. Raises ValueError as `slices.slice_at` and `resampling.resample` do.
     """
     image = slices.slice_at(volume, axis, index)
-    return image if size is None or image.shape[1:] == size else formats.resample(image, size)
+    return image if size is None or image.shape[1:] == size else resample(image, size)
 
 
 def _cut(
-    volume: np.ndarray, truth: np.ndarray | None, settings: RunSettings, size: int | None, source: str,
+    volume: Sliceable, truth: np.ndarray | None, settings: RunSettings, size: int | None, source: str,
     notes: tuple[str, ...],
 ) -> SliceSet:
     count = slices.slice_count(volume, settings.axis)
@@ -192,7 +194,7 @@ def _cut(
     before = volume.shape[:axis] + volume.shape[axis + 1 :]
     if before != (height, width):
         notes = (*notes, f"slices resampled from {before[0]}x{before[1]} to {height}x{width}")
-        truths = None if truths is None else formats.resample(truths.astype(np.float32), (height, width)) > 0.5
+        truths = None if truths is None else resample(truths.astype(np.float32), (height, width)) > 0.5
     images = [np.ascontiguousarray(slices.pad(image)) for image in images]
     if images[0].shape[1:] != (height, width):
         notes = (*notes, f"slices padded from {height}x{width} to {images[0].shape[1]}x{images[0].shape[2]}")
@@ -200,7 +202,7 @@ def _cut(
     return SliceSet(images, labels, height, width, source, truths, notes)
 
 
-def spread(volume: np.ndarray, truth: np.ndarray | None, axis: int, count: int) -> list[int]:
+def spread(volume: Sliceable, truth: np.ndarray | None, axis: int, count: int) -> list[int]:
     """`count` distinct slice numbers, spread evenly over where there is something to see.
 
     That is the slices with at least half as much truth as the fullest one; without a truth, the middle half of the

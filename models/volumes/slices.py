@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes.volume import Sliceable
+
 AXES = {"z": 0, "y": 1, "x": 2}
 OFFSETS = (-5, -2, 0, 2, 5)
 MULTIPLE = 16  # four poolings
@@ -25,19 +27,19 @@ def axis_number(axis: str) -> int:
     return AXES[axis]
 
 
-def slice_count(volume: NDArray[Any], axis: str) -> int:
+def slice_count(volume: Sliceable, axis: str) -> int:
     """Number of slices of a (Z, H, W) volume along an axis."""
     if volume.ndim != 3:
         raise ValueError(f"a volume has 3 axes (slice, row, column), this array has shape {volume.shape}")
     return int(volume.shape[axis_number(axis)])
 
 
-def slice_at(volume: NDArray[Any], axis: str, index: int) -> Floats:
+def slice_at(volume: Sliceable, axis: str, index: int) -> Floats:
     """The network's input at one position: float32 (5, H, W), the slices at offsets -5, -2, 0, +2, +5, zeros beyond
     the border.
 
     Reads no more than the five slices, so that a memory-mapped volume stays on disk. Values are not rescaled
-    (`formats.normalise` does that). Raises ValueError for an unknown axis, a volume that is not 3D, an index outside
+    (`intensity.windowed` does that). Raises ValueError for an unknown axis, a volume that is not 3D, an index outside
     it.
     """
     count = slice_count(volume, axis)

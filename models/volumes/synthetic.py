@@ -2,7 +2,7 @@
 
 A volume is built from implicit surfaces in Hounsfield units (body, fat, ribs, spine, heart, great vessels, airways,
 lungs, pulmonary vessels, ground-glass lesions), blurred, given correlated noise, and windowed to [0, 1] by the same
-window as `formats.HU_WINDOW`. It is smooth along the slice axis at the scale of a pixel, so that the five slices of a
+window as `intensity.HU_WINDOW`. It is smooth along the slice axis at the scale of a pixel, so that the five slices of a
 2.5D input tell something about one another. It looks like a chest; it has no clinical meaning whatsoever.
 
 Axes: (slice, row, column) = (z caudal to cranial, y anterior to posterior, x). Voxels are cubes of 1/size of the
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.formats import HU_WINDOW
+from bunet.models.volumes.intensity import HU_WINDOW
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -18,6 +18,7 @@ from bunet.experiments.cli import app
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.models.compile import Compiled, quantise_input
 from bunet.models.volumes import formats, slices
+from bunet.models.volumes.resampling import resample
 from bunet.net import keys
 from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
@@ -90,7 +91,7 @@ def test_slices_are_resampled_after_they_are_cut_as_the_demo_does(axis: str, vol
     assert status == 0, error
     array = formats.load(volume).volume
     for k, seen in zip((3, 4), session.inputs, strict=True):
-        expected = formats.resample(slices.slice_at(array, axis, k), 16)
+        expected = resample(slices.slice_at(array, axis, k), 16)
         np.testing.assert_array_equal(seen, quantise_input(session.compiled.program, expected))
     with np.load(volume.parent / "out" / "mask.npz") as mask:
         assert mask["array"].shape == (2, 16, 16)

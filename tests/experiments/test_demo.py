@@ -24,6 +24,8 @@ from bunet.models import compile as compiling
 from bunet.models import oracle
 from bunet.models import weights as weight_files
 from bunet.models.metrics import dice
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import Volume
 from bunet.parties.console import RunConsole
 from bunet.parties.errors import PeerError
 from bunet.parties.events import (
@@ -320,3 +322,24 @@ def test_the_whole_job_over_zeromq(tmp_path: Path) -> None:
         for spent, stated in zip(one["layers"], document["plan"], strict=True):
             assert (spent["bytes_sent"], spent["bytes_received"]) == (stated["alice_bytes"], stated["bob_bytes"])
             assert spent["rounds"] == stated["rounds"]
+
+
+def test_every_kind_of_volume_file_gives_the_same_slices(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel", reason="needs the extra `clinical`")
+    pytest.importorskip("pydicom", reason="needs the extra `clinical`")
+    hu = np.random.default_rng(0).integers(-1000, 800, (12, 18, 20)).astype(np.int16)
+    place = np.array([[0, 0, 0.8, 0], [0, 0.8, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1.0]])
+    label = hu > 300
+    volume = Volume(hu, place)
+    names = ("ct.npz", "ct.nii", "ct.nii.gz", "series")
+    for name in names:
+        formats.write(volume, tmp_path / name)
+        formats.write(volume.like(label), tmp_path / f"label-{name}")
+    for axis in ("x", "y", "z"):
+        settings = replace(SMALL, axis=axis)
+        sets = [prepare.volume_slices(settings, tmp_path / name, tmp_path / f"label-{name}", None) for name in names]
+        for name, each in zip(names, sets, strict=True):
+            assert each.source == name
+            assert each.labels == sets[0].labels
+            np.testing.assert_array_equal(each.truth, sets[0].truth)
+            np.testing.assert_array_equal(np.stack(each.images), np.stack(sets[0].images))

@@ -1,26 +1,24 @@
-"""Reading volumes and putting them on one scale."""
+"""Volume files: numpy's own, what is recognised, what is refused, what stays on the disk."""
 
 import os
+import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bunet.models.volumes import synthetic
-from bunet.models.volumes.formats import VolumeError, load, normalise, otsu, read, resample
+from bunet.models.volumes.formats import load, read, read_volume, write
+from bunet.models.volumes.resampling import resample
 from bunet.models.volumes.slices import pad, slice_at, slice_count
+from bunet.models.volumes.volume import NPY, NPZ, Volume, VolumeError
+from tests.models.volumes.test_volume import AXIAL
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
-
-
-@pytest.fixture(scope="module")
-def chest():
-    return synthetic.generate(size=64, slices=12, seed=3).volume
-
-
-def hounsfield(unit):
-    return np.round(unit * 1500 - 1250).astype(np.int16)
 
 
 def test_npz_and_npy_are_read(tmp_path):
@@ -71,74 +69,127 @@ def test_bad_files_are_named_in_one_sentence(tmp_path):
     refused("not a readable .npy", tmp_path / "bad.npy")
 
 
-@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
-def test_hounsfield_units_land_on_the_synthetic_scale(chest, kind):
-    back, rule = normalise(hounsfield(chest).astype(kind))
-    assert rule == "hu"
-    np.testing.assert_allclose(back, chest, atol=1e-3)
+SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
+NUMBERS = st.sampled_from([np.uint8, np.int16, ">i2", np.uint16, np.int64, np.float16, np.float32, np.float64])
 
 
-def test_stored_values_with_offset_lose_only_what_lies_below_air(chest):
-    back, rule = normalise((np.maximum(hounsfield(chest), -1024) + 1024).astype(np.uint16))
-    assert rule == "hu+1024"
-    np.testing.assert_allclose(back, np.maximum(chest, 226 / 1500), atol=1e-3)
+@settings(max_examples=40, deadline=None)
+@given(SHAPES, NUMBERS, st.booleans())
+def test_npz_round_trips_with_its_place(tmp_path_factory, shape, kind, placed):
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(kind)
+    path = tmp_path_factory.mktemp("npz") / "a.npz"
+    write(Volume(array, AXIAL if placed else None), path)
+    back = read_volume(path)
+    np.testing.assert_array_equal(back.array, array)
+    assert (back.array.dtype, back.kind, back.source) == (array.dtype, NPZ, path)
+    assert (back.affine is None) != placed
+    if placed:
+        np.testing.assert_array_equal(back.affine, AXIAL)
+    write(Volume(array), path.with_suffix(".npy"))
+    again = read_volume(path.with_suffix(".npy"))
+    np.testing.assert_array_equal(again.array, array)
+    assert (again.array.dtype, again.kind, again.spacing) == (array.dtype, NPY, None)
 
 
-def test_windowed_bytes_land_on_the_synthetic_scale(chest):
-    back, rule = normalise(np.round(chest * 255).astype(np.uint8))
-    assert rule == "windowed"
-    np.testing.assert_allclose(back, chest, atol=3e-3)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_members_of_an_archive_are_on_the_disk(tmp_path, save, order):
+    array = np.asarray(np.random.default_rng(0).integers(0, 9, (3, 4, 5)).astype(np.int16), order=order)
+    save(tmp_path / "a.npz", before=np.zeros(1000), ct=array, infection=array > 4)
+    volume = read_volume(tmp_path / "a.npz")
+    np.testing.assert_array_equal(volume.array, array)
+    assert isinstance(volume.array, np.memmap)
+    assert (volume.array.filename is not None) == (save is np.savez)  # in place, or in a file without a name
+    with pytest.raises(VolumeError, match="kind bool"):
+        read(tmp_path / "a.npz", "infection")
 
 
-def test_slices_scaled_one_by_one_land_near_the_synthetic_scale(chest):
-    rng = np.random.default_rng(1)
-    hu = np.maximum(hounsfield(chest), -1024).astype(np.float32)
-    top = rng.uniform(1200, 1700, size=(len(hu), 1, 1))  # the brightest bone of each slice
-    back, rule = normalise(np.clip((hu + 1024) / (top + 1024) * 255, 0, 255).astype(np.uint8))
-    assert rule == "tissue"
-    inside = (chest > 0.25) & (chest < 0.95)
-    error = np.abs(back - np.maximum(chest, 226 / 1500))[inside]
-    assert np.median(error) < 0.03
+def test_spacing_of_an_archive(tmp_path):
+    path = tmp_path / "a.npz"
+    array = np.zeros((2, 3, 4), np.int16)
+    np.savez(path, hu=array, spacing_zyx_mm=np.array([5, 1.68, 1.5]))
+    assert read_volume(path).spacing == (5, 1.68, 1.5)
+    for wrong in ({"affine": np.eye(3)}, {"spacing_zyx_mm": np.array(["a", "b", "c"])}, {"affine": np.zeros((4, 4))},
+                  {"spacing_zyx_mm": np.array([0, 1, 1])}):
+        np.savez(path, hu=array, **wrong)
+        with pytest.raises(VolumeError, match=f"{path}: "):
+            read_volume(path)
 
 
-def test_a_rule_can_be_forced_and_must_exist(chest):
-    assert normalise(np.zeros((1, 2, 2), np.uint8), "windowed")[1] == "windowed"
-    assert normalise(np.zeros((1, 2, 2), np.uint8))[0].max() == 0
-    with pytest.raises(VolumeError, match="not one of auto"):
-        normalise(chest, "wrong")
-    with pytest.raises(VolumeError, match="0 to 255"):
-        normalise(chest, "tissue")
+def test_npy_refuses_to_lose_a_place(tmp_path):
+    with pytest.raises(VolumeError, match="no place for spacing"):
+        write(Volume(np.zeros((2, 3, 4)), AXIAL), tmp_path / "a.npy")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_otsu_splits_two_heaps():
-    counts = np.zeros(256, np.int64)
-    counts[[20, 21, 22]] = 100
-    counts[[200, 210]] = 50
-    assert 22 <= otsu(counts) < 200
+def test_an_archive_that_ends_early_or_lies_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    for save in (np.savez, np.savez_compressed):
+        save(path, array=np.random.default_rng(0).random((4, 5, 6)))
+        whole = path.read_bytes()
+        for cut in (len(whole) // 2, len(whole) - 10):
+            path.write_bytes(whole[:cut])
+            with pytest.raises(VolumeError, match=r"not a readable \.npz"):
+                read(path)
+        save(path, array=np.zeros((4, 5, 6)))
+        with zipfile.ZipFile(path) as archive:
+            kind, header = archive.getinfo("array.npy").compress_type, archive.read("array.npy")
+        with zipfile.ZipFile(path, "w", kind) as archive:
+            archive.writestr("array.npy", header.replace(b"(4, 5, 6)", b"(4, 5, 9)"))
+        with pytest.raises(VolumeError, match=r"not a readable .npz .*early"):
+            read(path)
 
 
-def test_reduction_by_whole_factors_is_the_mean_of_blocks():
-    volume = np.random.default_rng(0).random((2, 8, 12))
-    small = resample(volume, (4, 4))
-    np.testing.assert_allclose(small[1, 2, 3], volume[1, 4:6, 9:12].mean(), rtol=1e-6)
-    np.testing.assert_array_equal(resample(volume, (8, 12)), volume.astype(np.float32))
+def test_names_that_are_no_volume(tmp_path):
+    (tmp_path / "noending").write_text("what is this")
+    (tmp_path / "picture.tiff").write_text("what is this")
+    for name in ("noending", "picture.tiff"):
+        with pytest.raises(VolumeError, match=r"an .npz file .* or a folder with a DICOM series"):
+            read_volume(tmp_path / name)
+    with pytest.raises(VolumeError, match=r"an \.npz file"):
+        write(Volume(np.zeros((2, 3, 4))), tmp_path / "a.tiff")
+    with pytest.raises(VolumeError, match="cannot be written"):
+        write(Volume(np.zeros((2, 3, 4))), tmp_path / "nowhere" / "a.npz")
+    np.save(tmp_path / "a.npy", np.zeros((2, 3, 4)))
+    (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
+    assert read_volume(tmp_path / "A.NPY").kind == NPY
 
 
-@pytest.mark.parametrize("size", [3, 5, 17, (6, 20)])
-def test_bilinear_keeps_linear_images_between_the_pixel_centres(size):
-    rows, columns = (size, size) if isinstance(size, int) else size
-    y, x = np.mgrid[0:8, 0:11].astype(np.float32)
-    out = resample((2 * y + 3 * x)[None], size)[0]
-    at_y = np.clip((np.arange(rows) + 0.5) * 8 / rows - 0.5, 0, 7)
-    at_x = np.clip((np.arange(columns) + 0.5) * 11 / columns - 0.5, 0, 10)
-    np.testing.assert_allclose(out, 2 * at_y[:, None] + 3 * at_x, rtol=1e-5, atol=1e-5)
+def test_an_older_file_gives_way(tmp_path):
+    path = tmp_path / "a.npz"
+    write(Volume(np.zeros((2, 3, 4), np.int16)), path)
+    volume = read_volume(path)
+    write(volume.like(volume.array + 1), path)
+    assert (volume.array == 0).all()  # still mapped
+    assert (read(path) == 1).all()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_resampling_refuses_nothing_and_flat_arrays():
-    with pytest.raises(VolumeError, match="cannot resample"):
-        resample(np.zeros((1, 4, 4)), 0)
-    with pytest.raises(VolumeError, match="has shape"):
-        resample(np.zeros((4, 4)), 2)
+@pytest.mark.parametrize(("name", "module"), [("a.nii", "nibabel"), ("series", "pydicom")])
+def test_the_extra_that_is_missing_is_named(tmp_path, monkeypatch, name, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(VolumeError, match=r"need the extra `clinical`: pip install"):
+        write(Volume(np.zeros((2, 3, 4), np.int16), AXIAL), tmp_path / name)
+
+
+def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
+    path = tmp_path / "large.npy"
+    large = np.lib.format.open_memmap(path, "w+", np.int16, (512, 512, 512))  # sparse: it takes no room
+    large[200, 300, 310] = -1250
+    large.flush()
+    tracemalloc.start()
+    try:
+        loaded = load(path)
+        assert loaded.rule == "hu"
+        for axis in "zyx":
+            image = slice_at(loaded.volume, axis, 300)
+            assert image.shape == (5, 512, 512)
+            assert (image.min() == 0) == (axis == "y")
+        small = resample(loaded.volume[:8], 128)
+        assert small.shape == (8, 128, 128)
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20  # the volume is 256 MiB, 512 once it is scaled
+    finally:
+        tracemalloc.stop()
 
 
 @needs_data

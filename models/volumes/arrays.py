@@ -1,0 +1,120 @@
+"""Volumes in numpy's own files: `.npy`, and `.npz` with the key `array`. No pickle is ever read."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.models.volumes.unpacked import unpack
+from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine
+from bunet.models.volumes.whole import write_whole
+
+KEYS = ("array", "ct", "hu")
+AFFINE_KEY, SPACING_KEY = "affine", "spacing_zyx_mm"
+
+LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and its extra field
+DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+
+
+def read_npy(path: Path) -> Volume:
+    """An `.npy` file, memory-mapped; it has no place for spacing and orientation. Raises VolumeError."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except DAMAGE as error:
+        raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise VolumeError(f"{path}: holds an archive, not an array; rename it to .npz")
+    check_shape(array, f"{path}: ")
+    return Volume(array, kind=NPY, source=path)
+
+
+def read_npz(path: Path, key: str | None = None) -> Volume:
+    """One array of an `.npz` file: mapped where it lies in the file, or unpacked to the disk if it is compressed.
+
+    key: its name; without it the first of `array`, `ct`, `hu` that is there. Where it lies in the patient is read from
+    the key `affine` ((4, 4), from (slice, row, column, 1) to millimetres), or the spacing alone from `spacing_zyx_mm`.
+    Raises VolumeError.
+    """
+    wanted = KEYS if key is None else (key,)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            found = next((name for name in wanted if name in names), None)
+            if found is None:
+                there = ", ".join(f"`{name}`" for name in names) or "nothing"
+                raise VolumeError(f"{path}: no key {' or '.join(f'`{name}`' for name in wanted)}, the file holds {there}")
+            array = _member(path, archive, found)
+            affine = _affine(archive, names)
+    except VolumeError:
+        raise
+    except DAMAGE as error:
+        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({error})") from error
+    try:
+        return Volume(array, affine, NPZ, source=path)
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from error
+
+
+def _member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    info = archive.getinfo(f"{key}.npy")
+    with archive.open(info) as stream:
+        shape, order, kind = _header(stream)
+        check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ")  # before anything is unpacked
+        if info.compress_type != zipfile.ZIP_STORED:
+            return unpack(stream, kind, shape, order)
+        within = stream.tell()
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        local = file.read(LOCAL_HEADER_BYTES)
+    name_bytes, extra_bytes = int.from_bytes(local[26:28], "little"), int.from_bytes(local[28:30], "little")
+    if within + kind.itemsize * int(np.prod(shape, dtype=object)) > info.file_size:
+        raise EOFError(f"`{key}` ends early")
+    offset = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes + within
+    return np.memmap(path, kind, "r", offset, shape, "F" if order == "F" else "C")
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], str, np.dtype[Any]]:
+    """(shape, order, kind) of an array in numpy's format, up to its first value. ValueError for a pickle."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, kind = read(stream)
+    if kind.hasobject:
+        raise ValueError("Python objects, which are not read")
+    return shape, "F" if fortran else "C", kind
+
+
+def _affine(archive: zipfile.ZipFile, names: list[str]) -> Affine | None:
+    def small(key: str, shape: tuple[int, ...]) -> Affine:
+        with archive.open(f"{key}.npy") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+        if array.shape != shape or array.dtype.kind not in "iuf":
+            raise ValueError(f"`{key}` is not {shape} numbers")
+        return array.astype(np.float64)
+
+    if AFFINE_KEY in names:
+        return small(AFFINE_KEY, (4, 4))
+    if SPACING_KEY in names:
+        z, y, x = small(SPACING_KEY, (3,))
+        return np.array([[0, 0, x, 0], [0, y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1.0]])
+    return None
+
+
+def write_npy(volume: Volume, path: Path) -> None:
+    """The array alone. Raises VolumeError where the volume has a place in the patient, which would be lost."""
+    if volume.affine is not None:
+        raise VolumeError(f"{path}: an .npy file has no place for spacing and orientation; write .npz or .nii.gz")
+    write_whole(path, lambda stream: np.lib.format.write_array(stream, volume.array, allow_pickle=False))
+
+
+def write_npz(volume: Volume, path: Path) -> None:
+    """The array under `array`, (slice, row, column), with its `affine` where it has one.
+
+    Bytes (masks) are compressed, a hundredfold as a rule; wider kinds are not, so that the file can be mapped.
+    """
+    save = np.savez_compressed if volume.array.dtype.itemsize == 1 else np.savez
+    extra = {} if volume.affine is None else {AFFINE_KEY: checked_affine(volume.affine)}
+    write_whole(path, lambda stream: save(stream, array=volume.array, **extra))  # type: ignore[arg-type]

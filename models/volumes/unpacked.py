@@ -1,0 +1,43 @@
+"""Room on the disk for what a file does not let us map: compressed arrays, and values that must be rescaled first.
+
+The room is a file without a name (it is gone with the last array on it, and nobody else can open it) in the folder that
+`tempfile` chooses, `TMPDIR` where that is set. A volume is written there once, slice by slice, and mapped from then on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Iterable
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 1 << 20
+
+
+def unpack(stream: IO[bytes] | gzip.GzipFile, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
+    """The array whose bytes come next in `stream`, mapped from the disk. order: "C" or "F".
+
+    Raises EOFError where the stream ends before it, OSError where there is no room for it.
+    """
+    missing = kind.itemsize * int(np.prod(shape, dtype=object))
+    with tempfile.TemporaryFile(prefix="bunet-") as room:
+        while missing:
+            chunk = stream.read(min(CHUNK, missing))
+            if not chunk:
+                raise EOFError(f"it ends {missing} bytes early")
+            room.write(chunk)
+            missing -= len(chunk)
+        room.flush()
+        return np.memmap(room, kind, "r", shape=shape, order="F" if order == "F" else "C")
+
+
+def kept(images: Iterable[NDArray[Any]], kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """(slices, rows, columns) = shape, mapped from the disk; images: the slices, taken one at a time."""
+    with tempfile.TemporaryFile(prefix="bunet-") as room:
+        for image in images:
+            room.write(np.ascontiguousarray(image, dtype=kind).data)
+        room.flush()
+        return np.memmap(room, kind, "r", shape=shape)

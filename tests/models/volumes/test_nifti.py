@@ -1,0 +1,183 @@
+"""NIfTI files: orientation, scaling, units, mapping, round trips, damage."""
+
+import gzip
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bunet.models.volumes.formats import load, read_volume, write
+from bunet.models.volumes.slices import slice_at
+from bunet.models.volumes.volume import NIFTI, Volume, VolumeError
+from tests.models.volumes.test_volume import ANGLE, AXIAL, LAYOUTS, turned
+
+nibabel = pytest.importorskip("nibabel", reason="needs the extra `clinical`")
+
+
+def save(path, array, affine, **header):
+    image = nibabel.Nifti1Image(array, affine)
+    for name, value in header.items():
+        image.header[name] = value
+    nibabel.save(image, path)
+    return path
+
+
+def ras(orientation, shape, spacing=(0.7, 0.8, 2.5), origin=(-90, 40, 7)):
+    """The affine of a grid whose axes run to what three letters say, such as LPS."""
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, (letter, step) in enumerate(zip(orientation, spacing, strict=True)):
+        world = next(k for k, pair in enumerate(("LR", "PA", "IS")) if letter in pair)
+        affine[world, axis] = step if letter in "RAS" else -step
+    affine[:3, 3] = origin
+    return affine
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "LAS", "RPI", "SAL", "ILP", "PSR"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_every_orientation_is_turned_to_head_back_left(tmp_path, orientation, ending):
+    array = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
+    affine = ras(orientation, array.shape)
+    volume = read_volume(save(tmp_path / f"ct{ending}", array, affine))
+    reference = nibabel.as_closest_canonical(nibabel.Nifti1Image(array, affine))  # columns to the right, rows to the front
+    np.testing.assert_array_equal(volume.array, np.asarray(reference.dataobj)[::-1, ::-1].transpose(2, 1, 0))
+    assert (np.diag(np.fliplr(volume.affine[:3, :3])) > 0).all()
+    assert volume.spacing == pytest.approx(nibabel.affines.voxel_sizes(reference.affine)[::-1])
+    assert volume.kind == NIFTI
+    for index in [(0, 0, 0), (3, 2, 1)]:  # a voxel of the file lies where nibabel says, in DICOM's coordinates
+        found = np.argwhere(volume.array == array[index])
+        place = affine @ [*index, 1] * [-1, -1, 1, 1]
+        assert any(np.allclose(volume.affine @ [*where, 1], place, atol=1e-4) for where in found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS), st.sampled_from([np.uint8, np.int16, np.float32, np.int64]),
+       st.sampled_from([".nii", ".nii.gz"]), st.booleans())
+def test_oblique_volumes_round_trip(tmp_path_factory, yaw, pitch, roll, layout, kind, ending, from_nifti):
+    affine = AXIAL.copy()
+    affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
+    array = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)
+    volume = Volume(array, affine, NIFTI, layout) if from_nifti else Volume(array, affine)
+    path = tmp_path_factory.mktemp("nifti") / f"ct{ending}"
+    write(volume, path)
+    back = read_volume(path)
+    np.testing.assert_array_equal(back.array, array)
+    assert back.array.dtype == kind
+    np.testing.assert_allclose(back.affine, affine, rtol=1e-5, atol=1e-5)  # NIfTI keeps float32
+    assert not from_nifti or back.layout == layout
+    again = path.with_name(f"again{ending}")
+    write(back, again)
+    third = read_volume(again)
+    np.testing.assert_array_equal(third.affine, back.affine)
+    assert third.layout == back.layout
+
+
+def test_a_mask_has_the_header_of_its_volume(tmp_path):
+    affine = ras("LPI", (4, 5, 6))
+    affine[:3, :3] = turned(0.1, 0.2, 0.3) @ affine[:3, :3]
+    source = save(tmp_path / "ct.nii", np.zeros((4, 5, 6), np.int16), affine)
+    volume = read_volume(source)
+    mask = np.zeros(volume.shape, bool)
+    mask[1, 2, 3] = True
+    write(volume.like(mask), tmp_path / "mask.nii.gz")
+    given_image, written = nibabel.load(source), nibabel.load(tmp_path / "mask.nii.gz")
+    assert written.shape == given_image.shape
+    assert written.get_data_dtype() == np.uint8
+    assert written.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_array_equal(written.affine, given_image.affine)
+    np.testing.assert_allclose(written.get_qform(), given_image.affine, atol=1e-4)
+    np.testing.assert_array_equal(read_volume(tmp_path / "mask.nii.gz").array, mask)
+
+
+def test_slope_and_intercept_are_applied(tmp_path):
+    stored = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    volume = read_volume(save(tmp_path / "a.nii", stored, np.diag([-1, -1, 1, 1.0])))
+    assert volume.array.dtype == np.uint16
+
+    def scaled(slope, intercept):
+        image = nibabel.Nifti1Image(stored, np.diag([-1, -1, 1, 1.0]))
+        image.header.set_slope_inter(slope, intercept)
+        data = bytearray(image.to_bytes())
+        data[112:120] = np.array([slope, intercept], "<f4").tobytes()  # to_bytes resets them
+        (tmp_path / "b.nii").write_bytes(data)
+        return read_volume(tmp_path / "b.nii").array
+
+    whole = scaled(2, -1024)
+    assert whole.dtype == np.int32
+    np.testing.assert_array_equal(whole, stored.T.astype(int) * 2 - 1024)
+    np.testing.assert_allclose(scaled(0.5, 0.25), stored.T.astype(int) * 0.5 + 0.25)
+
+
+def test_units_become_millimetres(tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.diag([0.001, 0.002, 0.003, 1]))
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "m.nii")
+    assert read_volume(tmp_path / "m.nii").spacing == pytest.approx((3, 2, 1))
+
+
+def test_without_a_place_the_values_come_back(tmp_path):
+    array = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
+    write(Volume(array), tmp_path / "a.nii")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii").array, array)
+
+
+def test_uncompressed_files_are_mapped(tmp_path):
+    volume = read_volume(save(tmp_path / "a.nii", np.zeros((4, 5, 6), np.int16), np.eye(4)))
+    assert isinstance(volume.array, np.memmap)
+    assert volume.array.filename == tmp_path / "a.nii"
+
+
+def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
+    path = tmp_path / "large.nii"
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((512, 512, 512))
+    header.set_data_dtype(np.int16)
+    header.set_sform(np.eye(4), 1)
+    with path.open("wb") as stream:
+        header.write_to(stream)
+        stream.truncate(352 + 2 * 512**3)  # sparse: it takes no room
+    tracemalloc.start()
+    try:
+        volume = read_volume(path)
+        for axis in "zyx":
+            assert slice_at(volume.array, axis, 200).shape == (5, 512, 512)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_damage_is_named_in_one_sentence(tmp_path):
+    def refused(name, match):
+        with pytest.raises(VolumeError, match=match) as caught:
+            load(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    good = np.zeros((4, 5, 6), np.int16)
+    refused("none.nii", "no such file")
+    (tmp_path / "text.nii").write_text("no image at all")
+    refused("text.nii", "not a readable NIfTI")
+    (tmp_path / "text.nii.gz").write_text("no image at all")
+    refused("text.nii.gz", "not a readable NIfTI")
+    save(tmp_path / "whole.nii", good, np.eye(4))
+    whole = (tmp_path / "whole.nii").read_bytes()
+    (tmp_path / "cut.nii").write_bytes(whole[:-20])
+    refused("cut.nii", "not a readable NIfTI")
+    (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(whole[:-20]))
+    refused("cut.nii.gz", "ends 20 bytes early")
+    (tmp_path / "torn.nii.gz").write_bytes(gzip.compress(whole)[:-20])
+    refused("torn.nii.gz", "not a readable NIfTI")
+    save(tmp_path / "time.nii", np.zeros((4, 5, 6, 2), np.int16), np.eye(4))
+    refused("time.nii", r"has shape \(4, 5, 6, 2\)")
+    save(tmp_path / "flat.nii", np.zeros((4, 5), np.int16), np.eye(4))
+    refused("flat.nii", "three axes")
+    save(tmp_path / "wave.nii", np.zeros((4, 5, 6), np.complex64), np.eye(4))
+    refused("wave.nii", "kind complex64")
+    save(tmp_path / "nan.nii", np.full((4, 5, 6), np.nan, np.float32), np.eye(4))
+    refused("nan.nii", "slice 0 holds NaN")
+    save(tmp_path / "one.nii", good[..., None], np.eye(4))
+    assert read_volume(tmp_path / "one.nii").shape == (6, 5, 4)
+    with pytest.raises(VolumeError, match="cannot be written"):
+        write(Volume(good), tmp_path / "nowhere" / "a.nii")
