@@ -14,7 +14,7 @@ from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, c
 from bunet.models.volumes.whole import write_whole
 
 KEYS = ("array", "ct", "hu")
-AFFINE_KEY, SPACING_KEY = "affine", "spacing_zyx_mm"
+AFFINE_KEY, SPACING_KEY = "affine_zyx_to_lps_mm", "spacing_zyx_mm"
 
 LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and its extra field
 DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -36,8 +36,7 @@ def read_npz(path: Path, key: str | None = None) -> Volume:
     """One array of an `.npz` file: mapped where it lies in the file, or unpacked to the disk if it is compressed.
 
     key: its name; without it the first of `array`, `ct`, `hu` that is there. Where it lies in the patient is read from
-    the key `affine` ((4, 4), from (slice, row, column, 1) to millimetres), or the spacing alone from `spacing_zyx_mm`.
-    Raises VolumeError.
+    the key `affine_zyx_to_lps_mm` ((4, 4), `Volume.affine`), or the spacing alone from `spacing_zyx_mm`. Raises VolumeError.
     """
     wanted = KEYS if key is None else (key,)
     try:
@@ -111,7 +110,7 @@ def write_npy(volume: Volume, path: Path) -> None:
 
 
 def write_npz(volume: Volume, path: Path) -> None:
-    """The array under `array`, (slice, row, column), with its `affine` where it has one.
+    """The array under `array`, (slice, row, column), with its affine where it has one.
 
     Bytes (masks) are compressed, a hundredfold as a rule; wider kinds are not, so that the file can be mapped.
     """

@@ -17,18 +17,11 @@ from numpy.typing import NDArray
 from bunet.models.volumes.unpacked import kept
 from bunet.models.volumes.volume import DICOM, Affine, Volume, VolumeError
 
-ALIKE = ("StudyInstanceUID", "FrameOfReferenceUID", "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
+Numbers = NDArray[np.float64]
+
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
-IN_WORDS = {
-    "StudyInstanceUID": "is of another study",
-    "FrameOfReferenceUID": "has another frame of reference",
-    "Rows": "has another number of rows",
-    "Columns": "has another number of columns",
-    "PixelSpacing": "has another pixel spacing",
-    "ImageOrientationPatient": "is oriented in another way",
-}
 IGNORED = ("DICOMDIR",)  # an index of the folder; hidden files are ignored too
-SAME_COSINE = 1e-4
+SAME = 1e-4  # of cosines, and of pixel spacing in proportion
 UNEVEN_PART, UNEVEN_MM = 0.01, 0.02  # of a step: positions are written with a few decimals only
 SHIFTED_PART, SHIFTED_MM = 0.1, 0.1  # from the straight line through the series, likewise
 SAME_PLACE_MM = 1e-3
@@ -45,11 +38,26 @@ def pydicom_for(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class _Slice:
-    """path: its file. header: of pydicom, without pixels. place: millimetres, of the centre of the first pixel."""
+    """What a file says of its slice.
+
+    series, study, frame, instance: its identifiers. shape: (rows, columns). place: millimetres, of the centre of the first
+    pixel. spacing: millimetres between rows, and between columns. cosines: of the directions to the next column, and to
+    the next row. thickness: millimetres, 0 for unknown. rescale: (slope, intercept). stored: lowest and highest value that a
+    pixel may have before it is rescaled.
+    """
 
     path: Path
-    header: Any
-    place: NDArray[np.float64]
+    series: str
+    study: str
+    frame: str
+    instance: str
+    shape: tuple[int, int]
+    place: Numbers
+    spacing: Numbers
+    cosines: Numbers
+    thickness: float
+    rescale: tuple[float, float]
+    stored: tuple[int, int]
 
 
 def read_series(folder: Path) -> Volume:
@@ -66,14 +74,12 @@ def read_series(folder: Path) -> Volume:
     right, down = _directions(slices[0])
     normal = np.cross(right, down)
     slices.sort(key=lambda s: float(s.place @ normal))
-    step = _step(folder, slices, normal)
-    rows_mm, columns_mm = (float(mm) for mm in slices[0].header.PixelSpacing)
+    step = _step(slices, normal)
     affine: Affine = np.eye(4)
-    affine[:3] = np.stack([step, down * rows_mm, right * columns_mm, slices[0].place], axis=1)
-    kind = _kind_of([_rescale(s) for s in slices], [_stored_range(s) for s in slices])
-    shape = (len(slices), int(slices[0].header.Rows), int(slices[0].header.Columns))
+    affine[:3] = np.stack([step, down * slices[0].spacing[0], right * slices[0].spacing[1], slices[0].place], axis=1)
+    kind, shape = _kind_of(slices), slices[0].shape
     try:
-        array = kept(_decoded(pydicom, slices, kind, shape[1:]), kind, shape)
+        array = kept(_decoded(pydicom, slices, kind), kind, (len(slices), *shape))
     except OSError as error:
         raise VolumeError(f"{folder}: cannot be unpacked to the disk ({error})") from error
     return Volume.of_file(array, affine, DICOM, folder)
@@ -96,70 +102,90 @@ def _read_header(pydicom: Any, path: Path) -> _Slice:
         lacking = [name for name in NEEDED if header.get(name) in (None, "")]
         if lacking:
             raise VolumeError(f"{path}: is not a slice of a DICOM series: it has no {lacking[0]}")
-        place = np.array([float(mm) for mm in header.ImagePositionPatient])
-        spacing = np.array([float(mm) for mm in header.PixelSpacing])
-        cosines = np.array([float(cosine) for cosine in header.ImageOrientationPatient])
-        frames = int(header.get("NumberOfFrames") or 1)
-        samples = int(header.get("SamplesPerPixel") or 1)
-        pixels = int(header.Rows) * int(header.Columns)
+        found = _parsed(path, header)
+        frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
+        if frames != 1:
+            raise VolumeError(f"{path}: holds {frames} frames; a series is one file for each slice")
+        if samples != 1 or "ModalityLUTSequence" in header:
+            raise VolumeError(f"{path}: is a colour image or has a lookup table, not one number for each pixel")
     except VolumeError:
         raise
     except pydicom.errors.InvalidDicomError as error:
         raise VolumeError(f"{path}: is not a DICOM file; the folder of a series holds nothing else") from error
     except Exception as error:  # pydicom lets through whatever its parts raise on damaged files
-        raise VolumeError(f"{path}: not a readable DICOM file ({type(error).__name__}: {error})") from error
-    if frames != 1:
-        raise VolumeError(f"{path}: holds {frames} frames; a series is one file for each slice")
-    if pixels < 1:
+        raise VolumeError(f"{path}: not a readable DICOM file ({type(error).__name__}: {_one_line(error)})") from error
+    if min(found.shape) < 1:
         raise VolumeError(f"{path}: is an image without pixels")
-    if samples != 1 or "ModalityLUTSequence" in header:
-        raise VolumeError(f"{path}: is a colour image or has a lookup table, not one number for each pixel")
-    if place.shape != (3,) or spacing.shape != (2,) or cosines.shape != (6,):
+    if (found.place.shape, found.spacing.shape, found.cosines.shape) != ((3,), (2,), (6,)):
         raise VolumeError(f"{path}: position, pixel spacing or orientation have the wrong number of values")
-    if not np.isfinite(np.concatenate([place, spacing, cosines])).all() or spacing.min() <= 0:
+    if not np.isfinite([*found.place, *found.spacing, *found.cosines]).all() or found.spacing.min() <= 0:
         raise VolumeError(f"{path}: position, pixel spacing or orientation are no lengths and directions")
-    return _Slice(path, header, place)
+    if not np.isfinite(found.rescale).all() or found.rescale[0] == 0:
+        raise VolumeError(f"{path}: rescale slope {found.rescale[0]:g} and intercept {found.rescale[1]:g} give no values")
+    return found
+
+
+def _parsed(path: Path, header: Any) -> _Slice:
+    """Whatever is missing, damaged or of another kind raises an exception of any kind."""
+
+    def numbers(name: str) -> Numbers:
+        return np.array([float(number) for number in header.get(name)])
+
+    def number(name: str, usual: float) -> float:
+        value = header.get(name)
+        return float(usual if value in (None, "") else value)
+
+    bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
+    if not 1 <= bits <= 32:
+        raise VolumeError(f"{path}: pixels of {bits} bits are not read")
+    low = -(1 << bits - 1) if header.get("PixelRepresentation") else 0
+    return _Slice(
+        path, str(header.SeriesInstanceUID), str(header.get("StudyInstanceUID")), str(header.get("FrameOfReferenceUID")),
+        instance=str(header.get("SOPInstanceUID") or path),
+        shape=(int(header.Rows), int(header.Columns)),
+        place=numbers("ImagePositionPatient"), spacing=numbers("PixelSpacing"), cosines=numbers("ImageOrientationPatient"),
+        thickness=float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0),
+        rescale=(number("RescaleSlope", 1), number("RescaleIntercept", 0)),
+        stored=(low, low + (1 << bits) - 1),
+    )
 
 
 def _check_alike(slices: Sequence[_Slice]) -> None:
     first = slices[0]
     seen: dict[str, Path] = {}
     for each in slices:
-        if each.header.SeriesInstanceUID != first.header.SeriesInstanceUID:
+        if each.series != first.series:
             raise VolumeError(f"{each.path}: is of another series than {first.path.name}; a folder holds one series")
-        for name in ALIKE:
-            if not _alike(each.header.get(name), first.header.get(name)):
-                raise VolumeError(f"{each.path}: {IN_WORDS[name]} than {first.path.name}")
-        number = str(each.header.get("SOPInstanceUID") or each.path)
-        if number in seen:
-            raise VolumeError(f"{each.path}: is the same slice as {seen[number].name}")
-        seen[number] = each.path
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, str | int) or one is None or other is None:
-        return bool(one == other)
-    return bool(np.allclose([float(v) for v in one], [float(v) for v in other], rtol=0, atol=SAME_COSINE))
+        differences = {
+            "is of another study": each.study != first.study,
+            "has another frame of reference": each.frame != first.frame,
+            "has another number of rows or columns": each.shape != first.shape,
+            "has another pixel spacing": not np.allclose(each.spacing, first.spacing, rtol=SAME, atol=0),
+            "is oriented in another way": not np.allclose(each.cosines, first.cosines, rtol=0, atol=SAME),
+        }
+        for what, differs in differences.items():
+            if differs:
+                raise VolumeError(f"{each.path}: {what} than {first.path.name}")
+        if each.instance in seen:
+            raise VolumeError(f"{each.path}: is the same slice as {seen[each.instance].name}")
+        seen[each.instance] = each.path
 
 
 def _directions(first: _Slice) -> tuple[Affine, Affine]:
     """Unit vectors to the next column and to the next row."""
-    cosines = np.array([float(cosine) for cosine in first.header.ImageOrientationPatient])
-    right, down = cosines[:3], cosines[3:]
-    unit = np.allclose([right @ right, down @ down], 1, atol=10 * SAME_COSINE)
-    if not unit or abs(right @ down) > 10 * SAME_COSINE:
+    right, down = first.cosines[:3], first.cosines[3:]
+    unit = np.allclose([right @ right, down @ down], 1, atol=10 * SAME)
+    if not unit or abs(right @ down) > 10 * SAME:
         raise VolumeError(f"{first.path}: its rows and columns are not two directions at a right angle")
     return right, down
 
 
-def _step(folder: Path, slices: Sequence[_Slice], normal: Affine) -> Affine:
+def _step(slices: Sequence[_Slice], normal: Affine) -> Affine:
     """Millimetres from one slice to the next, of slices that are sorted along `normal`."""
     if len(slices) == 1:
-        header = slices[0].header
-        thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness")
-        if not thickness or not float(thickness) > 0:
+        if not 0 < slices[0].thickness < np.inf:
             raise VolumeError(f"{slices[0].path}: is a single slice of unknown thickness")
-        return normal * float(thickness)
+        return normal * slices[0].thickness
     places = np.stack([each.place for each in slices])
     heights = places @ normal
     gaps = np.diff(heights)
@@ -179,47 +205,31 @@ def _step(folder: Path, slices: Sequence[_Slice], normal: Affine) -> Affine:
     return np.asarray(step)
 
 
-def _rescale(each: _Slice) -> tuple[float, float]:
-    slope, intercept = each.header.get("RescaleSlope"), each.header.get("RescaleIntercept")
-    try:
-        found = (1.0 if slope in (None, "") else float(slope), 0.0 if intercept in (None, "") else float(intercept))
-    except (TypeError, ValueError) as error:
-        raise VolumeError(f"{each.path}: rescale slope and intercept are not numbers") from error
-    if not np.isfinite(found).all() or found[0] == 0:
-        raise VolumeError(f"{each.path}: rescale slope {found[0]:g} and intercept {found[1]:g} give no values")
-    return found
-
-
-def _stored_range(each: _Slice) -> tuple[int, int]:
-    bits = int(each.header.get("BitsStored") or each.header.get("BitsAllocated") or 16)
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if each.header.get("PixelRepresentation") else (0, (1 << bits) - 1)
-
-
-def _kind_of(rescales: Sequence[tuple[float, float]], ranges: Sequence[tuple[int, int]]) -> np.dtype[Any]:
+def _kind_of(slices: Sequence[_Slice]) -> np.dtype[Any]:
     """The narrowest of uint8, int16, int32, float32 for every slice's values."""
-    if not all(slope.is_integer() and intercept.is_integer() for slope, intercept in rescales):
+    if not all(number.is_integer() for each in slices for number in each.rescale):
         return np.dtype(np.float32)
-    ends = [slope * end + at for (slope, at), both in zip(rescales, ranges, strict=True) for end in both]
+    ends = [each.rescale[0] * end + each.rescale[1] for each in slices for end in each.stored]
     for kind in (np.uint8, np.int16, np.int32):
         if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max:
             return np.dtype(kind)
     return np.dtype(np.float32)
 
 
-def _decoded(
-    pydicom: Any, slices: Sequence[_Slice], kind: np.dtype[Any], shape: tuple[int, ...]
-) -> Iterator[NDArray[Any]]:
+def _decoded(pydicom: Any, slices: Sequence[_Slice], kind: np.dtype[Any]) -> Iterator[NDArray[Any]]:
     for each in slices:
+        encoding: Any = "unknown"
         try:
-            stored = pydicom.dcmread(each.path).pixel_array
+            data = pydicom.dcmread(each.path)
+            encoding = data.file_meta.get("TransferSyntaxUID", "unknown")
+            stored = data.pixel_array
         except Exception as error:  # as above; and decoders of compressed pixels are packages of their own
-            encoding = each.header.file_meta.get("TransferSyntaxUID", "unknown")
             name = getattr(encoding, "name", encoding)
             raise VolumeError(f"{each.path}: its pixels ({name}) cannot be decoded here ({_one_line(error)})") from error
-        if stored.shape != shape:
-            raise VolumeError(f"{each.path}: holds pixels of shape {stored.shape}, its header says {shape}")
-        slope, intercept = _rescale(each)
-        values = stored if (slope, intercept) == (1.0, 0.0) else stored.astype(np.float64) * slope + intercept
+        if stored.shape != each.shape:
+            raise VolumeError(f"{each.path}: holds pixels of shape {stored.shape}, its header says {each.shape}")
+        slope, intercept = each.rescale
+        values = stored if each.rescale == (1.0, 0.0) else stored.astype(np.float64) * slope + intercept
         yield values.astype(kind)
 
 

@@ -63,7 +63,7 @@ def read_nifti(path: Path) -> Volume:
         raise VolumeError(f"{path}: not a readable NIfTI file ({_one_line(error)})") from error
 
 
-_DAMAGE = (OSError, ValueError, EOFError, zlib.error)
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, OverflowError, zlib.error)
 
 
 def _one_line(error: Exception) -> str:

@@ -21,12 +21,12 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 def write_ct(folder, hu, affine=AXIAL, slope=1, intercept=-1024, edit=None, names=None):
     """A CT series of (slice, row, column) Hounsfield units. edit(k, dataset) changes a slice before it is written."""
     folder.mkdir(exist_ok=True)
-    study, series, frame = (pydicom.uid.generate_uid() for _ in range(3))
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     names = names or [f"{k:03d}.dcm" for k in np.random.default_rng(5).permutation(len(hu))]
+    study, series, frame, *numbers = (pydicom.uid.generate_uid(entropy_srcs=[str(names), str(k)]) for k in range(3 + len(hu)))
     for k, image in enumerate(hu):
         data = pydicom.Dataset()
-        data.SOPClassUID, data.SOPInstanceUID = CT, pydicom.uid.generate_uid()
+        data.SOPClassUID, data.SOPInstanceUID = CT, numbers[k]
         data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
         data.PatientName, data.PatientID, data.StudyDate, data.Modality = "Doe^Jane", "17", "20200401", "CT"
         data.InstanceNumber = len(hu) - k
@@ -158,9 +158,10 @@ def edited_size(k, data):
         (with_(PixelSpacing=["0.7", "0"]), "no lengths and directions"),
         (with_(NumberOfFrames=3), "3 frames"),
         (with_(SamplesPerPixel=3), "colour image"),
+        (with_(BitsStored=999), "pixels of 999 bits"),
         (with_(RescaleSlope=0), "give no values"),
         (with_(SOPInstanceUID="1.2.3", SeriesNumber=4), None),
-        (edited_size, "another number of rows"),
+        (edited_size, "another number of rows or columns"),
         (with_(PixelData=b"\0" * 8), "cannot be decoded here"),
         (without("PixelData"), "cannot be decoded here"),
         (without("ImagePositionPatient"), "has no ImagePositionPatient"),
@@ -237,6 +238,23 @@ def test_folders_that_hold_no_series(tmp_path, hu):
         read_volume(folder)
     with pytest.raises(VolumeError, match="no such file or folder"):
         read_volume(tmp_path / "absent")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
+@pytest.mark.filterwarnings("ignore")  # pydicom warns of values that it takes all the same
+def test_a_damaged_slice_gives_a_volume_or_a_sentence(tmp_path_factory, changes):
+    folder = write_ct(tmp_path_factory.mktemp("damaged") / "ct", np.zeros((2, 3, 4)), names=["a", "b"])
+    data = bytearray((folder / "b").read_bytes())
+    for where, value in changes:
+        data[132 + int(where * (len(data) - 132))] = value
+    (folder / "b").write_bytes(data)
+    message = str(folder)
+    try:
+        read_volume(folder)
+    except VolumeError as error:
+        message = str(error)
+    assert message.startswith(str(folder))
 
 
 def test_a_written_series_lies_with_the_one_it_came_from(tmp_path, hu):

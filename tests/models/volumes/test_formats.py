@@ -109,9 +109,13 @@ def test_spacing_of_an_archive(tmp_path):
     array = np.zeros((2, 3, 4), np.int16)
     np.savez(path, hu=array, spacing_zyx_mm=np.array([5, 1.68, 1.5]))
     assert read_volume(path).spacing == (5, 1.68, 1.5)
-    for wrong in ({"affine": np.eye(3)}, {"spacing_zyx_mm": np.array(["a", "b", "c"])}, {"affine": np.zeros((4, 4))},
-                  {"spacing_zyx_mm": np.array([0, 1, 1])}):
-        np.savez(path, hu=array, **wrong)
+    for key, wrong in (
+        ("affine_zyx_to_lps_mm", np.eye(3)),
+        ("affine_zyx_to_lps_mm", np.zeros((4, 4))),
+        ("spacing_zyx_mm", np.array(["a", "b", "c"])),
+        ("spacing_zyx_mm", np.array([0, 1, 1])),
+    ):
+        np.savez(path, hu=array, **{key: wrong})
         with pytest.raises(VolumeError, match=f"{path}: "):
             read_volume(path)
 

@@ -148,6 +148,26 @@ def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
         tracemalloc.stop()
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([".nii", ".nii.gz"]),
+    st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_a_damaged_header_gives_a_volume_or_a_sentence(tmp_path_factory, ending, changes):
+    folder = tmp_path_factory.mktemp("damaged")
+    data = bytearray(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([1, 2, 3, 1])).to_bytes())
+    for where, value in changes:
+        data[where] = value
+    path = folder / f"a{ending}"
+    path.write_bytes(gzip.compress(bytes(data)) if ending == ".nii.gz" else bytes(data))
+    message = str(path)
+    try:
+        read_volume(path)
+    except VolumeError as error:
+        message = str(error)
+    assert message.startswith(str(path))
+
+
 def test_damage_is_named_in_one_sentence(tmp_path):
     def refused(name, match):
         with pytest.raises(VolumeError, match=match) as caught:
