@@ -1,0 +1,79 @@
+"""Slices of any volume at the size a network was trained at, and masks back: one rule for training and prediction.
+
+A volume is (slice, row, column). Its rows and columns are pixels of one size, so they are scaled by one factor, which
+brings the longer of them to the network's size; the shorter is padded with zeros at its end. Slices may lie at any
+distance from one another, so where the slice axis lies within the image (axes x and y) it is stretched to the network's
+size whatever its length: series of 40 and of 300 slices of a chest then look alike. The five slices of the input are
+neighbours in the volume as it is, before anything is scaled. Images are interpolated linearly
+(`volumes.formats.resample`); labels and masks take the nearest pixel, so that they stay masks.
+
+Where a volume already measures `size` along every axis of the image, nothing is changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.models.volumes import formats
+from bunet.models.volumes.slices import Floats, axis_number, crop, pad, slice_at, slice_count
+
+
+def fitted(shape: tuple[int, ...], axis: str, size: int) -> tuple[int, int]:
+    """(height, width), both at most `size`, of a slice along `axis` of a volume of this shape, before it is padded.
+
+    Raises ValueError for a shape that is not 3D or is empty, an unknown axis, a size that is not positive.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"a volume has 3 axes (slice, row, column), not the shape {shape}")
+    if size < 1:
+        raise ValueError(f"slices of {size} pixels cannot be cut")
+    _, rows, columns = shape
+    scale = size / max(rows, columns)
+    lengths = [size, max(1, round(rows * scale)), max(1, round(columns * scale))]
+    del lengths[axis_number(axis)]
+    return lengths[0], lengths[1]
+
+
+def cut(volume: NDArray[Any], axis: str, index: int, size: int) -> Floats:
+    """The network's input at one position: float32 (5, size, size). Reads no more than five slices of the volume.
+
+    Raises ValueError as `slices.slice_at` and `fitted` do.
+    """
+    image = slice_at(volume, axis, index)
+    target = fitted(volume.shape, axis, size)
+    return np.ascontiguousarray(pad(image if image.shape[1:] == target else formats.resample(image, target), size))
+
+
+def cut_label(label: NDArray[Any], axis: str, index: int, size: int) -> NDArray[Any]:
+    """The label of the same position, (size, size) of the label's kind. Raises ValueError as `cut` does."""
+    count = slice_count(label, axis)
+    if not 0 <= index < count:
+        raise ValueError(f"slice {index} is outside 0..{count - 1}, the slices along {axis}")
+    flat = np.take(label, index, axis=axis_number(axis))
+    return np.ascontiguousarray(pad(nearest(flat, fitted(label.shape, axis, size)), size))
+
+
+def restore(mask: NDArray[Any], axis: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """A mask (..., size, size) of slices along `axis`, at the pixels of a volume of this shape: (..., height, width).
+
+    Raises ValueError for a mask that is not square, and as `fitted` does.
+    """
+    if mask.ndim < 2 or mask.shape[-1] != mask.shape[-2]:
+        raise ValueError(f"a mask of shape {mask.shape} is not one of square slices")
+    inside = crop(mask, *fitted(shape, axis, mask.shape[-1]))
+    number = axis_number(axis)
+    target = shape[:number] + shape[number + 1 :]
+    return nearest(inside, (target[0], target[1]))
+
+
+def nearest(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """(..., rows, columns) at `size`: each pixel's centre takes the source pixel that it lies in."""
+    rows, columns = image.shape[-2:]
+    if (rows, columns) == size:
+        return image
+    down = ((np.arange(size[0]) + 0.5) * (rows / size[0])).astype(np.int64)
+    across = ((np.arange(size[1]) + 0.5) * (columns / size[1])).astype(np.int64)
+    return image[..., down[:, None], across]
