@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice coefficient 2|A and B| / (|A| + |B|) of two masks of equal shape, non-zero being inside.
+@dataclass(frozen=True)
+class Agreement:
+    """Pixels in both masks, in the one that was found, and in the true one. Sums of such counts pool several masks."""
 
-    Two empty masks give 1. Raises ValueError where the shapes differ.
-    """
-    a, b = np.asarray(first) != 0, np.asarray(second) != 0
+    both: int = 0
+    found: int = 0
+    true: int = 0
+
+    def __add__(self, other: Agreement) -> Agreement:
+        return Agreement(self.both + other.both, self.found + other.found, self.true + other.true)
+
+    @property
+    def dice(self) -> float:
+        """2|A and B| / (|A| + |B|); 1 where both are empty."""
+        return 2 * self.both / (self.found + self.true) if self.found + self.true else 1.0
+
+    @property
+    def overlap(self) -> float:
+        """Volume overlap (Jaccard, IoU) |A and B| / |A or B|; 1 where both are empty."""
+        union = self.found + self.true - self.both
+        return self.both / union if union else 1.0
+
+    @property
+    def sensitivity(self) -> float:
+        """Share of the true mask that was found; 1 where there is none."""
+        return self.both / self.true if self.true else 1.0
+
+
+def agreement(found: np.ndarray, true: np.ndarray) -> Agreement:
+    """Counts for two masks of equal shape, non-zero being inside. Raises ValueError where the shapes differ."""
+    a, b = np.asarray(found) != 0, np.asarray(true) != 0
     if a.shape != b.shape:
         raise ValueError(f"masks of shapes {a.shape} and {b.shape} cannot be compared")
-    total = int(a.sum()) + int(b.sum())
-    return 1.0 if total == 0 else 2 * int((a & b).sum()) / total
+    return Agreement(int((a & b).sum()), int(a.sum()), int(b.sum()))
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Dice coefficient of two masks of equal shape, non-zero being inside; two empty masks give 1.
+
+    Raises ValueError where the shapes differ.
+    """
+    return agreement(first, second).dice
