@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -52,15 +54,21 @@ class FloatWeights:
         object.__setattr__(self, "tensors", clean)
 
 
-def save(weights: FloatWeights, path: str | Path, half: bool = False) -> None:
-    """Write a safetensors file; `half` stores float16 (WeightsError where a value does not fit)."""
+def save(weights: FloatWeights, path: str | Path, half: bool = False, notes: Mapping[str, Any] | None = None) -> None:
+    """Write a safetensors file; `half` stores float16 (WeightsError where a value does not fit).
+
+    notes: plain values (JSON) that say where the weights come from; `read_notes` returns them.
+    """
     tensors = dict(weights.tensors)
     if half:
         for name, tensor in tensors.items():
             if np.abs(tensor).max() > np.finfo(np.float16).max:
                 raise WeightsError(f"tensor {name!r} holds values beyond half precision")
             tensors[name] = tensor.astype(np.float16)
-    save_file(tensors, path, metadata={"kind": FILE_KIND, "architecture": weights.architecture.to_json()})
+    metadata = {"kind": FILE_KIND, "architecture": weights.architecture.to_json()}
+    if notes is not None:
+        metadata["notes"] = json.dumps(notes, sort_keys=True)
+    save_file(tensors, path, metadata=metadata)
 
 
 def load(path: str | Path) -> FloatWeights:
@@ -76,6 +84,20 @@ def load(path: str | Path) -> FloatWeights:
             return FloatWeights(architecture, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, ArchitectureError, WeightsError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is not a weight file of this version: {error}") from error
+
+
+def read_notes(path: str | Path) -> dict[str, Any]:
+    """What `save` was told of the weights' origin, empty where it was told nothing; raises as `load` does."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weight file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            notes = json.loads((file.metadata() or {}).get("notes", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path} is not a weight file of this version: {error}") from error
+    if not isinstance(notes, dict):
+        raise WeightsError(f"{path}: its notes are not a table of names and values")
+    return notes
 
 
 def seeded_slice(architecture: Architecture, height: int, width: int, seed: int) -> np.ndarray:

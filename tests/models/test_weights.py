@@ -166,3 +166,18 @@ def test_dice():
     assert dice(a, b) == 0.5
     with pytest.raises(ValueError, match="shapes"):
         dice(a, b[:1])
+
+
+def test_notes_travel_with_the_weights(tmp_path):
+    model = weights.seeded(SMALL)
+    path = tmp_path / "w.safetensors"
+    weights.save(model, path)
+    assert weights.read_notes(path) == {}
+    weights.save(model, path, half=True, notes={"axis": "y", "test": ["a", "b"]})
+    assert weights.read_notes(path) == {"axis": "y", "test": ["a", "b"]}
+    assert weights.load(path).architecture == SMALL
+    path.write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="not a weight file"):
+        weights.read_notes(path)
+    with pytest.raises(FileNotFoundError, match="no weight file"):
+        weights.read_notes(tmp_path / "nowhere")
