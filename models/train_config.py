@@ -8,8 +8,15 @@ from pathlib import Path
 
 from bunet.models.architecture import Architecture
 from bunet.models.volumes import synthetic
+from bunet.models.volumes.slices import AXES
 
 SEEDS_A_RUN = 1000  # volumes set aside for each value of `seed`
+TARGETS = ("infection", "lung")
+
+# The split by case of the COVID-19 CT Lung and Infection Segmentation Dataset (Ma et al., doi 10.5281/zenodo.3757476).
+TEST_CASES = ("coronacases_002", "coronacases_008", "radiopaedia_7_85703_0")
+VALIDATION_CASES = ("coronacases_005", "radiopaedia_27_86410_0")
+ONE_PATIENT = (("radiopaedia_29_86490_1", "radiopaedia_29_86491_1"),)  # look like series of one patient
 
 
 class TrainError(ValueError):
@@ -20,9 +27,12 @@ class TrainError(ValueError):
 class TrainConfig:
     """What to train and how; the defaults are those of the demo's ReLU model.
 
-    output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. initial: weights to
-    start from, of the same features, channels and depth. size: pixels of a (square) slice. slices: per volume.
-    volumes: distinct training volumes. batch: slices a step. patience: evaluations without a better Dice before
+    output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. data: folder of cases
+    (`train_cases`), None for synthetic chests. target: what is labelled 1. axis: what slices are perpendicular to.
+    test_cases, validation_cases: names that are kept out of training, used with `data` only. validation_slices: evenly
+    spaced, of all validation cases together. initial: weights to start from, of the same features, channels and depth.
+    size: pixels of a (square) slice. slices: of a synthetic volume for axis z; it is a cube for the others. volumes:
+    distinct synthetic training volumes. batch: slices a step. patience: evaluations without a better Dice before
     stopping, 0 for never. activation_limit: activations above it are penalised. noise_step: width of the uniform
     noise on activations. settle: the last share of the steps, in which the batch norms keep their running statistics,
     as they will in use; by default half for a network with squares, whose rare large values a batch's own statistics
@@ -49,9 +59,19 @@ class TrainConfig:
     initial: Path | None = None
     mixed: bool = False
     threads: int = 1
+    data: Path | None = None
+    target: str = "infection"
+    axis: str = "z"
+    test_cases: tuple[str, ...] = TEST_CASES
+    validation_cases: tuple[str, ...] = VALIDATION_CASES
+    validation_slices: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("size", "slices", "volumes", "validation_volumes", "steps", "batch", "evaluate_every", "threads"):
+        whole = (
+            "size", "slices", "volumes", "validation_volumes", "validation_slices", "steps", "batch", "evaluate_every",
+            "threads",
+        )
+        for name in whole:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise TrainError(f"{name} must be a positive whole number, not {getattr(self, name)!r}")
         for name in ("rate", "activation_limit"):
@@ -63,7 +83,11 @@ class TrainConfig:
             if not getattr(self, name) >= 0:
                 raise TrainError(f"{name} must not be negative, it is {getattr(self, name)!r}")
         if self.architecture.in_channels != 5 or self.architecture.out_channels != 2:
-            raise TrainError("training on synthetic chests takes 5 input channels and 2 classes")
+            raise TrainError("training takes 5 input channels and 2 classes")
+        if self.target not in TARGETS:
+            raise TrainError(f"target {self.target!r} is not one of {', '.join(TARGETS)}")
+        if self.axis not in AXES:
+            raise TrainError(f"axis {self.axis!r} is not one of {', '.join(sorted(AXES))}")
         if max(self.volumes, self.validation_volumes) > SEEDS_A_RUN:
             raise TrainError(f"volumes and validation volumes are at most {SEEDS_A_RUN} each")
         if self.seed >= len(synthetic.TRAINING_SEEDS) // SEEDS_A_RUN:
@@ -88,15 +112,16 @@ class TrainConfig:
     def fingerprint(self) -> str:
         """What must be equal for a checkpoint to be continued: all but places, threads and patience."""
         values = asdict(self)
-        for name in ("output", "threads", "patience", "initial"):
+        for name in ("output", "threads", "patience", "initial", "data"):
             del values[name]
-        return json.dumps(values | {"initial": self.initial is not None}, sort_keys=True)
+        places = {"initial": self.initial is not None, "data": self.data is not None}
+        return json.dumps(values | places, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """One evaluation: loss is the mean since the last one, dice that of the validation volumes, peak the largest
-    activation there."""
+    """One evaluation: loss is the mean since the last one, dice that of the validation slices (on cases the mean over
+    them), peak the largest activation there."""
 
     step: int
     steps: int

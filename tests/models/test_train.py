@@ -13,16 +13,15 @@ from bunet.models import train as training  # noqa: E402
 from bunet.models import weights  # noqa: E402
 from bunet.models.activation_noise import Activations, Noise  # noqa: E402
 from bunet.models.train import (  # noqa: E402
-    TrainConfig,
-    TrainError,
     evaluate,
     held_out,
     load,
     save,
     segmentation_loss,
     train,
-    wild,
 )
+from bunet.models.train_augment import wild  # noqa: E402
+from bunet.models.train_config import TrainConfig, TrainError  # noqa: E402
 from bunet.models.unet import Square, UNet  # noqa: E402
 
 TINY = Architecture(features=2, depth=2)
@@ -51,7 +50,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     assert (whole.dice, whole.step) == (resumed.dice, resumed.step)
     first, second = weights.load(whole.output).tensors, weights.load(resumed.output).tensors
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    lines = [json.loads(line) for line in broken.metrics.read_text().splitlines()]
+    header, *lines = [json.loads(line) for line in broken.metrics.read_text().splitlines()]
+    assert header["run"]["source"] == "synthetic"
     assert [line["step"] for line in lines] == [2, 4]
     assert [line["loss"] for line in lines] == [r.loss for r in reports]
     with pytest.raises(TrainError, match="other settings"):
