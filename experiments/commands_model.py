@@ -1,4 +1,4 @@
-"""`bunet train`, `bunet compile`, `bunet plan`: what concerns the model, before any party runs."""
+"""`bunet train`, `bunet evaluate`, `bunet compile`, `bunet plan`: what concerns the model, before any party runs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bunet.experiments import commands_evaluate
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.train_bar import TrainBar
 from bunet.models.architecture import Architecture
-from bunet.models.train_config import TrainConfig
+from bunet.models.train_config import TEST_CASES, VALIDATION_CASES, TrainConfig
 from bunet.net.link import Link
 
 if TYPE_CHECKING:
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the three commands to the command line."""
+    """Add the four commands to the command line."""
     app.command("train")(train)
+    commands_evaluate.register(app)
     app.command("compile")(compile_weights)
     app.command("plan")(plan)
 
@@ -45,10 +48,21 @@ def train(
     mixed: Annotated[bool, typer.Option("--mixed", help="bfloat16 where torch deems it safe.")] = TrainConfig.mixed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
     seed: o.SeedOption = TrainConfig.seed,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Folder of CT cases (.npz); without it synthetic chests.")
+    ] = None,
+    target: Annotated[str, typer.Option("--target", help="infection or lung: what is labelled.")] = TrainConfig.target,
+    axis: Annotated[str, typer.Option("--axis", help="x, y or z: what slices are perpendicular to.")] = TrainConfig.axis,
+    test: Annotated[
+        str, typer.Option("--test", metavar="NAMES", help="Cases kept for test, comma-separated; used with --data.")
+    ] = ",".join(TEST_CASES),
+    validation: Annotated[
+        str, typer.Option("--validation", metavar="NAMES", help="Cases by which the best step is chosen.")
+    ] = ",".join(VALIDATION_CASES),
 ) -> None:
-    """Train weights on synthetic chests; the best ones so far are always in --out.
+    """Train weights on synthetic chests or on real CT cases; the best ones so far are always in --out.
 
-    Needs torch: pip install 'bunet[models]'.
+    Needs torch: pip install 'bunet[models]'. A case is an .npz file with the keys ct, infection and lung_derived.
 
     Examples:
 
@@ -57,6 +71,8 @@ def train(
       bunet train --out hybrid.safetensors --activation hybrid --initial relu.safetensors --steps 600
 
       bunet train --out relu.safetensors --resume
+
+      bunet train --out infection-z.safetensors --data covid_ct_seg_128 --target infection --axis z --patience 8
     """
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out} must end in .safetensors")
@@ -70,15 +86,10 @@ def train(
     config = TrainConfig(
         output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
         evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, mixed=mixed, threads=threads,
+        data=data, target=target, axis=axis, test_cases=o.names(test), validation_cases=o.names(validation),
     )
-
-    def show(progress: training.TrainProgress) -> None:
-        typer.echo(
-            f"step {progress.step}/{progress.steps}: loss {progress.loss:.4f}, validation Dice {progress.dice:.4f}, "
-            f"largest activation {progress.peak:.1f}, {progress.seconds:.0f} s"
-        )
-
-    result = training.train(config, show, resume)
+    with TrainBar(config.steps) as bar:
+        result = training.train(config, bar.evaluated, resume, bar.stepped)
     stopped = ", stopped early" if result.stopped_early else ""
     typer.echo(f"best: validation Dice {result.dice:.4f} at step {result.step}{stopped}; weights in {result.output}")
 

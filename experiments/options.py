@@ -88,6 +88,11 @@ class RunSettings:
         }
 
 
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` as ("a", "b"); nothing for an empty text."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def one_of(option: str, value: str, known: Sequence[str]) -> str:
     """`value` if it is known; UsageError naming the option and what it takes otherwise."""
     if value not in known:

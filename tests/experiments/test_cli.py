@@ -21,7 +21,7 @@ from bunet.net.channel import AddressError, InsecureChannel, PeerGone
 from bunet.net.keys import BadKey
 from bunet.parties.errors import PeerError, RunError
 
-COMMANDS = ("demo", "bench", "sweep", "train", "compile", "plan", "alice", "bob", "keygen")
+COMMANDS = ("demo", "bench", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob", "keygen")
 
 
 def bunet(*arguments: str | Path) -> tuple[int, str, str]:
@@ -37,7 +37,7 @@ def test_every_command_has_help(command: str) -> None:
     assert "Usage:" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "sweep", "train", "compile", "plan", "alice", "bob"])
+@pytest.mark.parametrize("command", ["demo", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob"])
 def test_help_carries_examples(command: str) -> None:
     assert f"bunet {command}" in bunet(command, "--help")[1].partition("Example")[2]
 
@@ -177,6 +177,7 @@ def test_train_has_the_defaults_of_the_configuration(tmp_path: Path) -> None:
     options = inspect.signature(commands_model.train).parameters
     names = {field.name for field in dataclasses.fields(TrainConfig)} & set(options)
     assert names >= {"size", "volumes", "steps", "batch", "rate", "evaluate_every", "patience", "threads", "mixed", "seed"}
+    assert names >= {"data", "target", "axis"}
     assert {name: options[name].default for name in names} == {name: getattr(config, name) for name in names}
     shape = config.architecture
     defaults = [options[name].default for name in ("features", "activation", "pool")]
