@@ -1,5 +1,20 @@
-"""What training does so that a network survives quantisation: noise of one unit in the last place, and a price on
-peaks.
+"""What training does so that a network survives quantisation: uniform noise, and a price on peaks.
+
+What is modelled, and what is not, of an integer program at `8.4` (`passes/widths.py`), whose operands have 12 bits:
+
+- Rounding. Truncation rounds an operand to one of its two neighbours on the grid, with chances in proportion: unbiased,
+  with a variance of 1/6 of the squared step on average. Noise that is uniform over a width s has s^2/12. The width of
+  2^-4 is the step of a literal `8.4`, range +-128. Binary points are calibrated for each tensor: activations up to 16
+  fit +-32, a step of 2^-6, at which the noise deviates 2.8 times as much as the rounding. Training so prepares for
+  tensors with ranges up to about four times larger too, and for both roundings of a deep layer's input.
+- Range. Nothing is clipped in the program: beyond twice the calibrated range an operand wraps, which no training makes
+  harmless. So peaks have a price (`excess`): up to 8, the usual limit, activations keep a step of 2^-7. Weights whose
+  largest activation on the validation exceeds 32 are taken for want of others only, and a square network's values are
+  cut there while it trains (`cap`), so that they stay finite until the price has brought them down.
+- Weights are rounded too, once, to 11 or 12 bits of each convolution's largest; that is small beside the noise, and not
+  modelled.
+
+Gradients pass the noise unchanged.
 """
 
 from __future__ import annotations
