@@ -104,9 +104,9 @@ def bob(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with zeromq.Listener(listen, pair, allowed) as listener:
-        typer.echo(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
         service = bob_party.Service(store, chosen, say_plainly, cores)
         try:
+            typer.echo(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
             bob_party.serve(listener, service, once=once, stop=stop, sessions=sessions)
         except KeyboardInterrupt:
             typer.echo("Bob stops.")

@@ -5,7 +5,7 @@ brings the longer of them to the network's size; the shorter is padded with zero
 distance from one another, so where the slice axis lies within the image (axes x and y) it is stretched to the network's
 size whatever its length: series of 40 and of 300 slices of a chest then look alike. The five slices of the input are
 neighbours in the volume as it is, before anything is scaled. Images are interpolated linearly
-(`volumes.formats.resample`); labels and masks take the nearest pixel, so that they stay masks.
+(`volumes.resampling`); labels and masks take the nearest pixel, so that they stay masks.
 
 Where a volume already measures `size` along every axis of the image, nothing is changed.
 """
@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes import formats
-from bunet.models.volumes.slices import Floats, axis_number, crop, pad, slice_at, slice_count
+from bunet.models.volumes.resampling import SliceFit, resample_mask
+from bunet.models.volumes.slices import Floats, axis_number, slice_at, slice_count
+from bunet.models.volumes.volume import Sliceable
 
 
 def fitted(shape: tuple[int, ...], axis: str, size: int) -> tuple[int, int]:
@@ -37,14 +38,21 @@ def fitted(shape: tuple[int, ...], axis: str, size: int) -> tuple[int, int]:
     return lengths[0], lengths[1]
 
 
-def cut(volume: NDArray[Any], axis: str, index: int, size: int) -> Floats:
+def fit(shape: tuple[int, ...], axis: str, size: int) -> SliceFit:
+    """How slices along `axis` of a volume of this shape become (size, size), and masks slices again; raises as `fitted`."""
+    number = axis_number(axis)
+    target = fitted(shape, axis, size)
+    height, width = shape[:number] + shape[number + 1 :]
+    return SliceFit((height, width), target, (size, size))
+
+
+def cut(volume: Sliceable, axis: str, index: int, size: int) -> Floats:
     """The network's input at one position: float32 (5, size, size). Reads no more than five slices of the volume.
 
     Raises ValueError as `slices.slice_at` and `fitted` do.
     """
     image = slice_at(volume, axis, index)
-    target = fitted(volume.shape, axis, size)
-    return np.ascontiguousarray(pad(image if image.shape[1:] == target else formats.resample(image, target), size))
+    return np.asarray(fit(volume.shape, axis, size).image(image), dtype=np.float32)
 
 
 def cut_label(label: NDArray[Any], axis: str, index: int, size: int) -> NDArray[Any]:
@@ -53,27 +61,17 @@ def cut_label(label: NDArray[Any], axis: str, index: int, size: int) -> NDArray[
     if not 0 <= index < count:
         raise ValueError(f"slice {index} is outside 0..{count - 1}, the slices along {axis}")
     flat = np.take(label, index, axis=axis_number(axis))
-    return np.ascontiguousarray(pad(nearest(flat, fitted(label.shape, axis, size)), size))
+    height, width = fitted(label.shape, axis, size)
+    out = np.zeros((size, size), dtype=label.dtype)
+    out[:height, :width] = resample_mask(flat[None], (height, width))[0]
+    return out
 
 
 def restore(mask: NDArray[Any], axis: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """A mask (..., size, size) of slices along `axis`, at the pixels of a volume of this shape: (..., height, width).
+    """A mask (size, size) of a slice along `axis`, at the pixels of a volume of this shape: (height, width).
 
     Raises ValueError for a mask that is not square, and as `fitted` does.
     """
-    if mask.ndim < 2 or mask.shape[-1] != mask.shape[-2]:
-        raise ValueError(f"a mask of shape {mask.shape} is not one of square slices")
-    inside = crop(mask, *fitted(shape, axis, mask.shape[-1]))
-    number = axis_number(axis)
-    target = shape[:number] + shape[number + 1 :]
-    return nearest(inside, (target[0], target[1]))
-
-
-def nearest(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """(..., rows, columns) at `size`: each pixel's centre takes the source pixel that it lies in."""
-    rows, columns = image.shape[-2:]
-    if (rows, columns) == size:
-        return image
-    down = ((np.arange(size[0]) + 0.5) * (rows / size[0])).astype(np.int64)
-    across = ((np.arange(size[1]) + 0.5) * (columns / size[1])).astype(np.int64)
-    return image[..., down[:, None], across]
+    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+        raise ValueError(f"a mask of shape {mask.shape} is not one of a square slice")
+    return fit(shape, axis, mask.shape[0]).mask(mask)

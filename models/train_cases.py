@@ -2,7 +2,7 @@
 
 A case is one `.npz` file, named by its case: `ct` (slices, rows, columns), `infection` (an expert's label) and
 `lung_derived` (a lung mask of any origin), non-zero being inside; other keys and other files are ignored. Intensities
-are put on one scale as everywhere (`volumes.formats`).
+are put on one scale as everywhere (`volumes.intensity`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.train_config import ONE_PATIENT, TrainError
-from bunet.models.volumes import formats
-from bunet.models.volumes.formats import Floats, VolumeError
+from bunet.models.volumes import formats, intensity
+from bunet.models.volumes.slices import Floats
+from bunet.models.volumes.volume import VolumeError
 
 LABEL_KEYS = {"infection": "infection", "lung": "lung_derived"}
 
@@ -110,7 +111,7 @@ def read_case(folder: Path, name: str, target: str) -> Case:
         if mask is not None and mask.shape != ct.shape:
             raise TrainError(f"{path}: `{key}` has shape {mask.shape}, `ct` {ct.shape}")
     try:
-        volume, _ = formats.normalise(ct)
+        volume, _ = intensity.normalise(ct)
     except VolumeError as error:
         raise TrainError(f"{path}: {error}") from error
     return Case(name, volume, label != 0, None if lung is None else lung != 0)

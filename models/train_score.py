@@ -61,7 +61,7 @@ def segment(
         for start in range(0, count, EVALUATED_TOGETHER):
             rows = range(start, min(start + EVALUATED_TOGETHER, count))
             found = _mask(model, np.stack([cut(volume, axis, k, size) for k in rows]))
-            along[rows.start : rows.stop] = restore(found, axis, volume.shape)
+            along[rows.start : rows.stop] = [restore(one, axis, volume.shape) for one in found]
             if progress is not None:
                 progress(rows.stop)
     return mask

@@ -8,8 +8,8 @@ Where the values come from is recognised from their kind and range, and the rule
 - `windowed`: 8-bit whose soft tissue (the median above Otsu's threshold) lies at 0.75 of the range or higher: the
   window [-1250, 250] HU was applied already; value/255.
 - `tissue`: other 8-bit, where each slice was scaled by its own minimum and maximum: per slice, air (-1024 HU) is 0
-  and soft tissue (40 HU) is the median s above Otsu's threshold, or that of the whole volume where the slice's is off
-  by more than a quarter (table or lung dominates): 0.15 + 0.71 v/s, clipped.
+  and soft tissue (40 HU) is the median s above Otsu's threshold, or that of the whole volume where the slice's is higher
+  by more than a quarter (bone or table dominates; a lower one is a slice that metal has darkened): 0.15 + 0.71 v/s, clipped.
 
 All rules are v -> clip(scale * v + offset) with one scale for each slice of the first axis, so that a volume can be put
 on the scale where it is cut, along any axis, and the rest of it stays on the disk.
@@ -171,6 +171,6 @@ def _by_tissue(array: Sliceable) -> tuple[Floats, float]:
     counts = _histograms(array)
     usual = _tissue_level(counts.sum(axis=0))
     levels = np.array([_tissue_level(each) for each in counts])
-    levels[abs(levels - usual) > TISSUE_SLACK * usual] = usual
+    levels[levels > (1 + TISSUE_SLACK) * usual] = usual
     tissue = (TISSUE_HU - AIR_HU) / (high - low)
     return (tissue / np.maximum(levels, 1.0)).astype(np.float32), (AIR_HU - low) / (high - low)
