@@ -11,14 +11,17 @@ from bunet.protocols.kernels.simd import (
     I8,
     I64,
     VECTOR128,
+    VECTOR256,
     VECTOR512,
     data_pointer,
     emit_broadcast128,
     emit_call,
     emit_load,
+    emit_settled,
     emit_shuffle,
     emit_store,
     v128,
+    v256,
     v512,
 )
 
@@ -28,17 +31,28 @@ from numba.core import types
 from numba.extending import intrinsic
 
 _ROUND = {VECTOR128: "llvm.x86.aesni.aesenc", VECTOR512: "llvm.x86.aesni.aesenc.512"}
-_LAST = {VECTOR128: "llvm.x86.aesni.aesenclast", VECTOR512: "llvm.x86.aesni.aesenclast.512"}
+_LAST = {
+    VECTOR128: "llvm.x86.aesni.aesenclast",
+    VECTOR256: "llvm.x86.aesni.aesenclast.256",
+    VECTOR512: "llvm.x86.aesni.aesenclast.512",
+}
 _RCON = (1, 2, 4, 8, 16, 32, 64, 128, 0x1B, 0x36)
 
 
-def emit_aes(builder, registers, keys):
-    """Encryptions of the registers; keys(r) gives one round-key register for each of them."""
+def emit_aes(builder, registers, keys, beside=None):
+    """Encryptions of the registers; keys(r) gives one round-key register for each of them.
+
+    beside(r), if given, emits other work after round r = 0..10.
+    """
     kind = registers[0].type
-    registers = [builder.xor(x, k) for x, k in zip(registers, keys(0), strict=True)]
-    for r in range(1, 11):
-        name = _LAST[kind] if r == 10 else _ROUND[kind]
-        registers = [emit_call(builder, name, kind, [x, k]) for x, k in zip(registers, keys(r), strict=True)]
+    for r in range(11):
+        if r == 0:
+            registers = [builder.xor(x, k) for x, k in zip(registers, keys(0), strict=True)]
+        else:
+            name = _LAST[kind] if r == 10 else _ROUND[kind]
+            registers = [emit_call(builder, name, kind, [x, k]) for x, k in zip(registers, keys(r), strict=True)]
+        if beside is not None:
+            beside(r)
     return registers
 
 
@@ -74,27 +88,6 @@ aes512 = _encryptor(emit_broadcast128)  # one key for all lanes
 aes512_wide = _encryptor(lambda builder, pointer, index: emit_load(builder, VECTOR512, pointer, index))  # a key a lane
 
 
-@intrinsic
-def aes512_pair(typing, registers, schedule, first, second, stride):
-    """The first half of the tuple under the key at offset `first`, the second half under the one at `second`."""
-
-    def code(context, builder, signature, arguments):
-        count = signature.args[0].count
-        pointer = data_pointer(context, builder, signature.args[1], arguments[1])
-
-        def keys(r):
-            a, b = (
-                emit_broadcast128(builder, pointer, _address(builder, offset, arguments[4], r))
-                for offset in (arguments[2], arguments[3])
-            )
-            return [a] * (count // 2) + [b] * (count - count // 2)
-
-        results = emit_aes(builder, _unpack(builder, arguments[0], count), keys)
-        return context.make_tuple(builder, signature.return_type, results)
-
-    return registers(registers, schedule, types.intp, types.intp, types.intp), code
-
-
 def _next_key(builder, key, rcon):
     """One step of the key schedule (FIPS-197 section 5.2) in each lane.
 
@@ -116,18 +109,26 @@ def _next_key(builder, key, rcon):
     return builder.xor(builder.bitcast(data, kind), word)
 
 
-def _scheduler(register):
-    words = register.llvm.count
+def _emit_schedule(builder, key, pointer, offset):
+    """A function of r = 0..10 that emits the store of round key r to pointer[offset + size of key * r]."""
 
+    def round_key(r):
+        nonlocal key
+        emit_store(builder, key, pointer, builder.add(offset, I64(key.type.count * r)))
+        if r < 10:
+            key = emit_settled(builder, _next_key(builder, key, _RCON[r]))
+
+    return round_key
+
+
+def _scheduler(register):
     @intrinsic
     def key_schedule(typing, key, out, offset):
         def code(context, builder, signature, arguments):
             pointer = data_pointer(context, builder, signature.args[1], arguments[1])
-            key = arguments[0]
+            round_key = _emit_schedule(builder, arguments[0], pointer, arguments[2])
             for r in range(11):
-                emit_store(builder, key, pointer, builder.add(arguments[2], I64(words * r)))
-                if r < 10:
-                    key = _next_key(builder, key, _RCON[r])
+                round_key(r)
             return context.get_dummy_value()
 
         return types.void(register, out, types.intp), code
@@ -135,6 +136,51 @@ def _scheduler(register):
     return key_schedule
 
 
-# key_schedule*(key register, out, offset): eleven round keys to out[offset:]; the 512-bit one expands a key a lane,
-# with round r of all four at out[offset + 8 * r : +8]
-key_schedule128, key_schedule512 = _scheduler(v128), _scheduler(v512)
+# key_schedule*(key register, out, offset): eleven round keys to out[offset:]; the wider ones expand a key a lane,
+# with round r of all l lanes at out[offset + 2 * l * r : offset + 2 * l * (r + 1)]
+key_schedule128, key_schedule256, key_schedule512 = _scheduler(v128), _scheduler(v256), _scheduler(v512)
+
+
+# A key schedule is one chain of dependent instructions. If they come all at once, they fill the processor's queues and
+# the encryptions behind them stand still. So the two below expand a key to come beside an encryption, round by round.
+
+
+@intrinsic
+def aes512_expanding(typing, registers, schedule, offset, stride, key, target):
+    """`aes512`, and beside it `key_schedule512` of `key` to schedule[target:], which must not be in use."""
+
+    def code(context, builder, signature, arguments):
+        count = signature.args[0].count
+        pointer = data_pointer(context, builder, signature.args[1], arguments[1])
+
+        def keys(r):
+            return [emit_broadcast128(builder, pointer, _address(builder, arguments[2], arguments[3], r))] * count
+
+        beside = _emit_schedule(builder, arguments[4], pointer, arguments[5])
+        results = emit_aes(builder, _unpack(builder, arguments[0], count), keys, beside)
+        return context.make_tuple(builder, signature.return_type, results)
+
+    return registers(registers, schedule, types.intp, types.intp, v512, types.intp), code
+
+
+@intrinsic
+def aes512_pair(typing, registers, schedule, first, second, stride):
+    """The first half of the tuple under the key at offset `first`, the second half under the one at `second`."""
+
+    def code(context, builder, signature, arguments):
+        count = signature.args[0].count
+        pointer = data_pointer(context, builder, signature.args[1], arguments[1])
+
+        def keys(r):
+            a, b = (
+                emit_broadcast128(builder, pointer, _address(builder, offset, arguments[4], r))
+                for offset in (arguments[2], arguments[3])
+            )
+            return [a] * (count // 2) + [b] * (count - count // 2)
+
+        results = emit_aes(builder, _unpack(builder, arguments[0], count), keys)
+        return context.make_tuple(builder, signature.return_type, results)
+
+    return registers(registers, schedule, types.intp, types.intp, types.intp), code
+
+

@@ -7,10 +7,11 @@ Seeds come as interleaved schedules (32, 11, 8) of `aes.expand_interleaved`.
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.aes import GROUP, TILE, hash_group
+from bunet.protocols.kernels.aes import GROUP, GROUP_KEYS, TILE, first_keys, hash_group
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
 from bunet.protocols.kernels.aes_rounds import aes128, aes512_wide
 from bunet.protocols.kernels.bits import pack_words, transpose_tile, unpack_words
+from bunet.protocols.kernels.memory import aligned
 from bunet.protocols.kernels.simd import (
     and512,
     broadcast128,
@@ -165,14 +166,6 @@ _receive, _choose = (_receive_vaes, _choose_vaes) if TIER == "vaes" else (_recei
 
 
 @njit(nogil=True, cache=True)
-def aligned(words):  # pragma: no cover - compiled
-    """Uninitialised uint64 (words,) that starts at a cache line, so that no register crosses one."""
-    memory = np.empty(words + 8, np.uint64)
-    skip = (-(memory.ctypes.data >> 3)) & 7
-    return memory[skip : skip + words]
-
-
-@njit(nogil=True, cache=True)
 def column_masks(delta):  # pragma: no cover - compiled
     """Each bit of delta as the two words of a column, all ones or zeros: uint64 (256,)."""
     masks = aligned(256)
@@ -265,18 +258,18 @@ def extend_sender(
 
 
 @njit(nogil=True, cache=True)
-def _hash(key, tweak, mask, rows, start, padded, hashes):  # pragma: no cover - compiled
+def _hash(key, tweak, schedules, keys, mask, rows, start, padded, hashes):  # pragma: no cover - compiled
     """Hashes of rows[start : start + GROUP] ^ mask to hashes (GROUP, 2); beyond the last row, of zeros ^ mask."""
     tile, origin = np.uint64(start // TILE), np.int64(0)  # a plain 0 would compile versions of its own
     rest = rows.shape[0] - start
     if rest >= GROUP:
-        hash_group(key, tweak, tile, mask, rows, start, hashes, origin)
+        hash_group(key, tweak, tile, schedules, keys, mask, rows, start, hashes, origin)
     else:
         for i in range(rest):
             padded[i, 0], padded[i, 1] = rows[start + i, 0], rows[start + i, 1]
         for i in range(rest, GROUP):
             padded[i, 0], padded[i, 1] = np.uint64(0), np.uint64(0)
-        hash_group(key, tweak, tile, mask, padded, origin, hashes, origin)
+        hash_group(key, tweak, tile, schedules, keys, mask, padded, origin, hashes, origin)
 
 
 @njit(nogil=True, cache=True)
@@ -288,13 +281,15 @@ def correct(key, tweak, delta, rows, correlation, width, result, packed):  # pra
     count = rows.shape[0]
     kind = result.dtype.type
     limit = kind(~np.uint64(0) >> np.uint64(64 - width))
-    zero = np.zeros(2, np.uint64)
+    zero, schedules = np.zeros(2, np.uint64), aligned(2 * GROUP_KEYS)
     padded = np.empty((GROUP, 2), np.uint64)
     hash0, hash1 = np.empty((GROUP, 2), np.uint64), np.empty((GROUP, 2), np.uint64)
     corrections = np.empty(GROUP, result.dtype)
+    keys = np.int64(0)
+    first_keys(key, tweak, np.uint64(0), schedules)
     for start in range(0, count, GROUP):
-        _hash(key, tweak, zero, rows, start, padded, hash0)
-        _hash(key, tweak, delta, rows, start, padded, hash1)
+        _hash(key, tweak, schedules, keys, zero, rows, start, padded, hash0)
+        _hash(key, tweak, schedules, keys, delta, rows, start, padded, hash1)
         size = min(GROUP, count - start)
         offset, mine = correlation[start : start + size], result[start : start + size]
         for i in range(size):
@@ -302,6 +297,7 @@ def correct(key, tweak, delta, rows, correlation, width, result, packed):  # pra
             mine[i] = r & limit
             corrections[i] = (r + offset[i] - kind(hash1[i, 0])) & limit
         pack_words(corrections[:size], width, packed, start * width // 64)
+        keys = GROUP_KEYS - keys
 
 
 @njit(nogil=True, cache=True)
@@ -310,15 +306,18 @@ def apply_correction(key, tweak, rows, choices, packed, width, result):  # pragm
     count = rows.shape[0]
     kind = result.dtype.type
     limit = kind(~np.uint64(0) >> np.uint64(64 - width))
-    zero = np.zeros(2, np.uint64)
+    zero, schedules = np.zeros(2, np.uint64), aligned(2 * GROUP_KEYS)
     padded = np.empty((GROUP, 2), np.uint64)
     hashes = np.empty((GROUP, 2), np.uint64)
     corrections = np.empty(GROUP, result.dtype)
+    keys = np.int64(0)
+    first_keys(key, tweak, np.uint64(0), schedules)
     for start in range(0, count, GROUP):
-        _hash(key, tweak, zero, rows, start, padded, hashes)
+        _hash(key, tweak, schedules, keys, zero, rows, start, padded, hashes)
         size = min(GROUP, count - start)
         unpack_words(packed[start * width // 8 :], width, corrections[:size])
         chosen, mine = choices[start : start + size], result[start : start + size]
         for i in range(size):
             mask = kind(0) - kind(chosen[i])
             mine[i] = (kind(hashes[i, 0]) + (corrections[i] & mask)) & limit
+        keys = GROUP_KEYS - keys

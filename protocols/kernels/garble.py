@@ -42,17 +42,10 @@ from bunet.protocols.kernels.garble_gates import (
     input_labels,
     xor_wires,
 )
+from bunet.protocols.kernels.memory import aligned
 
 # instructions, as in bunet.protocols.gc.circuit.Op
 GARBLER_INPUT, EVALUATOR_INPUT, XOR, AND, OUTPUT, CONSTANT_OUTPUT, GARBLER_LOCAL, EVALUATOR_LOCAL = range(8)
-
-
-@njit(nogil=True, cache=True)
-def _aligned(words):
-    """Uninitialised uint64[words] at a multiple of 64 bytes, so that no register crosses a cache line."""
-    memory = np.empty(words + 8, np.uint64)
-    skip = (-(memory.ctypes.data >> 3)) & 7
-    return memory[skip : skip + words]
 
 
 @njit(nogil=True, cache=True)
@@ -77,7 +70,7 @@ def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tabl
 
     delta, key: uint64[2], delta odd. stream, first_tile: uint64; the tiles are numbers first_tile ... of the stream.
     """
-    labels, scratch, flat = _aligned(wires * WORDS), _aligned(SCRATCH_WORDS), tables.reshape(tables.size)
+    labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
     flat_words = words.reshape(words.size)
     for tile in range(shares.shape[1] // TILE):
@@ -108,7 +101,7 @@ def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tabl
 @njit(nogil=True, cache=True)
 def evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares):
     """Writes the evaluator's shares, which must come zeroed; see `garble`."""
-    labels, scratch, flat = _aligned(wires * WORDS), _aligned(SCRATCH_WORDS), tables.reshape(tables.size)
+    labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
     for tile in range(shares.shape[1] // TILE):
         low = (np.uint64(first_tile) + np.uint64(tile)) << np.uint64(16)

@@ -1,6 +1,7 @@
 """SIMD registers as numba values, and the intrinsics on them.
 
-`v512` is a register of eight uint64 (four 128-bit lanes, each low word first), `v128` one of two. They are locals of
+`v512` is a register of eight uint64 (four 128-bit lanes, each low word first), `v256` one of four, `v128` one of two. They
+are locals of
 njit functions; nothing is boxed. Importing this module is safe anywhere; compiling a 512-bit function needs the `vaes`
 tier, a 128-bit one works on any x86-64. Indices count array elements; addresses need no alignment unless said.
 
@@ -19,6 +20,7 @@ from numba.extending import intrinsic, register_model
 
 I8, I32, I64, I128 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(128)
 VECTOR128 = ir.VectorType(I64, 2)
+VECTOR256 = ir.VectorType(I64, 4)
 VECTOR512 = ir.VectorType(I64, 8)
 BYTES512 = ir.VectorType(I8, 64)
 
@@ -27,6 +29,12 @@ class Register128(types.Opaque):
     """numba type of a 128-bit register."""
 
     llvm = VECTOR128
+
+
+class Register256(types.Opaque):
+    """numba type of a 256-bit register."""
+
+    llvm = VECTOR256
 
 
 class Register512(types.Opaque):
@@ -41,8 +49,10 @@ class _RegisterModel(models.PrimitiveModel):
 
 
 register_model(Register128)(_RegisterModel)
+register_model(Register256)(_RegisterModel)
 register_model(Register512)(_RegisterModel)
 v128 = Register128("v128")
+v256 = Register256("v256")
 v512 = Register512("v512")
 
 
@@ -92,6 +102,16 @@ def emit_splat(builder, scalar, count):
 def emit_broadcast128(builder, pointer, index):
     """The 128 bits at pointer[index:index+2] in all four lanes of a 512-bit register."""
     return emit_shuffle(builder, emit_load(builder, VECTOR128, pointer, index), None, [0, 1] * 4)
+
+
+def emit_settled(builder, value):
+    """The same value, computed here and now: what follows is neither begun before it nor merged with it.
+
+    Without this LLVM reorders chains of work and the loads they need, until it has to spill registers or has put end to
+    end what was meant to run side by side.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", "=v,0,~{memory}", [value], side_effect=True)
 
 
 # --- memory --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ Schedules are uint64 (m / 4, 2^k, 11, 8): [i, x, r, 2l:2l+2] is round r of leaf 
 from __future__ import annotations
 
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
-from bunet.protocols.kernels.extension import COLUMNS, aligned, column_masks, store_rows, whole_batches
+from bunet.protocols.kernels.extension import COLUMNS, column_masks, store_rows, whole_batches
+from bunet.protocols.kernels.memory import aligned
 from bunet.protocols.kernels.simd import (
     and512,
     lanes512,

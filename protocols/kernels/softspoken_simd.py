@@ -7,24 +7,14 @@ of the leaves with bit j of x set. Halves are summed first, so 2^d leaves take f
 from __future__ import annotations
 
 from bunet.protocols.kernels.aes_rounds import emit_aes
-from bunet.protocols.kernels.simd import I64, data_pointer, emit_load, v128, v512
+from bunet.protocols.kernels.simd import I64, data_pointer, emit_load, emit_settled, v128, v512
 
 # isort: split
-from llvmlite import ir
 from numba.core import types
 from numba.core.types.containers import UniTuple
 from numba.extending import intrinsic
 
 LEAF_WORDS = 88  # schedules of one leaf of four groups, as `aes.expand_interleaved` has them
-
-
-def _settled(builder, value):
-    """The same value, computed here and now: what follows is neither begun before it nor merged with it.
-
-    Without this LLVM reorders the sums and the loads of keys until it has to spill half of the registers.
-    """
-    kind = ir.FunctionType(value.type, [value.type])
-    return builder.asm(kind, "", "=v,0,~{memory}", [value], side_effect=True)
 
 
 def _leaves(builder, counters, load_key, members):
@@ -52,7 +42,7 @@ def _sums(builder, counters, load_key, first, levels, punctured):
         for i in range(len(counters)):
             odd, upper = xor(blocks[b][i], blocks[d][i]), xor(blocks[c][i], blocks[d][i])
             total = None if punctured else xor(xor(blocks[a][i], blocks[b][i]), upper)
-            result.append([None if sum is None else _settled(builder, sum) for sum in (total, odd, upper)])
+            result.append([None if sum is None else emit_settled(builder, sum) for sum in (total, odd, upper)])
         return result
     low = _sums(builder, counters, load_key, first, levels - 1, punctured)
     high = _sums(builder, counters, load_key, first + (1 << (levels - 1)), levels - 1, False)
