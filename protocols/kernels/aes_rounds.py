@@ -163,6 +163,16 @@ def aes512_expanding(typing, registers, schedule, offset, stride, key, target):
     return registers(registers, schedule, types.intp, types.intp, v512, types.intp), code
 
 
+def _pair_keys(builder, pointer, first, second, stride, count):
+    """Round keys for `emit_aes`: the first half of `count` registers under the key at `first`, the others at `second`."""
+
+    def keys(r):
+        a, b = (emit_broadcast128(builder, pointer, _address(builder, at, stride, r)) for at in (first, second))
+        return [a] * (count // 2) + [b] * (count - count // 2)
+
+    return keys
+
+
 @intrinsic
 def aes512_pair(typing, registers, schedule, first, second, stride):
     """The first half of the tuple under the key at offset `first`, the second half under the one at `second`."""
@@ -170,17 +180,23 @@ def aes512_pair(typing, registers, schedule, first, second, stride):
     def code(context, builder, signature, arguments):
         count = signature.args[0].count
         pointer = data_pointer(context, builder, signature.args[1], arguments[1])
-
-        def keys(r):
-            a, b = (
-                emit_broadcast128(builder, pointer, _address(builder, offset, arguments[4], r))
-                for offset in (arguments[2], arguments[3])
-            )
-            return [a] * (count // 2) + [b] * (count - count // 2)
-
+        keys = _pair_keys(builder, pointer, arguments[2], arguments[3], arguments[4], count)
         results = emit_aes(builder, _unpack(builder, arguments[0], count), keys)
         return context.make_tuple(builder, signature.return_type, results)
 
     return registers(registers, schedule, types.intp, types.intp, types.intp), code
 
 
+@intrinsic
+def aes512_pair_expanding(typing, registers, schedule, first, second, stride, key, target):
+    """`aes512_pair`, and beside it `key_schedule256` of `key` to schedule[target:], which must not be in use."""
+
+    def code(context, builder, signature, arguments):
+        count = signature.args[0].count
+        pointer = data_pointer(context, builder, signature.args[1], arguments[1])
+        keys = _pair_keys(builder, pointer, arguments[2], arguments[3], arguments[4], count)
+        beside = _emit_schedule(builder, arguments[5], pointer, arguments[6])
+        results = emit_aes(builder, _unpack(builder, arguments[0], count), keys, beside)
+        return context.make_tuple(builder, signature.return_type, results)
+
+    return registers(registers, schedule, types.intp, types.intp, types.intp, v256, types.intp), code

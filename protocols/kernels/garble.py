@@ -38,30 +38,17 @@ from bunet.protocols.kernels.garble_gates import (
     WORDS,
     copy_labels,
     evaluate_and,
+    first_keys,
     garble_and,
     input_labels,
+    local_bits,
+    output_bits,
     xor_wires,
 )
 from bunet.protocols.kernels.memory import aligned
 
 # instructions, as in bunet.protocols.gc.circuit.Op
 GARBLER_INPUT, EVALUATOR_INPUT, XOR, AND, OUTPUT, CONSTANT_OUTPUT, GARBLER_LOCAL, EVALUATOR_LOCAL = range(8)
-
-
-@njit(nogil=True, cache=True)
-def _output(wires, wire, shares, bit):
-    """shares[i] ^= point-and-permute bit of the wire's label i, at position `bit`."""
-    shift = np.uint64(bit)
-    for i in range(TILE):
-        shares[i] ^= (wires[wire * WORDS + 2 * i] & np.uint64(1)) << shift
-
-
-@njit(nogil=True, cache=True)
-def _local(words, source, shares, bit):
-    """shares[i] ^= bit `source` of words[i], at position `bit`."""
-    down, up = np.uint64(source), np.uint64(bit)
-    for i in range(TILE):
-        shares[i] ^= (words[i] >> down & np.uint64(1)) << up
 
 
 @njit(nogil=True, cache=True)
@@ -72,11 +59,11 @@ def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tabl
     """
     labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
-    flat_words = words.reshape(words.size)
-    for tile in range(shares.shape[1] // TILE):
+    flat_words, flat_shares, instances = words.reshape(words.size), shares.reshape(shares.size), shares.shape[1]
+    for tile in range(instances // TILE):
         low = (np.uint64(first_tile) + np.uint64(tile)) << np.uint64(16)
-        here = slice(tile * TILE, (tile + 1) * TILE)
         base = tile * tables.shape[1] * 2 * WORDS
+        first_keys(key, stream, low, scratch)
         for o in range(ops.shape[0]):
             kind, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
             if kind == AND:
@@ -86,16 +73,18 @@ def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tabl
             elif kind == XOR:
                 xor_wires(labels, a, b, c)
             elif kind == GARBLER_INPUT:
-                start = a * words.shape[1] + tile * TILE
+                start = a * instances + tile * TILE
                 input_labels(labels, c, flat_public, index * WORDS, flat_words, start, np.uint64(b), delta)
             elif kind == EVALUATOR_INPUT:
                 copy_labels(labels, c, flat_rows, (tile * rows.shape[1] + index) * WORDS)
             elif kind == OUTPUT:
-                _output(labels, a, shares[b, here], c)
+                output_bits(labels, a, flat_shares, b * instances + tile * TILE, np.uint64(c))
             elif kind == CONSTANT_OUTPUT:
-                shares[b, here] ^= np.uint64(1) << np.uint64(c)
+                for i in range(TILE):
+                    flat_shares[b * instances + tile * TILE + i] ^= np.uint64(1) << np.uint64(c)
             elif kind == GARBLER_LOCAL:
-                _local(words[a, here], index, shares[b, here], c)
+                start, at = a * instances + tile * TILE, b * instances + tile * TILE
+                local_bits(flat_words, start, np.uint64(index), flat_shares, at, np.uint64(c))
 
 
 @njit(nogil=True, cache=True)
@@ -103,10 +92,11 @@ def evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, s
     """Writes the evaluator's shares, which must come zeroed; see `garble`."""
     labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
-    for tile in range(shares.shape[1] // TILE):
+    flat_words, flat_shares, instances = words.reshape(words.size), shares.reshape(shares.size), shares.shape[1]
+    for tile in range(instances // TILE):
         low = (np.uint64(first_tile) + np.uint64(tile)) << np.uint64(16)
-        here = slice(tile * TILE, (tile + 1) * TILE)
         base = tile * tables.shape[1] * 2 * WORDS
+        first_keys(key, stream, low, scratch)
         for o in range(ops.shape[0]):
             kind, a, b, c, index = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4]
             if kind == AND:
@@ -119,9 +109,10 @@ def evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, s
             elif kind == EVALUATOR_INPUT:
                 copy_labels(labels, c, flat_rows, (tile * rows.shape[1] + index) * WORDS)
             elif kind == OUTPUT:
-                _output(labels, a, shares[b, here], c)
+                output_bits(labels, a, flat_shares, b * instances + tile * TILE, np.uint64(c))
             elif kind == EVALUATOR_LOCAL:
-                _local(words[a, here], index, shares[b, here], c)
+                start, at = a * instances + tile * TILE, b * instances + tile * TILE
+                local_bits(flat_words, start, np.uint64(index), flat_shares, at, np.uint64(c))
 
 
 @njit(nogil=True, cache=True)

@@ -159,19 +159,24 @@ def broadcast128(typing, array, index):
     return v512(array, types.intp), code
 
 
-@intrinsic
-def prefetch(typing, array, index):
-    """Ask for the cache line of array[index]."""
+def _prefetcher(write):
+    @intrinsic
+    def operation(typing, array, index):
+        def code(context, builder, signature, arguments):
+            pointer = builder.gep(data_pointer(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+            pointer = builder.bitcast(pointer, I8.as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(function, [pointer, I32(write), I32(3), I32(1)])
+            return context.get_dummy_value()
 
-    def code(context, builder, signature, arguments):
-        pointer = builder.gep(data_pointer(context, builder, signature.args[0], arguments[0]), [arguments[1]])
-        pointer = builder.bitcast(pointer, I8.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, I32(0), I32(3), I32(1)])
-        return context.get_dummy_value()
+        return types.void(array, types.intp), code
 
-    return types.void(array, types.intp), code
+    return operation
+
+
+# prefetch*(array, index): ask for the cache line of array[index], to read it or to write to it; it need not exist
+prefetch, prefetch_write = _prefetcher(0), _prefetcher(1)
 
 
 @intrinsic
@@ -380,20 +385,27 @@ def _sigma(register):
 sigma512, sigma128 = _sigma(v512), _sigma(v128)
 
 
-def _lsb_mask(register):
-    words = register.llvm.count
-
-    @intrinsic
-    def lsb_mask(typing, a):
-        def code(context, builder, signature, arguments):
-            low = emit_shuffle(builder, arguments[0], None, [i & ~1 for i in range(words)])
-            bit = builder.and_(low, ir.Constant(register.llvm, [1] * words))
-            return builder.sub(ir.Constant(register.llvm, [0] * words), bit)
-
-        return register(register), code
-
-    return lsb_mask
+# lsb_mask*(a): all ones in each 128-bit lane whose bit 0 is set, else zeros
 
 
-# all ones in each 128-bit lane whose bit 0 is set, else zeros
-lsb_mask512, lsb_mask128 = _lsb_mask(v512), _lsb_mask(v128)
+@intrinsic
+def lsb_mask128(typing, a):
+    def code(context, builder, signature, arguments):
+        low = emit_shuffle(builder, arguments[0], None, [0, 0])
+        bit = builder.and_(low, ir.Constant(VECTOR128, [1, 1]))
+        return builder.sub(ir.Constant(VECTOR128, [0, 0]), bit)
+
+    return v128(v128), code
+
+
+@intrinsic
+def lsb_mask512(typing, a):
+    def code(context, builder, signature, arguments):
+        octets = builder.bitcast(arguments[0], BYTES512)
+        low = emit_shuffle(builder, octets, None, [i & ~15 for i in range(64)])
+        # a product of bit matrices: every bit of a byte becomes its bit 0
+        spread = ir.Constant(BYTES512, [1] * 64)
+        name = "llvm.x86.vgf2p8affineqb.512"
+        return builder.bitcast(emit_call(builder, name, BYTES512, [low, spread, ir.Constant(I8, 0)]), VECTOR512)
+
+    return v512(v512), code

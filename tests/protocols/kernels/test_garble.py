@@ -19,9 +19,9 @@ DELTA = DRAW.words(2) | np.array([1, 0], np.uint64)
 STREAM = 0xFEDCBA9876543210
 
 TIERS = {
-    "vaes": (gates.xor_vaes, gates.garble_and_vaes, gates.evaluate_and_vaes),
-    "aesni": (gates.xor_aesni, gates.garble_and_aesni, gates.evaluate_and_aesni),
-    "portable": (gates.xor_portable, gates.garble_and_portable, gates.evaluate_and_portable),
+    "vaes": (gates.xor_vaes, gates.garble_and_vaes, gates.evaluate_and_vaes, gates.first_keys_vaes),
+    "aesni": (gates.xor_aesni, gates.garble_and_aesni, gates.evaluate_and_aesni, gates.first_keys_none),
+    "portable": (gates.xor_portable, gates.garble_and_portable, gates.evaluate_and_portable, gates.first_keys_none),
 }
 
 
@@ -66,11 +66,13 @@ def tier(request):
 @pytest.mark.parametrize("complements", range(4))
 def test_and_gate(tier, complements, target):
     """A run of gates as in one tile, results in a new wire or in an operand's place, tables at an odd place."""
-    _, garble_and, evaluate_and = tier
+    _, garble_and, evaluate_and, first_keys = tier
     not_a, not_b = complements & 1, complements >> 1
     flip = [n * DELTA for n in (np.uint64(not_a), np.uint64(not_b))]
     scratch = [np.zeros(gates.SCRATCH_WORDS, np.uint64) for _ in range(2)]
     tile = 5 << 16
+    for half in scratch:
+        first_keys(KEY, np.uint64(STREAM), np.uint64(tile), half)
     for gate in range(5):
         low = tile | gate << 1
         zeros, values = random_rows(3, TILE), DRAW.bits(2 * TILE).reshape(2, TILE)
@@ -112,6 +114,21 @@ def test_input_labels_agree():
         gates.copy_vaes(wide, 0, labels, 3)
         assert (plain == wide).all()
         assert (plain[:WORDS] == labels[3:]).all()
+
+
+@pytest.mark.skipif("vaes" not in available(), reason="the plain kernels are tested through whole tiles")
+@pytest.mark.parametrize(("source", "bit"), [(0, 0), (63, 5), (7, 63)])
+def test_output_bits_agree(source, bit):
+    wires, words, start = DRAW.words(2 * WORDS), DRAW.words(5 + TILE), DRAW.words(3 + TILE)
+    u, plain, wide = np.uint64, start.copy(), start.copy()
+    gates.output_portable(wires, 1, plain, 3, u(bit))
+    gates.output_vaes(wires, 1, wide, 3, u(bit))
+    assert (plain == wide).all()
+    assert (plain[3:] == start[3:] ^ (wires[WORDS::2] & u(1)) << u(bit)).all()
+    assert (plain[:3] == start[:3]).all()
+    gates.local_portable(words, 5, u(source), plain, 3, u(bit))
+    gates.local_vaes(words, 5, u(source), wide, 3, u(bit))
+    assert (plain == wide).all()
 
 
 def reference_tables(circuit, words, public, rows, first_tile):
@@ -194,6 +211,7 @@ def test_keys_of_tiles_gates_and_streams_differ():
         tables, scratch = np.zeros(2 * WORDS, np.uint64), np.zeros(gates.SCRATCH_WORDS, np.uint64)
         wires = np.concatenate((a, b, a)).reshape(-1)
         u = np.uint64
+        gates.first_keys(KEY, u(stream), u(low & ~2), scratch)
         if low & 2:  # the walk over a tile starts at its gate 0
             gates.garble_and(wires, 0, 1, 2, u(0), u(0), tables, 0, DELTA, KEY, u(stream), u(low - 2), scratch)
         gates.garble_and(wires, 0, 1, 2, u(0), u(0), tables, 0, DELTA, KEY, u(stream), u(low), scratch)
