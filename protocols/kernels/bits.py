@@ -5,6 +5,7 @@ Value i of `width` bits lies at bits [i * width, (i + 1) * width) of the packed 
 
 from __future__ import annotations
 
+from bunet.protocols.kernels.bits_bmi import spread8, spread8_wide, squeeze8, squeeze8_wide
 from bunet.protocols.kernels.bits_gfni import transpose_gfni
 from bunet.protocols.kernels.simd import load_word, store_word
 from bunet.protocols.kernels.tier import TIER
@@ -57,6 +58,43 @@ def _pack_joined(values, width, joined, out, at):  # pragma: no cover - compiled
 
 
 @njit(nogil=True, cache=True)
+def _pack_narrow_plain(values, width, out, at):  # pragma: no cover - compiled
+    if width <= 8:
+        _pack_joined(values, width, 8, out, at)
+    else:
+        _pack_joined(values, width, 4, out, at)
+
+
+@njit(nogil=True, cache=True)
+def _pack_narrow_bmi(values, width, out, at):  # pragma: no cover - compiled
+    groups = values.shape[0] >> 3
+    byte = 8 * at
+    if width <= 8:
+        for g in range(groups):
+            squeeze8(values, 8 * g, width, out, byte + width * g)
+    else:
+        for g in range(groups):
+            squeeze8_wide(values, 8 * g, width, out, byte + width * g)
+    rest, byte = values.shape[0] & 7, byte + width * groups
+    if rest:
+        last = np.zeros(8, values.dtype)
+        packed = np.empty(2, np.uint64)
+        for i in range(rest):
+            last[i] = values[8 * groups + i]
+        origin = np.int64(0)
+        if width <= 8:
+            squeeze8(last, origin, width, packed, origin)
+        else:
+            squeeze8_wide(last, origin, width, packed, origin)
+        store_word(out, byte, packed[0])
+        if rest * width > 64:
+            store_word(out, byte + 8, packed[1])
+
+
+_pack_narrow = _pack_narrow_bmi if TIER == "vaes" else _pack_narrow_plain
+
+
+@njit(nogil=True, cache=True)
 def pack_words(values, width, out, at):  # pragma: no cover - compiled
     """Packs values (each < 2^width) from out[at] on (uint64, with a word to spare behind them). For njit callers.
 
@@ -64,14 +102,47 @@ def pack_words(values, width, out, at):  # pragma: no cover - compiled
     with the bits of its predecessor in that byte; what it lacks at its end its successor brings. So no step waits for the
     one before it. Up to 8 bytes behind the last value are overwritten; its byte is padded with zeros.
     """
-    if width <= 8:
-        _pack_joined(values, width, 8, out, at)
-    elif width <= 16:
-        _pack_joined(values, width, 4, out, at)
+    if width <= 16:
+        _pack_narrow(values, width, out, at)
     elif width <= 32:
         _pack_joined(values, width, 2, out, at)
     else:
         _pack_joined(values, width, 1, out, at)
+
+
+@njit(nogil=True, cache=True)
+def _unpack_narrow_plain(data, width, out):  # pragma: no cover - compiled
+    """Whole groups of values to out, as far as words of data reach; returns how many values."""
+    if width > 14:
+        return 0
+    # four values and the bits before them fit one word, so one load does for four
+    whole = min(out.shape[0], max(0, ((data.shape[0] - 8) * 8 - 1) // width)) & ~3
+    mask, w, kind = ~np.uint64(0) >> np.uint64(64 - width), np.uint64(width), out.dtype.type
+    for i in range(0, whole, 4):
+        bit = i * width
+        word = load_word(data, bit >> 3) >> np.uint64(bit & 7)
+        out[i] = kind(word & mask)
+        out[i + 1] = kind(word >> w & mask)
+        out[i + 2] = kind(word >> (w + w) & mask)
+        out[i + 3] = kind(word >> (w + w + w) & mask)
+    return whole
+
+
+@njit(nogil=True, cache=True)
+def _unpack_narrow_bmi(data, width, out):  # pragma: no cover - compiled
+    """As `_unpack_narrow_plain`."""
+    if width <= 8:
+        groups = min(out.shape[0] >> 3, max(0, (data.shape[0] - 8) // width + 1))
+        for g in range(groups):
+            spread8(data, width * g, width, out, 8 * g)
+    else:
+        groups = min(out.shape[0] >> 3, max(0, (data.shape[0] - 16) // width + 1))
+        for g in range(groups):
+            spread8_wide(data, width * g, width, out, 8 * g)
+    return 8 * groups
+
+
+_unpack_narrow = _unpack_narrow_bmi if TIER == "vaes" else _unpack_narrow_plain
 
 
 @njit(nogil=True, cache=True)
@@ -82,16 +153,12 @@ def unpack_words(data, width, out):  # pragma: no cover - compiled
     # values whose nine bytes lie inside the data need no care
     safe = min(count, max(0, ((data.shape[0] - 8) * 8 - 1) // width))
     kind = out.dtype.type
-    if width <= 14:  # four values and the bits before them fit one word, so one load does for four
-        w = np.uint64(width)
-        for i in range(0, safe & ~3, 4):
+    if width <= 16:
+        done = _unpack_narrow(data, width, out)
+        for i in range(done, safe):
             bit = i * width
-            word = load_word(data, bit >> 3) >> np.uint64(bit & 7)
-            out[i] = kind(word & mask)
-            out[i + 1] = kind(word >> w & mask)
-            out[i + 2] = kind(word >> (w + w) & mask)
-            out[i + 3] = kind(word >> (w + w + w) & mask)
-        safe &= ~3
+            out[i] = kind((load_word(data, bit >> 3) >> np.uint64(bit & 7)) & mask)
+        safe = max(done, safe)
     elif width <= 57:
         for i in range(safe):
             bit = i * width

@@ -31,7 +31,7 @@ from bunet.protocols.kernels import TierUnavailable
 TIERS = ("vaes", "aesni", "portable")
 
 _NEEDS = {
-    "vaes": ("aes", "vaes", "gfni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512ifma"),
+    "vaes": ("aes", "vaes", "gfni", "bmi2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512ifma"),
     "aesni": ("aes", "ssse3"),
     "portable": (),
 }
