@@ -18,6 +18,8 @@ from bunet.protocols.kernels.simd import (
     lanes512,
     load512,
     pair128,
+    prefetch_far,
+    prefetch_write,
     store128,
     store512,
     xor512,
@@ -52,6 +54,7 @@ def _counters(tile, stream):  # pragma: no cover - compiled
 
 @njit(nogil=True, cache=True)
 def _store_message(u, at, first, second, choices, t):  # pragma: no cover - compiled
+    prefetch_write(u, at + 256 * (BATCH + t))  # the next batch's
     store512(u, at + 256 * t, xor512(xor512(first, second), broadcast128(choices, 2 * t)))
 
 
@@ -81,6 +84,7 @@ def _receive_vaes(schedules0, schedules1, tile, stream, choices, zeros, u):  # p
 
 @njit(nogil=True, cache=True)
 def _store_chosen(chosen, at, t, value, u, mask):  # pragma: no cover - compiled
+    prefetch_far(u, at + 256 * (BATCH + t))  # the next batch's
     store512(chosen, at + PITCH * t, xor512(value, and512(load512(u, at + 256 * t), mask)))
 
 

@@ -30,7 +30,7 @@ from bunet.protocols.kernels.simd import (
     emit_splat,
     load512,
     lsb_mask512,
-    prefetch,
+    prefetch_far,
     prefetch_write,
     shuffle512,
     sigma512,
@@ -44,7 +44,6 @@ from bunet.protocols.kernels.simd import (
 TILE = 64  # instances; also the number of hashes under one key that an evaluator does not know
 WORDS = 2 * TILE  # words of a wire
 SCRATCH_WORDS = 88  # key schedules of two gates
-
 
 
 @intrinsic
@@ -207,8 +206,8 @@ def _sigmas(a, b):
 @njit(nogil=True, cache=True, forceinline=True)
 def _open(a, b, hash_a, hash_b, tables, at):
     """The active output label of 4 instances from active labels, their hashes and the tables."""
-    prefetch(tables, at + 2 * WORDS)  # the next gate's: streams from memory by the page, which the processor ends early
-    prefetch(tables, at + 3 * WORDS)
+    prefetch_far(tables, at + 2 * WORDS)  # the next gate's: streams from memory by the page, which the processor ends early
+    prefetch_far(tables, at + 3 * WORDS)
     left = xor512(hash_a, and512(lsb_mask512(a), load512(tables, at)))
     right = xor512(hash_b, and512(lsb_mask512(b), xor512(load512(tables, at + WORDS), a)))
     return xor512(left, right)

@@ -159,7 +159,7 @@ def broadcast128(typing, array, index):
     return v512(array, types.intp), code
 
 
-def _prefetcher(write):
+def _prefetcher(write, locality):
     @intrinsic
     def operation(typing, array, index):
         def code(context, builder, signature, arguments):
@@ -167,7 +167,7 @@ def _prefetcher(write):
             pointer = builder.bitcast(pointer, I8.as_pointer())
             kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            builder.call(function, [pointer, I32(write), I32(3), I32(1)])
+            builder.call(function, [pointer, I32(write), I32(locality), I32(1)])
             return context.get_dummy_value()
 
         return types.void(array, types.intp), code
@@ -175,8 +175,10 @@ def _prefetcher(write):
     return operation
 
 
-# prefetch*(array, index): ask for the cache line of array[index], to read it or to write to it; it need not exist
-prefetch, prefetch_write = _prefetcher(0), _prefetcher(1)
+# prefetch*(array, index): ask for the cache line of array[index], to read it or to write to it; it need not exist. The
+# far one brings it to the second level only: what is asked for long before it is read would drive the work at hand out
+# of the first.
+prefetch, prefetch_far, prefetch_write = _prefetcher(0, 3), _prefetcher(0, 2), _prefetcher(1, 3)
 
 
 @intrinsic
