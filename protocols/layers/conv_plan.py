@@ -20,7 +20,7 @@ from bunet.protocols.registry import Layer
 from bunet.protocols.steps import ArraySpec
 
 # Sets worth trying, cheapest first: a masked and flooded result of a useful ring needs 94 bits or more.
-SETS = ("n4096-q94", "n4096-q100", "n4096-q108", "n8192-q141", "n8192-q188", "n8192-q200")
+SETS = ("n4096-q94", "n4096-q100", "n4096-q105", "n8192-q141", "n8192-q188", "n8192-q200")
 
 # The price of a plan in seconds, on one core of the reference machine: what decides between plans, and what both parties
 # must hold equal. Not a prediction. Polynomials are counted in units of 4096 coefficients and one prime. The link is taken

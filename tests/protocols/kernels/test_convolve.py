@@ -9,7 +9,7 @@ from bunet.protocols.kernels import convolve, ntt, rlwe
 from bunet.protocols.pahe import parameters
 from bunet.protocols.random import Random
 
-SETS = ("n2048-q50", "n4096-q94", "n4096-q100", "n4096-q108", "n8192-q141", "n16384-q282")
+SETS = ("n2048-q50", "n4096-q94", "n4096-q100", "n4096-q105", "n8192-q141", "n16384-q282")
 
 
 def ciphertexts(params, tiles, channels):

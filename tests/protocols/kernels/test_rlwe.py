@@ -18,7 +18,7 @@ if tier.TIER == "vaes":
 
     KERNELS.append(rlwe_ifma)
 
-SHAPES = [(2048, 50, 1), (2048, 30, 1), (4096, 47, 2), (4096, 36, 3), (8192, 48, 4)]
+SHAPES = [(2048, 50, 1), (2048, 30, 1), (4096, 47, 2), (4096, 35, 3), (8192, 48, 4)]
 CHECKED = 40  # coefficients compared with plain integers
 
 
