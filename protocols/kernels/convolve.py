@@ -145,7 +145,7 @@ def _transformed(taps: np.ndarray, places: Places) -> np.ndarray:
     summed = np.zeros((*taps.shape[:2], len(positions)), np.int64)
     for k, j in enumerate(column.tolist()):
         summed[:, :, j] += taps[:, :, k]
+    residues = rlwe.residues(summed.reshape(-1, len(positions)), t)  # weights are secret: numpy's % takes its time
     out = np.zeros((*taps.shape[:2], len(t.primes), t.degree), np.uint64)
-    for l, prime in enumerate(t.primes):
-        out[:, :, l, positions] = summed % prime
+    out[:, :, :, positions] = residues.reshape(*taps.shape[:2], len(t.primes), len(positions))
     return ntt.forward(out, t)

@@ -64,13 +64,11 @@ def multiply(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
 
 def fixed(poly: np.ndarray, t: Tables) -> np.ndarray:
     """A polynomial (L, N) that many are multiplied by: (3, L, N) with its Shoup companions for k = 64 and 52."""
-    rows = _polys(poly, t, "fixed polynomial")[0]
-    out = np.empty((3, *rows.shape), np.uint64)
-    out[0] = rows
-    for l, q in enumerate(t.primes):
-        values = rows[l].tolist()
-        out[1, l] = np.array([(w << 64) // q for w in values], np.uint64)
-        out[2, l] = np.array([(w << 52) // q for w in values], np.uint64)
+    rows = _polys(poly, t, "fixed polynomial")
+    if len(rows) != 1:
+        raise ValueError(f"{len(rows)} polynomials are not one")
+    out = np.empty((3, *rows.shape[1:]), np.uint64)
+    scalar.fixed(rows[0], out, t.constants)
     return out
 
 
@@ -141,16 +139,18 @@ def add_values(a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
 
 
 def residues(values: np.ndarray, t: Tables) -> np.ndarray:
-    """Signed int64 (n, N), any magnitude, as (n, L, N)."""
-    if values.dtype != np.int64 or values.ndim != 2 or values.shape[1] != t.degree:
-        raise ValueError(f"coefficients must be int64 (n, {t.degree}), not {values.dtype} {values.shape}")
-    out = np.empty((len(values), len(t.primes), t.degree), np.uint64)
+    """Signed int64 (n, m), any magnitude and any m, as (n, L, m)."""
+    if values.dtype != np.int64 or values.ndim != 2:
+        raise ValueError(f"coefficients must be int64 (n, m), not {values.dtype} {values.shape}")
+    out = np.empty((len(values), len(t.primes), values.shape[1]), np.uint64)
     scalar.residues(np.ascontiguousarray(values), out, t.constants)
     return out
 
 
 def small_residues(values: np.ndarray, t: Tables) -> np.ndarray:
     """Signed int64 (n, N) with |value| < 2^25 (errors, secrets) as (n, L, N)."""
+    if values.dtype != np.int64 or values.ndim != 2 or values.shape[1] != t.degree:
+        raise ValueError(f"coefficients must be int64 (n, {t.degree}), not {values.dtype} {values.shape}")
     out = np.empty((len(values), len(t.primes), t.degree), np.uint64)
     scalar.small_residues(values, out, t.constants)
     return out

@@ -59,6 +59,24 @@ def multiply(a, b, out, c):
 
 
 @njit(nogil=True, cache=True)
+def fixed(poly, out, c):
+    """out (3, L, N) = poly (L, N) with its Shoup companions for k = 64 and 52, in the same time for every poly.
+
+    floor(w 2^64 / q) = w floor(2^64 / q) + floor(w (2^64 mod q) / q); that for k = 52 is its upper part.
+    """
+    for l in range(poly.shape[0]):
+        q, one, t64, t64_s = c[l, Q], c[l, ONE_64], c[l, T64], c[l, T64_64]
+        x, w, s64, s52 = poly[l], out[0, l], out[1, l], out[2, l]
+        for j in range(x.size):
+            quotient = mul_high(t64_s, x[j])  # or one less than the quotient of x (2^64 mod q) by q
+            rest = t64 * x[j] - quotient * q
+            companion = x[j] * one + quotient + np.uint64(rest >= q)
+            w[j] = x[j]
+            s64[j] = companion
+            s52[j] = companion >> np.uint64(12)
+
+
+@njit(nogil=True, cache=True)
 def multiply_add(base, a, fixed, out, c):
     """out = base + a * fixed; fixed (3, L, N): a fixed polynomial and its Shoup companions for k = 64, 52."""
     for i in range(a.shape[0]):

@@ -72,6 +72,19 @@ def test_products(tables):
                 assert subtracted[i, l, j] == (y - x * w) % q
 
 
+def test_companions_of_a_fixed_polynomial_are_exact(tables):
+    poly = polys(tables, 1)[0]
+    poly[:, 16:18] = [1, 2]
+    factor = rlwe.fixed(poly, tables)
+    for l, q in enumerate(tables.primes):
+        words = poly[l].tolist()
+        assert factor[0, l].tolist() == words
+        assert factor[1, l].tolist() == [(w << 64) // q for w in words]
+        assert factor[2, l].tolist() == [(w << 52) // q for w in words]
+    with pytest.raises(ValueError, match="2 polynomials are not one"):
+        rlwe.fixed(polys(tables, 2), tables)
+
+
 def test_sums(tables):
     a, b = polys(tables, 3), polys(tables, 1, seed=1)
     q = np.array(tables.primes, object)[:, None]

@@ -185,6 +185,14 @@ def test_malformed_requests_are_refused():
         bfv.open_request(PARAMS, (np.full_like(arrays[0], 255), arrays[1]), 1)
     with pytest.raises(ProtocolError, match="packed values"):
         bfv.open_request(PARAMS, (arrays[0][:-1], arrays[1]), 1)
+    for place, limb in ((0, 0), (-1, 1)):  # a single residue, in either limb, that is just its prime
+        c0 = np.zeros((1, 2, 4096), np.uint64)
+        c0[0, limb, place] = PARAMS.primes[limb]
+        bad = bfv.request_arrays(PARAMS, c0, bytes(32))
+        with pytest.raises(ProtocolError, match="not below its prime"):
+            bfv.open_request(PARAMS, bad, 1)
+        with pytest.raises(ProtocolError, match="not below its prime"):
+            bfv.open_sum(PARAMS, bad, messages(4), 4, np.empty((1, 2, 2, 4096), np.uint64))
 
 
 def test_public_keys_travel():
@@ -195,6 +203,8 @@ def test_public_keys_travel():
     assert np.array_equal(again.fixed_a, public.fixed_a)
     zero = np.stack([again.fixed_b[0], again.fixed_a[0]])[None]
     assert not bfv.decrypt(KEY, zero, 1 << 60 if PARAMS.modulus >> 90 else 2).any()
+    with pytest.raises(ProtocolError, match="not below its prime"):
+        PublicKey.from_arrays(PARAMS, (np.full_like(arrays[0], 255), arrays[1]))
 
 
 def test_ciphertexts_of_equal_messages_differ():

@@ -9,6 +9,7 @@ from bunet.protocols.pahe import bfv, encoding, galois, parameters
 from bunet.protocols.pahe.encoding import PlainError
 from bunet.protocols.pahe.keys import SecretKey
 from bunet.protocols.random import Random
+from bunet.protocols.steps import ProtocolError
 
 PARAMS = parameters.get("n4096-q100")
 RANDOM = Random(b"tests of galois.")
@@ -79,6 +80,8 @@ def test_keys_travel():
     again = galois.GaloisKey.from_arrays(PARAMS, key.element, arrays)
     assert np.array_equal(again.a, key.a)
     assert np.array_equal(again.b, key.b)
+    with pytest.raises(ProtocolError, match="not below its prime"):
+        galois.GaloisKey.from_arrays(PARAMS, key.element, (np.full_like(arrays[0], 255), arrays[1]))
 
 
 def test_refusals():

@@ -236,3 +236,5 @@ def test_refusals():
         reply.open_reply(KEY, arrays, 1, np.arange(3), t, 5)
     with pytest.raises(ProtocolError, match="not below the reply modulus"):
         reply.open_reply(KEY, (arrays[0], np.full_like(arrays[1], 255)), 2, np.arange(3), t, 5)
+    with pytest.raises(ProtocolError, match="not below the reply modulus"):
+        reply.open_reply(KEY, (np.full_like(arrays[0], 255), arrays[1]), 2, np.arange(3), t, 5)
