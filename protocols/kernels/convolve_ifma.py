@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from bunet.protocols.kernels.modular import NEGATIVE, ONE_52, T52, T52_52, TWICE, Q
-from bunet.protocols.kernels.ntt_ifma import BLOCK, MOST_LAZY, TIGHT, lanes_lazy, lanes_tight
+from bunet.protocols.kernels.ntt_emit import TIGHT
+from bunet.protocols.kernels.ntt_lanes import BLOCK, MOST_LAZY, lanes_lazy, lanes_tight
 from bunet.protocols.kernels.rlwe_ifma import _folded, _halves, _low52, _once, _reduced
 from bunet.protocols.kernels.simd import (
     add512,
