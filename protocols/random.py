@@ -30,7 +30,7 @@ class Random:
             raise ValueError(f"a seed has 16 or 32 bytes, not {len(seed)}")
         derived = hashlib.blake2b(seed, digest_size=24, person=b"bunet random").digest()
         self._schedule = aes.expand_key(derived[:16])
-        self._nonce = int.from_bytes(derived[16:], "little")
+        self._nonce = np.uint64(int.from_bytes(derived[16:], "little"))
         self._next = 0  # first unused block
         self._buffer = np.empty(0, np.uint64)
         self._taken = 0  # words of the buffer already given out
@@ -41,24 +41,32 @@ class Random:
         """Uniform uint64 (count,), a fresh writable array."""
         if count < 0:
             raise ValueError(f"cannot draw {count} words")
-        if os.getpid() != self._process:
-            raise RuntimeError("a forked process would repeat its parent's random numbers: spawn it, or use a new Random")
         blocks = (count + 1) // 2
         if blocks <= _SMALL_BLOCKS:
+            self._check_process()
             return self._small(blocks)[:count]
+        out = np.empty(2 * blocks, np.uint64)
+        aes.ctr(*self.reserve(blocks), out)
+        return out[:count]
+
+    def reserve(self, blocks: int) -> tuple[np.ndarray, np.uint64, np.uint64]:
+        """(schedule, nonce, first counter) of `aes.ctr` for blocks of two words that a kernel makes: nothing else gets them."""
+        self._check_process()
         with self._lock:
             start = self._next
             self._next += blocks
-        out = np.empty(2 * blocks, np.uint64)
-        aes.ctr(self._schedule, self._nonce, start, out)
-        return out[:count]
+        return self._schedule, self._nonce, np.uint64(start)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("a forked process would repeat its parent's random numbers: spawn it, or use a new Random")
 
     def _small(self, blocks: int) -> np.ndarray:
         with self._lock:
             end = self._taken + 2 * blocks
             if end > self._buffer.size:
                 buffer = np.empty(2 * _BUFFER_BLOCKS, np.uint64)
-                aes.ctr(self._schedule, self._nonce, self._next, buffer)
+                aes.ctr(self._schedule, self._nonce, np.uint64(self._next), buffer)
                 self._next += _BUFFER_BLOCKS
                 self._buffer, self._taken, end = buffer, 0, 2 * blocks
             taken = self._buffer[self._taken : end].copy()

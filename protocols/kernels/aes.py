@@ -154,10 +154,11 @@ def _ctr_portable(schedule, nonce, counter, out):  # pragma: no cover - compiled
             out[2 * (start + i) + 1] = rows[i, 1]
 
 
-_ctr = _ctr_portable if TIER == "portable" else _ctr_simd
+# ctr_words(schedule, nonce, counter, out): `ctr` for njit callers, unchecked; nonce, counter: uint64.
+ctr_words = _ctr_portable if TIER == "portable" else _ctr_simd
 
 
-def ctr(schedule: np.ndarray, nonce: int, counter: int, out: np.ndarray) -> None:
+def ctr(schedule: np.ndarray, nonce: int | np.uint64, counter: int | np.uint64, out: np.ndarray) -> None:
     """out (uint64, contiguous, 2n words): block i = AES(low = counter + i modulo 2^64, high = nonce).
 
     schedule: uint64 (22,) of `expand_key`. nonce, counter: 0..2^64-1.
@@ -166,7 +167,7 @@ def ctr(schedule: np.ndarray, nonce: int, counter: int, out: np.ndarray) -> None
         raise ValueError("ctr writes to a contiguous one-dimensional uint64 array of even size")
     if schedule.dtype != _WORD or schedule.shape != (SCHEDULE_WORDS,):
         raise ValueError("ctr takes the uint64 (22,) schedule of expand_key")
-    _ctr(schedule, np.uint64(nonce), np.uint64(counter), out)
+    ctr_words(schedule, np.uint64(nonce), np.uint64(counter), out)
 
 
 # --- hashing -------------------------------------------------------------------------------------------------------

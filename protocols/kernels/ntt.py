@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
 from bunet.protocols.kernels import modular, ntt_scalar, tier
 
-IFMA = tier.TIER == "vaes"
-if IFMA:
+kernels: ModuleType = ntt_scalar
+if tier.TIER == "vaes":
     from bunet.protocols.kernels import ntt_ifma
+
+    kernels = ntt_ifma
 
 DEGREES = (2048, 4096, 8192, 16384)
 
@@ -27,7 +30,8 @@ class Tables:
     """Twiddle factors of a degree and L primes, read-only uint64.
 
     forward, inverse: (3, L, N): powers of psi, of 1/psi in bit-reversed order, with their Shoup companions for k = 64 and
-    k = 52. scaling: (L, 6): 1/N and inverse[1]/N, each with its two companions. constants: (L, modular.COLUMNS).
+    k = 52. scaling: (L, 6): 1/N and inverse[1]/N, each with its two companions. constants: (L, modular.COLUMNS). masks: (L,),
+    ones in the bits of each prime.
     """
 
     degree: int
@@ -36,6 +40,7 @@ class Tables:
     inverse: np.ndarray
     scaling: np.ndarray
     constants: np.ndarray
+    masks: np.ndarray
     roots: tuple[int, ...]
 
 
@@ -88,10 +93,11 @@ def tables(degree: int, primes: tuple[int, ...]) -> Tables:
     forward = np.ascontiguousarray(np.stack([p[0] for p in parts], axis=1))
     inverse = np.ascontiguousarray(np.stack([p[1] for p in parts], axis=1))
     scaling = np.array([p[2] for p in parts], np.uint64)
-    for array in (forward, inverse, scaling):
+    masks = np.array([(1 << q.bit_length()) - 1 for q in primes], np.uint64)
+    for array in (forward, inverse, scaling, masks):
         array.flags.writeable = False
     roots = tuple(p[3] for p in parts)
-    return Tables(degree, primes, forward, inverse, scaling, modular.constants(primes), roots)
+    return Tables(degree, primes, forward, inverse, scaling, modular.constants(primes), masks, roots)
 
 
 def _rows(a: np.ndarray, t: Tables) -> np.ndarray:
@@ -104,19 +110,11 @@ def _rows(a: np.ndarray, t: Tables) -> np.ndarray:
 
 def forward(a: np.ndarray, t: Tables) -> np.ndarray:
     """Transform uint64 (..., L, N) of canonical residues in place, coefficients to values; returns a."""
-    rows = _rows(a, t)
-    if IFMA:
-        ntt_ifma.forward(rows, t.forward, t.constants)
-    else:
-        ntt_scalar.forward(rows, t.forward, t.constants)
+    kernels.forward(_rows(a, t), t.forward, t.constants)
     return a
 
 
 def inverse(a: np.ndarray, t: Tables) -> np.ndarray:
     """Transform uint64 (..., L, N) of canonical residues in place, values to coefficients; returns a."""
-    rows = _rows(a, t)
-    if IFMA:
-        ntt_ifma.inverse(rows, t.inverse, t.scaling, t.constants)
-    else:
-        ntt_scalar.inverse(rows, t.inverse, t.scaling, t.constants)
+    kernels.inverse(_rows(a, t), t.inverse, t.scaling, t.constants)
     return a

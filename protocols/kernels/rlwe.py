@@ -251,20 +251,21 @@ def uniform(n: int, random: Words, t: Tables) -> np.ndarray:
     """(n, L, N) uniform residues by rejection, unbiased: words masked to the prime's bits; rejected ones are drawn again,
     in their order, from the words that follow. Deterministic in the source, so that both parties expand a seed alike.
     """
-    shape = (n, len(t.primes), t.degree)
-    masks = np.array([(1 << q.bit_length()) - 1 for q in t.primes], np.uint64)
-    out = np.empty(shape, np.uint64)
-    rejected = sampling.uniform(random.words(prod(shape)).reshape(shape), masks, t.constants, out)
-    if rejected:
-        primes = np.broadcast_to(t.constants[:, modular.Q, None], shape)
-        again = np.flatnonzero(out >= primes)
-        limb = again // t.degree % len(t.primes)
-        flat = out.reshape(-1)
-        while again.size:
-            fresh = random.words(again.size) & masks[limb]
-            flat[again] = fresh
-            keep = fresh >= t.constants[limb, modular.Q]
-            again, limb = again[keep], limb[keep]
+    out = random.words(n * len(t.primes) * t.degree).reshape(n, len(t.primes), t.degree)
+    if sampling.uniform(out, t.masks, t.constants):
+        again = np.flatnonzero(out >= t.constants[:, modular.Q, None])
+        out.reshape(-1)[again] = uniform_again(again // t.degree % len(t.primes), random, t)
+    return out
+
+
+def uniform_again(limbs: np.ndarray, random: Words, t: Tables) -> np.ndarray:
+    """Uniform residues (r,) modulo the primes of these limbs (r,), in place of rejected ones."""
+    masks, primes = t.masks[limbs], t.constants[limbs, modular.Q]
+    out = np.empty(len(limbs), np.uint64)
+    again = np.arange(len(limbs))
+    while again.size:
+        out[again] = random.words(again.size) & masks[again]
+        again = again[out[again] >= primes[again]]
     return out
 
 

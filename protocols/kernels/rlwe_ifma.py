@@ -124,18 +124,19 @@ def encode(messages, errors, plain, limbs, out, c):
     t, half = splat512(plain[0]), splat512(plain[0] >> np.uint64(1))
     minus_t = splat512(np.uint64(1 << 52) - plain[0])
     factor, companion = splat512(plain[1]), splat512(plain[3])
+    count, size = c.shape[0], messages.shape[1]
     for i in range(messages.shape[0]):
-        for l in range(c.shape[0]):
-            k, x, e, z = c[l], messages[i], errors[i], out[i, l]
-            q, twice, negative = splat512(k[Q]), splat512(k[TWICE]), splat512(k[NEGATIVE])
-            w, s, constant = splat512(limbs[l, 0]), splat512(limbs[l, 2]), splat512(limbs[l, 3])
-            for j in range(0, x.size, 8):
-                r = _once(_low52(_fixed(load512(x, j), factor, companion, minus_t)), t)
-                r = _once(add512(r, half), t)
-                error = load512(e, j)
-                error = min512(error, add512(error, q))  # a negative error is large until q is added
-                r = _low52(add512(add512(_fixed(r, w, s, negative), constant), error))
-                store512(z, j, _once(_once(r, twice), q))
+        x, e, z = messages[i], errors[i], out[i].reshape(count * size)
+        for j in range(0, size, 8):
+            r = _once(_low52(_fixed(load512(x, j), factor, companion, minus_t)), t)
+            r = _once(add512(r, half), t)
+            error = load512(e, j)
+            for l in range(count):
+                k, q = c[l], splat512(c[l, Q])
+                residue = min512(error, add512(error, q))  # a negative error is large until q is added
+                y = _fixed(r, splat512(limbs[l, 0]), splat512(limbs[l, 2]), splat512(k[NEGATIVE]))
+                y = _low52(add512(y, add512(splat512(limbs[l, 3]), residue)))
+                store512(z, l * size + j, _once(_once(y, splat512(k[TWICE])), q))
 
 
 @njit(nogil=True, cache=True, inline="always")

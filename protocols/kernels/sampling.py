@@ -56,19 +56,18 @@ def ternary_residues(words, constants, out):
 
 
 @njit(nogil=True, cache=True)
-def uniform(words, masks, constants, out):
-    """out (n, L, N) = the low bits (masks (L,)) of words (n, L, N), which need not be below the prime.
+def uniform(words, masks, constants):
+    """Keeps the low bits (masks (L,)) of words (n, L, N), in place; they need not be below the prime.
 
     Returns how many are not; `rlwe.uniform` draws those again.
     """
-    n, limbs, degree = out.shape
+    n, limbs, degree = words.shape
     rejected = np.int64(0)
     for i in range(n):
         for l in range(limbs):
-            q, mask = constants[l, Q], masks[l]
-            row, source = out[i, l], words[i, l]
+            q, mask, row = constants[l, Q], masks[l], words[i, l]
             for j in range(degree):
-                x = source[j] & mask
+                x = row[j] & mask
                 row[j] = x
                 rejected += np.int64(x >= q)
     return rejected

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels import fused, ntt, rlwe
 from bunet.protocols.kernels.sampling import ERROR_BOUND
 from bunet.protocols.pahe import wire
 from bunet.protocols.pahe.encoding import check_modulus, encode_constants, messages_of, scale_constants
@@ -24,7 +24,6 @@ from bunet.protocols.steps import ArraySpec, spec
 __all__ = ["PublicKey", "SecretKey"]
 
 FRESH_NOISE = ERROR_BOUND + 1  # the error and half a unit of rounding, rounded up
-_CHUNK = 8  # ciphertexts encrypted or decrypted at a time, so that a batch stays in the second-level cache
 
 
 def noise_bits(norm: int) -> int:
@@ -41,21 +40,8 @@ def encrypt(key: SecretKey, messages: np.ndarray, t: int, random: Random) -> tup
     check_modulus(params, t)
     messages = messages_of(params, messages, t)
     seed = fresh_seed(random)
-    c1 = expand(params, seed, len(messages))
-    return _encrypt_with(key, messages, c1, t, random), seed
-
-
-def _encrypt_with(key: SecretKey, messages: np.ndarray, c1: np.ndarray, t: int, random: Random) -> np.ndarray:
-    params = key.params
-    tables, constants = params.tables, encode_constants(params, t)
-    c0 = np.empty_like(c1)
-    for start in range(0, len(messages), _CHUNK):
-        part = slice(start, min(start + _CHUNK, len(messages)))
-        errors = rlwe.errors(part.stop - start, params.degree, random)
-        encoded = rlwe.encode(messages[part], errors, constants, tables)
-        ntt.forward(encoded, tables)
-        rlwe.multiply_subtract(encoded, c1[part], key.fixed(tables), tables, out=c0[part])
-    return c0
+    constants, tables = encode_constants(params, t), params.tables
+    return fused.encrypt(messages, constants, key.fixed(tables), Random(seed), random, tables), seed
 
 
 def expand_request(params: Parameters, c0: np.ndarray, seed: bytes) -> np.ndarray:
@@ -106,12 +92,7 @@ def decrypt(key: SecretKey, ciphertexts: np.ndarray, t: int) -> np.ndarray:
     """round(t * phase / q) mod t, uint64 (n, N): the messages if |noise| < q / (2t) * (1 - L * 2^-50)."""
     params = key.params
     check_modulus(params, t)
-    constants = scale_constants(params, t)
-    out = np.empty((len(ciphertexts), params.degree), np.uint64)
-    for start in range(0, len(ciphertexts), _CHUNK):
-        part = phase(key, ciphertexts[start : start + _CHUNK])
-        out[start : start + len(part)] = rlwe.scale_round(part, constants, params.tables)
-    return out
+    return fused.decrypt(ciphertexts, scale_constants(params, t), key.fixed(params.tables), params.tables)
 
 
 def noise_budget(key: SecretKey, ciphertexts: np.ndarray, t: int) -> int:

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from bunet.protocols.kernels import ntt, rlwe, sampling, tier
+from bunet.protocols.kernels import fused, ntt, rlwe, sampling, tier
 from bunet.protocols.kernels import rlwe_scalar as scalar
 from bunet.protocols.pahe.parameters import is_prime, ntt_primes
 from bunet.protocols.random import Random
@@ -286,3 +286,28 @@ def test_errors_and_ternaries():
     counts = np.array([(ternary == v).sum() for v in (-1, 0, 1)])
     assert counts.sum() == ternary.size
     assert abs(counts - ternary.size / 3).max() < 5 * np.sqrt(ternary.size * 2 / 9)
+
+
+def test_fused_encryption_and_decryption_equal_their_parts(tables):
+    """Where many words are rejected too: 30-bit primes that are as small as they get lose up to half."""
+    small = tuple(q for q in range((1 << 29) + 1, 1 << 30, 2 * tables.degree) if is_prime(q))[: len(tables.primes)]
+    for t in (tables, ntt.tables(tables.degree, small)):
+        secret = rlwe.fixed(ntt.forward(rlwe.ternary_residues(1, Random(bytes(16)), t), t), t)
+        for plain in (1 << 20, (1 << 55) + 1) if prod(t.primes) >> 60 else (1 << 20,):
+            messages = np.random.default_rng(0).integers(0, plain, (3, t.degree), dtype=np.uint64)
+            encoding = rlwe.EncodeConstants.of(t.primes, plain)
+            c0 = fused.encrypt(messages, encoding, secret, Random(b"public, 16 bytes"), Random(bytes(32)), t)
+            c1 = rlwe.uniform(3, Random(b"public, 16 bytes"), t)
+            encoded = rlwe.encode(messages, rlwe.errors(3, t.degree, Random(bytes(32))), encoding, t)
+            np.testing.assert_array_equal(c0, rlwe.multiply_subtract(ntt.forward(encoded, t), c1, secret, t))
+            pairs, scale = np.stack([c0, c1], axis=1), rlwe.ScaleConstants.of(t.primes, 1 << 20)
+            phase = ntt.inverse(rlwe.multiply_add(c0, c1, secret, t), t)
+            np.testing.assert_array_equal(fused.decrypt(pairs, scale, secret, t), rlwe.scale_round(phase, scale, t))
+            if plain == 1 << 20:
+                np.testing.assert_array_equal(fused.decrypt(pairs, scale, secret, t), messages)
+    with pytest.raises(ValueError, match="messages must be"):
+        fused.encrypt(messages[:, 1:], encoding, secret, Random(), Random(), t)
+    with pytest.raises(ValueError, match="a fixed factor"):
+        fused.encrypt(messages, encoding, secret[0], Random(), Random(), t)
+    with pytest.raises(ValueError, match="ciphertexts must be"):
+        fused.decrypt(c0, scale, secret, t)
