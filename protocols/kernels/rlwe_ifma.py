@@ -278,6 +278,8 @@ def multiply_accumulate(ciphertexts, weights, out, c):
     panel = np.zeros(blocks * step * channels * 8, np.uint64)
     factors = np.zeros(blocks * channels * 16, np.uint64)
     sums = np.empty(64, np.uint64)
+    pitch = 8 * blocks + 8  # rows of results are put together first: outputs lie a power of two apart too
+    rows = np.empty(2 * step * pitch, np.uint64)
     source, results = np.empty(vectors, np.int64), np.empty(vectors, np.int64)  # where each vector starts in memory
     for v in range(vectors):
         source[v] = (v // polys * channels * polys + v % polys) * poly
@@ -308,7 +310,13 @@ def multiply_accumulate(ciphertexts, weights, out, c):
                         for g in range(0, count, 4):
                             panel_at = (b * step + g) * channels * 8
                             _sums(panel, panel_at, factors, b * channels * 16, channels, fold, c[l], sums)
-                            for p in range(min(2, outputs - o)):
-                                for v in range(min(4, count - g)):
-                                    at = results[first + g + v] + (o + p) * polys * poly + column + 8 * b
-                                    store512(z, at, load512(sums, 32 * p + 8 * v))
+                            for p in range(2):
+                                for v in range(4):
+                                    store512(rows, (p * step + g + v) * pitch + 8 * b, load512(sums, 32 * p + 8 * v))
+                    for p in range(min(2, outputs - o)):
+                        for v in range(count):
+                            at, place = results[first + v] + (o + p) * polys * poly + column, (p * step + v) * pitch
+                            for _ in range(blocks):
+                                store512(z, at, load512(rows, place))
+                                at += 8
+                                place += 8
