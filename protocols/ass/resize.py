@@ -5,12 +5,11 @@ Proofs are in docs/protocols.md; `tests/protocols/ass` checks both exhaustively 
 
 from __future__ import annotations
 
-import numpy as np
-
 from bunet.models.program import TensorType
-from bunet.protocols.ass.share import Share, dtype_of, reduce_to
+from bunet.protocols.ass.share import Share, dtype_of
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
+from bunet.protocols.kernels import shares
 from bunet.protocols.ot import extension, streamed
 from bunet.protocols.steps import Steps
 
@@ -22,10 +21,8 @@ def truncate_reduce(share: Share, shift: int, kind: TensorType, role: Role) -> S
     floor(x / 2^shift) or one more: stochastic rounding with a bias of 2^-shift of a unit (DESIGN 3). Alice adds the
     one unit that makes it so. shift = 0 is exact.
     """
-    values = share.values >> share.values.dtype.type(shift)
-    if shift and role is Role.ALICE:
-        values += values.dtype.type(1)
-    return Share(reduce_to(values, kind.width), kind.width, kind.frac, kind.bound)
+    unit = 1 if shift and role is Role.ALICE else 0
+    return Share(shares.shift(share.values, shift, unit, kind.width), kind.width, kind.frac, kind.bound)
 
 
 def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALICE) -> Steps[Share]:
@@ -42,17 +39,14 @@ def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALI
     if wide <= small:
         raise ValueError(f"extension from {small} to {wide} bits does not widen")
     values = share.values.reshape(-1)
-    if ctx.role is Role.ALICE:
-        values = reduce_to(values + values.dtype.type(1 << (small - 2)), small)
-    top = (values >> values.dtype.type(small - 1)).astype(np.uint8)
+    lift = 1 << (small - 2) if ctx.role is Role.ALICE else 0  # Alice's share of 2^(m-2)
+    top = shares.top_bits(values, lift, small)
     if ctx.role is sender:
         product = yield from streamed.send(ctx, top.astype(dtype_of(wide - small)), wide - small)
-        product = np.negative(product)
     else:
         product = yield from streamed.receive(ctx, top, wide - small)
-    wraps = (top - product.astype(np.uint64)) << np.uint64(small)
-    offset = np.uint64(1 << (small - 2)) if ctx.role is Role.ALICE else np.uint64(0)
-    result = reduce_to(values.astype(np.uint64) - wraps - offset, wide)
+    sign = 1 if ctx.role is sender else -1  # the sender's share of ab is the negative of what it got
+    result = shares.widen(values, product, sign, lift, small, wide)
     return Share(result.reshape(share.values.shape), wide, kind.frac, kind.bound)
 
 

@@ -19,6 +19,7 @@ from bunet.protocols.ass.share import Share, dtype_of, reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.convolve import Places, multiply_sparse
+from bunet.protocols.kernels.shares import add_to_channels
 from bunet.protocols.layers.conv_plan import Plan, PlanError, plan_of
 from bunet.protocols.pahe import bfv, reply
 from bunet.protocols.registry import Layer, Protocol, register
@@ -76,7 +77,8 @@ def bob(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
                 tiling.place(out, some, few, reduce_to(np.negative(mask), plan.width))
                 yield Send("conv-reply", arrays)
     result = _from_phases(out, layer)
-    return Share.of(result + _bias(layer, result.dtype)[:, None, None], layer.node.type)
+    kind = layer.node.type
+    return Share(add_to_channels(result, _bias(layer, result.dtype), kind.width), kind.width, kind.frac, kind.bound)
 
 
 def _receive_tiles(plan: Plan, tiles: range, pixels: np.ndarray) -> Steps[np.ndarray]:

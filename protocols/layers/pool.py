@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.ass.share import Share, reduce_to
+from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc import library
+from bunet.protocols.kernels import shares
 from bunet.protocols.layers.relu_gc import garbler_of, reshared, reshared_cost
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
@@ -20,9 +21,8 @@ def corners(values: np.ndarray) -> list[np.ndarray]:
 
 def average(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     """Both halves of avgpool: each adds up its own shares; no message."""
-    a, b, c, d = corners(share.values)
     kind = layer.node.type
-    return Share(reduce_to(a + b + c + d, kind.width), kind.width, kind.frac, kind.bound)
+    return Share(shares.window_sums(share.values, kind.width), kind.width, kind.frac, kind.bound)
     yield  # a generator that never yields
 
 

@@ -1,4 +1,4 @@
-"""Digests of what the AES, bit and extension kernels compute, as JSON; run by test_tier.py once a tier."""
+"""Digests of what the AES, bit, extension and share kernels compute, as JSON; run by test_tier.py once a tier."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bunet.protocols.kernels import aes, bits, extension, softspoken, tier
+from bunet.protocols.kernels import aes, bits, extension, shares, softspoken, tier
 from bunet.protocols.random import Random
 
 
@@ -70,9 +70,19 @@ def _softspoken(random: Random) -> Iterator[np.ndarray]:
             yield from (message, rows, own)
 
 
+def _shares(random: Random) -> Iterator[np.ndarray]:
+    for small, wide in ((7, 12), (28, 40), (33, 64)):
+        values = random.uniform((3, 6, 10), small).astype(np.uint32 if small <= 32 else np.uint64)
+        yield shares.shift(values, 5, 1, small)
+        yield shares.top_bits(values, 1 << (small - 2), small)
+        yield shares.widen(values, random.uniform(values.shape, wide - small), -1, 1 << (small - 2), small, wide)
+        yield shares.window_sums(values, wide)
+        yield shares.add_to_channels(values, values[:, 0, 0].copy(), wide)
+
+
 def digests() -> dict[str, str]:
     result = {"tier": tier.TIER}
-    for part in (_encrypt, _hash, _bits, _extension, _softspoken):
+    for part in (_encrypt, _hash, _bits, _extension, _softspoken, _shares):
         digest = hashlib.sha256()
         for array in part(Random(bytes(range(16)))):
             digest.update(array.tobytes())

@@ -1,0 +1,117 @@
+"""Chains of share arithmetic modulo 2^width, each in one pass over memory instead of numpy's several. The same in every tier.
+
+Shares are uint32 or uint64 arrays of any shape, contiguous or copied; results are of the kind of their width: uint32 up to 32
+bits, uint64 above. Widths are 1..64. Everything is computed modulo 2^64 and then masked, without branches on values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# isort: split
+from numba import njit
+
+
+def _mask(width: int) -> np.uint64:
+    return np.uint64((1 << width) - 1)
+
+
+def _arrays(values: np.ndarray, shape: tuple[int, ...], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """values as the kernels take them, and room for results; raises where they are no shares."""
+    if values.dtype not in (np.uint32, np.uint64):
+        raise TypeError(f"shares are uint32 or uint64, not {values.dtype}")
+    if not 1 <= width <= 64:
+        raise ValueError(f"width {width} is outside 1..64")
+    return np.ascontiguousarray(values), np.empty(shape, np.uint32 if width <= 32 else np.uint64)
+
+
+@njit(nogil=True, cache=True)
+def _shift(values, shift, increment, mask, out):
+    for i in range(values.size):
+        out[i] = ((np.uint64(values[i]) >> shift) + increment) & mask
+
+
+def shift(values: np.ndarray, bits: int, increment: int, width: int) -> np.ndarray:
+    """floor(values / 2^bits) + increment modulo 2^width; bits 0..63, increment 0..2^64 - 1."""
+    if not 0 <= bits <= 63:
+        raise ValueError(f"a shift by {bits} is outside 0..63")
+    source, out = _arrays(values, values.shape, width)
+    _shift(source.reshape(-1), np.uint64(bits), np.uint64(increment), _mask(width), out.reshape(-1))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _top_bits(values, lift, mask, top, out):
+    for i in range(values.size):
+        out[i] = ((np.uint64(values[i]) + lift) & mask) >> top
+
+
+def top_bits(values: np.ndarray, lift: int, width: int) -> np.ndarray:
+    """The top bit of values + lift modulo 2^width, uint8."""
+    source, _ = _arrays(values, (0,), width)
+    out = np.empty(values.shape, np.uint8)
+    _top_bits(source.reshape(-1), np.uint64(lift), _mask(width), np.uint64(width - 1), out.reshape(-1))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _widen(values, products, sign, lift, mask, bits, wide_mask, out):
+    top = bits - np.uint64(1)
+    for i in range(values.size):
+        x = (np.uint64(values[i]) + lift) & mask
+        wraps = (x >> top) + sign * np.uint64(products[i])
+        out[i] = (x - (wraps << bits) - lift) & wide_mask
+
+
+def widen(values: np.ndarray, products: np.ndarray, sign: int, lift: int, small: int, wide: int) -> np.ndarray:
+    """x - lift - 2^small (top bit of x + sign * products) modulo 2^wide, x = values + lift modulo 2^small.
+
+    small < wide; products: shares of the values' shape, sign: 1 or -1.
+    """
+    if not 1 <= small < wide or products.shape != values.shape or sign not in (1, -1):
+        raise ValueError(f"{products.shape} products do not widen {values.shape} shares from {small} to {wide} bits")
+    source, out = _arrays(values, values.shape, wide)
+    factors, _ = _arrays(products, (0,), wide)
+    _widen(
+        source.reshape(-1), factors.reshape(-1), np.uint64(sign % (1 << 64)), np.uint64(lift), _mask(small),
+        np.uint64(small), _mask(wide), out.reshape(-1),
+    )  # fmt: skip
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _window_sums(values, mask, out):
+    for c in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            upper, lower, row = values[c, 2 * i], values[c, 2 * i + 1], out[c, i]
+            for j in range(row.size):
+                total = np.uint64(upper[2 * j]) + np.uint64(upper[2 * j + 1])
+                row[j] = (total + np.uint64(lower[2 * j]) + np.uint64(lower[2 * j + 1])) & mask
+
+
+def window_sums(values: np.ndarray, width: int) -> np.ndarray:
+    """Sums of 2x2 windows modulo 2^width: (channels, height, width of the image), both even, to (channels, half, half)."""
+    if values.ndim != 3 or values.shape[1] % 2 or values.shape[2] % 2:
+        raise ValueError(f"an image {values.shape} has no 2x2 windows")
+    source, out = _arrays(values, (values.shape[0], values.shape[1] // 2, values.shape[2] // 2), width)
+    _window_sums(source, _mask(width), out)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _add_to_rows(values, terms, mask, out):
+    for i in range(values.shape[0]):
+        term, row, result = np.uint64(terms[i]), values[i], out[i]
+        for j in range(row.size):
+            result[j] = (np.uint64(row[j]) + term) & mask
+
+
+def add_to_channels(values: np.ndarray, terms: np.ndarray, width: int) -> np.ndarray:
+    """values (channels, ...) + terms (channels,), modulo 2^width."""
+    if terms.shape != values.shape[:1]:
+        raise ValueError(f"{terms.shape} terms are not one for each channel of {values.shape}")
+    source, out = _arrays(values, values.shape, width)
+    added, _ = _arrays(terms, (0,), width)
+    rows = len(values)
+    _add_to_rows(source.reshape(rows, -1), added, _mask(width), out.reshape(rows, -1))
+    return out
