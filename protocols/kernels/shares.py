@@ -115,3 +115,57 @@ def add_to_channels(values: np.ndarray, terms: np.ndarray, width: int) -> np.nda
     rows = len(values)
     _add_to_rows(source.reshape(rows, -1), added, _mask(width), out.reshape(rows, -1))
     return out
+
+
+@njit(nogil=True, cache=True)
+def _add(a, b, mask, out):
+    for i in range(a.size):
+        out[i] = (np.uint64(a[i]) + np.uint64(b[i])) & mask
+
+
+def add(a: np.ndarray, b: np.ndarray, width: int) -> np.ndarray:
+    """a + b modulo 2^width, of one shape."""
+    if a.shape != b.shape:
+        raise ValueError(f"{a.shape} and {b.shape} shares are not of one shape")
+    first, out = _arrays(a, a.shape, width)
+    second, _ = _arrays(b, (0,), width)
+    _add(first.reshape(-1), second.reshape(-1), _mask(width), out.reshape(-1))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _times_sign(values, bits, mask, out):
+    for i in range(values.size):
+        negative = np.uint64(0) - np.uint64(bits[i])  # all ones or zeros
+        out[i] = ((np.uint64(values[i]) ^ negative) - negative) & mask
+
+
+def times_sign(values: np.ndarray, bits: np.ndarray, width: int) -> np.ndarray:
+    """values (1 - 2 bits) modulo 2^width; bits: uint8 0 or 1, of the values' shape."""
+    source, out = _arrays(values, values.shape, width)
+    _check_bits(bits, values)
+    _times_sign(source.reshape(-1), np.ascontiguousarray(bits).reshape(-1), _mask(width), out.reshape(-1))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _times_bit_less(values, bits, less, mask, out):
+    for i in range(values.size):
+        kept = np.uint64(values[i]) & (np.uint64(0) - np.uint64(bits[i]))
+        out[i] = (kept - np.uint64(less[i])) & mask
+
+
+def times_bit_less(values: np.ndarray, bits: np.ndarray, less: np.ndarray, width: int) -> np.ndarray:
+    """values * bits - less modulo 2^width; less: shares, bits: uint8 0 or 1, of the values' shape."""
+    source, out = _arrays(values, values.shape, width)
+    taken, _ = _arrays(less, (0,), width)
+    _check_bits(bits, values)
+    _check_bits(bits, less)
+    bits = np.ascontiguousarray(bits)
+    _times_bit_less(source.reshape(-1), bits.reshape(-1), taken.reshape(-1), _mask(width), out.reshape(-1))
+    return out
+
+
+def _check_bits(bits: np.ndarray, values: np.ndarray) -> None:
+    if bits.dtype != np.uint8 or bits.shape != values.shape:
+        raise ValueError(f"bits must be uint8 {values.shape}, not {bits.dtype} {bits.shape}")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.ass.share import reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
+from bunet.protocols.kernels import shares
 from bunet.protocols.kernels.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.ot.streamed import blocks, packed_spec
@@ -27,10 +27,8 @@ def _offer(
     ctx: Context, rows: np.ndarray, y: np.ndarray, d: np.ndarray, width: int, tweak: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(packed correction, this party's share of its own number's product) for one block of OTs."""
-    one = y.dtype.type(1)
-    correlation = y * (one - (d.astype(y.dtype) << one))
-    packed, mask = correlated.correction(ctx, rows, correlation, width, tweak)
-    return packed, y * d.astype(y.dtype) - mask
+    packed, mask = correlated.correction(ctx, rows, shares.times_sign(y, d, width), width, tweak)
+    return packed, shares.times_bit_less(y, d, mask, width)
 
 
 def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.ndarray]:
@@ -50,8 +48,8 @@ def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.nd
         yield Send("mux", (packed,))
     for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
         (packed,) = yield Receive("mux", (packed_spec(part, width),))
-        result[part] += correlated.apply(ctx, rows, d[part], packed, width, tweak)
-    return reduce_to(result, width)
+        result[part] = shares.add(result[part], correlated.apply(ctx, rows, d[part], packed, width, tweak), width)
+    return result
 
 
 def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.ndarray]:
@@ -70,8 +68,8 @@ def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.n
         yield Send("mux", (packed,))
     for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
         (packed,) = yield Receive("mux", (packed_spec(part, width),))
-        result[part] += correlated.apply(ctx, rows, d[part], packed, width, tweak)
-    return reduce_to(result, width)
+        result[part] = shares.add(result[part], correlated.apply(ctx, rows, d[part], packed, width, tweak), width)
+    return result
 
 
 def cost(count: int, width: int, kind: str = extension.DEFAULT) -> Cost:

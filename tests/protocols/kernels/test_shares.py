@@ -54,8 +54,26 @@ def test_sums_of_windows_and_over_channels(width):
     check(shares.add_to_channels(values, terms, width), exact + terms.astype(object)[:, None, None], width)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_products_by_bits(width):
+    values, others = random_shares(width), random_shares(width, seed=3)
+    bits = np.random.default_rng(4).integers(0, 2, values.shape, dtype=np.uint8)
+    bits.reshape(-1)[:2] = 1
+    exact, other = values.astype(object), others.astype(object)
+    check(shares.add(values, others, width), exact + other, width)
+    check(shares.times_sign(values, bits, width), exact * (1 - 2 * bits.astype(object)), width)
+    check(shares.times_bit_less(values, bits, others, width), exact * bits - other, width)
+
+
 def test_what_is_no_share_is_refused():
     values = random_shares(20)
+    with pytest.raises(ValueError, match="not of one shape"):
+        shares.add(values, values[:1], 20)
+    for bits in (values, np.zeros((3, 6), np.uint8)):
+        with pytest.raises(ValueError, match="bits must be uint8"):
+            shares.times_sign(values, bits, 20)
+    with pytest.raises(ValueError, match="bits must be uint8"):
+        shares.times_bit_less(values, np.zeros(values.shape, np.uint8), values[:1], 20)
     with pytest.raises(TypeError, match="not int64"):
         shares.shift(values.astype(np.int64), 1, 0, 20)
     for width in (0, 65):
