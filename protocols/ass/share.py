@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bunet.models.program import TensorType
+from bunet.protocols.kernels import shares
 
 
 def dtype_of(width: int) -> np.dtype:
@@ -23,6 +24,8 @@ def mask_of(width: int) -> int:
 def reduce_to(values: np.ndarray, width: int) -> np.ndarray:
     """values modulo 2^width in the array kind of that width; drops high bits, which is local on shares."""
     kind = dtype_of(width)
+    if values.dtype != kind and values.dtype in (np.uint32, np.uint64):
+        return shares.shift(values, 0, 0, width)
     out = values.astype(kind, copy=False)
     if width == kind.itemsize * 8:
         return out
