@@ -11,6 +11,7 @@ from bunet.protocols.kernels.aes import GROUP, GROUP_KEYS, TILE, first_keys, has
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
 from bunet.protocols.kernels.aes_rounds import aes128, aes512_wide
 from bunet.protocols.kernels.bits import pack_words, transpose_tile, unpack_words
+from bunet.protocols.kernels.border import check
 from bunet.protocols.kernels.memory import aligned
 from bunet.protocols.kernels.simd import (
     and512,
@@ -33,6 +34,7 @@ import numpy as np
 from numba import njit
 
 COLUMNS = 128
+SCHEDULES = (COLUMNS // 4, 11, 8)
 PITCH = 264  # words from a tile's columns to the next: at 256 a column of all tiles would fall into two sets of the cache
 BATCH = LANE_BLOCKS if TIER == "portable" else 8  # tiles expanded together
 
@@ -199,12 +201,26 @@ def store_rows(columns, pitch, tile, count, flat):  # pragma: no cover - compile
             flat[start + i] = last[i]
 
 
-@njit(nogil=True, cache=True)
-def extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # pragma: no cover - compiled
+def extend_receiver(
+    schedules0: np.ndarray, schedules1: np.ndarray, stream: np.uint64, choices: np.ndarray, message: np.ndarray,
+    rows: np.ndarray,
+) -> None:
     """IKNP receiver: message (256 * tiles,) u = G(k0) ^ G(k1) ^ choices, and rows (n, 2) t of G(k0).
 
-    choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
+    choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n. schedules0, schedules1: `aes.expand_interleaved` of 128 keys.
+    ValueError if kinds or lengths do not fit.
     """
+    check("rows", rows, np.uint64, None, 2)
+    tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
+    check("message", message, np.uint64, 256 * tiles)
+    check("choices", choices, np.uint64, 2 * tiles)
+    for schedules in (schedules0, schedules1):
+        check("schedules", schedules, np.uint64, *SCHEDULES)
+    _extend_receiver(schedules0, schedules1, stream, choices, message, rows)
+
+
+@njit(nogil=True, cache=True)
+def _extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # pragma: no cover - compiled
     zeros, padded = aligned(PITCH * BATCH), np.empty(256 * BATCH, np.uint64)
     few, flat = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size)
     tiles = message.size // 256
@@ -253,7 +269,14 @@ def whole_batches(message: np.ndarray, width: int, tiles: int) -> Iterator[tuple
 def extend_sender(
     schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray
 ) -> None:
-    """IKNP sender: rows (n, 2) q of G(k_s) ^ s * u, where s are the bits of delta and u the receiver's message, read-only."""
+    """IKNP sender: rows (n, 2) q of G(k_s) ^ s * u, where s are the bits of delta and u the receiver's message, read-only.
+
+    ValueError if kinds or lengths do not fit.
+    """
+    check("rows", rows, np.uint64, None, 2)
+    check("message", message, np.uint64, 256 * ((rows.shape[0] + COLUMNS - 1) // COLUMNS))
+    check("schedules", schedules, np.uint64, *SCHEDULES)
+    check("delta", delta, np.uint64, 2)
     for first, part in whole_batches(message, 256, BATCH):
         _extend_sender(schedules, delta, stream, first, part, rows)
 
@@ -276,12 +299,33 @@ def _hash(key, tweak, schedules, keys, mask, rows, start, padded, hashes):  # pr
         hash_group(key, tweak, tile, schedules, keys, mask, padded, origin, hashes, origin)
 
 
-@njit(nogil=True, cache=True)
-def correct(key, tweak, delta, rows, correlation, width, result, packed):  # pragma: no cover - compiled
+def _check_correction(key, rows, width, *words):
+    """What both sides of a correction share. words: (name, array) of uint32 or uint64 (n,), both of one kind."""
+    check("key", key, np.uint64, 2)
+    check("rows", rows, np.uint64, None, 2)
+    kind = words[0][1].dtype
+    if kind not in (np.uint32, np.uint64) or not 1 <= width <= 8 * kind.itemsize:
+        raise ValueError(f"corrections of {width} bits do not fit {kind}")
+    for name, array in words:
+        check(name, array, kind, rows.shape[0])
+
+
+def correct(
+    key: np.ndarray, tweak: np.uint64, delta: np.ndarray, rows: np.ndarray, correlation: np.ndarray, width: int,
+    result: np.ndarray, packed: np.ndarray,
+) -> None:
     """result[i] = H(q), packed c[i] = H(q) + correlation[i] - H(q ^ delta), modulo 2^width, for q = rows[i].
 
-    correlation, result: uint32 or uint64 (n,). packed: uint64, ceil(n * width / 64) + 1 words.
+    correlation, result: uint32 or uint64 (n,). packed: uint64, ceil(n * width / 64) + 1 words. ValueError if they do not fit.
     """
+    _check_correction(key, rows, width, ("result", result), ("correlation", correlation))
+    check("delta", delta, np.uint64, 2)
+    check("packed", packed, np.uint64, (rows.shape[0] * width + 63) // 64 + 1)
+    _correct(key, tweak, delta, rows, correlation, width, result, packed)
+
+
+@njit(nogil=True, cache=True)
+def _correct(key, tweak, delta, rows, correlation, width, result, packed):  # pragma: no cover - compiled
     count = rows.shape[0]
     kind = result.dtype.type
     limit = kind(~np.uint64(0) >> np.uint64(64 - width))
@@ -304,9 +348,21 @@ def correct(key, tweak, delta, rows, correlation, width, result, packed):  # pra
         keys = GROUP_KEYS - keys
 
 
+def apply_correction(
+    key: np.ndarray, tweak: np.uint64, rows: np.ndarray, choices: np.ndarray, packed: np.ndarray, width: int, result: np.ndarray
+) -> None:
+    """result[i] = H(t) + choices[i] * c[i] modulo 2^width for t = rows[i].
+
+    packed: uint8 (ceil(n * width / 8),) of c; choices: uint8 (n,), 0 or 1. ValueError if kinds or lengths do not fit.
+    """
+    _check_correction(key, rows, width, ("result", result))
+    check("choices", choices, np.uint8, rows.shape[0])
+    check("packed", packed, np.uint8, (rows.shape[0] * width + 7) // 8)
+    _apply_correction(key, tweak, rows, choices, packed, width, result)
+
+
 @njit(nogil=True, cache=True)
-def apply_correction(key, tweak, rows, choices, packed, width, result):  # pragma: no cover - compiled
-    """result[i] = H(t) + choices[i] * c[i] modulo 2^width for t = rows[i]; packed: uint8 bytes of c, choices: 0 or 1."""
+def _apply_correction(key, tweak, rows, choices, packed, width, result):  # pragma: no cover - compiled
     count = rows.shape[0]
     kind = result.dtype.type
     limit = kind(~np.uint64(0) >> np.uint64(64 - width))

@@ -32,6 +32,7 @@ from bunet.protocols.kernels.tier import TIER  # noqa: F401  (names the compilat
 import numpy as np
 from numba import njit
 
+from bunet.protocols.kernels.border import check
 from bunet.protocols.kernels.garble_gates import (
     SCRATCH_WORDS,
     TILE,
@@ -52,11 +53,90 @@ GARBLER_INPUT, EVALUATOR_INPUT, XOR, AND, OUTPUT, CONSTANT_OUTPUT, GARBLER_LOCAL
 
 
 @njit(nogil=True, cache=True)
-def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares):
+def _needs(ops):
+    """What the instructions refer to: counts of (wires, garbler words, evaluator words, garbler labels, evaluator labels,
+    gates, output words); a negative number anywhere, a kind that does not exist or a bit beyond 63 makes the first one -1."""
+    counts = np.zeros(7, np.int64)
+    for o in range(ops.shape[0]):
+        kind, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
+        if min(min(kind, a), min(b, c)) < 0 or index < 0 or flags < 0 or kind > EVALUATOR_LOCAL or flags > 3:
+            counts[0] = -1
+            return counts
+        bit = np.int64(0)
+        if XOR <= kind <= AND:
+            counts[0] = max(counts[0], max(max(a, b), c) + 1)
+            if kind == AND:
+                counts[5] = max(counts[5], index + 1)
+        elif kind <= EVALUATOR_INPUT:
+            side, bit = kind - GARBLER_INPUT, b
+            counts[0] = max(counts[0], c + 1)
+            counts[1 + side] = max(counts[1 + side], a + 1)
+            counts[3 + side] = max(counts[3 + side], index + 1)
+        else:
+            bit = c
+            counts[6] = max(counts[6], b + 1)
+            if kind == OUTPUT:
+                counts[0] = max(counts[0], a + 1)
+            elif kind != CONSTANT_OUTPUT:
+                bit = max(bit, index)
+                side = kind - GARBLER_LOCAL
+                counts[1 + side] = max(counts[1 + side], a + 1)
+        if bit > 63:
+            counts[0] = -1
+            return counts
+    return counts
+
+
+def _check(ops, wires, words, side, public, rows, key, tables, shares):
+    """ValueError unless all that the instructions refer to is there. side: 0 for the garbler, 1 for the evaluator."""
+    check("ops", ops, np.int64, None, 6)
+    counts = _needs(ops)
+    if counts[0] < 0:
+        raise ValueError("ops hold an instruction that does not exist")
+    for name, count, have in (("wires", counts[0], wires), ("gates", counts[5], tables.shape[1])):
+        if count > have:
+            raise ValueError(f"the circuit has {count} {name}, there is room for {have}")
+    check("shares", shares, np.uint64, None, None)
+    tiles, rest = divmod(shares.shape[1], TILE)
+    if rest:
+        raise ValueError(f"{shares.shape[1]} instances are not whole tiles of {TILE}")
+    check("words", words, np.uint64, None, tiles * TILE)
+    check("public", public, np.uint64, None, TILE, 2)
+    check("rows", rows, np.uint64, tiles, None, TILE, 2)
+    check("tables", tables, np.uint64, tiles, None, 2, TILE, 2)
+    check("key", key, np.uint64, 2)
+    held = (words.shape[0], public.shape[0], rows.shape[1], shares.shape[0])
+    needed = (counts[1 + side], counts[3], counts[4], counts[6])
+    for name, count, have in zip(("words", "public", "rows", "shares"), needed, held, strict=True):
+        if count > have:
+            raise ValueError(f"{name} has {have} rows, the circuit refers to {count}")
+
+
+def garble(
+    ops: np.ndarray, wires: int, words: np.ndarray, public: np.ndarray, rows: np.ndarray, delta: np.ndarray,
+    key: np.ndarray, stream: np.uint64, first_tile: np.uint64, tables: np.ndarray, shares: np.ndarray,
+) -> None:
     """Writes the tables and the garbler's shares; shares must come zeroed.
 
     delta, key: uint64[2], delta odd. stream, first_tile: uint64; the tiles are numbers first_tile ... of the stream.
+    ValueError if kinds or lengths do not fit each other or the instructions.
     """
+    _check(ops, wires, words, 0, public, rows, key, tables, shares)
+    check("delta", delta, np.uint64, 2)
+    _garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares)
+
+
+def evaluate(
+    ops: np.ndarray, wires: int, words: np.ndarray, public: np.ndarray, rows: np.ndarray,
+    key: np.ndarray, stream: np.uint64, first_tile: np.uint64, tables: np.ndarray, shares: np.ndarray,
+) -> None:
+    """Writes the evaluator's shares, which must come zeroed; see `garble`."""
+    _check(ops, wires, words, 1, public, rows, key, tables, shares)
+    _evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares)
+
+
+@njit(nogil=True, cache=True)
+def _garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares):
     labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
     flat_words, flat_shares, instances = words.reshape(words.size), shares.reshape(shares.size), shares.shape[1]
@@ -88,8 +168,7 @@ def garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tabl
 
 
 @njit(nogil=True, cache=True)
-def evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares):
-    """Writes the evaluator's shares, which must come zeroed; see `garble`."""
+def _evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares):
     labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
     flat_words, flat_shares, instances = words.reshape(words.size), shares.reshape(shares.size), shares.shape[1]
@@ -115,12 +194,22 @@ def evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, s
                 local_bits(flat_words, start, np.uint64(index), flat_shares, at, np.uint64(c))
 
 
-@njit(nogil=True, cache=True)
-def choice_bits(words, positions, choices):
+def choice_bits(words: np.ndarray, positions: np.ndarray, choices: np.ndarray) -> None:
     """The evaluator's OT choices, in the order of `rows`: choices (tiles, labels, 64) uint8 of 0/1.
 
-    words uint64 (own input words, I); positions int64 (labels, 2): (word, bit) of each label.
+    words uint64 (own input words, I); positions int64 (labels, 2): (word, bit) of each label. ValueError if they do not fit.
     """
+    check("choices", choices, np.uint8, None, None, TILE)
+    check("words", words, np.uint64, None, choices.shape[0] * TILE)
+    check("positions", positions, np.int64, choices.shape[1], 2)
+    word, bit = positions.T
+    if positions.size and (positions.min() < 0 or word.max() >= words.shape[0] or bit.max() > 63):
+        raise ValueError(f"a position is outside {words.shape[0]} words of 64 bits")
+    _choice_bits(words, positions, choices)
+
+
+@njit(nogil=True, cache=True)
+def _choice_bits(words, positions, choices):
     for tile in range(choices.shape[0]):
         for label in range(choices.shape[1]):
             source = words[positions[label, 0], tile * TILE : (tile + 1) * TILE]
