@@ -10,10 +10,11 @@ Schedules are uint64 (m / 4, 2^k, 11, 8): [i, x, r, 2l:2l+2] is round r of leaf 
 from __future__ import annotations
 
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
-from bunet.protocols.kernels.extension import COLUMNS, column_masks, store_rows, whole_batches
+from bunet.protocols.kernels.extension import COLUMNS, PITCH, column_masks, store_rows, whole_batches
 from bunet.protocols.kernels.memory import aligned
 from bunet.protocols.kernels.simd import (
     and512,
+    broadcast128,
     lanes512,
     load128,
     load512,
@@ -30,15 +31,13 @@ from bunet.protocols.kernels.tier import TIER
 import numpy as np
 from numba import njit
 
-# Words from a tile's 256 words of columns, with the at most 128 words of totals behind them, to the next tile's: an odd
-# number of cache lines, so that one column of all tiles is spread over the sets of the cache.
-PITCH, TOTALS = 392, 256
 # Tiles summed together: as many as make up for loading a group's keys from the second-level cache.
 BATCH = LANE_BLOCKS if TIER == "portable" else 32
 
 
 # --- receiver: columns and totals of a batch -----------------------------------------------------------------------
-# _sums(schedules, tile, stream, columns) sums all leaves to columns and totals (BATCH * PITCH,)
+# _sums(schedules, tile, stream, choices, message, columns) sums all leaves: totals ^ choices (BATCH * 2,) to message
+# (BATCH * 2 m,), and columns (BATCH * PITCH,)
 
 
 @njit(nogil=True, cache=True)
@@ -55,15 +54,12 @@ def _add(target, at, value):  # pragma: no cover - compiled
 
 
 @njit(nogil=True, cache=True)
-def _next_cube(schedules, offset, high, counters, columns, at):  # pragma: no cover - compiled
-    """Four groups of k = 8 on two tiles: adds the sixteen leaves whose high four bits are `high`."""
-    y = leaf_sums512(counters, schedules, offset, 4)
-    _add(columns, at + TOTALS, y[0])
+def _next_cube(y, high, columns, at):  # pragma: no cover - compiled
+    """Four groups of k = 8 on two tiles: adds the sums y of the sixteen leaves whose high four bits are `high`."""
     _add(columns, at, y[1])
     _add(columns, at + 32, y[2])
     _add(columns, at + 64, y[3])
     _add(columns, at + 96, y[4])
-    _add(columns, at + PITCH + TOTALS, y[5])
     _add(columns, at + PITCH, y[6])
     _add(columns, at + PITCH + 32, y[7])
     _add(columns, at + PITCH + 64, y[8])
@@ -75,7 +71,7 @@ def _next_cube(schedules, offset, high, counters, columns, at):  # pragma: no co
 
 
 @njit(nogil=True, cache=True)
-def _sums_vaes(schedules, tile, stream, columns):  # pragma: no cover - compiled
+def _sums_vaes(schedules, tile, stream, choices, message, columns):  # pragma: no cover - compiled
     """Sixteen leaves of four groups at a time, whose keys stay in the first-level cache, on all tiles."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads
@@ -87,31 +83,44 @@ def _sums_vaes(schedules, tile, stream, columns):  # pragma: no cover - compiled
             for t in range(0, BATCH, 2):
                 x = tile + np.uint64(t)
                 counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
-                at = PITCH * t + 8 * quad
+                at, u = PITCH * t + 8 * quad, stride * t + 8 * quad
                 if leaves == 4:
                     y = leaf_sums512(counters, schedules, offset, 2)
                     store512(columns, at, y[1])
-                    store512(columns, at + 128, y[2])
+                    store512(columns, at + stride, y[2])
                     store512(columns, at + PITCH, y[4])
-                    store512(columns, at + PITCH + 128, y[5])
-                    store512(columns, at + TOTALS, y[0])
-                    store512(columns, at + PITCH + TOTALS, y[3])
-                elif first == 0:
-                    z = leaf_sums512(counters, schedules, offset, 4)
+                    store512(columns, at + PITCH + stride, y[5])
+                    store512(message, u, xor512(y[0], broadcast128(choices, 2 * t)))
+                    store512(message, u + stride, xor512(y[3], broadcast128(choices, 2 * t + 2)))
+                    continue
+                z = leaf_sums512(counters, schedules, offset, 4)
+                if first == 0:
                     _store_four(columns, at, stride, z[1], z[2], z[3], z[4])
                     _store_four(columns, at + PITCH, stride, z[6], z[7], z[8], z[9])
-                    store512(columns, at + TOTALS, z[0])
-                    store512(columns, at + PITCH + TOTALS, z[5])
+                    store512(message, u, xor512(z[0], broadcast128(choices, 2 * t)))
+                    store512(message, u + stride, xor512(z[5], broadcast128(choices, 2 * t + 2)))
                 else:
-                    _next_cube(schedules, offset, first >> 4, counters, columns, at)
+                    _next_cube(z, first >> 4, columns, at)
+                    _add(message, u, z[0])
+                    _add(message, u + stride, z[5])
 
 
 @njit(nogil=True, cache=True)
-def _sums_aesni(schedules, tile, stream, columns):  # pragma: no cover - compiled
+def _spread(choices, width, message):  # pragma: no cover - compiled
+    """The two words of each tile's choices to each of the tile's groups."""
+    for t in range(BATCH):
+        for i in range(width * t, width * (t + 1), 2):
+            message[i] = choices[2 * t]
+            message[i + 1] = choices[2 * t + 1]
+
+
+@njit(nogil=True, cache=True)
+def _sums_aesni(schedules, tile, stream, choices, message, columns):  # pragma: no cover - compiled
     """One group at a time, four leaves on two tiles: all that sixteen registers hold."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads  # words of a row of columns, one for each group
     columns[:] = np.uint64(0)
+    _spread(choices, stride, message)
     for group in range(4 * quads):
         for high in range(leaves >> 2):
             offset = LEAF_WORDS * (leaves * (group >> 2) + 4 * high) + 2 * (group & 3)
@@ -121,8 +130,8 @@ def _sums_aesni(schedules, tile, stream, columns):  # pragma: no cover - compile
                 y = leaf_sums128(counters, schedules, offset, 2)
                 for i in range(2):
                     total, first, second = y[3 * i], y[3 * i + 1], y[3 * i + 2]
-                    at = PITCH * (t + i) + 2 * group
-                    store128(columns, at + TOTALS, xor128(load128(columns, at + TOTALS), total))
+                    at, u = PITCH * (t + i) + 2 * group, stride * (t + i) + 2 * group
+                    store128(message, u, xor128(load128(message, u), total))
                     store128(columns, at, xor128(load128(columns, at), first))
                     store128(columns, at + stride, xor128(load128(columns, at + stride), second))
                     at += 2 * stride
@@ -135,12 +144,13 @@ def _sums_aesni(schedules, tile, stream, columns):  # pragma: no cover - compile
 
 
 @njit(nogil=True, cache=True)
-def _sums_portable(schedules, tile, stream, columns):  # pragma: no cover - compiled
+def _sums_portable(schedules, tile, stream, choices, message, columns):  # pragma: no cover - compiled
     """A lane is a leaf of a group: lane s is leaf s // m of group s % m, on 64 tiles at once."""
     groups, leaves = 4 * schedules.shape[0], schedules.shape[1]
     keys = np.empty((22, LANES), np.uint64)
     rows = np.empty((LANES * LANE_BLOCKS, 2), np.uint64)
     columns[:] = np.uint64(0)
+    _spread(choices, 2 * groups, message)
     for first in range(0, leaves * groups, LANES):
         for l in range(LANES):
             x, group = (first + l) // groups, (first + l) % groups
@@ -155,9 +165,9 @@ def _sums_portable(schedules, tile, stream, columns):  # pragma: no cover - comp
             x, group = (first + l) // groups, (first + l) % groups
             for t in range(BATCH):
                 low, high = rows[LANE_BLOCKS * l + t, 0], rows[LANE_BLOCKS * l + t, 1]
-                at, rest = PITCH * t + 2 * group, x
-                columns[at + TOTALS] ^= low
-                columns[at + TOTALS + 1] ^= high
+                at, u, rest = PITCH * t + 2 * group, 2 * (groups * t + group), x
+                message[u] ^= low
+                message[u + 1] ^= high
                 while rest:
                     if rest & 1:
                         columns[at] ^= low
@@ -216,13 +226,14 @@ def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma
                 x = tile + np.uint64(t)
                 counters = (lanes512(x, stream), lanes512(x + np.uint64(1), stream))
                 offset, at = LEAF_WORDS * (leaves * quad + first), PITCH * t + 8 * quad
-                _next_cube(schedules, offset, first >> 4, counters, columns, at)
+                _next_cube(leaf_sums512(counters, schedules, offset, 4), first >> 4, columns, at)
 
 
 @njit(nogil=True, cache=True)
 def _corrected_plain(schedules, tile, stream, message, masks, columns):  # pragma: no cover - compiled
     width = 8 * schedules.shape[0]
-    _sums(schedules, tile, stream, columns)
+    none, unused = np.zeros(2 * BATCH, np.uint64), np.empty(width * BATCH, np.uint64)
+    _sums(schedules, tile, stream, none, unused, columns)
     for t in range(BATCH):
         u = message[width * t : width * t + width]
         for first in range(0, 256, width):
@@ -245,19 +256,18 @@ def extend_receiver(schedules, stream, choices, message, rows):  # pragma: no co
     schedules: of all leaves. choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
     """
     width = 8 * schedules.shape[0]
-    columns = aligned(PITCH * BATCH)
-    flat = rows.reshape(rows.size)
+    columns, padded = aligned(PITCH * BATCH), aligned(width * BATCH)
+    few, flat = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size)
     tiles = message.size // width
     for start in range(0, tiles, BATCH):
         count = min(BATCH, tiles - start)
-        _sums(schedules, np.uint64(start), stream, columns)
-        u = message[width * start : width * (start + count)]
-        for t in range(count):
-            low, high = choices[2 * (start + t)], choices[2 * (start + t) + 1]
-            at, total = width * t, PITCH * t + TOTALS
-            for g in range(width >> 1):
-                u[at + 2 * g] = columns[total + 2 * g] ^ low
-                u[at + 2 * g + 1] = columns[total + 2 * g + 1] ^ high
+        if count == BATCH:
+            bits, u = choices[2 * start : 2 * (start + BATCH)], message[width * start : width * (start + BATCH)]
+            _sums(schedules, np.uint64(start), stream, bits, u, columns)
+        else:
+            few[: 2 * count] = choices[2 * start :]
+            _sums(schedules, np.uint64(start), stream, few, padded, columns)
+            message[width * start :] = padded[: width * count]
         store_rows(columns, PITCH, start, count, flat)
 
 

@@ -18,10 +18,14 @@ LEAF_WORDS = 88  # schedules of one leaf of four groups, as `aes.expand_interlea
 
 
 def _leaves(builder, counters, load_key, members):
-    """[leaf][counter] of AES blocks, encrypted in step."""
+    """[leaf][counter] of AES blocks, encrypted in step.
+
+    Keys, and in `_sums` sums, are settled: LLVM would load keys long before their round, or delay sums, until it had to
+    spill dozens of registers. The stack is aligned to 16 bytes only, so most spills cross a cache line.
+    """
 
     def keys(r):
-        return [key for x in members for key in [load_key(x, r)] * len(counters)]
+        return [key for x in members for key in [emit_settled(builder, load_key(x, r))] * len(counters)]
 
     blocks = emit_aes(builder, counters * len(members), keys)
     return [blocks[i * len(counters) : (i + 1) * len(counters)] for i in range(len(members))]
