@@ -183,7 +183,8 @@ def _softspoken_cases() -> Iterator[Case]:
         from bunet.protocols.kernels import softspoken as kernel
 
         groups, tiles = 128 // bits, count // 128
-        schedules, delta = frozen(words(groups // 4, 1 << bits, 11, 8)), frozen(words(2))
+        seeds, delta = words(groups, 1 << bits, 2).view(np.uint8), frozen(words(2))
+        schedules = frozen(kernel.expand(seeds))
         message, rows = words(2 * groups * tiles), np.empty((count, 2), np.uint64)
         choices = words(2 * tiles)
         if sender:

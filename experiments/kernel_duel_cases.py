@@ -266,12 +266,30 @@ def _iknp_of(p: SimpleNamespace, name: str, count: int, sender: bool) -> tuple[C
 
 
 def _softspoken() -> Iterator[Duel]:
-    """Against our own IKNP, which sends four times as much."""
+    """Against our own IKNP, which sends four times as much: each side, and both in turn as one core would do them."""
     cases = {case.name: case for case in kernel_cases.ot_cases()}
     for side in ("send", "receive"):
         ours, iknp = cases[f"ot.softspoken4.{side}"], cases[f"ot.iknp.{side}"]
         prepare = partial(_two, ours, iknp)
         yield Duel(ours.name, ours.unit, SOFTSPOKEN_FLOOR, prepare, ours.items, iknp.items, rival="our IKNP")
+    pairs = [[cases[f"ot.{kind}.{side}"] for side in ("send", "receive")] for kind in ("softspoken4", "iknp")]
+    ours, iknp = (pair[0] for pair in pairs)
+    prepare = partial(_pairs, *pairs)
+    yield Duel("ot.softspoken4.both", ours.unit, SOFTSPOKEN_FLOOR, prepare, ours.items, iknp.items, rival="our IKNP")
+
+
+def _pairs(ours: list[Case], theirs: list[Case]) -> tuple[Call, Call]:
+    return _in_turn(ours), _in_turn(theirs)
+
+
+def _in_turn(cases: list[Case]) -> Call:
+    calls = [case.prepare() for case in cases]
+
+    def call() -> None:
+        for step in calls:
+            step()
+
+    return call
 
 
 def _two(ours: Case, theirs: Case) -> tuple[Call, Call]:

@@ -9,6 +9,7 @@ Schedules are uint64 (m / 4, 2^k, 11, 8): [i, x, r, 2l:2l+2] is round r of leaf 
 
 from __future__ import annotations
 
+from bunet.protocols.kernels import aes
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
 from bunet.protocols.kernels.extension import COLUMNS, PITCH, column_masks, store_rows, whole_batches
 from bunet.protocols.kernels.memory import aligned
@@ -33,6 +34,15 @@ from numba import njit
 
 # Tiles summed together: as many as make up for loading a group's keys from the second-level cache.
 BATCH = LANE_BLOCKS if TIER == "portable" else 32
+
+
+def expand(leaves: np.ndarray) -> np.ndarray:
+    """Schedules of the leaves, uint8 (m, 2^k, 16). They begin at a cache line: each load of a key would cross two else."""
+    groups, count, size = leaves.shape
+    keys = leaves.reshape(groups // 4, 4, count, size).transpose(0, 2, 1, 3)
+    schedules = aligned(groups // 4 * count * LEAF_WORDS).reshape(-1, count, 11, 8)
+    schedules[:] = aes.expand_interleaved(np.ascontiguousarray(keys).reshape(-1, size)).reshape(schedules.shape)
+    return schedules
 
 
 # --- receiver: columns and totals of a batch -----------------------------------------------------------------------

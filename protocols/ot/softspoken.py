@@ -20,7 +20,11 @@ a puncturable PRF (its generator is Blake2b) and the sums that would open it are
 sender did not choose. The choices are hidden up to m q^2 / 2^129 for q blocks a seed (a block extends 128 OTs), beside
 the advantages against AES, Blake2b and the base OTs. A malicious receiver would need the paper's consistency check.
 
-Work: 2^k / k AES blocks an OT at the receiver, (2^k - 1) / k at the sender, where IKNP takes 2 and 1.
+Work: 2^k / k AES blocks an OT at the receiver, (2^k - 1) / k at the sender, where IKNP takes 2 and 1. For k = 4 that is 2
+and 3.75 times as many, so by AES alone 0.50 and 0.27 of IKNP's speed, 0.39 for both sides in turn; the transposes and the
+traffic with memory, equal or smaller here, bring it nearer (`bunet bench kernels --prototypes DIR --filter softspoken4`).
+No leaf can be spared: every one but Delta, which only the sender knows, enters what the sender sums, and it must be new for
+every 128 OTs.
 """
 
 from __future__ import annotations
@@ -32,7 +36,6 @@ import numpy as np
 
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels import aes
 from bunet.protocols.kernels import softspoken as kernel
 from bunet.protocols.ot import ggm
 from bunet.protocols.ot.base import COUNT, GROUP_BITS, OtSeeds
@@ -81,7 +84,7 @@ def setup(ctx: Context, seeds: OtSeeds, extension: str) -> Steps[OtSeeds]:
     mine = odd ^ (even ^ odd) & -bits[:, 1:, None]
     known = ggm.punctured(chosen[:, 0], mine ^ _pads(chosen[:, 1:]), bits)
     return replace(
-        seeds, sender_schedules=_schedules(known), receiver_schedules=_schedules(leaves), extension=extension
+        seeds, sender_schedules=kernel.expand(known), receiver_schedules=kernel.expand(leaves), extension=extension
     )
 
 
@@ -109,10 +112,3 @@ def _pads(seeds: np.ndarray) -> np.ndarray:
         for seed in np.ascontiguousarray(seeds).reshape(-1, ggm.SEED_BYTES)
     )
     return np.frombuffer(b"".join(digests), np.uint8).reshape(seeds.shape)
-
-
-def _schedules(leaves: np.ndarray) -> np.ndarray:
-    """uint8 (m, 2^k, 16) -> uint64 (m / 4, 2^k, 11, 8), as the kernels take them."""
-    groups, count, _ = leaves.shape
-    keys = leaves.reshape(groups // 4, 4, count, -1).transpose(0, 2, 1, 3)
-    return aes.expand_interleaved(np.ascontiguousarray(keys).reshape(groups * count, -1)).reshape(-1, count, 11, 8)

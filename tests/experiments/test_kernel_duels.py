@@ -250,3 +250,10 @@ def test_a_filter_chooses_among_duels() -> None:
     assert kernel_duel_cases.select(duels, "ntt") == duels[1:]
     assert kernel_duel_cases.select(duels, None) == duels
     assert kernel_duel_cases.select(duels, "none") == []
+
+
+def test_both_sides_of_softspoken_meet_both_of_iknp() -> None:
+    (duel,) = kernel_duel_cases.select(list(kernel_duel_cases._softspoken()), "both")
+    assert (duel.rival, duel.floor, duel.items) == ("our IKNP", 0.5, duel.rival_items)
+    for call in duel.prepare():
+        call()

@@ -33,6 +33,8 @@ def test_the_sender_knows_every_leaf_but_one(kind):
     for sender, receiver in (contexts(ot=kind), contexts(ot=kind)[::-1]):
         all_leaves, known = keys(receiver.ot.receiver_schedules), keys(sender.ot.sender_schedules)
         assert np.unique(all_leaves.reshape(-1, 16), axis=0).shape[0] == (128 // k) << k
+        for schedules in (sender.ot.sender_schedules, receiver.ot.receiver_schedules):
+            assert schedules.ctypes.data % 64 == 0  # a cache line, for speed
         delta = parts(sender.ot.delta, k)
         assert delta[0] & 1
         for group in range(128 // k):
