@@ -11,7 +11,7 @@ from bunet.protocols.kernels.aes import GROUP, GROUP_KEYS, TILE, first_keys, has
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
 from bunet.protocols.kernels.aes_rounds import aes128, aes512_wide
 from bunet.protocols.kernels.bits import pack_words, transpose_tile, unpack_words
-from bunet.protocols.kernels.border import check
+from bunet.protocols.kernels.border import U8, U32, U64, check
 from bunet.protocols.kernels.memory import aligned
 from bunet.protocols.kernels.simd import (
     and512,
@@ -210,12 +210,12 @@ def extend_receiver(
     choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n. schedules0, schedules1: `aes.expand_interleaved` of 128 keys.
     ValueError if kinds or lengths do not fit.
     """
-    check("rows", rows, np.uint64, None, 2)
+    check("rows", rows, U64, None, 2)
     tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
-    check("message", message, np.uint64, 256 * tiles)
-    check("choices", choices, np.uint64, 2 * tiles)
+    check("message", message, U64, 256 * tiles)
+    check("choices", choices, U64, 2 * tiles)
     for schedules in (schedules0, schedules1):
-        check("schedules", schedules, np.uint64, *SCHEDULES)
+        check("schedules", schedules, U64, *SCHEDULES)
     _extend_receiver(schedules0, schedules1, stream, choices, message, rows)
 
 
@@ -273,10 +273,10 @@ def extend_sender(
 
     ValueError if kinds or lengths do not fit.
     """
-    check("rows", rows, np.uint64, None, 2)
-    check("message", message, np.uint64, 256 * ((rows.shape[0] + COLUMNS - 1) // COLUMNS))
-    check("schedules", schedules, np.uint64, *SCHEDULES)
-    check("delta", delta, np.uint64, 2)
+    check("rows", rows, U64, None, 2)
+    check("message", message, U64, 256 * ((rows.shape[0] + COLUMNS - 1) // COLUMNS))
+    check("schedules", schedules, U64, *SCHEDULES)
+    check("delta", delta, U64, 2)
     for first, part in whole_batches(message, 256, BATCH):
         _extend_sender(schedules, delta, stream, first, part, rows)
 
@@ -301,10 +301,10 @@ def _hash(key, tweak, schedules, keys, mask, rows, start, padded, hashes):  # pr
 
 def _check_correction(key, rows, width, *words):
     """What both sides of a correction share. words: (name, array) of uint32 or uint64 (n,), both of one kind."""
-    check("key", key, np.uint64, 2)
-    check("rows", rows, np.uint64, None, 2)
+    check("key", key, U64, 2)
+    check("rows", rows, U64, None, 2)
     kind = words[0][1].dtype
-    if kind not in (np.uint32, np.uint64) or not 1 <= width <= 8 * kind.itemsize:
+    if kind not in (U32, U64) or not 1 <= width <= 8 * kind.itemsize:
         raise ValueError(f"corrections of {width} bits do not fit {kind}")
     for name, array in words:
         check(name, array, kind, rows.shape[0])
@@ -319,8 +319,8 @@ def correct(
     correlation, result: uint32 or uint64 (n,). packed: uint64, ceil(n * width / 64) + 1 words. ValueError if they do not fit.
     """
     _check_correction(key, rows, width, ("result", result), ("correlation", correlation))
-    check("delta", delta, np.uint64, 2)
-    check("packed", packed, np.uint64, (rows.shape[0] * width + 63) // 64 + 1)
+    check("delta", delta, U64, 2)
+    check("packed", packed, U64, (rows.shape[0] * width + 63) // 64 + 1)
     _correct(key, tweak, delta, rows, correlation, width, result, packed)
 
 
@@ -356,8 +356,8 @@ def apply_correction(
     packed: uint8 (ceil(n * width / 8),) of c; choices: uint8 (n,), 0 or 1. ValueError if kinds or lengths do not fit.
     """
     _check_correction(key, rows, width, ("result", result))
-    check("choices", choices, np.uint8, rows.shape[0])
-    check("packed", packed, np.uint8, (rows.shape[0] * width + 7) // 8)
+    check("choices", choices, U8, rows.shape[0])
+    check("packed", packed, U8, (rows.shape[0] * width + 7) // 8)
     _apply_correction(key, tweak, rows, choices, packed, width, result)
 
 

@@ -32,7 +32,7 @@ from bunet.protocols.kernels.tier import TIER  # noqa: F401  (names the compilat
 import numpy as np
 from numba import njit
 
-from bunet.protocols.kernels.border import check
+from bunet.protocols.kernels.border import I64, U8, U64, check
 from bunet.protocols.kernels.garble_gates import (
     SCRATCH_WORDS,
     TILE,
@@ -89,22 +89,22 @@ def _needs(ops):
 
 def _check(ops, wires, words, side, public, rows, key, tables, shares):
     """ValueError unless all that the instructions refer to is there. side: 0 for the garbler, 1 for the evaluator."""
-    check("ops", ops, np.int64, None, 6)
+    check("ops", ops, I64, None, 6)
     counts = _needs(ops)
     if counts[0] < 0:
         raise ValueError("ops hold an instruction that does not exist")
     for name, count, have in (("wires", counts[0], wires), ("gates", counts[5], tables.shape[1])):
         if count > have:
             raise ValueError(f"the circuit has {count} {name}, there is room for {have}")
-    check("shares", shares, np.uint64, None, None)
+    check("shares", shares, U64, None, None)
     tiles, rest = divmod(shares.shape[1], TILE)
     if rest:
         raise ValueError(f"{shares.shape[1]} instances are not whole tiles of {TILE}")
-    check("words", words, np.uint64, None, tiles * TILE)
-    check("public", public, np.uint64, None, TILE, 2)
-    check("rows", rows, np.uint64, tiles, None, TILE, 2)
-    check("tables", tables, np.uint64, tiles, None, 2, TILE, 2)
-    check("key", key, np.uint64, 2)
+    check("words", words, U64, None, tiles * TILE)
+    check("public", public, U64, None, TILE, 2)
+    check("rows", rows, U64, tiles, None, TILE, 2)
+    check("tables", tables, U64, tiles, None, 2, TILE, 2)
+    check("key", key, U64, 2)
     held = (words.shape[0], public.shape[0], rows.shape[1], shares.shape[0])
     needed = (counts[1 + side], counts[3], counts[4], counts[6])
     for name, count, have in zip(("words", "public", "rows", "shares"), needed, held, strict=True):
@@ -122,7 +122,7 @@ def garble(
     ValueError if kinds or lengths do not fit each other or the instructions.
     """
     _check(ops, wires, words, 0, public, rows, key, tables, shares)
-    check("delta", delta, np.uint64, 2)
+    check("delta", delta, U64, 2)
     _garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares)
 
 
@@ -199,9 +199,9 @@ def choice_bits(words: np.ndarray, positions: np.ndarray, choices: np.ndarray) -
 
     words uint64 (own input words, I); positions int64 (labels, 2): (word, bit) of each label. ValueError if they do not fit.
     """
-    check("choices", choices, np.uint8, None, None, TILE)
-    check("words", words, np.uint64, None, choices.shape[0] * TILE)
-    check("positions", positions, np.int64, choices.shape[1], 2)
+    check("choices", choices, U8, None, None, TILE)
+    check("words", words, U64, None, choices.shape[0] * TILE)
+    check("positions", positions, I64, choices.shape[1], 2)
     word, bit = positions.T
     if positions.size and (positions.min() < 0 or word.max() >= words.shape[0] or bit.max() > 63):
         raise ValueError(f"a position is outside {words.shape[0]} words of 64 bits")

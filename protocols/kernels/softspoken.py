@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bunet.protocols.kernels import aes
 from bunet.protocols.kernels.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
+from bunet.protocols.kernels.border import U64, check
 from bunet.protocols.kernels.extension import COLUMNS, PITCH, column_masks, store_rows, whole_batches
 from bunet.protocols.kernels.memory import aligned
 from bunet.protocols.kernels.simd import (
@@ -259,12 +260,33 @@ _corrected = _corrected_vaes if TIER == "vaes" else _corrected_plain
 # --- extension -----------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def extend_receiver(schedules, stream, choices, message, rows):  # pragma: no cover - compiled
+def _check(schedules, message, rows):
+    """What both sides have in common; returns the number of tiles."""
+    check("rows", rows, U64, None, 2)
+    check("schedules", schedules, U64, None, None, 11, 8)
+    groups, leaves = 4 * schedules.shape[0], schedules.shape[1]
+    bits = leaves.bit_length() - 1
+    if leaves != 1 << bits or bits * groups != COLUMNS or not 2 <= bits <= 8:
+        raise ValueError(f"{groups} groups of {leaves} leaves do not make {COLUMNS} columns")
+    tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
+    check("message", message, U64, 2 * groups * tiles)
+    return tiles
+
+
+def extend_receiver(
+    schedules: np.ndarray, stream: np.uint64, choices: np.ndarray, message: np.ndarray, rows: np.ndarray
+) -> None:
     """Receiver: message (2 m * tiles,) of totals ^ choices, and rows (n, 2) of the columns' transposes.
 
-    schedules: of all leaves. choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
+    schedules: uint64 (m / 4, 2^k, 11, 8), of all leaves. choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
+    ValueError if kinds or lengths do not fit.
     """
+    check("choices", choices, U64, 2 * _check(schedules, message, rows))
+    _extend_receiver(schedules, stream, choices, message, rows)
+
+
+@njit(nogil=True, cache=True)
+def _extend_receiver(schedules, stream, choices, message, rows):  # pragma: no cover - compiled
     width = 8 * schedules.shape[0]
     columns, padded = aligned(PITCH * BATCH), aligned(width * BATCH)
     few, flat = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size)
@@ -301,7 +323,9 @@ def extend_sender(
     """Sender: rows (n, 2) of the columns' transposes, column c first corrected by bit c of delta times the message.
 
     schedules: leaf y is the receiver's leaf y ^ Delta of the same group; leaf 0 is unknown and any key may stand for it,
-    for it is in no column. message: uint64 (2 m * tiles,), read-only.
+    for it is in no column. message: uint64 (2 m * tiles,), read-only. ValueError if kinds or lengths do not fit.
     """
+    _check(schedules, message, rows)
+    check("delta", delta, U64, 2)
     for first, part in whole_batches(message, 8 * schedules.shape[0], BATCH):
         _extend_sender(schedules, delta, stream, first, part, rows)

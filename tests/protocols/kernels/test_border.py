@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bunet.protocols.gc import library
-from bunet.protocols.kernels import border, extension, garble
+from bunet.protocols.kernels import border, extension, garble, softspoken
 
 U64 = np.uint64
 CIRCUIT = library.relu(8)
@@ -13,16 +13,16 @@ SCHEDULES = np.zeros(extension.SCHEDULES, U64)
 
 
 def test_a_check_names_what_it_wants_and_what_it_got():
-    border.check("rows", np.zeros((3, 2), U64), U64, None, 2)
+    border.check("rows", np.zeros((3, 2), U64), border.U64, None, 2)
     for array, words in (
         (np.zeros((3, 3), U64), r"rows must be C-contiguous uint64 \(any, 2\), not uint64 \(3, 3\)"),
         (np.zeros((3, 2), np.int64), r"not int64 \(3, 2\)"),
         (np.zeros(3, U64), r"not uint64 \(3,\)"),
-        (np.zeros((2, 3), U64).T, r"not uint64 \(3, 2\) that is not C-contiguous"),
-        ([[1, 2]], "rows must be an array .* not list"),
+        (np.zeros((2, 3), U64).T, r"not uint64 \(3, 2\) that is not contiguous"),
+        ([[1, 2]], "rows must be an array, .* not list"),
     ):
         with pytest.raises(ValueError, match=words):
-            border.check("rows", array, U64, None, 2)
+            border.check("rows", array, border.U64, None, 2)
 
 
 def garbling(side):
@@ -164,3 +164,42 @@ def test_extension_refuses_what_does_not_fit(kernel, fitting, name, change):
     arguments[name] = change(arguments[name])
     with pytest.raises(ValueError):
         kernel(*arguments.values())
+
+
+LEAVES = np.zeros((8, 16, 11, 8), U64)  # SoftSpoken with blocks of 4
+
+
+def softly(side, count=200):
+    tiles = -(-count // 128)
+    message = np.zeros(64 * tiles, U64)
+    if side:
+        message.setflags(write=False)
+        return {"schedules": LEAVES, "delta": np.ones(2, U64), "stream": U64(1), "message": message,
+                "rows": np.zeros((count, 2), U64)}
+    return {"schedules": LEAVES, "stream": U64(1), "choices": np.zeros(2 * tiles, U64), "message": message,
+            "rows": np.zeros((count, 2), U64)}
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("schedules", lambda a: a[:-1]),
+        ("schedules", lambda a: a[:, :8].copy()),
+        ("schedules", lambda a: a.reshape(16, 8, 11, 8)),
+        ("schedules", lambda a: a.astype(np.int64)),
+        ("choices", lambda a: a[:-1]),
+        ("delta", lambda a: a[:1]),
+        ("message", lambda a: a[:-64]),
+        ("rows", lambda a: np.zeros((257, 2), U64)),
+        ("rows", lambda a: a[:, :1]),
+    ],
+)
+def test_softspoken_refuses_what_does_not_fit(side, name, change):
+    arguments = softly(side)
+    kernel = softspoken.extend_sender if side else softspoken.extend_receiver
+    kernel(*arguments.values())
+    if name in arguments:
+        arguments[name] = change(arguments[name])
+        with pytest.raises(ValueError):
+            kernel(*arguments.values())
