@@ -275,7 +275,8 @@ first_keys = _first_keys_vaes if TIER == "vaes" else _no_keys
 
 
 @njit(nogil=True, cache=True)
-def _hash_rows(key, tweak, first_tile, rows, out):  # pragma: no cover - compiled
+def hash_words(key, tweak, first_tile, rows, out):  # pragma: no cover - compiled
+    """`hash_rows` for njit callers, unchecked; tweak, first_tile: uint64."""
     mask, schedules = np.zeros(2, np.uint64), aligned(2 * GROUP_KEYS)
     count = rows.shape[0]
     full = count - count % GROUP
@@ -326,4 +327,4 @@ def hash_rows(key: np.ndarray, tweak: int, rows: np.ndarray, out: np.ndarray, fi
         raise ValueError(f"rows {rows.shape} and out {out.shape} differ in shape")
     if key.dtype != _WORD or key.shape != (2,):
         raise ValueError("the hash key must be uint64 (2,)")
-    _hash_rows(key, np.uint64(tweak), np.uint64(first_tile), rows, out)
+    hash_words(key, np.uint64(tweak), np.uint64(first_tile), rows, out)

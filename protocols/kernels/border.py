@@ -10,12 +10,18 @@ U8, U32, U64, I64 = (np.dtype(kind) for kind in (np.uint8, np.uint32, np.uint64,
 def check(name: str, array: np.ndarray, kind: np.dtype, *shape: int | None) -> None:
     """ValueError unless `array` is a C-contiguous array of that kind and shape; None stands for any length.
 
-    Takes a third of a microsecond where all is well: small extensions take twenty.
+    Quick where all is well: a small extension takes no longer than thirty of these.
     """
     if type(array) is np.ndarray and array.dtype == kind and array.flags.c_contiguous:
         have = array.shape
-        if have == shape or (len(have) == len(shape) and all(b is None or a == b for a, b in zip(have, shape, strict=True))):
+        if have == shape:
             return
+        if len(have) == len(shape):
+            for length, wanted_length in zip(have, shape, strict=True):
+                if wanted_length is not None and length != wanted_length:
+                    break
+            else:
+                return
     wanted = f"C-contiguous {kind} ({', '.join('any' if n is None else str(n) for n in shape)})"
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be an array, {wanted}, not {type(array).__name__}")

@@ -258,7 +258,7 @@ def whole_batches(message: np.ndarray, width: int, tiles: int) -> Iterator[tuple
     """
     whole = message.size // (width * tiles) * width * tiles
     if whole:
-        yield 0, message[:whole]
+        yield 0, message if whole == message.size else message[:whole]
     if whole < message.size:
         last = np.zeros(width * tiles, np.uint64)
         last[: message.size - whole] = message[whole:]
