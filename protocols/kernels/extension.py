@@ -28,8 +28,6 @@ from bunet.protocols.kernels.simd import (
 from bunet.protocols.kernels.tier import TIER
 
 # isort: split
-from collections.abc import Iterator
-
 import numpy as np
 from numba import njit
 
@@ -210,7 +208,7 @@ def extend_receiver(
     choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n. schedules0, schedules1: `aes.expand_interleaved` of 128 keys.
     ValueError if kinds or lengths do not fit.
     """
-    check("rows", rows, U64, None, 2)
+    check("rows", rows, U64, len(rows), 2)
     tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
     check("message", message, U64, 256 * tiles)
     check("choices", choices, U64, 2 * tiles)
@@ -251,19 +249,19 @@ def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: n
         store_rows(chosen, PITCH, tile, min(BATCH, tiles - tile), flat)
 
 
-def whole_batches(message: np.ndarray, width: int, tiles: int) -> Iterator[tuple[int, np.ndarray]]:
+def whole_batches(message: np.ndarray, width: int, tiles: int) -> list[tuple[int, np.ndarray]]:
     """A message of `width` words a tile, read-only, in parts of whole batches of tiles, the last one padded with zeros.
 
-    Yields (the number of the part's first tile, the part). All parts are of one kind of array, for the compiler.
+    Each is (the number of the part's first tile, the part). All parts are of one kind of array, for the compiler.
     """
-    whole = message.size // (width * tiles) * width * tiles
-    if whole:
-        yield 0, message if whole == message.size else message[:whole]
-    if whole < message.size:
-        last = np.zeros(width * tiles, np.uint64)
-        last[: message.size - whole] = message[whole:]
-        last.setflags(write=False)
-        yield whole // width, last
+    rest = message.size % (width * tiles)
+    if not rest:
+        return [(0, message)]
+    whole = message.size - rest
+    last = np.zeros(width * tiles, np.uint64)
+    last[:rest] = message[whole:]
+    last.setflags(write=False)
+    return [(0, message[:whole]), (whole // width, last)] if whole else [(0, last)]
 
 
 def extend_sender(
@@ -273,7 +271,7 @@ def extend_sender(
 
     ValueError if kinds or lengths do not fit.
     """
-    check("rows", rows, U64, None, 2)
+    check("rows", rows, U64, len(rows), 2)
     check("message", message, U64, 256 * ((rows.shape[0] + COLUMNS - 1) // COLUMNS))
     check("schedules", schedules, U64, *SCHEDULES)
     check("delta", delta, U64, 2)
