@@ -22,9 +22,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BUNET needs Python 3.11 or later, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,paillier,plots,clinical,dev]'
+	@# setuptools warns that an editable installation imports from this folder, which is what is wanted.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,paillier,plots,clinical,dev]'
 	@# Other libraries, for `bench kernels --compare` and a few tests: nothing else needs them, and not every machine has them.
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[compare]' \
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[compare]' \
 		|| echo "the extra compare cannot be installed here: bench kernels --compare names what is absent"
 	touch $(STAMP)
 
