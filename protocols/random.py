@@ -52,6 +52,8 @@ class Random:
     def reserve(self, blocks: int) -> tuple[np.ndarray, np.uint64, np.uint64]:
         """(schedule, nonce, first counter) of `aes.ctr` for blocks of two words that a kernel makes: nothing else gets them."""
         self._check_process()
+        if blocks < 0:
+            raise ValueError(f"cannot reserve {blocks} blocks")
         with self._lock:
             start = self._next
             self._next += blocks

@@ -27,3 +27,9 @@ def check(name: str, array: np.ndarray, kind: np.dtype, *shape: int | None) -> N
         raise ValueError(f"{name} must be an array, {wanted}, not {type(array).__name__}")
     order = "" if array.flags.c_contiguous else " that is not contiguous"
     raise ValueError(f"{name} must be {wanted}, not {array.dtype} {array.shape}{order}")
+
+
+def check_writable(name: str, array: np.ndarray) -> None:
+    """ValueError if `array` is read-only: stores of whole registers would not notice."""
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only")

@@ -87,7 +87,7 @@ def encrypt(
     """
     if messages.dtype != np.uint64 or messages.ndim != 2 or messages.shape[1] != t.degree or not messages.flags.c_contiguous:
         raise ValueError(f"messages must be C-contiguous uint64 (n, {t.degree}), not {messages.dtype} {messages.shape}")
-    _check_secret(secret, t)
+    rlwe.check_fixed(secret, t)
     n, count = len(messages), len(t.primes)
     out = np.empty((n, count, t.degree), np.uint64)
     rejected = np.empty(out.size, np.int64)  # untouched memory, but for a few places
@@ -100,11 +100,6 @@ def encrypt(
         values = rlwe.uniform_again(places // t.degree % count, seeded, t)
         _subtract_products(places, values, secret, t.constants, out)
     return out
-
-
-def _check_secret(secret: np.ndarray, t: Tables) -> None:
-    if secret.dtype != np.uint64 or secret.shape != (3, len(t.primes), t.degree) or not secret.flags.c_contiguous:
-        raise ValueError(f"a fixed factor is C-contiguous uint64 (3, {len(t.primes)}, {t.degree})")
 
 
 @njit(nogil=True, cache=True)
@@ -124,7 +119,7 @@ def decrypt(ciphertexts: np.ndarray, constants: rlwe.ScaleConstants, secret: np.
     if ciphertexts.dtype != np.uint64 or ciphertexts.ndim != 4 or ciphertexts.shape[1:] != (2, len(t.primes), t.degree):
         shape = f"(n, 2, {len(t.primes)}, {t.degree})"
         raise ValueError(f"ciphertexts must be uint64 {shape}, not {ciphertexts.dtype} {ciphertexts.shape}")
-    _check_secret(secret, t)
+    rlwe.check_fixed(secret, t)
     out = np.empty((len(ciphertexts), t.degree), np.uint64)
     _decrypt(
         np.ascontiguousarray(ciphertexts), secret, t.inverse, t.scaling, constants.limbs, constants.target, t.constants, out

@@ -32,7 +32,7 @@ from bunet.protocols.kernels.tier import TIER  # noqa: F401  (names the compilat
 import numpy as np
 from numba import njit
 
-from bunet.protocols.kernels.border import I64, U8, U64, check
+from bunet.protocols.kernels.border import I64, U8, U64, check, check_writable
 from bunet.protocols.kernels.garble_gates import (
     SCRATCH_WORDS,
     TILE,
@@ -51,22 +51,27 @@ from bunet.protocols.kernels.memory import aligned
 # instructions, as in bunet.protocols.gc.circuit.Op
 GARBLER_INPUT, EVALUATOR_INPUT, XOR, AND, OUTPUT, CONSTANT_OUTPUT, GARBLER_LOCAL, EVALUATOR_LOCAL = range(8)
 
+MAX_NUMBER = 1 << 32  # of a wire, word, label or instance: products with a tile's words stay far below 2^63
+MAX_GATES = 1 << 15  # the bits between the half's and the tile's in a key
+
 
 @njit(nogil=True, cache=True)
 def _needs(ops):
     """What the instructions refer to: counts of (wires, garbler words, evaluator words, garbler labels, evaluator labels,
-    gates, output words); a negative number anywhere, a kind that does not exist or a bit beyond 63 makes the first one -1."""
+    gates, output words). The first one is -1 if a number is negative or absurd, a kind does not exist, a bit is beyond 63, or
+    gates are not numbered 0, 1, 2, ... as they come: their keys, expanded a gate ahead, rest on that."""
     counts = np.zeros(7, np.int64)
     for o in range(ops.shape[0]):
         kind, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
-        if min(min(kind, a), min(b, c)) < 0 or index < 0 or flags < 0 or kind > EVALUATOR_LOCAL or flags > 3:
+        low, high = min(min(kind, a), min(min(b, c), min(index, flags))), max(max(a, b), max(c, index))
+        if low < 0 or high >= MAX_NUMBER or kind > EVALUATOR_LOCAL or flags > 3 or (kind == AND and index != counts[5]):
             counts[0] = -1
             return counts
         bit = np.int64(0)
         if XOR <= kind <= AND:
             counts[0] = max(counts[0], max(max(a, b), c) + 1)
             if kind == AND:
-                counts[5] = max(counts[5], index + 1)
+                counts[5] += 1
         elif kind <= EVALUATOR_INPUT:
             side, bit = kind - GARBLER_INPUT, b
             counts[0] = max(counts[0], c + 1)
@@ -92,10 +97,11 @@ def _check(ops, wires, words, side, public, rows, key, tables, shares):
     check("ops", ops, I64, None, 6)
     counts = _needs(ops)
     if counts[0] < 0:
-        raise ValueError("ops hold an instruction that does not exist")
-    for name, count, have in (("wires", counts[0], wires), ("gates", counts[5], tables.shape[1])):
-        if count > have:
-            raise ValueError(f"the circuit has {count} {name}, there is room for {have}")
+        raise ValueError("ops hold an instruction that does not exist, or AND gates out of order")
+    if counts[0] > wires:
+        raise ValueError(f"the circuit has {counts[0]} wires, there is room for {wires}")
+    if counts[5] > MAX_GATES:
+        raise ValueError(f"the circuit has {counts[5]} gates, a tile has keys for {MAX_GATES}")
     check("shares", shares, U64, None, None)
     tiles, rest = divmod(shares.shape[1], TILE)
     if rest:
@@ -103,7 +109,7 @@ def _check(ops, wires, words, side, public, rows, key, tables, shares):
     check("words", words, U64, None, tiles * TILE)
     check("public", public, U64, None, TILE, 2)
     check("rows", rows, U64, tiles, None, TILE, 2)
-    check("tables", tables, U64, tiles, None, 2, TILE, 2)
+    check("tables", tables, U64, tiles, int(counts[5]), 2, TILE, 2)
     check("key", key, U64, 2)
     held = (words.shape[0], public.shape[0], rows.shape[1], shares.shape[0])
     needed = (counts[1 + side], counts[3], counts[4], counts[6])
@@ -123,6 +129,7 @@ def garble(
     """
     _check(ops, wires, words, 0, public, rows, key, tables, shares)
     check("delta", delta, U64, 2)
+    check_writable("tables", tables)
     _garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares)
 
 

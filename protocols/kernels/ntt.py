@@ -106,6 +106,8 @@ def _rows(a: np.ndarray, t: Tables) -> np.ndarray:
         raise ValueError(
             f"an NTT takes C-contiguous uint64 (..., {len(t.primes)}, {t.degree}), not {a.dtype} {a.shape}"
         )
+    if not a.flags.writeable:
+        raise ValueError("an NTT works in place, and this array is read-only")
     return a if a.ndim == 3 else a.reshape(-1, len(t.primes), t.degree)
 
 

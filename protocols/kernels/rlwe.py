@@ -15,6 +15,7 @@ import numpy as np
 
 from bunet.protocols.kernels import modular, sampling, tier
 from bunet.protocols.kernels import rlwe_scalar as scalar
+from bunet.protocols.kernels.border import I64, U64, check, check_writable
 from bunet.protocols.kernels.ntt import Tables
 
 fast: ModuleType = scalar
@@ -72,12 +73,20 @@ def fixed(poly: np.ndarray, t: Tables) -> np.ndarray:
     return out
 
 
+def check_fixed(factor: np.ndarray, t: Tables) -> None:
+    """ValueError unless it is a C-contiguous factor of `fixed`."""
+    check("a fixed factor", factor, U64, 3, len(t.primes), t.degree)
+
+
 def _with_fixed(kernel, base, a, factor, t: Tables, out: np.ndarray | None) -> np.ndarray:
     x, y = _polys(a, t, "factors"), _polys(base, t, "summands")
-    if factor.shape != (3, len(t.primes), t.degree) or len(x) != len(y):
-        raise ValueError("base, a and the fixed factor do not fit each other")
+    check_fixed(factor, t)
+    if len(x) != len(y):
+        raise ValueError(f"{len(y)} summands do not fit {len(x)} factors")
     if out is None:
         out = np.empty_like(x)
+    check("out", out, U64, *x.shape)
+    check_writable("out", out)
     kernel(y, x, factor, out, t.constants)
     return out
 
@@ -101,9 +110,10 @@ def add_products(
 ) -> np.ndarray:
     """pairs (n, 2, L, N) + a (n, L, N) * (first, second), which are factors of `fixed`."""
     x, y = _polys(a, t, "factors"), _polys(pairs, t, "summands")
-    shape = (3, len(t.primes), t.degree)
-    if pairs.shape != (len(x), 2, *shape[1:]) or not first.shape == second.shape == shape:
-        raise ValueError("pairs, a and the fixed factors do not fit each other")
+    if pairs.shape != (len(x), 2, len(t.primes), t.degree):
+        raise ValueError(f"pairs {pairs.shape} are not two for each of {len(x)} factors")
+    for factor in (first, second):
+        check_fixed(factor, t)
     out = np.empty(pairs.shape, np.uint64)
     fast.add_products(y.reshape(pairs.shape), x, first, second, out, t.constants)
     return out
@@ -124,6 +134,7 @@ def pair(a: np.ndarray, b: np.ndarray, second: np.ndarray, t: Tables, out: np.nd
 def multiply_fixed(a: np.ndarray, factor: np.ndarray, t: Tables) -> np.ndarray:
     """a * factor; a (n, L, N), factor of `fixed`."""
     x = _polys(a, t, "factors")
+    check_fixed(factor, t)
     out = np.empty_like(x)
     fast.multiply_fixed(x, factor, out, t.constants)
     return out
@@ -186,6 +197,8 @@ class EncodeConstants:
 
 def encode(messages: np.ndarray, errors: np.ndarray, constants: EncodeConstants, t: Tables) -> np.ndarray:
     """(n, L, m) = round(q * message / t) + error, exactly; messages uint64 (n, m) < t, errors int64 (n, m) with |e| <= 21."""
+    check("messages", messages, U64, None, None)
+    check("errors", errors, I64, *messages.shape)
     out = np.empty((len(messages), len(t.primes), messages.shape[1]), np.uint64)
     kernel = fast.encode if messages.shape[1] % LANES == 0 and constants.plain[0] <= 1 << 51 else scalar.encode
     kernel(messages, errors, constants.plain, constants.limbs, out, t.constants)

@@ -112,8 +112,9 @@ def add_to_channels(values: np.ndarray, terms: np.ndarray, width: int) -> np.nda
         raise ValueError(f"{terms.shape} terms are not one for each channel of {values.shape}")
     source, out = _arrays(values, values.shape, width)
     added, _ = _arrays(terms, (0,), width)
-    rows = len(values)
-    _add_to_rows(source.reshape(rows, -1), added, _mask(width), out.reshape(rows, -1))
+    if out.size:
+        rows = len(values)
+        _add_to_rows(source.reshape(rows, -1), added, _mask(width), out.reshape(rows, -1))
     return out
 
 

@@ -95,3 +95,10 @@ def test_bad_arguments():
         Random().uniform(3, 65)
     with pytest.raises(ValueError, match="cannot draw -1"):
         Random().words(-1)
+
+
+def test_a_negative_count_does_not_rewind():
+    random = Random(bytes(32))
+    for draw in (random.words, random.reserve):
+        with pytest.raises(ValueError):
+            draw(-512)

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from bunet.protocols.gc import library
-from bunet.protocols.kernels import border, extension, garble, softspoken
+from bunet.protocols.kernels import border, extension, garble, ntt, rlwe, softspoken
+from bunet.protocols.pahe.encoding import encode_constants
+from bunet.protocols.pahe.parameters import get
 
 U64 = np.uint64
 CIRCUIT = library.relu(8)
 TILES = 2
+TABLES = ntt.tables(4096, get("n4096-q94").primes[:1])
 SCHEDULES = np.zeros(extension.SCHEDULES, U64)
 
 
@@ -47,6 +50,14 @@ def with_instruction(column, value):
     return ops
 
 
+def swapped_gates(ops):
+    """The same, with the numbers of the first two AND gates exchanged: their keys would be others'."""
+    ops = ops.copy()
+    first, second = np.flatnonzero(ops[:, 0] == 3)[:2]
+    ops[[first, second], 4] = ops[[second, first], 4]
+    return ops
+
+
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize(
     ("name", "change"),
@@ -56,6 +67,10 @@ def with_instruction(column, value):
         ("ops", lambda _: with_instruction(0, 8)),
         ("ops", lambda _: with_instruction(3, -1)),
         ("ops", lambda _: with_instruction(3, 1 << 40)),
+        *[("ops", lambda _, c=c: with_instruction(c, 2**63 - 1)) for c in range(6)],
+        ("ops", lambda ops: ops[ops[:, 0] != 3]),  # gates that are not there
+        ("ops", lambda ops: swapped_gates(ops)),
+        ("tables", lambda tables: np.concatenate([tables, tables], 1)),
         ("wires", lambda wires: wires - 1),
         ("words", lambda words: words[:-1]),
         ("words", lambda words: words[:, :-64]),
@@ -79,6 +94,40 @@ def test_garbling_refuses_what_does_not_fit(side, name, change):
         arguments[name] = change(arguments[name])
         with pytest.raises(ValueError):
             kernel(*arguments.values())
+
+
+def test_what_is_read_only_is_not_written():
+    arguments = garbling(0)
+    arguments["tables"].setflags(write=False)
+    with pytest.raises(ValueError, match="tables is read-only"):
+        garble.garble(*arguments.values())
+    polynomials = np.zeros((1, 1, 4096), U64)
+    polynomials.setflags(write=False)
+    for transform in (ntt.forward, ntt.inverse):
+        with pytest.raises(ValueError, match="read-only"):
+            transform(polynomials, TABLES)
+
+
+def test_lattice_arithmetic_refuses_what_does_not_fit():
+    two, factor = np.zeros((2, 1, 4096), U64), rlwe.fixed(np.zeros((1, 4096), U64), TABLES)
+    rlwe.multiply_add(two, two, factor, TABLES, np.empty_like(two))
+    for bad in (factor[:2], factor[..., :8].copy(), factor.astype(np.int64), factor[:, :, ::-1]):
+        for call in (
+            lambda f: rlwe.multiply_add(two, two, f, TABLES),
+            lambda f: rlwe.multiply_subtract(two, two, f, TABLES),
+            lambda f: rlwe.multiply_fixed(two, f, TABLES),
+            lambda f: rlwe.add_products(np.zeros((2, 2, 1, 4096), U64), two, factor, f, TABLES),
+        ):
+            with pytest.raises(ValueError):
+                call(bad)
+    for out in (two[:1], two.astype(np.int64), np.zeros((2, 2, 4096), U64)[:, :1]):
+        with pytest.raises(ValueError):
+            rlwe.multiply_add(two, two, factor, TABLES, out)
+    params = get("n4096-q94")
+    constants, messages = encode_constants(params, 1 << 20), np.zeros((1, 4096), U64)
+    for errors in (np.zeros((1, 8), np.int64), np.zeros((1, 4096), U64), np.zeros((2, 4096), np.int64)):
+        with pytest.raises(ValueError):
+            rlwe.encode(messages, errors, constants, params.tables)
 
 
 @pytest.mark.parametrize(

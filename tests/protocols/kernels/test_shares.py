@@ -89,3 +89,8 @@ def test_what_is_no_share_is_refused():
         shares.window_sums(values[:, :5], 20)
     with pytest.raises(ValueError, match="one for each channel"):
         shares.add_to_channels(values, values[0, 0], 20)
+
+
+def test_terms_of_no_channel_are_added_to_nothing():
+    nothing = np.empty((0, 4, 4), np.uint64)
+    assert shares.add_to_channels(nothing, np.empty(0, np.uint64), 20).shape == nothing.shape
