@@ -22,9 +22,10 @@ import numpy as np
 
 from bunet.models import compile as compiling
 from bunet.net.link import Link
-from bunet.parties import profile, record
+from bunet.parties import inputs, profile, record
 from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Failed, SessionFinished, SliceFinished, Subscriber, from_document
+from bunet.parties.inputs import VolumeSlices
 from bunet.parties.profile import Line
 
 STARTUP_TIMEOUT_S = 180.0
@@ -36,13 +37,15 @@ class PairJob:
     """What to run.
 
     model: a compiled model file. inputs: an .npy file, int64 (slices, channels, height, width), quantised for the
-    program. labels: (axis, index) of each slice. cores: of each party. choices, settings: plan overrides.
+    program, or a volume that Alice cuts. labels: (axis, index) of each slice. cores: of each party. choices, settings: plan
+    overrides. results: a folder where Alice writes each slice as it comes out (`parties.outcomes`), so that nothing that is
+    done is lost; without one the result holds them all.
     record: keep every layer's shares of the first `record` slices and verify them (0: none). profile: also say where the
     compute threads spend their seconds, which costs some. folder: an existing folder for the run's files.
     """
 
     model: Path
-    inputs: Path
+    inputs: Path | VolumeSlices
     labels: Sequence[tuple[str, int]]
     folder: Path
     link: Link = field(default_factory=Link)
@@ -52,13 +55,15 @@ class PairJob:
     settings: Mapping[str, str] = field(default_factory=dict)
     record: int = 0
     profile: bool = False
+    results: Path | None = None
 
 
 @dataclass(frozen=True)
 class PairResult:
     """What came out, as Alice saw it.
 
-    masks: the read-outs, uint8 (slices, height, width) labels (int64 (slices, classes, height, width) logits).
+    masks: the read-outs, uint8 (slices, height, width) labels (int64 (slices, classes, height, width) logits); empty where
+    each was written to a folder.
     verified: every recorded layer agreed with the oracle; None if nothing was recorded. seconds: the timed part.
     """
 
@@ -157,11 +162,11 @@ def _write_job(job: PairJob, role: str) -> Path:
     path = job.folder / f"{role}.json"
     bandwidth = None if job.link.unlimited or job.link.bandwidth_bps == float("inf") else job.link.bandwidth_bps
     document = {
-        "model": str(job.model.resolve()), "inputs": str(job.inputs.resolve()), "labels": [list(x) for x in job.labels],
+        "model": str(job.model.resolve()), "inputs": inputs.to_document(job.inputs), "labels": [list(x) for x in job.labels],
         "folder": str(job.folder.resolve()), "in_flight": job.in_flight, "cores": job.cores,
         "link": {"bandwidth_bps": bandwidth, "rtt_s": job.link.rtt_s, "jitter_s": job.link.jitter_s},
         "choices": dict(job.choices), "settings": dict(job.settings), "record": job.record,
-        "profile": job.profile,
+        "profile": job.profile, "results": None if job.results is None else str(job.results.resolve()),
         "first_core": 0 if role == "alice" else job.cores,
     }
     path.write_text(json.dumps(document))
@@ -224,15 +229,16 @@ def _raise(failed: Failed) -> None:
 
 
 def _collect(job: PairJob, outcome: _Outcome) -> PairResult:
-    masks = np.load(job.folder / "masks.npy", allow_pickle=False)
+    masks = np.empty(0) if job.results is not None else np.load(job.folder / "masks.npy", allow_pickle=False)
     verified: bool | None = None
     mismatches: list[str] = []
     compared = 0
     if job.record:
         compiled = compiling.load(job.model)
-        inputs = np.load(job.inputs, mmap_mode="r", allow_pickle=False)
-        count = min(job.record, len(inputs))
-        compared, mismatches = record.verify(compiled, inputs, count, job.folder / "alice.npz", job.folder / "bob.npz")
+        source = inputs.open_source(inputs.to_document(job.inputs), job.labels)
+        count = min(job.record, len(job.labels))
+        kept = (job.folder / "alice.npz", job.folder / "bob.npz")
+        compared, mismatches = record.verify(compiled, lambda k: source.slice_at(compiled.program, k), count, *kept)
         verified = compared > 0 and not mismatches
     slices = [outcome.slice_seconds[k] for k in sorted(outcome.slice_seconds)]
     profiles = {role: profile.load(job.folder / f"{role}-profile.json") for role in ("alice", "bob")} if job.profile else {}

@@ -5,7 +5,7 @@ Only local runs (tests, demo, bench) record: whoever reads both parties' records
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,18 @@ class Recorder:
         np.savez(path, **self._arrays)  # type: ignore[arg-type]
 
 
-def verify(compiled: Compiled, inputs: np.ndarray, count: int, alice: Path, bob: Path) -> tuple[int, list[str]]:
+def verify(
+    compiled: Compiled, slice_at: Callable[[int], np.ndarray], count: int, alice: Path, bob: Path
+) -> tuple[int, list[str]]:
     """Open every layer of the first `count` slices and compare it with the oracle applied to the opened inputs (DESIGN 3).
 
-    inputs: int64 (slices, channels, height, width), what Alice was to share; the opened input layers must equal it.
+    slice_at: int64 (channels, height, width), what Alice was to share; the opened input layers must equal it.
     Returns (layers compared, mismatches as sentences).
     """
     compared, mismatches = 0, []
     with np.load(alice, allow_pickle=False) as of_alice, np.load(bob, allow_pickle=False) as of_bob:
         for k in range(count):
-            for sentence in _verify_slice(compiled, k, inputs[k], of_alice, of_bob):
+            for sentence in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
                 compared += 1
                 if sentence:
                     mismatches.append(f"slice {k}: {sentence}")

@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 
 from bunet.models.compile import load
+from bunet.models.program import Program
 from bunet.net import zeromq
 from bunet.net.link import Link
-from bunet.parties import alice, bob
+from bunet.parties import alice, bob, outcomes
 from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.errors import RunError
 from bunet.parties.events import Event, Failed, to_document
+from bunet.parties.inputs import open_source
 from bunet.parties.profile import Profiler
 from bunet.parties.record import Recorder
+from bunet.parties.scheduler import SliceJob
 from bunet.parties.session import Request
 from bunet.parties.store import CompiledStore
 
@@ -51,7 +54,15 @@ def pin(first: int, cores: int) -> None:
         os.sched_setaffinity(0, wanted)
 
 
+def _leave_with_parent() -> None:
+    """The parent holds our standard input: it ends when the parent does, however that came, and nobody waits for us then."""
+    while os.read(0, 1):  # not sys.stdin, whose lock the interpreter wants when it shuts down
+        pass
+    os._exit(1)
+
+
 def run_bob(job: dict[str, Any], link: Link) -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     recorder = Recorder(job["record"]) if job["record"] else None
     service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
     profiler = Profiler() if job["profile"] else None
@@ -64,20 +75,33 @@ def run_bob(job: dict[str, Any], link: Link) -> None:
 
 def run_alice(job: dict[str, Any], link: Link) -> None:
     address = json.loads(sys.stdin.readline())["connect"]
-    inputs = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    labels = [(str(axis), int(index)) for axis, index in job["labels"]]
+    source = open_source(job["inputs"], labels)
     recorder = Recorder(job["record"]) if job["record"] else None
     profiler = Profiler() if job["profile"] else None
-    labels = [(str(axis), int(index)) for axis, index in job["labels"]]
     results: dict[int, np.ndarray] = {}
     request = Request(
-        tuple(inputs.shape[1:]), len(labels), job["in_flight"], choices=job["choices"], settings=job["settings"]
+        source.shape, len(labels), job["in_flight"], choices=job["choices"], settings=job["settings"]
     )
+    programs: list[Program] = []
+
+    def slice_at(program: Program, k: int) -> np.ndarray:
+        programs[:] = [program]
+        return source.slice_at(program, k)
+
+    def keep(done: SliceJob, result: np.ndarray) -> None:
+        if job["results"] is None:
+            results[done.slice] = result
+        else:
+            outcomes.write(Path(job["results"]), done.index, outcomes.compact(programs[0], result))
+
     alice.run(
-        lambda: zeromq.connect(address), request, labels,
-        lambda program, k: np.asarray(inputs[k]), lambda done, result: results.__setitem__(done.slice, result),
+        lambda: zeromq.connect(address), request, labels, slice_at, keep,
         emit, link=link, cores=job["cores"], on_layer=recorder, thread_hook=profiler.start if profiler else None,
     )
-    np.save(Path(job["folder"]) / "masks.npy", np.stack([results[k] for k in range(len(labels))]))
+    if job["results"] is None:
+        np.save(Path(job["folder"]) / "masks.npy", np.stack([results[k] for k in range(len(labels))]))
     _keep(job, "alice", recorder, profiler)
 
 

@@ -34,15 +34,15 @@ class LoadedVolume:
     stored: Volume
 
 
-def load(path: str | Path) -> LoadedVolume:
+def load(path: str | Path, rule: str = "auto") -> LoadedVolume:
     """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file."""
     path = Path(path)
     stored = read_volume(path)
     try:
-        lazy, rule = windowed(stored.array)
+        lazy, found = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
-    return LoadedVolume(lazy, rule, path.name or path.resolve().name, stored)
+    return LoadedVolume(lazy, found, path.name or path.resolve().name, stored)
 
 
 def read(path: str | Path, key: str | None = None) -> NDArray[Any]:

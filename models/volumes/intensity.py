@@ -7,11 +7,12 @@ Where the values come from is recognised from their kind and range, and the rule
 - `hu+1024`: unsigned numbers, or signed ones that do not go below 0, above 255: stored with the usual offset of 1024.
 - `windowed`: 8-bit whose soft tissue (the median above Otsu's threshold) lies at 0.75 of the range or higher: the
   window [-1250, 250] HU was applied already; value/255.
+- `as-is`: never recognised, only asked for: the values are on the network's own scale already, and nothing is clipped.
 - `tissue`: other 8-bit, where each slice was scaled by its own minimum and maximum: per slice, air (-1024 HU) is 0
   and soft tissue (40 HU) is the median s above Otsu's threshold, or that of the whole volume where the slice's is higher
   by more than a quarter (bone or table dominates; a lower one is a slice that metal has darkened): 0.15 + 0.71 v/s, clipped.
 
-All rules are v -> clip(scale * v + offset) with one scale for each slice of the first axis, so that a volume can be put
+All other rules are v -> clip(scale * v + offset) with one scale for each slice of the first axis, so that a volume can be put
 on the scale where it is cut, along any axis, and the rest of it stays on the disk.
 """
 
@@ -28,7 +29,7 @@ from bunet.models.volumes.volume import Sliceable, VolumeError, check_shape
 Floats = NDArray[np.float32]
 
 HU_WINDOW = (-1250.0, 250.0)
-RULES = ("unit", "hu", "hu+1024", "windowed", "tissue")
+RULES = ("unit", "hu", "hu+1024", "windowed", "tissue", "as-is")
 
 UNIT_SLACK = 0.01
 HU_BELOW = -200
@@ -40,18 +41,20 @@ TISSUE_SLACK = 0.25
 class Windowed:
     """A volume on the common scale, computed where it is cut: float32 in [0, 1], indexed like the array behind it.
 
-    scale: one number, or one for each slice of the first axis. `np.asarray` computes the whole.
+    scale: one number, or one for each slice of the first axis. clip: False for values that stay beyond [0, 1].
+    `np.asarray` computes the whole.
     """
 
     ndim = 3
     dtype = np.dtype(np.float32)
 
-    def __init__(self, stored: Sliceable, scale: float | Floats, offset: float) -> None:
+    def __init__(self, stored: Sliceable, scale: float | Floats, offset: float, clip: bool = True) -> None:
         self._stored = stored
         self.shape = stored.shape
         scales = np.asarray(scale, dtype=np.float32).reshape(-1, 1, 1)
         self._scale = np.broadcast_to(scales, self.shape)  # one number in memory for each slice, no more
         self._offset = np.float32(offset)
+        self._clip = clip
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -63,8 +66,9 @@ class Windowed:
         values = np.asarray(self._stored[key]).astype(np.float32)
         values *= self._scale[key]
         values += self._offset
-        clipped: Floats = np.clip(values, 0.0, 1.0, out=values)
-        return clipped
+        if self._clip:
+            np.clip(values, 0.0, 1.0, out=values)
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -86,6 +90,8 @@ def windowed(array: Sliceable, rule: str = "auto") -> tuple[Windowed, str]:
     if rule not in ("auto", *RULES):
         raise VolumeError(f"rule {rule!r} is not one of auto, {', '.join(RULES)}")
     low, high = _extremes(array)
+    if rule == "as-is":
+        return Windowed(array, 1.0, 0.0, clip=False), rule
     if rule == "auto":
         rule = _recognise(array, low, high)
     if rule == "tissue":

@@ -12,12 +12,15 @@ import pytest
 
 from bunet.models import compile as compiling
 from bunet.models import oracle
+from bunet.models.cut import cut
 from bunet.net import zeromq
 from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
 from bunet.parties import bob as bob_party
+from bunet.parties import outcomes
 from bunet.parties.errors import RunError
 from bunet.parties.events import Failed, LayerFinished, SessionFinished, SliceFinished
+from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import PairJob, run_pair
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import slices, small
@@ -128,6 +131,18 @@ def worker(folder, address, role="alice"):
     return process
 
 
+def outcome(process, timeout_s):
+    """What it writes until it ends; its standard input, which tells it that its parent lives, stays open."""
+    clock = threading.Timer(timeout_s, process.kill)
+    clock.start()
+    written = process.stdout.read(), process.stderr.read()
+    process.wait()
+    clock.cancel()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
+    return written
+
+
 def test_bob_outlives_a_killed_client_and_a_liar(tmp_path):
     from bunet.parties.local import _write_job
 
@@ -164,9 +179,48 @@ def test_bob_outlives_a_killed_client_and_a_liar(tmp_path):
         good = prepare(tmp_path, compiled, 1)
         _write_job(good, "alice")
         done = worker(tmp_path, service.listener.address)
-        out, err = done.communicate(timeout=120)
+        out, err = outcome(done, 120)
         assert done.returncode == 0, err.decode()
         assert b'"done": "alice"' in out
+
+
+def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path):
+    """Alice cuts what she needs and writes each slice; what she writes is what the oracle says of the slice."""
+    compiled = small(32, 4, readout="logits")
+    volume = np.random.default_rng(3).random((8, 48, 40), dtype=np.float32)
+    np.save(tmp_path / "volume.npy", volume)
+    compiling.save(compiled, tmp_path / "model.safetensors")
+    job = PairJob(
+        tmp_path / "model.safetensors", VolumeSlices(tmp_path / "volume.npy", 32), [("z", 2), ("z", 5)], tmp_path, record=2,
+        results=tmp_path / "kept",
+    )
+    job.results.mkdir()
+    result = run_pair(job, lambda event: None)
+    assert result.verified is True, result.mismatches
+    assert result.masks.size == 0
+    assert sorted(path.name for path in job.results.iterdir()) == ["slice-0002.npy", "slice-0005.npy"]
+    for index in (2, 5):
+        image = compiling.quantise_input(compiled.program, cut(volume, "z", index, 32))
+        logits = oracle.run(compiled.program, compiled.weights, image)["readout"]
+        expected = outcomes.compact(compiled.program, logits)
+        assert expected.std() > 0.05
+        np.testing.assert_allclose(outcomes.read(job.results, index, np.float32), expected, atol=0.2)
+
+
+@pytest.mark.parametrize("role", ["alice", "bob"])
+def test_a_party_ends_with_the_process_that_started_it(tmp_path, role):
+    from bunet.parties.local import _write_job
+
+    job = prepare(tmp_path, small(), 1)
+    for each in ("alice", "bob"):
+        _write_job(job, each)
+    bob, _ = listening_bob(tmp_path)
+    party = worker(tmp_path, "tcp://127.0.0.1:9") if role == "alice" else bob
+    for process in {party, bob}:
+        process.stdin.close()
+        assert process.wait(timeout=30) != 0
+        process.stdout.close()
+        process.stderr.close()
 
 
 def listening_bob(folder):
@@ -200,7 +254,7 @@ def test_alice_ends_by_herself_when_bob_is_gone(tmp_path, sent):
         assert documents[-1].get("event") == "SliceFinished", documents[-3:]
         bob.send_signal(sent)
         begun = time.monotonic()
-        out, err = alice.communicate(timeout=60)
+        out, err = outcome(alice, 60)
         assert time.monotonic() - begun < 10
         assert alice.returncode == 1
         (sentence,) = err.decode().strip().splitlines()

@@ -85,3 +85,11 @@ def test_the_slice_that_is_not_finite_is_named(chest):
         broken[4, 3, 2] = wrong
         with pytest.raises(VolumeError, match="slice 4 holds NaN or infinite"):
             windowed(broken)
+
+
+def test_values_that_are_taken_as_they_are_are_not_clipped():
+    array = np.random.default_rng(4).normal(0, 3, (3, 4, 5)).astype(np.float32)
+    lazy, rule = windowed(array, "as-is")
+    assert rule == "as-is"
+    np.testing.assert_array_equal(np.asarray(lazy), array)
+    assert np.abs(array).max() > 3

@@ -1,0 +1,42 @@
+"""Finished slices on disk, each in a file of its own that appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bunet.models.program import Program
+from bunet.models.volumes import ensemble
+from bunet.models.volumes.whole import write_whole
+
+
+class DamagedSlice(ValueError):
+    """A slice's file that is not one; the message names it and says what to do."""
+
+
+def compact(program: Program, result: np.ndarray) -> np.ndarray:
+    """What is kept of a read-out: uint8 (H, W) labels, or float32 (H, W), the softmax of logits, its second class."""
+    if program.output.attributes["kind"] == "logits":
+        return ensemble.probability(np.ldexp(result.astype(np.float64), -program.output.type.frac))
+    return result.astype(np.uint8)
+
+
+def path_of(folder: Path, index: int) -> Path:
+    return folder / f"slice-{index:04d}.npy"
+
+
+def write(folder: Path, index: int, array: np.ndarray) -> None:
+    write_whole(path_of(folder, index), lambda stream: np.save(stream, array))
+
+
+def read(folder: Path, index: int, kind: type = np.uint8) -> np.ndarray:
+    """(H, W) of `kind`; DamagedSlice for anything else."""
+    path = path_of(folder, index)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedSlice(f"{path} is damaged: remove it, and the same command runs that slice again") from error
+    if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != 2:
+        raise DamagedSlice(f"{path} is not of a slice of this run: remove it, and the same command runs that slice again")
+    return array
