@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -25,15 +23,16 @@ from bunet.experiments.options import (
     slice_size,
     writable_parent,
 )
-from bunet.experiments.results import environment, write_json, write_mask, write_whole
+from bunet.experiments.results import environment, write_json, write_mask
+from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import compile as compiling
 from bunet.models.compile import quantise_input
 from bunet.models.program import Program
 from bunet.models.volumes import formats, slices
-from bunet.models.volumes.volume import Sliceable
 from bunet.net import keys, zeromq
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
+from bunet.parties import outcomes
 from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.console import RunConsole
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
@@ -171,53 +170,45 @@ def alice(
         "volume": digest_of(array), "axis": axis, "size": f"{height}x{width}", "format": format, "server": server_key,
         "protocols": overrides, "ot": ot,
     }
-    folder = SliceFolder(out, identity)
-    todo = [k for k in positions if not folder.has(k)]
-    resumed = [k for k in positions if folder.has(k)]
-    if resumed:
-        typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
-    if not todo:
+    with SliceFolder(out, identity) as folder:
+        todo = [k for k in positions if not folder.has(k)]
+        resumed = [k for k in positions if folder.has(k)]
+        if resumed:
+            typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
+        if not todo:
+            _assemble(folder, axis, positions)
+            if json_file is not None:
+                typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
+            return
+
+        def padded_slice(k: int) -> np.ndarray:
+            return slices.pad(prepare.slice_image(array, axis, k, target))
+
+        def slice_at(program: Program, k: int) -> np.ndarray:
+            folder.belongs_to(program)
+            return quantise_input(program, padded_slice(todo[k]))
+
+        def keep(job: SliceJob, result: np.ndarray) -> None:
+            folder.write(job.index, slices.crop(result, height, width))
+
+        channels, rows, columns = padded_slice(todo[0]).shape
+        request = Request(
+            (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
+            settings={"ot": ot},
+        )
+        with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
+            alice_party.run(
+                lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
+                slice_at, keep, console, link=chosen, cores=cores,
+            )
         _assemble(folder, axis, positions)
         if json_file is not None:
-            typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
-        return
-
-    def padded_slice(k: int) -> np.ndarray:
-        return slices.pad(prepare.slice_image(array, axis, k, target))
-
-    def slice_at(program: Program, k: int) -> np.ndarray:
-        folder.belongs_to(program)
-        return quantise_input(program, padded_slice(todo[k]))
-
-    def keep(job: SliceJob, result: np.ndarray) -> None:
-        folder.write(job.index, slices.crop(result, height, width))
-
-    channels, rows, columns = padded_slice(todo[0]).shape
-    request = Request(
-        (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
-        settings={"ot": ot},
-    )
-    with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
-        alice_party.run(
-            lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
-            slice_at, keep, console, link=chosen, cores=cores,
-        )
-    _assemble(folder, axis, positions)
-    if json_file is not None:
-        run = {
-            **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
-            "asked_slices": list(positions), "resumed_slices": resumed,
-        }
-        document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)
-        write_json(json_file, document)
-
-
-def digest_of(array: Sliceable) -> str:
-    """SHA-256 of a volume as the network would see it: kind, shape and values, whatever file it came from."""
-    known = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    for image in array:  # one at a time: the whole may be mapped from the disk
-        known.update(np.ascontiguousarray(image).data)
-    return known.hexdigest()
+            run = {
+                **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
+                "asked_slices": list(positions), "resumed_slices": resumed,
+            }
+            document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)
+            write_json(json_file, document)
 
 
 def _assemble(folder: SliceFolder, axis: str, positions: range) -> None:
@@ -239,70 +230,34 @@ def say_plainly(event: Event) -> None:
         typer.echo(event.message, err=True)
 
 
-class SliceFolder:
-    """Finished slices on disk, each written whole or not at all, and what they belong to.
-
-    identity: whatever a mask depends on, JSON-able. Raises UsageError for a folder that holds anything else.
-    """
+class SliceFolder(RunFolder):
+    """Finished slices of `bunet alice` on disk, each written whole or not at all, and the program they came from."""
 
     def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
-        self.folder = folder
-        self._identity = dict(identity)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--out {folder}: {error.strerror}") from error
-        self._file = folder / "run.json"
-        self.digest: str | None = None
-        if self._file.exists():
-            self.digest = self._stored_digest()
-        elif any(folder.glob("slice-*.npy")):
-            raise UsageError(f"--out {folder} holds slices of an unknown run: choose another folder")
+        super().__init__(folder, identity, command="bunet alice", later=("program",))
 
-    def _stored_digest(self) -> str:
-        """The program of the run that the folder holds, if it is this run."""
-        try:
-            stored = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"{self._file} cannot be read ({type(error).__name__}): choose another --out") from error
-        if not isinstance(stored, dict) or set(stored) != {*self._identity, "program"}:
-            raise UsageError(f"{self._file} is not of a run of `bunet alice` of this version: choose another --out")
-        digest = stored.pop("program")
-        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
-            raise UsageError(f"{self._file} names no program: choose another --out")
-        changed = sorted(key for key in self._identity if stored[key] != self._identity[key])
-        if changed:
-            raise UsageError(f"--out {self.folder} holds another run (its {changed[0]} differs): choose another folder")
-        return digest
+    def check(self, noted: dict[str, Any]) -> None:
+        if not isinstance(noted["program"], str) or not DIGEST.fullmatch(noted["program"]):
+            raise UsageError(f"{self.file} names no program: choose another --out")
+
+    @property
+    def digest(self) -> str | None:
+        return None if self.noted is None else str(self.noted["program"])
 
     def belongs_to(self, program: Program) -> None:
         """Note the program of the first slice; the handshake holds every later session to it."""
-        if self.digest is None:
-            self.digest = program.digest()
-            write_json(self._file, {**self._identity, "program": self.digest})
-
-    def _path(self, k: int) -> Path:
-        return self.folder / f"slice-{k:04d}.npy"
+        if self.noted is None:
+            self.claim(program=program.digest())
 
     def has(self, k: int) -> bool:
-        return self._path(k).exists()
+        return outcomes.path_of(self.folder, k).exists()
 
     def write(self, k: int, mask: np.ndarray) -> None:
-        write_whole(self._path(k), lambda stream: np.save(stream, mask.astype(np.uint8)))
-
-    def _read(self, k: int) -> np.ndarray:
-        path = self._path(k)
-        try:
-            mask = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UsageError(f"{path} is damaged: remove it, and the same command runs that slice again") from error
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2:
-            raise UsageError(f"{path} is not a slice's mask: remove it, and the same command runs that slice again")
-        return mask
+        outcomes.write(self.folder, k, mask.astype(np.uint8))
 
     def assemble(self, axis: str, positions: range) -> np.ndarray:
         """All slices as one array in mask.npz (key `array`), in the order of positions."""
-        masks = [self._read(k) for k in positions]
+        masks = [outcomes.read(self.folder, k) for k in positions]
         if len({mask.shape for mask in masks}) > 1:
             raise UsageError(f"--out {self.folder} holds slices of different sizes: choose another folder")
         mask = np.stack(masks)
