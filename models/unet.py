@@ -8,6 +8,8 @@ do not square from layer to layer.
 
 from __future__ import annotations
 
+import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,16 +102,26 @@ def read_checkpoint(path: str | Path, activation: str = "relu", pooling: str = "
         raise FileNotFoundError(f"no weight file {path}")
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
-        state = document["state_dict"]
+    except pickle.UnpicklingError as error:
+        # torch's own text advises to load it without the check, which is just what must not be done.
+        unknown = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"names {unknown[1]}, which is no tensor" if unknown else "is no plain dictionary of tensors"
+        raise WeightsError(f"{path} {what}: a weight file holds tensors only, so nothing of it was loaded") from error
+    except Exception as error:
+        raise WeightsError(f"{path} is not a torch file of weights") from error
+    state = document.get("state_dict") if isinstance(document, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path} has no dictionary of tensors under the key 'state_dict'")
+    try:
         features, in_channels = state["encoder1.enc1conv1.weight"].shape[:2]
-        depth = sum(1 for name in state if name.startswith("upconv") and name.endswith(".weight"))
+        depth = sum(1 for name in state if str(name).startswith("upconv") and str(name).endswith(".weight"))
         out_channels = state["conv.weight"].shape[0]
         architecture = Architecture(features, in_channels, depth, out_channels, activation, pooling)
         return _from_state(architecture, state)
-    except WeightsError as error:
+    except KeyError as error:
+        raise WeightsError(f"{path} is not of a U-Net: its state_dict lacks {error}") from error
+    except (ValueError, IndexError) as error:
         raise WeightsError(f"{path}: {error}") from error
-    except Exception as error:
-        raise WeightsError(f"{path} is not a torch file with a U-Net's 'state_dict': {error}") from error
 
 
 def _from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> FloatWeights:

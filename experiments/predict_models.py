@@ -1,0 +1,135 @@
+"""The float models of `bunet predict`: one for each axis, from a folder of published files or from the committed ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from bunet.experiments.options import UsageError
+from bunet.models import compile as compiling
+from bunet.models import pooling as pooling_of
+from bunet.models import weights as weight_files
+from bunet.models.weights import FloatWeights, WeightsError
+
+CLINICAL_FOLDER = Path(compiling.__file__).parent / "clinical"
+COMMITTED = {"clinical": "{target}-{axis}.safetensors", "clinical-hybrid": "{target}-{axis}-hybrid.safetensors"}
+PUBLISHED_POOLING = "max"  # of the published float models
+
+
+@dataclass(frozen=True)
+class PredictModel:
+    """One network of one axis. size: pixels of the slices it was trained on, None where its file does not say.
+
+    notes: what the weight file says of itself. digest: SHA-256 of architecture and weights.
+    """
+
+    target: str
+    axis: str
+    weights: FloatWeights
+    source: str
+    size: int | None = None
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.target}-{self.axis}"
+
+    @property
+    def digest(self) -> str:
+        known = hashlib.sha256(self.weights.architecture.to_json().encode())
+        for name in sorted(self.weights.tensors):
+            known.update(name.encode())
+            known.update(np.ascontiguousarray(self.weights.tensors[name]).data)
+        return known.hexdigest()
+
+
+def load_models(
+    option: str, where: str, target: str, axes: Sequence[str], *, pool: str = "auto", activation: str = "relu",
+    images: Callable[[str], Sequence[np.ndarray]] | None = None, say: Callable[[str], None] = lambda text: None,
+) -> dict[str, PredictModel]:
+    """A model for each axis of `axes`.
+
+    where: a folder with `best_model-X.pth` and so on (torch files with the key `state_dict`, of which nothing is executed),
+    `best_model-X.safetensors` or `infection-x.safetensors` (of `bunet train`); or a name of COMMITTED. pool: avg, max, or
+    auto: what the file says; a published one does not, so its batch norms are asked on images(axis), slices of the kind it was
+    trained on. activation: of published files. option: what messages call the folder. say: gets what was assumed.
+    Raises UsageError in one sentence that names the file.
+    """
+    found = {axis: _load(option, where, target, axis, pool, activation) for axis in axes}
+    untold = [model for model in found.values() if model.source.endswith(".pth")]
+    if untold and pool == "auto":
+        chosen = None
+        if images is not None:
+            chosen = pooling_of.decide([pooling_of.distances(model.weights, images(model.axis)) for model in untold])
+        how = f"{chosen} pooling, as its batch norms tell" if chosen else f"{PUBLISHED_POOLING} pooling, as published"
+        say(f"{target} models: {how} (--pool says otherwise)")
+        for model in untold:
+            found[model.axis] = _pooled(model, chosen or PUBLISHED_POOLING)
+    return found
+
+
+def _pooled(model: PredictModel, pool: str) -> PredictModel:
+    architecture = replace(model.weights.architecture, pooling=pool)
+    return replace(model, weights=FloatWeights(architecture, model.weights.tensors))
+
+
+def _load(option: str, where: str, target: str, axis: str, pool: str, activation: str) -> PredictModel:
+    path = _file(option, where, target, axis)
+    try:
+        if path.suffix == ".pth":
+            weights = _published(path, activation, PUBLISHED_POOLING if pool == "auto" else pool)
+            model = PredictModel(target, axis, weights, path.name)
+        else:
+            notes = weight_files.read_notes(path)
+            size = notes.get("size")
+            size = size if isinstance(size, int) and size > 0 else None
+            model = PredictModel(target, axis, weight_files.load(path), path.name, size, notes)
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(f"{option}: {error}") from error
+    architecture = model.weights.architecture
+    channels = (architecture.in_channels, architecture.out_channels)
+    if channels != (5, 2):
+        raise UsageError(f"{option}: {path} takes {channels[0]} channels and gives {channels[1]}, not 5 and 2")
+    noted = (model.notes.get("target", target), model.notes.get("axis", axis))
+    if noted != (target, axis):
+        raise UsageError(f"{option}: {path} was trained for {noted[0]} along {noted[1]}, not for {target} along {axis}")
+    if pool not in ("auto", architecture.pooling):
+        raise UsageError(f"--pool {pool}: {path} says that it pools with {architecture.pooling}")
+    return model
+
+
+def _file(option: str, where: str, target: str, axis: str) -> Path:
+    if where in COMMITTED:
+        # The published design has square activations where they are many; the lung's models are small as they are.
+        for name in (COMMITTED[where], COMMITTED["clinical"]):
+            path = CLINICAL_FOLDER / name.format(target=target, axis=axis)
+            if path.is_file():
+                return path
+        raise UsageError(f"{option} {where}: there is no committed model for {target} along {axis}")
+    folder = Path(where)
+    if not folder.is_dir():
+        raise UsageError(f"{option} {where} is neither a folder nor one of {', '.join(COMMITTED)}")
+    names = (f"best_model-{axis.upper()}.pth", f"best_model-{axis.upper()}.safetensors", f"{target}-{axis}.safetensors")
+    there = [folder / name for name in names if (folder / name).is_file()]
+    if not there:
+        raise UsageError(f"{option}: {folder} has no {names[0]}")
+    if len(there) > 1:
+        raise UsageError(f"{option}: {folder} has both {there[0].name} and {there[1].name}; remove one")
+    return there[0]
+
+
+def _published(path: Path, activation: str, pool: str) -> FloatWeights:
+    try:
+        from bunet.models.unet import read_checkpoint
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError(f"{path}: reading a .pth file needs torch: pip install 'bunet[models]'") from error
+    try:
+        return read_checkpoint(path, activation, pool)
+    except WeightsError as error:
+        raise UsageError(str(error)) from error
