@@ -105,7 +105,7 @@ def compile_weights(
 ) -> None:
     """Fold, calibrate and round float weights: the model file that Bob serves for slices of one size and format.
 
-    Calibration uses synthetic chests, never a volume of Alice's.
+    Calibrated with the ranges that `bunet train` noted in the weights, else on synthetic chests; never on Alice's volume.
 
     Examples:
 
@@ -129,6 +129,7 @@ def compile_weights(
     compiling.save(compiled, out)
     program = compiled.program
     typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
+    typer.echo(f"calibrated: {loaded.calibration}")
 
 
 def plan(

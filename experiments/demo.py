@@ -96,6 +96,7 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     for note in images.notes:
         say(f"  {note}")
     say(f"model: {chosen.source}")
+    say(f"  calibrated: {chosen.calibration}")
     return images, chosen
 
 

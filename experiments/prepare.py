@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bunet.models.weights import FloatWeights
 from bunet.parties.local import PairJob
 
 DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
+CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
 EMBEDDED_SLICES = 32
 TRUTH_KEYS = ("label", "infection", "lesion", "mask")
 CALIBRATION_CHESTS = 6
@@ -31,11 +32,24 @@ RECORDED_PIXELS = 512 * 512  # of the slices whose every layer is kept in memory
 
 @dataclass(frozen=True)
 class ChosenWeights:
-    """Float weights and where they come from, in words. trained: whether a mask of theirs means anything."""
+    """Float weights and where they come from, in words. trained: whether a mask of theirs means anything.
+
+    ranges: what their training measured on its own slices, by float node (`models/train_ranges.py`); None where the
+    weight file has none, and calibration is done on synthetic chests.
+    """
 
     weights: FloatWeights
     source: str
     trained: bool
+    ranges: Mapping[str, float] | None = None
+
+    @property
+    def calibration(self) -> str:
+        """What the integer program's ranges come from, in words."""
+        if self.ranges is not None:
+            return "ranges measured on slices of the weights' own training"
+        images = "synthetic chests" if self.trained else "synthetic chests and random images"
+        return f"ranges measured on {images}"
 
 
 @dataclass(frozen=True)
@@ -110,11 +124,14 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
 
 
 def named_weights(name: str) -> ChosenWeights:
-    """A weight file, or a committed one by its name without the ending, such as `demo-relu`; UsageError otherwise."""
-    committed = {path.stem: path for path in sorted(DEMO_FOLDER.glob("*.safetensors"))}
+    """A weight file, or a committed one by its name without the ending, such as `demo-relu` or `infection-z`.
+
+    UsageError otherwise.
+    """
+    committed = {path.stem: path for folder in (DEMO_FOLDER, CLINICAL_FOLDER) for path in sorted(folder.glob("*.safetensors"))}
     path = committed.get(name, Path(name))
     try:
-        return ChosenWeights(weight_files.load(path), f"weights {path.name}", True)
+        return ChosenWeights(weight_files.load(path), f"weights {path.name}", True, weight_files.read_notes(path).get("ranges"))
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(committed) or 'none'}") from error
 
@@ -228,7 +245,8 @@ def seeded_slices(settings: RunSettings, size: int) -> SliceSet:
 
 
 def calibration_slices(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, int]) -> list[np.ndarray]:
-    """What Bob calibrates on: synthetic chests of the training's seeds, and seeded images for random weights.
+    """What Bob calibrates on where weights bring no ranges: synthetic chests of the training's seeds, and seeded images
+    for random weights.
 
     Never the slices that will be segmented: Bob has not seen them.
     """
@@ -242,9 +260,12 @@ def calibration_slices(settings: RunSettings, chosen: ChosenWeights, size: tuple
 
 
 def compile_for(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, int], readout: str = "argmax") -> Compiled:
-    """The program and integers for slices of `size`; UsageError where they cannot be compiled."""
+    """The program and integers for slices of `size`, from the weights' own ranges where they have them.
+
+    UsageError where they cannot be compiled.
+    """
     try:
-        calibration = calibration_slices(settings, chosen, size)
+        calibration = calibration_slices(settings, chosen, size) if chosen.ranges is None else chosen.ranges
         return compiling.compile_model(chosen.weights, *size, settings.format, calibration, readout=readout)
     except ValueError as error:
         raise UsageError(f"this network cannot be compiled: {error}") from error

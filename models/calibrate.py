@@ -1,14 +1,17 @@
-"""How large each tensor of the float network becomes on given slices."""
+"""How large each tensor of the float network becomes on given slices, and the check of ranges that come from a file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from bunet.models import reference
 from bunet.models.graph import FloatNode
 from bunet.models.passes.fold import Folded
+
+LARGEST_RANGE = float(np.finfo(np.float32).max)  # the float network computes in float32
 
 
 def calibrate(
@@ -39,3 +42,25 @@ def calibrate(
     if wild:
         raise ValueError(f"the float network overflows at {wild[0]}")
     return ranges
+
+
+def checked_ranges(graph: tuple[FloatNode, ...], ranges: Any) -> dict[str, float]:
+    """`ranges` as `calibrate` gives them for this graph, for what was read from a file.
+
+    Raises ValueError, naming the node, unless every node of the graph and nothing else has a finite number that is
+    not negative.
+    """
+    if not isinstance(ranges, Mapping):
+        raise ValueError("calibrated ranges are not a table of nodes and numbers")
+    names = [node.name for node in graph]
+    for name in names:
+        if name not in ranges:
+            raise ValueError(f"calibrated ranges lack node {name!r}")
+    for name in ranges:
+        if name not in names:
+            raise ValueError(f"calibrated ranges have node {name!r}, which this network does not")
+    for name in names:
+        value = ranges[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LARGEST_RANGE:
+            raise ValueError(f"calibrated range of node {name!r} is {value!r}, not a number from 0 to {LARGEST_RANGE:g}")
+    return {name: float(ranges[name]) for name in names}

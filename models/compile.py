@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from bunet.models.calibrate import calibrate
+from bunet.models.calibrate import calibrate, checked_ranges
 from bunet.models.convolve import conv_norm, conv_transpose_norm
 from bunet.models.graph import lower
 from bunet.models.oracle import IntegerWeights
@@ -44,13 +44,14 @@ def compile_model(
     height: int,
     width: int,
     format: Format | str,
-    calibration: Sequence[np.ndarray],
+    calibration: Sequence[np.ndarray] | Mapping[str, float],
     readout: str = "argmax",
 ) -> Compiled:
     """Fold, calibrate, choose widths, round: the program for slices of (height, width).
 
-    calibration: float slices (in_channels, H, W) like those that will come, of any size the network takes. Beyond twice
-    (`8.4`, `8.8`) or four times (`12.4`) their largest values tensors may wrap (see passes/widths.py).
+    calibration: float slices (in_channels, H, W) like those that will come, of any size the network takes, or what
+    `calibrate` found on such (the `ranges` in a weight file's notes). Beyond twice (`8.4`, `8.8`) or four times (`12.4`)
+    their largest values tensors may wrap (see passes/widths.py).
     Raises CompileError (size, readout), ProgramError (format), ValueError (calibration).
     """
     format = Format.parse(format) if isinstance(format, str) else format
@@ -63,7 +64,11 @@ def compile_model(
     weights.architecture.check_size(height, width)
     graph = lower(weights.architecture)
     folded = fold(graph, weights.tensors)
-    plan = choose_widths(graph, folded, calibrate(graph, folded, calibration), format)
+    if isinstance(calibration, Mapping):
+        ranges = checked_ranges(graph, calibration)
+    else:
+        ranges = calibrate(graph, folded, calibration)
+    plan = choose_widths(graph, folded, ranges, format)
     return Compiled(emit(graph, plan, format, height, width, readout), plan.weights)
 
 

@@ -29,6 +29,7 @@ from bunet.models.activation_noise import Activations, Noise
 from bunet.models.train_augment import wild
 from bunet.models.train_config import TrainConfig, TrainError, TrainProgress, TrainResult
 from bunet.models.train_files import load, read_tensors, save, write_tensors
+from bunet.models.train_ranges import has_ranges, note_ranges
 from bunet.models.train_score import TARGET, evaluate, held_out, score
 from bunet.models.train_sources import has_squares, source_of
 from bunet.models.unet import UNet
@@ -49,9 +50,11 @@ def train(
     """Train, evaluating every `evaluate_every` steps; writes weights (best so far), checkpoint and metrics each time.
 
     The metrics file starts with a line `{"run": ...}` that says what is trained on what; a line for each evaluation
-    follows. progress is told each evaluation, tick each step (its number) with its loss. resume: continue from the
-    checkpoint if there is one (it must be of the same configuration). Raises TrainError with one sentence for data, a
-    checkpoint or starting weights that do not fit, OSError where the files cannot be written.
+    follows. At the end the ranges of the best weights on training slices are added to their notes (`train_ranges`); a
+    finished training that lacks them makes up for it when it is resumed. progress is told each evaluation, tick each
+    step (its number) with its loss. resume: continue from the checkpoint if there is one (it must be of the same
+    configuration). Raises TrainError with one sentence for data, a checkpoint or starting weights that do not fit,
+    OSError where the files cannot be written.
     """
     torch.set_num_threads(config.threads)
     config.output.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +85,8 @@ def train(
         run.keep()
         if progress is not None:
             progress(report)
+    if run.best_step and not has_ranges(config.output):
+        note_ranges(config.output, run.source.calibration())
     return TrainResult(config.output, run.best_dice, run.best_step, run.seconds, run.step < config.steps)
 
 

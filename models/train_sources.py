@@ -14,6 +14,7 @@ from bunet.models.cut import cut, cut_label
 from bunet.models.train_augment import varied
 from bunet.models.train_cases import Bools, Case, read_case, split
 from bunet.models.train_config import SEEDS_A_RUN, TrainConfig
+from bunet.models.train_ranges import calibration_rows
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slices import Floats, axis_number, slice_at, slice_count
 from bunet.models.volumes.synthetic import SyntheticVolume
@@ -21,6 +22,7 @@ from bunet.models.volumes.synthetic import SyntheticVolume
 TARGET_SHARE = 0.75  # of the training slices are drawn from those that show the target
 BORDER_SHARE = 0.25  # with squares: of the slices are near the first or last, whose zeros beyond the border stand out
 EVALUATED_TOGETHER = 8
+CALIBRATION_CHESTS = 12
 
 Batch = tuple[Floats, Bools]  # images (n, 5, size, size), labels (n, size, size)
 
@@ -33,6 +35,9 @@ class Source(Protocol):
 
     def validation(self) -> Iterator[Iterable[Batch]]:
         """Groups of batches: the Dice is that of each group's pixels together, and the mean over the groups."""
+
+    def calibration(self) -> list[Floats]:
+        """Slices (5, size, size) of the training's volumes, with and without the target, on which ranges are measured."""
 
     def notes(self) -> dict[str, Any]:
         """What the weights' file says of the data."""
@@ -90,6 +95,13 @@ class SyntheticSource:
     def validation(self) -> Iterator[Iterable[Batch]]:
         yield chest_batches(self.watched, self.config.axis, self.config.target)
 
+    def calibration(self) -> list[Floats]:
+        axis = self.config.axis
+        chests = [self.generate(seed) for seed in self.seeds[:CALIBRATION_CHESTS]]
+        shows = [showing(target_of(chest, self.config.target), axis) for chest in chests]
+        rows = calibration_rows(shows, [slice_count(chest.volume, axis) for chest in chests], self.config.seed)
+        return [slice_at(chests[number].volume, axis, k) for number, k in rows]
+
     def notes(self) -> dict[str, Any]:
         return {"source": "synthetic", "volumes": self.config.volumes}
 
@@ -141,6 +153,10 @@ class CaseSource:
             count = slice_count(case.volume, self.config.axis)
             taken = min(each, count)
             yield case_batches(case, self.config, [int((k + 0.5) * count / taken) for k in range(taken)])
+
+    def calibration(self) -> list[Floats]:
+        rows = calibration_rows(self.showing, [every.size for every in self.all], self.config.seed)
+        return [cut(self.cases[number].volume, self.config.axis, k, self.config.size) for number, k in rows]
 
     def notes(self) -> dict[str, Any]:
         return {"source": "cases", **{part: list(names) for part, names in self.split.parts().items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ class FloatWeights:
 def save(weights: FloatWeights, path: str | Path, half: bool = False, notes: Mapping[str, Any] | None = None) -> None:
     """Write a safetensors file; `half` stores float16 (WeightsError where a value does not fit).
 
-    notes: plain values (JSON) that say where the weights come from; `read_notes` returns them.
+    notes: plain values (JSON) that say where the weights come from; `read_notes` returns them. `ranges` in them is what
+    `calibrate` finds on slices of the training (`models/train_ranges.py`).
     """
     tensors = dict(weights.tensors)
     if half:
@@ -98,6 +100,19 @@ def read_notes(path: str | Path) -> dict[str, Any]:
     if not isinstance(notes, dict):
         raise WeightsError(f"{path}: its notes are not a table of names and values")
     return notes
+
+
+def add_notes(path: str | Path, notes: Mapping[str, Any]) -> None:
+    """Add to a file's notes, in one move; its tensors stay as they are. Raises as `load` does."""
+    together = {**read_notes(path), **notes}
+    with safe_open(path, framework="numpy") as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get("kind") != FILE_KIND:
+        raise WeightsError(f"{path} is not a weight file of this version: its metadata does not say {FILE_KIND!r}")
+    part = Path(path).with_name(Path(path).name + ".part")
+    save_file(tensors, part, metadata=metadata | {"notes": json.dumps(together, sort_keys=True)})
+    os.replace(part, path)
 
 
 def seeded_slice(architecture: Architecture, height: int, width: int, seed: int) -> np.ndarray:

@@ -55,6 +55,20 @@ def test_evaluation_knows_the_split_and_the_axis_from_the_weights(place: Path, t
     assert document["mean"]["dice"] == case["dice"]
 
 
+def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_path: Path) -> None:
+    assert weights.read_notes(place / "w.safetensors")["calibration_slices"] > 10
+    status, out, error = bunet("compile", "--weights", place / "w.safetensors", "--size", 32, "--out", tmp_path / "w.model")
+    assert status == 0, error
+    assert "calibrated: ranges measured on slices of the weights' own training" in out
+    weights.save(weights.load(place / "w.safetensors"), tmp_path / "bare.safetensors")
+    bare = ("compile", "--weights", tmp_path / "bare.safetensors", "--size", 32, "--out", tmp_path / "bare.model")
+    assert "calibrated: ranges measured on synthetic chests" in bunet(*bare)[1]
+    weights.add_notes(tmp_path / "bare.safetensors", {"ranges": {"input": 1.0}})
+    status, _, error = bunet(*bare)
+    assert status == 2
+    assert "this network cannot be compiled: calibrated ranges lack node 'encoder1.conv1'" in error
+
+
 def test_other_cases_and_another_target_may_be_asked_for(place: Path) -> None:
     where = ("evaluate", "--weights", place / "w.safetensors", "--data", place / "cases")
     status, out, error = bunet(*where, "--cases", "a,b", "--target", "lung", "--axis", "z")

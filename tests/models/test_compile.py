@@ -10,8 +10,11 @@ import pytest
 from bunet.models import compile as compiling
 from bunet.models import oracle, weights
 from bunet.models.architecture import Architecture, ArchitectureError
+from bunet.models.calibrate import calibrate, checked_ranges
 from bunet.models.compile import CompileError, compile_model, quantise_input
+from bunet.models.graph import lower
 from bunet.models.metrics import dice
+from bunet.models.passes.fold import fold
 from bunet.models.program import ProgramError
 from bunet.models.reference import FloatModel
 from bunet.models.weights import FloatWeights
@@ -160,6 +163,40 @@ def test_numbers_beyond_64_bits_are_refused():
 
 def test_compilation_is_reproducible():
     assert compiled(SMALL)[0].program == compiled(SMALL)[0].program
+
+
+def test_ranges_that_were_measured_before_give_the_same_program():
+    result, model = compiled(SMALL)
+    graph = lower(SMALL)
+    ranges = calibrate(graph, fold(graph, model.tensors), slices_of(SMALL))
+    again = compile_model(model, 32, 32, "8.4", ranges)
+    assert again.program == result.program
+    assert all(np.array_equal(again.weights[name].weight, layer.weight) for name, layer in result.weights.items())
+    wider = compile_model(model, 32, 32, "8.4", {name: 4 * value for name, value in ranges.items()})
+    assert wider.program["encoder1.relu1"].type.frac == result.program["encoder1.relu1"].type.frac - 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.pop("conv"), "lack node 'conv'"),
+        (lambda r: r.update(other=1.0), "have node 'other'"),
+        (lambda r: r.update(conv=float("nan")), "node 'conv' is nan"),
+        (lambda r: r.update(conv=float("inf")), "node 'conv' is inf"),
+        (lambda r: r.update(conv=-1.0), "node 'conv' is -1.0"),
+        (lambda r: r.update(conv="1"), "node 'conv' is '1'"),
+    ],
+)
+def test_ranges_that_do_not_fit_are_refused(change, message):
+    model = weights.seeded(SMALL)
+    graph = lower(SMALL)
+    ranges = dict.fromkeys((node.name for node in graph), 1.0)
+    compile_model(model, 32, 32, "8.4", ranges)
+    change(ranges)
+    with pytest.raises(ValueError, match=message):
+        compile_model(model, 32, 32, "8.4", ranges)
+    with pytest.raises(ValueError, match="not a table"):
+        checked_ranges(graph, [1.0])
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):

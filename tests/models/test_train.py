@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from bunet.models.architecture import Architecture
+from bunet.models.calibrate import calibrate
+from bunet.models.graph import lower
+from bunet.models.passes.fold import fold
+from bunet.models.weights import FloatWeights
 
 torch = pytest.importorskip("torch")
 
@@ -22,6 +26,8 @@ from bunet.models.train import (  # noqa: E402
 )
 from bunet.models.train_augment import wild  # noqa: E402
 from bunet.models.train_config import TrainConfig, TrainError  # noqa: E402
+from bunet.models.train_ranges import calibration_rows  # noqa: E402
+from bunet.models.train_sources import SyntheticSource  # noqa: E402
 from bunet.models.unet import Square, UNet  # noqa: E402
 
 TINY = Architecture(features=2, depth=2)
@@ -104,6 +110,39 @@ def test_settled_norms_keep_their_statistics(tmp_path):
     run.advance()
     assert not torch.equal(before, moving)
     assert torch.equal(moving, run.model.bottleneck.bottlenecknorm1.running_mean)
+
+
+def test_the_ranges_of_training_slices_are_noted_at_the_end(tmp_path):
+    settings = config(tmp_path)
+    train(settings)
+    found = weights.load(settings.output)
+    graph = lower(TINY)
+    notes = weights.read_notes(settings.output)
+    images = SyntheticSource(settings).calibration()
+    assert notes["calibration_slices"] == len(images) == 2 * settings.slices
+    assert notes["ranges"] == calibrate(graph, fold(graph, found.tensors), images)
+    assert notes["validation_dice"] >= 0
+    # a finished training of an earlier version makes up for them, and leaves all else as it is
+    tensors = {name: tensor.astype(np.float16) for name, tensor in found.tensors.items()}
+    bare = {name: value for name, value in notes.items() if name not in ("ranges", "calibration_slices")}
+    weights.save(FloatWeights(TINY, tensors), settings.output, half=True, notes=bare)
+    train(settings, resume=True)
+    assert weights.read_notes(settings.output) == notes
+    again = weights.load(settings.output).tensors
+    assert all(np.array_equal(again[name], tensor) for name, tensor in found.tensors.items())
+    settings.output.unlink()
+    with pytest.raises(TrainError, match=r"no weight file .*w\.safetensors"):
+        train(settings, resume=True)
+
+
+def test_ranges_are_measured_with_and_without_the_target():
+    shows = [np.arange(10, 60), np.array([3]), np.array([], int)]
+    rows = calibration_rows(shows, [100, 30, 8], seed=0)
+    assert rows == calibration_rows(shows, [100, 30, 8], seed=0) != calibration_rows(shows, [100, 30, 8], seed=1)
+    assert len(set(rows)) == len(rows)
+    assert [sum(number == k for number, _ in rows) for k in range(3)] == [32, 30, 8]
+    inside = sum(10 <= k < 60 for number, k in rows if number == 0)
+    assert 16 <= inside < 32
 
 
 def test_no_progress_ends_early(tmp_path):
