@@ -1,21 +1,19 @@
-"""`bunet evaluate`: how well float weights find their target on whole cases of real CT."""
+"""`bunet evaluate`: how well weights find their target on whole cases of real CT, in floats and in integers."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bunet.experiments import options as o
-from bunet.experiments.options import UsageError
+from bunet.experiments.options import RunSettings, UsageError
 from bunet.models import weights as weight_files
 from bunet.models.train_config import TARGETS, TrainConfig
-from bunet.models.volumes.slices import AXES
+from bunet.models.volumes.slices import AXES, slice_count
 
 PARTS = ("test", "validation", "training")
-FIGURES = ("dice", "overlap", "sensitivity", "infected_share", "infected_share_true")
 DOCUMENT_VERSION = 1
 
 
@@ -25,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    weights: Annotated[Path, typer.Option("--weights", metavar="FILE", help="A weight file of `bunet train`.")],
+    weights: Annotated[str, typer.Option("--weights", help="A weight file, or committed ones such as infection-z.")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of CT cases (.npz).")],
     cases: Annotated[
         str, typer.Option("--cases", help="test, validation or training as noted in the weights, all, or names.")
@@ -35,55 +33,107 @@ def evaluate(
     ] = None,
     axis: Annotated[str | None, typer.Option("--axis", help="x, y or z; default as for --target.")] = None,
     size: Annotated[int | None, typer.Option("--size", help="Pixels of a slice; default as for --target.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="FORMATS", help="Operand bits, comma-separated, such as 8.4,12.4,8.8.")
+    ] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the oracle's stochastic rounding.")] = 0,
     threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = 1,
     document: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
 ) -> None:
     """Segment whole cases along one axis in the clear and compare them with their labels.
 
-    Masks are compared at the cases' own pixels. Needs torch: pip install 'bunet[models]'.
+    Masks are compared at the cases' own pixels. With --format the integer program of each format, which a secure run
+    computes, is run by the oracle too. Needs torch: pip install 'bunet[models]'.
 
     Examples:
 
       bunet evaluate --weights infection-z.safetensors --data covid_ct_seg_128
+
+      bunet evaluate --weights infection-z --data covid_ct_seg_128 --format 8.4,12.4,8.8
 
       bunet evaluate --weights lung-x.safetensors --data covid_ct_seg_128 --cases coronacases_002 --json lung-x.json
     """
     try:
         import torch
 
-        from bunet.models import train_files, train_score
+        from bunet.experiments import evaluation
+        from bunet.models import train_files
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise UsageError("evaluating needs torch: pip install 'bunet[models]'") from error
+    from bunet.experiments import prepare
+    from bunet.experiments.results import write_json
     from bunet.models.train_cases import known_cases, read_case
 
     if document is not None:
         o.writable_parent("--json", document)
-    notes = weight_files.read_notes(weights)
+    chosen, path = prepare.named_weights(weights), prepare.weight_path(weights)
+    notes = weight_files.read_notes(path)
     target = o.one_of("--target", target or notes.get("target", TARGETS[0]), TARGETS)
     axis = o.one_of("--axis", axis or notes.get("axis", "z"), tuple(AXES))
     size = size or notes.get("size", TrainConfig.size)
     names = known_cases(data, chosen_cases(cases, notes, data))
     torch.set_num_threads(threads)
-    model = train_files.load(weights)
+    model = train_files.load(path)
     try:
         model.architecture.check_size(size, size)
     except ValueError as error:
         raise UsageError(f"--size: {error}") from error
-    found = []
-    for name in names:
-        case = read_case(data, name, target)
-        typer.echo(f"{name}: {case.volume.shape[AXES[axis]]} slices along {axis}", err=True)
-        found.append(train_score.case_figures(case, train_score.segment(model, case.volume, axis, size), target))
-    means = {key: mean for key in FIGURES if (mean := _mean([figures.get(key) for figures in found])) is not None}
-    print_figures(found, means, target)
+    compiled = {}
+    for text in o.names(formats):
+        settings = RunSettings(features=model.architecture.features, pool=model.architecture.pooling, format=text)
+        compiled[str(o.operand_format(text))] = prepare.compile_for(settings, chosen, (size, size))
+    scored = evaluation.Evaluation(model, target, axis, size, compiled, seed)
+    with CaseBar() as bar:
+        for name in names:
+            case = read_case(data, name, target)
+            bar.begin(name, slice_count(case.volume, axis), axis, len(compiled) + 1)
+            scored.score(case, bar.done)
+    evaluation.print_tables(scored)
+    if compiled:
+        typer.echo(f"formats: the integer oracle, rounding stochastically; {chosen.calibration}")
     if document is not None:
         whole = {
-            "version": DOCUMENT_VERSION, "weights": weights.name, "notes": notes, "target": target, "axis": axis,
-            "size": size, "cases": found, "mean": means,
+            "version": DOCUMENT_VERSION, "weights": path.name, "notes": notes, "target": target, "axis": axis,
+            "size": size, "seed": seed, "calibration": chosen.calibration, "cases": scored.found, **scored.summary(),
         }
-        document.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        write_json(document, whole)
+
+
+class CaseBar:
+    """On a terminal a bar for each case with the time left; elsewhere a line. Both on stderr: stdout is for figures."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True, highlight=False)
+        self.progress = Progress(
+            TextColumn("{task.description}"), TextColumn("{task.fields[numbers]}"), MofNCompleteColumn(), BarColumn(),
+            TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal,
+            transient=True,
+        )
+
+    def __enter__(self) -> CaseBar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def begin(self, name: str, slices: int, axis: str, passes: int) -> None:
+        """The next case: its slices are segmented `passes` times."""
+        self.console.print(f"{name}: {slices} slices along {axis}", soft_wrap=True)
+        for task in self.progress.task_ids:
+            self.progress.remove_task(task)
+        self.task = self.progress.add_task(name, total=slices * passes, numbers="")
+        self.slices, self.earlier, self.numbers = slices, -slices, ""
+
+    def done(self, numbers: str, count: int) -> None:
+        if numbers != self.numbers:
+            self.numbers, self.earlier = numbers, self.earlier + self.slices
+        self.progress.update(self.task, completed=self.earlier + count, numbers=numbers)
 
 
 def chosen_cases(wanted: str, notes: dict[str, Any], data: Path) -> tuple[str, ...]:
@@ -101,30 +151,3 @@ def chosen_cases(wanted: str, notes: dict[str, Any], data: Path) -> tuple[str, .
     if not found:
         raise UsageError(f"--cases {wanted}: there is no such case")
     return found
-
-
-def print_figures(found: list[dict[str, Any]], means: dict[str, float], target: str) -> None:
-    """The table: a line for each case, and their mean."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("case", no_wrap=True)
-    shares = ("infected %", "true %") if target == "infection" else ()
-    for title in ("slices", "Dice", "overlap", "sensitivity", *shares):
-        table.add_column(title, justify="right", no_wrap=True)
-    for figures in [*found, {"case": "mean", **means}]:
-        cells = [_ratio(figures.get(key)) for key in FIGURES[:3]]
-        if target == "infection":
-            cells += [_ratio(figures.get(key), 100, 2) for key in FIGURES[3:]]
-        table.add_row(figures["case"], str(figures.get("slices", "")), *cells)
-    Console(highlight=False).print(table)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _ratio(value: float | None, scale: float = 1, digits: int = 4) -> str:
-    return "-" if value is None else f"{scale * value:.{digits}f}"

@@ -128,12 +128,22 @@ def named_weights(name: str) -> ChosenWeights:
 
     UsageError otherwise.
     """
-    committed = {path.stem: path for folder in (DEMO_FOLDER, CLINICAL_FOLDER) for path in sorted(folder.glob("*.safetensors"))}
-    path = committed.get(name, Path(name))
+    path = weight_path(name)
     try:
-        return ChosenWeights(weight_files.load(path), f"weights {path.name}", True, weight_files.read_notes(path).get("ranges"))
+        found, notes = weight_files.load(path), weight_files.read_notes(path)
     except (FileNotFoundError, ValueError) as error:
-        raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(committed) or 'none'}") from error
+        raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(_committed()) or 'none'}") from error
+    return ChosenWeights(found, f"weights {path.name}", True, notes.get("ranges"))
+
+
+def weight_path(name: str) -> Path:
+    """The file of committed weights of this name, else the name as a path."""
+    return _committed().get(name, Path(name))
+
+
+def _committed() -> dict[str, Path]:
+    folders = (DEMO_FOLDER, CLINICAL_FOLDER)
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
 
 
 def embedded_slices(settings: RunSettings, size: int) -> SliceSet:

@@ -69,6 +69,30 @@ def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_
     assert "this network cannot be compiled: calibrated ranges lack node 'encoder1.conv1'" in error
 
 
+def test_formats_are_run_by_the_oracle_over_whole_cases(place: Path, tmp_path: Path) -> None:
+    where = ("evaluate", "--weights", place / "w.safetensors", "--data", place / "cases", "--cases", "c,d")
+    status, out, error = bunet(*where, "--format", "8.4, 12.8", "--json", tmp_path / "e.json")
+    assert status == 0, error
+    assert "Dice to float" in out
+    assert "ranges measured on slices of the weights' own training" in out
+    document = json.loads((tmp_path / "e.json").read_text())
+    plain = tmp_path / "plain.json"
+    assert bunet(*where, "--json", plain)[0] == 0
+    float_only = json.loads(plain.read_text())
+    assert "formats" not in float_only
+    for case, alone in zip(document["cases"], float_only["cases"], strict=True):
+        assert case["dice"] == alone["dice"]
+        coarse, fine = case["formats"]["8.4"], case["formats"]["12.8"]
+        assert 0.5 < coarse["dice_float"] <= fine["dice_float"] <= 1
+        assert fine["dice_float"] > 0.99
+        assert abs(fine["dice"] - case["dice"]) < 0.02
+    both = [case["formats"]["12.8"] for case in document["cases"]]
+    summary = document["formats"]["12.8"]
+    assert summary["mean"]["dice"] == pytest.approx((both[0]["dice"] + both[1]["dice"]) / 2)
+    assert summary["lowest"]["dice_float"] == min(case["dice_float"] for case in both)
+    assert summary["lowest"]["dice"] <= summary["pooled"]["dice"] <= summary["highest"]["dice"]
+
+
 def test_other_cases_and_another_target_may_be_asked_for(place: Path) -> None:
     where = ("evaluate", "--weights", place / "w.safetensors", "--data", place / "cases")
     status, out, error = bunet(*where, "--cases", "a,b", "--target", "lung", "--axis", "z")
@@ -98,6 +122,7 @@ def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pyt
         ((*evaluate, file, "--cases", "z"), "has no case 'z'; it has a, b, c, d"),
         ((*evaluate, file, "--cases", ","), "there is no such case"),
         ((*evaluate, file, "--size", "30"), "--size: a slice of 30x30 does not divide by 16"),
+        ((*evaluate, file, "--cases", "d", "--format", "8.4,8"), "--format: format '8' is not"),
         ((*evaluate, file, "--axis", "w"), "--axis 'w' is not one of"),
         ((*evaluate, file, "--json", "nowhere/e.json"), "there is no folder nowhere"),
     ):
