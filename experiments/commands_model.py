@@ -101,7 +101,9 @@ def compile_weights(
         str, typer.Option("--size", help="Pixels of a square slice, or HEIGHTxWIDTH; multiples of 16.")
     ] = "128",
     format: o.FormatOption = "8.4",
-    readout: Annotated[str, typer.Option("--readout", help="argmax, logits or share: what Alice learns.")] = "argmax",
+    readout: Annotated[
+        str, typer.Option("--readout", help="argmax, label-share, logits or share: what Alice learns.")
+    ] = "argmax",
 ) -> None:
     """Fold, calibrate and round float weights: the model file that Bob serves for slices of one size and format.
 

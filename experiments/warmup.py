@@ -26,7 +26,7 @@ from bunet.protocols.registry import Layer
 # (operand format, activation, pooling, readout): every operation, with shares of up to 32 and of more bits
 NETWORKS = (
     ("8.4", "hybrid", "max", "argmax"), ("8.4", "relu", "avg", "logits"),
-    ("12.12", "hybrid", "avg", "argmax"), ("12.12", "relu", "max", "share"),
+    ("12.12", "hybrid", "avg", "argmax"), ("12.12", "relu", "max", "share"), ("8.4", "relu", "avg", "label-share"),
 )
 _VERSION = re.compile(r"[0-9a-f]{16}")
 

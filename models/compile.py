@@ -17,7 +17,7 @@ from bunet.models.oracle import IntegerWeights
 from bunet.models.passes.emit import emit
 from bunet.models.passes.fold import fold
 from bunet.models.passes.widths import choose_widths
-from bunet.models.program import READOUTS, Format, Node, Program, ProgramError
+from bunet.models.program import LABELS, READOUTS, Format, Node, Program, ProgramError
 from bunet.models.weights import FloatWeights
 
 FILE_KIND = "bunet-compiled-1"
@@ -57,8 +57,8 @@ def compile_model(
     format = Format.parse(format) if isinstance(format, str) else format
     if readout not in READOUTS:
         raise CompileError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
-    if readout == "argmax" and weights.architecture.out_channels != 2:
-        raise CompileError(f"readout argmax takes 2 classes, the network has {weights.architecture.out_channels}")
+    if readout in LABELS and weights.architecture.out_channels != 2:
+        raise CompileError(f"readout {readout} takes 2 classes, the network has {weights.architecture.out_channels}")
     if max(height, width) > MAX_SIDE:
         raise CompileError(f"a slice of {height}x{width} is larger than {MAX_SIDE} on a side")
     weights.architecture.check_size(height, width)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from bunet.models.convolve import conv_integer, conv_transpose_integer, wrap
-from bunet.models.program import Node, Program
+from bunet.models.program import LABELS, Node, Program
 
 Rounding = Literal["nearest", "floor"] | np.random.Generator
 
@@ -49,8 +49,8 @@ def apply(
     """What `node` makes of its opened inputs, int64 of the node's shape.
 
     Deterministic but for truncate, which rounds as asked: `nearest` (halves up), `floor`, or stochastically with a
-    numpy Generator, distributed as the shared truncation rounds. A readout gives labels (1, H, W) for `argmax`, else
-    its input. Raises ValueError where inputs have the wrong kind or number.
+    numpy Generator, distributed as the shared truncation rounds. A readout gives labels (1, H, W) for `argmax` and
+    `label-share`, else its input. Raises ValueError where inputs have the wrong kind or number.
     """
     if any(x.dtype != np.int64 for x in inputs):
         raise ValueError(f"{node.name}: the oracle works on int64, not {[str(x.dtype) for x in inputs]}")
@@ -79,7 +79,7 @@ def apply(
         windows = x.reshape(channels, height // 2, 2, columns // 2, 2)
         return wrap(windows.sum(axis=(2, 4)), width) if node.operation == "avgpool" else windows.max(axis=(2, 4))
     if node.operation == "readout":
-        return (x[1:] > x[:1]).astype(np.int64) if node.attributes["kind"] == "argmax" else x.copy()
+        return (x[1:] > x[:1]).astype(np.int64) if node.attributes["kind"] in LABELS else x.copy()
     raise ValueError(f"{node.name}: the oracle has no operation {node.operation!r}")
 
 
@@ -157,8 +157,8 @@ def agrees(
 
 
 def beyond_bound(node: Node, output: np.ndarray) -> int:
-    """How many elements of an opened output are outside the node's promise |x| < 2^bound (0 for `argmax`)."""
-    if node.operation == "readout" and node.attributes["kind"] == "argmax":
+    """How many elements of an opened output are outside the node's promise |x| < 2^bound (0 for labels)."""
+    if node.operation == "readout" and node.attributes["kind"] in LABELS:
         return 0
     limit = 1 << node.type.bound
     return int(((output <= -limit) | (output >= limit)).sum())

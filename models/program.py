@@ -20,7 +20,8 @@ MAX_WIDTH = 64
 OPERATIONS = (
     "input", "conv", "conv_transpose", "truncate", "extend", "relu", "square", "avgpool", "maxpool", "concat", "readout",
 )
-READOUTS = ("argmax", "logits", "share")
+READOUTS = ("argmax", "label-share", "logits", "share")
+LABELS = ("argmax", "label-share")  # read-outs that leave one bit a pixel, and not the network's tensor
 
 
 class ProgramError(ValueError):
@@ -91,7 +92,7 @@ class Node:
     truncate        shift (the ring shrinks to type.width <= input width - shift)
     extend          (none; the ring grows, input bound <= input width - 2)
     relu, maxpool, avgpool (2x2, sum of four, frac + 2), concat (channels), square (frac doubles, same width)
-    readout         kind: argmax | logits | share
+    readout         kind: argmax | label-share | logits | share
     """
 
     name: str
@@ -261,9 +262,9 @@ def _check_node(node: Node, inputs: tuple[TensorType, ...]) -> None:
     elif node.operation == "readout":
         kind = node.attributes["kind"]
         _require(kind in READOUTS, f"kind {kind!r} is not one of {', '.join(READOUTS)}")
-        if kind == "argmax":
-            _require(c == 2, f"argmax takes 2 channels, not {c}")
-            _require(out.shape == (1, h, w), "argmax gives one channel")
-            _require(first.bound <= first.width - 2, "argmax subtracts: bound <= width - 2")
+        if kind in LABELS:
+            _require(c == 2, f"{kind} takes 2 channels, not {c}")
+            _require(out.shape == (1, h, w), f"{kind} gives one channel")
+            _require(first.bound <= first.width - 2, f"{kind} subtracts: bound <= width - 2")
         else:
             _require(out == first, "logits and shares leave the tensor as it is")

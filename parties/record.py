@@ -65,7 +65,9 @@ def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping,
         if key not in alice or (key not in bob and node.operation != "readout"):
             yield f"{node.name}: a party recorded nothing"
             return
-        if node.operation == "readout" and key not in bob:
+        if node.attributes.get("kind") == "label-share":  # bits shared by XOR
+            opened[node.name] = (alice[key] ^ bob[key]).astype(np.int64).reshape(node.type.shape)
+        elif node.operation == "readout" and key not in bob:
             opened[node.name] = alice[key].astype(np.int64).reshape(node.type.shape)
         else:
             opened[node.name] = open_shares(alice[key], bob[key], node.type.width)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from bunet.models.program import Node, TensorType
+from bunet.models.program import LABELS, Node, TensorType
 from bunet.parties.driver import lockstep
 from bunet.parties.events import Note, Subscriber
 from bunet.parties.planner import PlannedLayer, pahe_names
@@ -67,7 +67,7 @@ def _tiny(layer: Layer) -> Layer:
     attributes = dict(node.attributes)
     shape = {
         "conv_transpose": (2, 8, 8), "avgpool": (2, 2, 2), "maxpool": (2, 2, 2),
-        "readout": (1, 4, 4) if attributes.get("kind") == "argmax" else (2, 4, 4),
+        "readout": (1, 4, 4) if attributes.get("kind") in LABELS else (2, 4, 4),
     }.get(node.operation, (2, 4, 4))
     if "out_channels" in attributes:
         attributes["out_channels"] = 2

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from bunet.models.convolve import conv_norm, conv_transpose_norm
 from bunet.models.graph import FloatNode
 from bunet.models.passes.widths import Plan
-from bunet.models.program import Format, Node, Program, TensorType
+from bunet.models.program import LABELS, Format, Node, Program, TensorType
 
 LABEL_TYPE_WIDTH = 2
 
@@ -58,7 +58,7 @@ class _Emitter:
 
     def readout(self, source: str, kind: str) -> None:
         last = self.nodes[source].type
-        if kind == "argmax":
+        if kind in LABELS:
             last = TensorType((1, *last.shape[1:]), LABEL_TYPE_WIDTH, 0, 1)
         self.nodes["readout"] = Node("readout", "readout", (source,), last, {"kind": kind})
 

@@ -1,4 +1,8 @@
-"""What Alice learns at the end: the label only (`argmax`), both logits, or nothing (`share`). Bob learns nothing."""
+"""What Alice learns at the end: the label only (`argmax`), both logits, or nothing (`label-share`, `share`).
+
+Bob learns nothing. With `label-share` both keep the label as bits shared by XOR, for a vote over several slices
+(`protocols.vote`); with `share`, the network's last tensor as additive shares.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +24,39 @@ def argmax(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray | None]
 
     Returns uint8 (height, width) labels to Alice (1 where z1 > z0), None to Bob.
     """
+    mine = yield from label_share(ctx, layer, share)
+    if ctx.role is Role.BOB:
+        yield Send("label", (pack(mine.reshape(-1).astype(np.uint64), 1),))
+        return None
+    (theirs,) = yield Receive("label", (spec(np.uint8, packed_bytes(mine.size, 1)),))
+    return mine ^ unpack(theirs, mine.size, 1).astype(np.uint8).reshape(mine.shape)
+
+
+def argmax_cost(layer: Layer) -> Cost:
+    pixels, garbled = layer.node.type.elements, label_share_cost(layer)
+    # The last tables come from the garbler. If Bob evaluates, his answer is one more flight; if he garbles, none.
+    rounds = garbled.rounds + (1 if garbler_of(layer) is Role.ALICE else 0)
+    return Cost(garbled.alice_bytes, garbled.bob_bytes + packed_bytes(pixels, 1), rounds, garbled.work)
+
+
+def label_share(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray]:
+    """Both halves of `label-share`: as `argmax`, but nobody learns the label.
+
+    Returns each party's XOR share of it, uint8 (height, width) of 0 and 1. The garbler's is the permute bit of the output
+    wire's zero label, the evaluator's the permute bit of the label it holds: fresh in every run, since the last gate of the
+    carry chain gives the wire a hash of labels under the session's delta.
+    """
     height, width = share.values.shape[1:]
     difference = reduce_to(share.values[0] - share.values[1], share.width).reshape(-1).astype(np.uint64)
     run = garbling.garbler if ctx.role is garbler_of(layer) else garbling.evaluator
     (mine,) = yield from run(ctx, library.sign(share.width), [difference])
-    bits = packed_bytes(difference.size, 1)
-    if ctx.role is Role.BOB:
-        yield Send("label", (pack(mine, 1),))
-        return None
-    (theirs,) = yield Receive("label", (spec(np.uint8, bits),))
-    label = mine.astype(np.uint8) ^ unpack(theirs, difference.size, 1).astype(np.uint8)
-    return label.reshape(height, width)
+    return mine.astype(np.uint8).reshape(height, width)
 
 
-def argmax_cost(layer: Layer) -> Cost:
+def label_share_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
     pixels = source.elements // source.shape[0]
-    garbled = garbling.cost(library.sign(source.width), pixels, garbler_of(layer), extension.of(layer.settings))
-    # The last tables come from the garbler. If Bob evaluates, his answer is one more flight; if he garbles, none.
-    rounds = garbled.rounds + (1 if garbler_of(layer) is Role.ALICE else 0)
-    return Cost(garbled.alice_bytes, garbled.bob_bytes + packed_bytes(pixels, 1), rounds, garbled.work)
+    return garbling.cost(library.sign(source.width), pixels, garbler_of(layer), extension.of(layer.settings))
 
 
 def logits(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray | None]:
@@ -73,5 +90,10 @@ def _only(kind: str):
 
 
 register(Protocol("readout", "argmax", alice=argmax, bob=argmax, cost=argmax_cost, supports=_only("argmax")))
+register(
+    Protocol(
+        "readout", "label-share", alice=label_share, bob=label_share, cost=label_share_cost, supports=_only("label-share")
+    )
+)
 register(Protocol("readout", "logits", alice=logits, bob=logits, cost=logits_cost, supports=_only("logits")))
 register(Protocol("readout", "share", alice=keep, bob=keep, cost=lambda layer: Cost(), supports=_only("share")))

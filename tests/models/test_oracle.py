@@ -75,9 +75,10 @@ def test_verdicts_name_the_place():
     assert not oracle.agrees(relu, None, (x,), right[:1])
 
 
-def test_readouts():
+@pytest.mark.parametrize("kind", ["argmax", "label-share"])
+def test_readouts(kind):
     logits = np.array([[[0, 1, 5, -7]], [[0, 2, 4, -6]]], dtype=np.int64)
-    label = node("readout", (1, 1, 4), 2, attributes={"kind": "argmax"})
+    label = node("readout", (1, 1, 4), 2, attributes={"kind": kind})
     np.testing.assert_array_equal(oracle.apply(label, None, logits), [[[0, 1, 0, 1]]])
     assert oracle.agrees(label, None, (logits,), np.array([[0, 1, 0, 1]], dtype=np.uint8))
     assert not oracle.agrees(label, None, (logits,), np.array([[1, 1, 0, 1]], dtype=np.uint8))

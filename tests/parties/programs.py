@@ -12,7 +12,7 @@ from bunet.models.architecture import Architecture
 from bunet.models.compile import Compiled, compile_model
 from bunet.models.convolve import conv_norm, conv_transpose_norm
 from bunet.models.oracle import IntegerWeights
-from bunet.models.program import Format, Node, Program, TensorType
+from bunet.models.program import LABELS, READOUTS, Format, Node, Program, TensorType
 from bunet.parties.driver import lockstep, whole_program
 from bunet.parties.planner import choose, pahe_names, plan
 from bunet.protocols.ass.share import Share, open_shares
@@ -77,6 +77,8 @@ def verify(compiled: Compiled, image: np.ndarray, seen_a: Mapping[str, Any], see
         if isinstance(a, Share) and isinstance(b, Share):
             assert a.type == b.type == node.type, node.name
             opened[node.name] = open_shares(a, b)
+        elif node.attributes.get("kind") == "label-share":
+            opened[node.name] = (a ^ b).astype(np.int64).reshape(node.type.shape)
         else:
             assert b is None
             opened[node.name] = a.astype(np.int64).reshape(node.type.shape)
@@ -193,13 +195,13 @@ class _Builder:
     def finish(self, node: Node) -> Compiled:
         kind, two = node.type, node.type.shape[0] == 2
         headroom = kind.bound + (0 if two else 2) <= kind.width - 2  # argmax subtracts
-        readouts = ("argmax", "logits", "share") if headroom else ("logits", "share")
+        readouts = READOUTS if headroom else ("logits", "share")
         readout = self.draw(st.sampled_from(readouts), label="readout")
-        if readout == "argmax":
+        if readout in LABELS:
             if not two:
                 node = self.convolve("conv", node, outputs=2, norm_bits=1)
             _, height, columns = node.type.shape
-            self.add("readout", (node,), TensorType((1, height, columns), 2, 0, 1), kind="argmax")
+            self.add("readout", (node,), TensorType((1, height, columns), 2, 0, 1), kind=readout)
         else:
             self.add("readout", (node,), node.type, kind=readout)
         return Compiled(Program(self.format, tuple(self.nodes)), self.weights)

@@ -40,6 +40,7 @@ def prepare(folder, compiled, count, **options):
         ({"in_flight": 3, "link": Link(2e9, 2e-3, 1e-3)}, {"activation": "hybrid", "pooling": "max"}),
         ({"in_flight": 2, "cores": 2, "settings": {"garbler": "bob"}, "choices": {"relu": "gc"}}, {"readout": "logits"}),
         ({"settings": {"ot": "softspoken-4"}}, {}),
+        ({"in_flight": 2}, {"readout": "label-share"}),
     ],
 )
 def test_a_pair_computes_what_the_oracle_says(tmp_path, options, architecture):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bunet.models.program import READOUTS
 from tests.parties.programs import run, slices, small, verify
 
 
@@ -15,7 +16,7 @@ from tests.parties.programs import run, slices, small, verify
     activation=st.sampled_from(["relu", "square", "hybrid"]),
     pooling=st.sampled_from(["avg", "max"]),
     relu=st.sampled_from(["gc", "gc-sign"]),
-    readout=st.sampled_from(["argmax", "logits", "share"]),
+    readout=st.sampled_from(READOUTS),
     garbler=st.sampled_from(["alice", "bob"]),
     seed=st.integers(0, 1000),
 )
@@ -49,6 +50,24 @@ def test_shares_of_two_runs_on_the_same_slice_are_uniform_and_independent():
                 assert ((counts - expected) ** 2 / expected).sum() < 375, (node.name, party)
                 checked += 1
     assert checked > 20
+
+
+@pytest.mark.parametrize("garbler", ["alice", "bob"])
+def test_shares_of_a_label_are_unbiased_and_independent_between_runs(garbler):
+    """Of two runs on one slice: the bits of each party, also where the label is 0 and where it is 1, and between the runs.
+
+    A fair count of n bits is within 5 sqrt(n) / 2 of n / 2 but once in 1.7 million."""
+    compiled = small(64, 2, readout="label-share")
+    (image,) = slices(compiled, 1)
+    first, second = ([seen["readout"] for seen in run(compiled, image, None, {"garbler": garbler})] for _ in range(2))
+    labels = first[0] ^ first[1]
+    for party in (0, 1):
+        a, b = first[party], second[party]
+        assert a.dtype == np.uint8
+        assert a.shape == (64, 64)
+        for sample in (a, b, a ^ b, a[1:] ^ a[:-1], a ^ labels, a[labels == 0], a[labels == 1]):
+            assert sample.size > 100
+            assert abs(int(sample.sum()) - sample.size / 2) < 5 * sample.size**0.5 / 2
 
 
 @pytest.mark.parametrize("overrides", [{"square": "mt-ot"}])

@@ -61,13 +61,17 @@ CASES = {
     "maxpool": [_unary("maxpool", (2, 8, 6), width, (2, 4, 3)) for width in (8, 14)],
     "readout": [
         _unary("readout", (2, 9, 7), 20, (1, 9, 7), kind="argmax"),
+        _unary("readout", (2, 9, 7), 20, (1, 9, 7), kind="label-share"),
         _unary("readout", (2, 8, 8), 34, kind="logits"),
         _unary("readout", (2, 8, 8), 20, kind="share"),
     ],
 }
 
 # names of the protocols that a public setting changes
-USERS = {"garbler": ("gc", "gc-sign", "argmax"), "ot": ("gc", "gc-sign", "argmax", "ot", "mt-ot")}
+USERS = {
+    "garbler": ("gc", "gc-sign", "argmax", "label-share"),
+    "ot": ("gc", "gc-sign", "argmax", "label-share", "ot", "mt-ot"),
+}
 
 RUNS = [
     pytest.param(protocol, case, settings, id="-".join((protocol.operation, protocol.name, str(k), *settings.values())))
@@ -111,6 +115,9 @@ def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, setti
     if isinstance(result_a, Share) and isinstance(result_b, Share):
         assert result_a.type == result_b.type == node.type
         opened = open_shares(result_a, result_b)
+    elif node.attributes.get("kind") == "label-share":
+        assert result_a.dtype == result_b.dtype == np.uint8
+        opened = (result_a ^ result_b).astype(np.int64).reshape(node.type.shape)
     else:
         assert result_b is None, "Bob learns nothing"
         opened = result_a.astype(np.int64).reshape(node.type.shape)
