@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bunet.protocols.random import Random
+
+
+_NUMBERS = 1 << 24  # stream numbers of one chain
 
 
 class Role(enum.Enum):
@@ -75,6 +78,7 @@ class Context:
     stream: StreamId = field(default_factory=StreamId)
     issued: Issued = field(default_factory=Issued)
     _used: int = 0
+    _end: int = _NUMBERS
 
     def fork(self, slice: int, layer: int) -> Context:
         """Context of another chain: same keys, independent randomness, its own number space; each chain only once."""
@@ -90,7 +94,20 @@ class Context:
         every session has its own base OTs and keys.
         """
         number = self.stream.slice << 40 | self.stream.layer << 24 | self._used
-        self._used += 1
-        if self._used >= 1 << 24:
-            raise OverflowError("a layer used 2^24 correlation streams")
+        self._take(1)
         return number
+
+    def reserve(self, count: int) -> Context:
+        """The same chain with the next `count` numbers, and no others, for its own.
+
+        For protocols in which both parties speak at once: each draws for what it offers and for what it receives in its
+        own order, and from two reserves they draw alike all the same.
+        """
+        start = self._used
+        self._take(count)
+        return replace(self, _used=start, _end=start + count)
+
+    def _take(self, count: int) -> None:
+        self._used += count
+        if self._used > self._end or self._used >= _NUMBERS:
+            raise OverflowError(f"a layer used more correlation streams than its {min(self._end, _NUMBERS - 1)}")
