@@ -239,21 +239,41 @@ def run(
 
     Raises PeerError or RunError; the peer has then been told, as far as it still listens.
     """
-    emit(
-        SessionStarted(
-            role.value, terms.program.digest(), str(terms.program.format), tuple(p.summary for p in layers),
-            link, terms.slices, terms.in_flight,
-        )
+    opening = SessionStarted(
+        role.value, terms.program.digest(), str(terms.program.format), tuple(p.summary for p in layers),
+        link, terms.slices, terms.in_flight,
     )
+    return conduct(
+        opening, channel, layers, jobs, on_result, emit, ot=extension.of(terms.settings), cores=cores, on_layer=on_layer,
+        thread_hook=thread_hook,
+    )
+
+
+def conduct(
+    opening: SessionStarted,
+    channel: Channel,
+    layers: list[PlannedLayer],
+    jobs: Iterable[SliceJob],
+    on_result: Callable[[SliceJob, Any], None],
+    emit: Subscriber,
+    *,
+    ot: str,
+    cores: int = 1,
+    on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
+    thread_hook: Callable[[], None] | None = None,
+) -> Finished:
+    """`run` for any plan, whether of a program or not. opening: the first event. ot: the OT extension."""
+    role = Role(opening.role)
+    emit(opening)
     started = time.perf_counter()
     context = Context(role, Random())
     try:
         with Scheduler(context, channel, emit, cores, thread_hook) as scheduler:
-            _exchange_keys(scheduler, extension.of(terms.settings), pahe_names(layers), emit)
+            _exchange_keys(scheduler, ot, pahe_names(layers), emit)
             for planned in layers:
                 if planned.protocol is not None and planned.protocol.prepare is not None:
                     planned.protocol.prepare(context, planned.layer)
-            scheduler.run(layers, jobs, terms.in_flight, on_result, on_layer)
+            scheduler.run(layers, jobs, opening.in_flight, on_result, on_layer)
             seconds = time.perf_counter() - started
             counters = channel.counters
             peer_left = scheduler.said_bye

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice, bob, outcomes
 from bunet.parties.allocator import keep_freed_memory
+from bunet.parties.children import link_of
 from bunet.parties.errors import RunError
 from bunet.parties.events import Event, Failed, to_document
 from bunet.parties.inputs import open_source
@@ -30,6 +32,7 @@ from bunet.parties.scheduler import SliceJob
 from bunet.parties.session import Request
 from bunet.parties.store import CompiledStore
 
+Half = Callable[[dict[str, Any], Link], None]
 _LOCK = threading.Lock()
 
 
@@ -54,7 +57,7 @@ def pin(first: int, cores: int) -> None:
         os.sched_setaffinity(0, wanted)
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """The parent holds our standard input: it ends when the parent does, however that came, and nobody waits for us then."""
     while os.read(0, 1):  # not sys.stdin, whose lock the interpreter wants when it shuts down
         pass
@@ -62,7 +65,7 @@ def _leave_with_parent() -> None:
 
 
 def run_bob(job: dict[str, Any], link: Link) -> None:
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     recorder = Recorder(job["record"]) if job["record"] else None
     service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
     profiler = Profiler() if job["profile"] else None
@@ -75,7 +78,7 @@ def run_bob(job: dict[str, Any], link: Link) -> None:
 
 def run_alice(job: dict[str, Any], link: Link) -> None:
     address = json.loads(sys.stdin.readline())["connect"]
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     labels = [(str(axis), int(index)) for axis, index in job["labels"]]
     source = open_source(job["inputs"], labels)
     recorder = Recorder(job["record"]) if job["record"] else None
@@ -114,17 +117,17 @@ def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: P
         profiler.save(folder / f"{role}-profile.json")
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bob) -> int:
+    """Run one half of a job as this process; the exit status. A half of Alice's says itself why it failed."""
     role, path = arguments
     job = json.loads(Path(path).read_text())
-    given = job["link"]
-    link = Link(given["bandwidth_bps"] or float("inf"), given["rtt_s"], given["jitter_s"])
+    link = link_of(job["link"])
     keep_freed_memory()
     pin(job["first_core"], job["cores"])
     try:
-        (run_alice if role == "alice" else run_bob)(job, link)
+        (as_alice if role == "alice" else as_bob)(job, link)
     except RunError as error:
-        if role == "bob":  # alice.run has said so itself
+        if role == "bob":
             emit(Failed(role, str(error), error.fault))
         print(f"{role}: {error}", file=sys.stderr)
         return 1
