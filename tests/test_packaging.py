@@ -33,3 +33,15 @@ def test_a_party_does_not_import_torch():
     code = "import sys, bunet.parties.worker; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr or "torch was imported"
+
+
+def test_every_file_beside_the_code_is_in_the_wheel():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    listed = {key: value.split() for key, value in parser["options.package_data"].items()}
+    for top in TOP:
+        folder = ROOT / top
+        for path in folder.rglob("*"):
+            if path.is_file() and path.suffix not in (".py", ".pyc"):
+                globs = listed.get(f"bunet.{top}", [])
+                assert any(path.relative_to(folder).match(glob) for glob in globs), f"{path.relative_to(ROOT)} is in no wheel"

@@ -1,0 +1,114 @@
+"""What sessions cost, added up from their JSON documents by kind of operation, by protocol and by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SET_UP = "set-up"
+KINDS: dict[str, tuple[str, ...]] = {
+    "activation": ("relu", "square"),
+    "convolution": ("conv", "conv_transpose"),
+    "pooling": ("avgpool", "maxpool"),
+    "resizing": ("extend", "truncate"),
+    "read-out": ("readout",),
+    "input and joins": ("input", "concat"),
+}
+_KIND_OF = {operation: kind for kind, operations in KINDS.items() for operation in operations}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One party's seconds and payload bytes. unsplit_s: seconds not told apart into compute and waiting.
+
+    Slices in flight overlap, so that the seconds of layers may add up to more than those of their session.
+    """
+
+    compute_s: float = 0.0
+    wait_s: float = 0.0
+    unsplit_s: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    rounds: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return self.compute_s + self.wait_s + self.unsplit_s
+
+    @property
+    def bytes(self) -> int:
+        return self.bytes_sent + self.bytes_received
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.compute_s + other.compute_s, self.wait_s + other.wait_s, self.unsplit_s + other.unsplit_s,
+            self.bytes_sent + other.bytes_sent, self.bytes_received + other.bytes_received, self.rounds + other.rounds,
+        )
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer's cost over the slices of a session. shape: (channels, rows, columns), empty where no plan tells."""
+
+    name: str
+    operation: str
+    protocol: str
+    shape: tuple[int, ...]
+    cost: Cost
+
+
+def kind_of(operation: str) -> str:
+    """The kind an operation of the layer program is counted under; its own name where it has none."""
+    return _KIND_OF.get(operation, operation)
+
+
+def by_kind(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
+    """Kind to cost over all sessions, in the order of KINDS, then kinds of their own, then the set-up.
+
+    documents: as Ledger.document makes them.
+    """
+    found = _sums(documents, lambda layer: kind_of(layer["operation"]))
+    order = [*(k for k in KINDS if k in found), *(k for k in found if k not in KINDS and k != SET_UP), SET_UP]
+    return {kind: found[kind] for kind in order if kind in found}
+
+
+def by_protocol(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
+    """Protocol to cost over all sessions, the costliest in seconds first."""
+    found = _sums(documents, lambda layer: layer["protocol"])
+    return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
+
+
+def by_layer(document: Mapping[str, Any]) -> list[LayerCost]:
+    """The layers of one session in the order they ran, summed over its slices."""
+    shapes = {line["name"]: tuple(line["shape"]) for line in document.get("plan", ())}
+    sums: dict[tuple[str, str, str], Cost] = {}
+    for layer in _layers(document):
+        key = layer["name"], layer["operation"], layer["protocol"]
+        sums[key] = sums.get(key, Cost()) + _cost(layer)
+    return [LayerCost(*key, shapes.get(key[0], ()), cost) for key, cost in sums.items()]
+
+
+def _sums(documents: Iterable[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], str]) -> dict[str, Cost]:
+    sums: dict[str, Cost] = {}
+    for document in documents:
+        for layer in _layers(document):
+            name = key(layer)
+            sums[name] = sums.get(name, Cost()) + _cost(layer)
+        setup = document["setup"]
+        sums[SET_UP] = sums.get(SET_UP, Cost()) + Cost(
+            unsplit_s=setup["seconds"], bytes_sent=setup["bytes_sent"], bytes_received=setup["bytes_received"],
+            rounds=setup["rounds"],
+        )
+    return sums
+
+
+def _layers(document: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return (layer for record in document["slices"] for layer in record["layers"])
+
+
+def _cost(layer: Mapping[str, Any]) -> Cost:
+    return Cost(
+        compute_s=layer["compute_s"], wait_s=layer["wait_s"], bytes_sent=layer["bytes_sent"],
+        bytes_received=layer["bytes_received"], rounds=layer["rounds"],
+    )

@@ -1,0 +1,195 @@
+"""The tables of a report as HTML, every text from outside escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from bunet.experiments.report_costs import Cost, by_kind, by_layer, by_protocol
+from bunet.parties.console import duration, mebibytes, number
+
+if TYPE_CHECKING:
+    from bunet.experiments.report import Score, Stage
+
+GIB = 1 << 30
+
+
+def tiles(scores: Sequence[Score], shares: Sequence[tuple[str, float]], documents: Sequence[Mapping[str, Any]]) -> str:
+    """The figures to read first."""
+    found = [("Dice", f"{score.agreement.dice:.4f}", score.name) for score in scores[:2]]
+    found += [("Share", f"{percent:.2f}&nbsp;%", name) for name, percent in shares[:1]]
+    if documents:
+        totals = [document["totals"] for document in documents]
+        slices = sum(len(document["slices"]) for document in documents)
+        sessions = f"{len(documents)} session{'s' if len(documents) > 1 else ''}, {slices} slices"
+        found.append(("Time", duration(sum(t["seconds"] for t in totals)), sessions))
+        traffic = sum(t["bytes_sent"] + t["bytes_received"] for t in totals)
+        found.append(("Traffic", _bytes(traffic), "both ways, on the wire"))
+    items = "".join(
+        f"<div class=tile><dt>{kind}</dt><dd><b>{value}</b><span>{escape(name)}</span></dd></div>"
+        for kind, value, name in found
+    )
+    return f"<dl class=tiles>{items}</dl>" if items else ""
+
+
+def toggles(masks: Mapping[str, str]) -> str:
+    """A switch for every mask. masks: key to name; the first is filled. The float model's is off beside the secure one, which
+    it all but equals.
+    """
+    return "".join(
+        f'<label class=toggle><input type=checkbox data-mask="{bit}"{" checked" if bit == 0 or key != "float" else ""}>'
+        f'<span class="swatch {key}{"" if bit else " filled"}"></span>{escape(name)}</label>'
+        for bit, (key, name) in enumerate(masks.items())
+    )
+
+
+def scores(lines: Sequence[Score], shares: Sequence[tuple[str, float]]) -> str:
+    """Dice, overlap, sensitivity and counts of voxels; then the shares."""
+    if not lines and not shares:
+        return "<p>There was nothing to compare the mask with.</p>"
+    body = [
+        [
+            escape(line.name), f"{line.agreement.dice:.4f}", f"{line.agreement.overlap:.4f}",
+            f"{line.agreement.sensitivity:.4f}", _count(line.agreement.found), _count(line.agreement.true),
+            _count(line.agreement.both),
+        ]
+        for line in lines
+    ]  # fmt: skip
+    head = ["Comparison", "Dice", "Overlap", "Sensitivity", "Found, voxels", "True, voxels", "Both, voxels"]
+    text = _table("How well masks agree", head, body) if lines else ""
+    if shares:
+        text += _table("Shares", ["Share", "Per cent"], [[escape(name), f"{percent:.2f}"] for name, percent in shares])
+    return text
+
+
+def stages(lines: Sequence[Stage]) -> str:
+    """One line a session, and their sums."""
+    if not lines:
+        return "<p>No session is recorded.</p>"
+    head = [
+        "Session", "Slices", "Time", "s a slice", "Set-up, s", "MiB out", "MiB in", "Rounds", "Memory, GiB",
+        "Dice to float", "Verified",
+    ]  # fmt: skip
+    body = [_stage(line) for line in lines]
+    documents = [line.document for line in lines if line.document is not None]
+    if len(documents) > 1:
+        totals = [document["totals"] for document in documents]
+        count = sum(len(document["slices"]) for document in documents)
+        seconds = sum(t["seconds"] for t in totals)
+        body.append([
+            "All sessions", str(count), duration(seconds), number(seconds / count) if count else "",
+            number(sum(document["setup"]["seconds"] for document in documents)),
+            mebibytes(sum(t["bytes_sent"] for t in totals)), mebibytes(sum(t["bytes_received"] for t in totals)),
+            _count(sum(t["rounds"] for t in totals)), "", "", "",
+        ])  # fmt: skip
+    return _table("Sessions", head, body, last_is_sum=len(documents) > 1)
+
+
+def _stage(line: Stage) -> list[str]:
+    document = line.document
+    if document is None:
+        return [f"{escape(line.title)} <small>in the clear</small>", *[""] * 10]
+    totals, count = document["totals"], len(document["slices"])
+    dice = document["dice"]["float"]
+    memory = [totals["peak_memory_bytes"][role] for role in ("alice", "bob")]
+    return [
+        escape(line.title), str(count), duration(totals["seconds"]), number(totals["seconds"] / count) if count else "",
+        number(document["setup"]["seconds"]), mebibytes(totals["bytes_sent"]), mebibytes(totals["bytes_received"]),
+        _count(totals["rounds"]), " + ".join("?" if m is None else f"{m / GIB:.2f}" for m in memory),
+        "" if dice is None else f"{dice:.4f}", {True: "yes", False: "NO", None: "not compared"}[document["verified"]],
+    ]  # fmt: skip
+
+
+def costs(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Two charts, of kinds of operation and of protocols, over all sessions."""
+    if not documents:
+        return "<p>The masks were computed in the clear: no protocol ran.</p>"
+    return _chart("By kind of operation", "Kind", by_kind(documents)) + _chart(
+        "By protocol", "Protocol", by_protocol(documents)
+    )
+
+
+def _chart(title: str, what: str, sums: Mapping[str, Cost]) -> str:
+    most_s = max((cost.seconds for cost in sums.values()), default=0.0) or 1.0
+    most_bytes = max((cost.bytes for cost in sums.values()), default=0) or 1
+    whole_s = sum(cost.seconds for cost in sums.values()) or 1.0
+    rows = "".join(
+        f"<tr><th scope=row>{escape(name)}"
+        f"<td>{number(cost.seconds)}<small>{100 * cost.seconds / whole_s:.0f}&nbsp;%</small>"
+        f"<td class=plot>{_bar(most_s, compute=cost.compute_s, wait=cost.wait_s, unsplit=cost.unsplit_s)}"
+        f"<td>{mebibytes(cost.bytes)}"
+        f"<td class=plot>{_bar(most_bytes, sent=cost.bytes_sent, received=cost.bytes_received)}</tr>"
+        for name, cost in sums.items()
+    )
+    return (
+        f"<table class=chart><caption>{title}</caption><thead><tr><th scope=col>{what}<th scope=col>s<td>"
+        f"<th scope=col>MiB<td></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _bar(most: float, **parts: float) -> str:
+    """Parts side by side, of a bar that is full at `most`. The figures stand beside it: it is hidden from readers."""
+    at, drawn = 0.0, ""
+    for kind, value in parts.items():
+        width = 100 * value / most
+        if width > 0:
+            drawn += f'<rect class={kind} x="{at:.2f}" width="{width:.2f}" height="10"/>'
+        at += width
+    return f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
+
+
+def layers(lines: Sequence[Stage]) -> str:
+    """Every session's layers, folded away."""
+    head = ["Layer", "Operation", "Protocol", "Shape", "Computing, s", "Waiting, s", "MiB out", "MiB in", "Rounds"]
+    text = ""
+    for line in lines:
+        if line.document is None:
+            continue
+        body = [
+            [
+                escape(layer.name), escape(layer.operation), escape(layer.protocol), "x".join(map(str, layer.shape)),
+                number(layer.cost.compute_s), number(layer.cost.wait_s), mebibytes(layer.cost.bytes_sent),
+                mebibytes(layer.cost.bytes_received), _count(layer.cost.rounds),
+            ]
+            for layer in by_layer(line.document)
+        ]  # fmt: skip
+        title = escape(line.title)
+        table = _table(f"{title}, layer by layer", head, body, texts=4)
+        text += f"<details><summary>{title}: {len(body)} layers</summary>{table}</details>"
+    return text
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in pairs)
+    return f"<dl class=facts>{items}</dl>" if items else ""
+
+
+def _table(
+    caption: str, head: Sequence[str], body: Sequence[Sequence[str]], texts: int = 1, last_is_sum: bool = False
+) -> str:
+    """A table of cells that are HTML already. texts: how many columns hold words; the others are aligned as figures."""
+    kinds = ["" if column < texts else " class=n" for column in range(len(head))]
+    top = "".join(f"<th scope=col{kind}>{cell}" for kind, cell in zip(kinds, head, strict=True))
+    rows = []
+    for place, row in enumerate(body):
+        cells = "".join(f"<td{kind}>{cell}" for kind, cell in zip(kinds[1:], row[1:], strict=True))
+        last = " class=sum" if last_is_sum and place == len(body) - 1 else ""
+        rows.append(f"<tr{last}><th scope=row>{row[0]}{cells}")
+    # A table that is wider than the screen scrolls by itself, with the keyboard too.
+    return (
+        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table><caption>{caption}</caption>'
+        f"<thead><tr>{top}</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1000:
+            return f"{value:.3g}&nbsp;{unit}"
+        value /= 1024
+    return f"{value:.1f}&nbsp;GiB"
