@@ -20,8 +20,8 @@ class PicturesUnavailable(Exception):
     """matplotlib is not installed."""
 
 
-def _figure(width: float, height: float) -> Any:
-    """A figure with no window behind it, whatever display there is."""
+def new_figure(width: float, height: float) -> Any:
+    """A figure, in inches, with no window behind it, whatever display there is. Raises PicturesUnavailable."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -32,7 +32,8 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """A PNG file, whole or not at all."""
     write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))
 
 
@@ -49,12 +50,12 @@ def overlay(
     chosen = [int((k + 0.5) * len(images) / count) for k in range(count)]
     columns = min(count, 4)
     rows = -(-count // columns)
-    figure = _figure(3.2 * columns, 3.5 * rows + 0.4)
+    figure = new_figure(3.2 * columns, 3.5 * rows + 0.4)
     for panel, k in enumerate(chosen):
         axes = figure.add_subplot(rows, columns, panel + 1)
         axes.imshow(images[k], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         tint = np.zeros((*masks[k].shape, 4))
-        tint[masks[k] != 0] = _rgba(MASK_COLOUR, 0.55)
+        tint[masks[k] != 0] = rgba(MASK_COLOUR, 0.55)
         axes.imshow(tint, interpolation="nearest")
         if truth is not None and truth[k].any() and not truth[k].all():
             axes.contour(truth[k].astype(float), levels=[0.5], colors=[TRUTH_COLOUR], linewidths=1.0)
@@ -62,10 +63,11 @@ def overlay(
         axes.axis("off")
     legend = "filled: secure mask" + ("; outline: truth" if truth is not None else "")
     figure.suptitle(f"{title}\n{legend}" if title else legend, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _rgba(colour: str, alpha: float) -> tuple[float, float, float, float]:
+def rgba(colour: str, alpha: float) -> tuple[float, float, float, float]:
+    """`#rrggbb` and an opacity as four numbers in [0, 1]."""
     red, green, blue = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
     return red, green, blue, alpha
 
@@ -91,7 +93,7 @@ def _seconds_by(path: Path, rows: Sequence[Mapping[str, Any]], key: str, title: 
         name = ", ".join(_words(fact, row[fact]) for fact in varied) or "all"
         series.setdefault(name, {})[str(row[key])] = float(row["seconds_per_slice"])
     tall = len(series) > 8
-    figure = _figure(max(6.0, 1.3 * len(ticks) + (4.5 if tall else 2.5)), max(4.2, 0.22 * len(series) + 2))
+    figure = new_figure(max(6.0, 1.3 * len(ticks) + (4.5 if tall else 2.5)), max(4.2, 0.22 * len(series) + 2))
     axes = figure.add_subplot()
     marker: Callable[[int], str] = lambda number: "osD^vP*X"[number % 8]  # noqa: E731
     for number, (name, points) in enumerate(series.items()):
@@ -108,7 +110,7 @@ def _seconds_by(path: Path, rows: Sequence[Mapping[str, Any]], key: str, title: 
         axes.set_title(title, fontsize=10)
     if len(series) > 1:
         figure.legend(loc="outside right upper", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _words(fact: str, value: Any) -> str:
