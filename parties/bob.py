@@ -19,6 +19,7 @@ from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
+from bunet.parties.session import Terms
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 from bunet.protocols.registry import LayerWeights
@@ -45,7 +46,10 @@ class Listening(Protocol):
 
 @dataclass
 class Service:
-    """What every session of a service shares. cores: of one session. record: for local verification only."""
+    """What every session of a service shares. cores: of one session. record: for local verification only.
+
+    keep: makes what gets Bob's part of each read-out of a session, for read-outs that leave him one (`shares_on_disk`).
+    """
 
     store: Store
     link: Link
@@ -53,6 +57,7 @@ class Service:
     cores: int = 1
     record: Callable[[SliceJob, PlannedLayer, Any], None] | None = None
     thread_hook: Callable[[], None] | None = None
+    keep: Callable[[Terms], Callable[[SliceJob, Any], None]] | None = None
 
     def session(self, connected: QueueChannel) -> None:
         """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
@@ -65,11 +70,11 @@ class Service:
             kind = terms.program.input.type
             jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
             finished = session.run(
-                Role.BOB, channel, terms, layers, jobs, _forget, self.emit,
+                Role.BOB, channel, terms, layers, jobs, self.keep(terms) if self.keep else _forget, self.emit,
                 link=self.link.name, cores=self.cores, on_layer=self.record, thread_hook=self.thread_hook,
             )
             if not finished.peer_left:
-                _await_bye(channel)
+                await_bye(channel)
         except (ChannelError, MalformedFrame) as error:
             raise PeerError(str(error)) from error
         except RunError as error:
@@ -80,10 +85,10 @@ class Service:
 
 
 def _forget(job: SliceJob, result: Any) -> None:
-    """Bob learns nothing from a read-out, and keeps nothing."""
+    """Bob learns nothing from a read-out; what he may keep of it is a share."""
 
 
-def _await_bye(channel: Channel) -> None:
+def await_bye(channel: Channel) -> None:
     """Alice may still be reading what Bob sent last; leave when she says so, or is gone."""
     try:
         while True:

@@ -6,6 +6,7 @@ program's digest (`ready`). A mismatch ends both sides with the same sentence.
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import time
@@ -31,7 +32,7 @@ from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import LayerWeights
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 HANDSHAKE_TIMEOUT_S = 60.0
 COMPILE_TIMEOUT_S = 900.0
 MAX_SLICES = 1 << 20
@@ -43,12 +44,17 @@ def software() -> str:
     return version("bunet")
 
 
+def new_session() -> str:
+    """A number that no other session has, as text."""
+    return Random().bytes(16).hex()
+
+
 @dataclass(frozen=True)
 class Request:
     """What Alice asks for. format None: whatever Bob's model has. choices, settings: public plan overrides.
 
     digest: the program's, if Alice holds an expectation of it. link: what she emulates; each party delays what it sends, so
-    both must emulate the same.
+    both must emulate the same. session: names this session on the disks of both; a new one for each.
     """
 
     shape: tuple[int, int, int]
@@ -58,6 +64,7 @@ class Request:
     readout: str | None = None
     digest: str | None = None
     link: str = "loopback"
+    session: str = field(default_factory=new_session)
     choices: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -71,6 +78,7 @@ class Terms:
     settings: Mapping[str, str]
     slices: int
     in_flight: int
+    session: str
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,8 @@ def ask(channel: Channel, request: Request) -> Terms:
     """Alice's half of the handshake. Raises PeerError if Bob refuses, RunError if his answer does not fit."""
     body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(Security()), **asdict(request)}
     body["shape"] = list(request.shape)
-    _say(channel, "open", body)
-    answer = _expect(channel, "accept")
+    say(channel, "open", body)
+    answer = expect(channel, "accept")
     try:
         program = Program.from_json(_text(answer, "program"))
         chosen = {str(k): str(v) for k, v in answer["chosen"].items()}
@@ -104,8 +112,8 @@ def ask(channel: Channel, request: Request) -> Terms:
     if reason:
         refuse(channel, reason)
         raise RunError(reason)
-    _say(channel, "ready", {"digest": program.digest()})
-    return Terms(program, chosen, settings, request.slices, request.in_flight)
+    say(channel, "ready", {"digest": program.digest()})
+    return Terms(program, chosen, settings, request.slices, request.in_flight, request.session)
 
 
 def answer(
@@ -117,7 +125,7 @@ def answer(
 
     A request that he cannot serve is answered with the reason and raised as PeerError: the fault is the asker's.
     """
-    body = _expect(channel, "open")
+    body = expect(channel, "open")
     try:
         terms = _terms(body, programs, link)
     except RunError as error:
@@ -129,7 +137,7 @@ def answer(
             "version": software(), "protocol": PROTOCOL_VERSION,
         })
     )
-    ready = _expect(channel, "ready")
+    ready = expect(channel, "ready")
     if ready.get("digest") != terms.program.digest():
         message = "the two parties hold different programs (digests differ)"
         refuse(channel, message)
@@ -137,7 +145,8 @@ def answer(
     return terms
 
 
-def _terms(body: dict[str, Any], programs, link: str) -> Terms:
+def check_asker(body: Mapping[str, Any], link: str) -> None:
+    """RunError unless the one who sent this `open` runs the same software at the same levels and emulates the same link."""
     if body.get("protocol") != PROTOCOL_VERSION or body.get("version") != software():
         raise RunError(
             f"versions differ: Alice runs bunet {plain(body.get('version'))} (protocol {plain(body.get('protocol'))}), "
@@ -147,6 +156,10 @@ def _terms(body: dict[str, Any], programs, link: str) -> Terms:
         raise RunError(f"security levels differ: Alice asks for {plain(body.get('security'))}, Bob has {asdict(Security())}")
     if body.get("link") != link:
         raise RunError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
+
+
+def _terms(body: dict[str, Any], programs, link: str) -> Terms:
+    check_asker(body, link)
     try:
         channels, height, width = (int(s) for s in body["shape"])
         shape = (channels, height, width)
@@ -154,8 +167,11 @@ def _terms(body: dict[str, Any], programs, link: str) -> Terms:
         choices = {str(k): str(v) for k, v in body["choices"].items()}
         settings = {str(k): str(v) for k, v in body["settings"].items()}
         wanted, readout = body.get("format"), body.get("readout")
+        session = str(body["session"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise RunError("the request is malformed") from None
+    if not re.fullmatch("[0-9a-f]{32}", session):  # it becomes part of file names
+        raise RunError("the request is malformed")
     if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
         raise RunError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
     check_settings(settings)
@@ -163,7 +179,7 @@ def _terms(body: dict[str, Any], programs, link: str) -> Terms:
     digest = body.get("digest")
     if digest is not None and digest != program.digest():
         raise RunError("the two parties hold different programs (digests differ)")
-    return Terms(program, choose(program, choices), settings, slices, in_flight)
+    return Terms(program, choose(program, choices), settings, slices, in_flight, session)
 
 
 def _mismatch(request: Request, program: Program, chosen: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
@@ -189,17 +205,17 @@ def _text(body: dict[str, Any], key: str) -> str:
 
 def await_kernels(channel: Channel) -> None:
     """Both parties say that their kernels are compiled, so that neither's timed part holds the other's compiler."""
-    _say(channel, "warm", {})
-    _expect(channel, "warm", COMPILE_TIMEOUT_S)
+    say(channel, "warm", {})
+    expect(channel, "warm", COMPILE_TIMEOUT_S)
 
 
-def _say(channel: Channel, kind: str, body: dict[str, Any]) -> None:
+def say(channel: Channel, kind: str, body: dict[str, Any]) -> None:
     """Send a message of the handshake. A peer that has refused and closed is no error yet: what it said is still to be read."""
     with suppress(ChannelError):
         channel.send(Control(kind, body))
 
 
-def _expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:
+def expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:
     """The next control message of the handshake; anything else is the peer's fault."""
     try:
         message = channel.receive(timeout_s)

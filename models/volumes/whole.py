@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import IO
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], mode: int | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, put it on the disk, then rename it to `path`.
 
-    A reader sees the old file or the whole new one. Raises OSError where the folder cannot be written.
+    A reader sees the old file or the whole new one. mode: its permissions, what the umask leaves if None. Raises OSError where
+    the folder cannot be written.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -20,9 +21,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        if mode is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            mode = 0o666 & ~umask
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -332,7 +332,7 @@ def test_what_had_finished_has_been_delivered(pair):
 def tiny_terms(slices: int, in_flight: int) -> Terms:
     """Input and its logits: Bob sends his share, Alice has the result and is done long before a slow Bob."""
     program = Program(Format(8, 4), (INPUT, Node("readout", "readout", ("input",), TYPE, {"kind": "logits"})))
-    return Terms(program, choose(program), {}, slices, in_flight)
+    return Terms(program, choose(program), {}, slices, in_flight, "0" * 32)
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])

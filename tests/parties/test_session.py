@@ -47,6 +47,7 @@ def test_both_sides_agree():
     hers, his = shake(GOOD)
     assert hers == his
     assert hers.program == COMPILED.program
+    assert hers.session == GOOD.session
     assert hers.chosen["bottleneck.relu1"] == "gc-sign" if "bottleneck.relu1" in hers.chosen else hers.chosen
 
 
@@ -97,6 +98,8 @@ class Spoiled:
         ("open", {"security": {"computational": 80, "statistical": 40}}, "security levels differ"),
         ("open", {"shape": "no"}, "request is malformed"),
         ("open", {"choices": []}, "request is malformed"),
+        ("open", {"session": "../" * 10}, "request is malformed"),
+        ("open", {"session": 7}, "request is malformed"),
         ("ready", {"digest": "00"}, "different programs"),
     ],
 )
