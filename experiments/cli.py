@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bunet.experiments import commands_kernels, commands_model, commands_party
+from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.sweep_config import ConfigError, Point
@@ -90,6 +90,7 @@ app.add_typer(bench, name="bench")
 commands_model.register(app)
 commands_kernels.register(app, bench)
 commands_party.register(app)
+commands_predict.register(app)
 
 
 @app.command()

@@ -79,7 +79,8 @@ class RunConsole:
     """Subscriber that shows a run. Use as a context manager around the run; `ledger` holds the books.
 
     view: whose numbers are shown. bandwidth_bps: of the link, for its use in per cent; None or infinite where unlimited.
-    console: where to draw (default: standard output). clock: seconds, for elapsed time. Without a terminal that can be
+    console: where to draw (default: standard output). clock: seconds, for elapsed time. above: what the run is part of, asked
+    whenever it is shown. Without a terminal that can be
     redrawn, it prints plain lines: one at the start, one per finished slice, one every ten seconds between. How a run failed
     is left to its caller, who gets the error.
     """
@@ -91,7 +92,9 @@ class RunConsole:
         bandwidth_bps: float | None = None,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        above: Callable[[], str] | None = None,
     ) -> None:
+        self._above = above
         self.ledger = Ledger(view)
         self.console = console or Console(highlight=False)
         self._bandwidth = bandwidth_bps if bandwidth_bps and math.isfinite(bandwidth_bps) else None
@@ -162,7 +165,7 @@ class RunConsole:
             self._line_at = now
             self._say(Text(
                 f"slice {event.axis}{event.index} in {number(event.seconds)} s "
-                f"({len(self.ledger.done)}/{self.ledger.expected})"
+                f"({len(self.ledger.done)}/{self.ledger.expected})" + (f"; {self._above()}" if self._above else "")
             ))
         elif isinstance(event, LayerFinished) and now - self._line_at >= PLAIN_EVERY_S:
             self._line_at = now
@@ -178,7 +181,8 @@ class RunConsole:
     def picture(self, width: int, height: int) -> RenderableType:
         """The live view, at most `height` rows of `width` cells."""
         now = self._clock()
-        head = [self._headline(), self._progress_line(width, now), self._flight_line(), self._link_line(now)]
+        whole = [Text(self._above(), style="bold")] if self._above else []
+        head = [*whole, self._headline(), self._progress_line(width, now), self._flight_line(), self._link_line(now)]
         for line in head:
             line.no_wrap, line.overflow = True, "ellipsis"
         if self.ledger.session is None:

@@ -1,0 +1,152 @@
+"""`bunet predict`: whole volumes, along three axes, with lung and infection models, as the published script does."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bunet.experiments import options as o
+from bunet.experiments.options import UsageError
+from bunet.models.volumes.intensity import RULES
+
+DOCUMENT_VERSION = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line, with the published script's spelling of its options."""
+    app.command("predict")(predict)
+
+
+def predict(
+    model_infection_dir: Annotated[
+        str,
+        typer.Option("--model-infection-dir", "--model_infection_dir", metavar="DIR",
+                     help="Folder with best_model-X.pth, -Y, -Z; or clinical, clinical-hybrid: the committed ones."),
+    ] = "clinical",
+    model_lung_dir: Annotated[
+        str, typer.Option("--model-lung-dir", "--model_lung_dir", metavar="DIR", help="Likewise, of the lung models.")
+    ] = "clinical",
+    test_data_dir: Annotated[
+        Path | None,
+        typer.Option("--test-data-dir", "--test_data_dir", metavar="DIR",
+                     help="Folder of cases: ID/ID.npz (key array), ID/ID_label.npz if there is one."),
+    ] = None,
+    volume: Annotated[
+        Path | None, typer.Option("--volume", metavar="FILE", help="One .npz, .npy, NIfTI or DICOM folder instead.")
+    ] = None,
+    label: Annotated[Path | None, typer.Option("--label", metavar="FILE", help="Label of --volume, for the Dice.")] = None,
+    axes: Annotated[str, typer.Option("--axes", help="Which of x, y, z: their slices make one mask together.")] = "x,y,z",
+    which: Annotated[
+        str, typer.Option("--slices", metavar="A:B", help="Only these positions, along every axis; or such as z=20:24.")
+    ] = ":",
+    ensemble: Annotated[
+        str, typer.Option("--ensemble", help="probabilities, argmax, or majority: which opens the combined mask only.")
+    ] = "probabilities",
+    lung_mask: Annotated[bool, typer.Option("--lung-mask/--no-lung-mask", help="Cut the infection to the lung.")] = True,
+    float_only: Annotated[bool, typer.Option("--float", help="The same job in the clear, for comparison.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
+    ] = True,
+    format: Annotated[
+        str, typer.Option("--format", help="Operand bits INTEGER.FRACTION, such as 8.4, 12.4, 8.8.")
+    ] = "12.4",
+    relu: o.ReluOption = "gc-sign",
+    protocol: o.ProtocolOption = None,
+    ot: o.OtOption = "iknp",
+    link: o.LinkOption = "lan",
+    bandwidth: o.BandwidthOption = None,
+    rtt: o.RttOption = None,
+    in_flight: o.InFlightOption = 2,
+    cores: Annotated[
+        int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Pixels of the network's slices  [default: the models' own, or the volume's]")
+    ] = None,
+    pool: Annotated[
+        str, typer.Option("--pool", help="avg, max, or auto: as a .pth file's batch norms tell.")
+    ] = "auto",
+    activation: Annotated[str, typer.Option("--activation", help="Of .pth files: relu, square or hybrid.")] = "relu",
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option("--calibration", metavar="FILE", help="Volumes of Bob's to calibrate .pth files on; may be repeated."),
+    ] = None,
+    intensity: Annotated[
+        str, typer.Option("--intensity", help=f"auto, or {', '.join(RULES)}: how values become the network's.")
+    ] = "auto",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write the mean probability of infection.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hold every layer of each session's first slices against the oracle.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Masks, reports, and every slice as soon as it is done.")
+    ] = Path("result"),
+    json_file: o.JsonOption = None,
+) -> None:
+    """Segment the infection in whole volumes: two models, three axes, one mask, by two processes on this machine.
+
+    The same command goes on where it was cut off. DIR gets ID_prediction.* and ID_lung.* in the volume's format, and in ID/
+    report.html, pictures and result.json. Needs torch for .pth files: pip install 'bunet[models]'.
+
+    Examples:
+
+      bunet predict --volume ct.nii.gz --slices 60:64
+
+      bunet predict --model-infection-dir infection --model-lung-dir lung --test-data-dir test
+
+      bunet predict --test-data-dir test --ensemble majority --format 8.4 --link wan
+
+      bunet predict --volume dicom_folder --axes z --float
+    """
+    from bunet.experiments.predict_settings import PredictSettings
+
+    settings = PredictSettings(
+        axes=o.names(axes), ensemble=ensemble, lung_mask=lung_mask, format=format, relu=relu,
+        protocols=o.chosen_protocols(protocol or []), ot=ot, link=o.chosen_link(link, bandwidth, rtt), in_flight=in_flight,
+        cores=o.default_cores() if cores is None else cores, secure=not float_only, compare=compare, size=size, rule=intensity,
+        slices=which, probabilities=probabilities, verify=verify,
+    )
+    o.one_of("--pool", pool, ("auto", *o.POOLINGS))
+    if (volume is None) == (test_data_dir is None):
+        raise UsageError("give either --test-data-dir or --volume")
+    if label is not None and volume is None:
+        raise UsageError("--label belongs to a --volume; cases of --test-data-dir have their ID_label.npz")
+    if json_file is not None:
+        o.writable_parent("--json", json_file)
+    from rich.console import Console
+
+    from bunet.experiments import predict_cases, predict_models
+    from bunet.experiments.predict import open_case
+    from bunet.experiments.predict_job import run_job
+    from bunet.experiments.predict_stage import Calibration, spread_slices
+    from bunet.experiments.results import write_json
+    from bunet.models.volumes import formats
+
+    console = Console(highlight=False)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
+    cases = [open_case(each, settings) for each in files]
+    own = Calibration(tuple(formats.load(path, intensity).volume for path in calibration or []))
+
+    def images(axis: str) -> Any:
+        """What pooling is told from: Bob's own volumes, or else the first case, since how he pools is no secret."""
+        return spread_slices((own.volumes or [cases[0].loaded.volume])[0], axis, size)
+
+    folders = {"infection": ("--model-infection-dir", model_infection_dir), "lung": ("--model-lung-dir", model_lung_dir)}
+    models = {
+        target: predict_models.load_models(
+            *folders[target], target, settings.axes, pool=pool, activation=activation, images=images, say=say
+        )
+        for target in settings.targets
+    }
+    documents = run_job(cases, models, settings, out, own, console, say, date.today().isoformat())
+    if json_file is not None:
+        write_json(json_file, {"version": DOCUMENT_VERSION, "cases": documents})

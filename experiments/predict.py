@@ -1,0 +1,180 @@
+"""The clinical job on one volume: every slice of two models along three axes, one mask, and how well it agrees.
+
+A case's folder holds each slice as soon as it is done, so that the same command goes on after any interruption; its
+`run.json` says what the slices belong to, and no other run touches them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from bunet.experiments.options import UsageError
+from bunet.experiments.predict_cases import CaseFiles, mask_path, read_label
+from bunet.experiments.predict_models import PredictModel
+from bunet.experiments.predict_region import Region, decide, total
+from bunet.experiments.predict_settings import PredictSettings
+from bunet.experiments.predict_stage import (
+    Calibration,
+    JobProgress,
+    RunPair,
+    Stage,
+    compile_stage,
+    run_float,
+    run_secure,
+)
+from bunet.experiments.results import write_json
+from bunet.experiments.run_folder import RunFolder, digest_of
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import VolumeError
+from bunet.parties import outcomes
+from bunet.parties.console import RunConsole
+from bunet.parties.inputs import VolumeSlices
+from bunet.parties.local import run_pair
+
+Bools = NDArray[np.bool_]
+Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume that was read and found in order, with what will be segmented of it."""
+
+    files: CaseFiles
+    loaded: formats.LoadedVolume
+    region: Region
+    label: Bools | None
+
+    @property
+    def name(self) -> str:
+        return self.files.name
+
+
+@dataclass
+class Found:
+    """Masks of a case's region, by way (`secure`, `float`); lungs likewise, where they were opened.
+
+    mean: the mean probability of the infection, where it is known and wanted.
+    """
+
+    masks: dict[str, Bools] = field(default_factory=dict)
+    lungs: dict[str, Bools] = field(default_factory=dict)
+    mean: NDArray[np.float32] | None = None
+
+
+def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
+    """Read the volume and its label. Raises UsageError in one sentence that names the file."""
+    try:
+        loaded = formats.load(files.volume, settings.rule)
+    except VolumeError as error:
+        raise UsageError(str(error)) from error
+    region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
+    return Case(files, loaded, region, read_label(files, loaded.volume.shape))
+
+
+class CaseRun:
+    """One case's run. out: the folder that masks go to, the case's own lies in it.
+
+    console: what is shown on. run: what runs a pair (for tests).
+    """
+
+    def __init__(
+        self, case: Case, models: Models, settings: PredictSettings, out: Path, calibration: Calibration,
+        progress: JobProgress, console: Console, run: RunPair = run_pair,
+    ) -> None:
+        self.case, self.models, self.settings, self.out = case, models, settings, out
+        self.folder = out / case.name
+        self._calibration, self._progress, self._console, self._run_pair = calibration, progress, console, run
+        self.stages = [
+            self._stage(way, self.models[target][axis])
+            for target in settings.targets
+            for axis in settings.axes
+            for way in reversed(settings.ways)
+        ]
+
+    def _stage(self, way: str, model: PredictModel) -> Stage:
+        size = self.settings.size or model.size
+        slices = self.folder / "slices" / f"{model.name}-{way}"
+        document = self.folder / "sessions" / f"{model.name}-{way}"
+        return Stage(way, model, self.case.region.positions(model.axis), size, slices, document)
+
+    @property
+    def mask_file(self) -> Path:
+        return mask_path(self.out, self.case.name, "prediction", self.case.loaded.stored)
+
+    def identity(self) -> dict[str, Any]:
+        """Whatever the case's slices depend on."""
+        models = {m.name: m.digest for of_axis in self.models.values() for m in of_axis.values()}
+        return {
+            "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
+            **self.settings.identity(),
+        }
+
+    def open(self) -> RunFolder:
+        """The case's folder, claimed for this run. Raises UsageError where it belongs to another, before anything is run."""
+        folder = RunFolder(self.folder, self.identity(), command="bunet predict", leftovers="slices/*")
+        if folder.noted is None and self.mask_file.exists():
+            with folder:
+                raise UsageError(f"--out {self.out}: {self.mask_file.name} is there already, of another run")
+        folder.claim()
+        return folder
+
+    def run_stages(self, say: Callable[[str], None]) -> None:
+        """Run whatever is not done. Raises RunError, UsageError."""
+        for number, stage in enumerate(self.stages, 1):
+            todo = stage.todo()
+            head = f"{self.case.name}, {number} of {len(self.stages)}: {stage.title}"
+            done = len(stage.positions) - len(todo)
+            say(f"{head}, {len(stage.positions)} slices" + f" ({done} done already)" * bool(done))
+            if todo:
+                stage.folder.mkdir(parents=True, exist_ok=True)
+                self._run(stage)
+
+    def _run(self, stage: Stage) -> None:
+        volume = self.case.loaded.volume
+        if stage.way == "float":
+            document = run_float(stage, volume, self.settings, self._progress, self._console)
+        else:
+            compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
+            console = RunConsole(
+                bandwidth_bps=self.settings.link.bandwidth_bps, console=self._console, above=self._above(stage)
+            )
+            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
+            document = run_secure(stage, compiled, inputs, self.settings, console, self._progress, self._run_pair)
+        stage.document.parent.mkdir(parents=True, exist_ok=True)
+        earlier = len(list(stage.document.parent.glob(f"{stage.document.name}-*.json")))
+        write_json(stage.document.with_name(f"{stage.document.name}-{earlier + 1:02d}.json"), document)
+
+    def _above(self, stage: Stage) -> Callable[[], str]:
+        return lambda: f"{self.case.name}: {stage.title}; {self._progress.text()}"
+
+    def documents(self, stage: Stage) -> list[dict[str, Any]]:
+        """Of the stage's sessions that ended well, in their order."""
+        files = sorted(stage.document.parent.glob(f"{stage.document.name}-*.json"))
+        return [json.loads(path.read_text(encoding="utf-8")) for path in files]
+
+    def combine(self) -> Found:
+        """The masks of the region from what the stages left. Raises DamagedSlice."""
+        found, rule, axes = Found(), self.settings.ensemble, len(self.settings.axes)
+        for way in self.settings.ways:
+            summed = self._total(way, "infection")
+            found.masks[way] = decide(summed, axes, rule)
+            if self.settings.probabilities and way == self.settings.ways[0]:
+                found.mean = np.asarray(summed / np.float32(axes), np.float32)
+            if "lung" in self.settings.targets:
+                found.lungs[way] = decide(self._total(way, "lung"), axes, rule)
+                found.masks[way] &= found.lungs[way]
+        return found
+
+    def _total(self, way: str, target: str) -> NDArray[Any]:
+        stages = {stage.model.axis: stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)}
+        sizes = {axis: stage.size for axis, stage in stages.items()}
+        kind = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
+        return total(self.case.region, sizes, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)

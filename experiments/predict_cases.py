@@ -1,0 +1,96 @@
+"""The volumes of a `bunet predict`, their labels, and where their masks go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.experiments.options import UsageError
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import DICOM, Volume, VolumeError
+
+LABEL = "_label"
+LABEL_KEYS = ("array", "infection", "label", "mask")  # of an .npz, the first that is there
+SUFFIXES = (".npz", ".npy", ".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """name: what results are called by. volume: a file, or a folder with a DICOM series. label: None where there is none."""
+
+    name: str
+    volume: Path
+    label: Path | None = None
+
+
+def find_cases(folder: Path) -> list[CaseFiles]:
+    """The published layout: `ID/ID.npz` (or .npy, .nii.gz, .nii, or a DICOM series in `ID/`), `ID/ID_label.*` beside it.
+
+    Raises UsageError for a folder that is not there or holds no case.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--test-data-dir {folder} is not a folder")
+    cases = []
+    for each in sorted(path for path in folder.iterdir() if path.is_dir()):
+        volume = _one(each, each.name)
+        if volume is None and not any(path.name.endswith(SUFFIXES) for path in each.iterdir()) and any(each.iterdir()):
+            volume = each  # a series; reading it says what is wrong with it
+        if volume is not None:
+            cases.append(CaseFiles(each.name, volume, _one(each, each.name + LABEL)))
+    if not cases:
+        raise UsageError(f"--test-data-dir {folder} holds no case: ID/ID.npz with the key `array` is looked for")
+    return cases
+
+
+def one_case(volume: Path, label: Path | None) -> CaseFiles:
+    """A volume given by itself; its name is the file's without the ending."""
+    name = volume.resolve().name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return CaseFiles(name or "volume", volume, label)
+
+
+def _one(folder: Path, stem: str) -> Path | None:
+    there = [folder / (stem + suffix) for suffix in SUFFIXES if (folder / (stem + suffix)).is_file()]
+    if len(there) > 1:
+        raise UsageError(f"{folder} has both {there[0].name} and {there[1].name}; remove one")
+    return there[0] if there else None
+
+
+def read_label(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """bool, of the volume's shape; None where the case has no label. Raises UsageError naming the file."""
+    if files.label is None:
+        return None
+    try:
+        if files.label.suffix == ".npz":
+            with np.load(files.label, allow_pickle=False) as archive:
+                known = [key for key in LABEL_KEYS if key in archive.files]
+                there = ", ".join(archive.files)
+            if not known:
+                wanted = " or ".join(f"`{key}`" for key in LABEL_KEYS)
+                raise UsageError(f"{files.label}: no key {wanted}, the file holds {there or 'nothing'}")
+            label = formats.read(files.label, known[0])
+        else:
+            label = formats.read(files.label)
+    except VolumeError as error:
+        raise UsageError(str(error)) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{files.label}: not a readable .npz file of plain numbers ({error})") from error
+    if label.shape != shape:
+        raise UsageError(f"{files.label}: the label has shape {label.shape}, the volume {files.volume.name} {shape}")
+    return np.asarray(label) != 0
+
+
+def mask_path(out: Path, name: str, what: str, volume: Volume) -> Path:
+    """Where the mask of a case goes, in the format that the volume came in."""
+    return out / f"{name}_{what}{formats.ENDINGS[volume.kind]}"
+
+
+def write_mask(volume: Volume, mask: NDArray[np.uint8], path: Path) -> None:
+    """The mask on the volume's grid, in the volume's format. A series that is there already, of this run, stays."""
+    if volume.kind == DICOM and path.is_dir():
+        return
+    formats.write(volume.like(mask), path)

@@ -1,0 +1,37 @@
+"""Several cases one after the other, each checked before the first is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bunet.experiments.predict import Case, CaseRun, Models
+from bunet.experiments.predict_results import write_case
+from bunet.experiments.predict_settings import PredictSettings
+from bunet.experiments.predict_stage import Calibration, JobProgress, RunPair
+from bunet.parties.local import run_pair
+
+
+def run_job(
+    cases: Sequence[Case], models: Models, settings: PredictSettings, out: Path, calibration: Calibration, console: Console,
+    say: Callable[[str], None], created: str, run: RunPair = run_pair,
+) -> list[dict[str, Any]]:
+    """Run what is left of every case and write its results; returns the documents. created: a date, as text.
+
+    Raises UsageError, RunError in one sentence. A folder of another run is found before anything is run.
+    """
+    progress, documents = JobProgress(), []
+    runs = [CaseRun(case, models, settings, out, calibration, progress, console, run) for case in cases]
+    with ExitStack() as folders:
+        for each in runs:
+            folders.enter_context(each.open())
+            for stage in each.stages:
+                progress.expect(stage)
+        for each in runs:
+            each.run_stages(say)
+            documents.append(write_case(each, each.combine(), created, say))
+    return documents

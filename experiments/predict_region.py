@@ -1,0 +1,129 @@
+"""Which part of a volume is segmented, and one mask of it from its slices along several axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.experiments.options import UsageError
+from bunet.models.cut import fit_slices
+from bunet.models.volumes import ensemble
+from bunet.models.volumes.slices import AXES, axis_number
+
+AXIS_ORDER = ("x", "y", "z")  # of the published sum
+
+Bools = NDArray[np.bool_]
+Map = Callable[[str, int], NDArray[Any]]  # (axis, index) -> the network's map of that slice
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of a volume (slice, row, column). shape: of the volume. box: (start, stop) of each array axis."""
+
+    shape: tuple[int, int, int]
+    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+    @classmethod
+    def of(cls, text: str, shape: tuple[int, ...], axes: Sequence[str]) -> Region:
+        """`A:B` for the same positions along every axis of `axes`, or `x=A:B,z=C:D`; the rest of the volume whole.
+
+        Where one range is for all axes, it ends with each axis. Raises UsageError.
+        """
+        bounds = {axis: (0, shape[axis_number(axis)]) for axis in AXES}
+        named = "=" in text
+        for part in text.split(","):
+            axis, _, span = part.rpartition("=") if named else ("", "", part)
+            axis = axis.strip()
+            if named and axis not in axes:
+                raise UsageError(f"--slices {part!r}: not one of the axes {', '.join(axes)}, such as z=20:24")
+            for each in (axis,) if named else axes:
+                bounds[each] = _span(span, shape[axis_number(each)], part, each, clip=not named and len(axes) > 1)
+        z, y, x = (bounds[axis] for axis in ("z", "y", "x"))
+        return cls((shape[0], shape[1], shape[2]), (z, y, x))
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Voxels along each array axis."""
+        z, y, x = (stop - start for start, stop in self.box)
+        return z, y, x
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """For indexing an array of the volume's shape."""
+        z, y, x = (slice(start, stop) for start, stop in self.box)
+        return z, y, x
+
+    @property
+    def whole(self) -> bool:
+        return self.size == self.shape
+
+    def positions(self, axis: str) -> range:
+        """The slices along an axis that the region has."""
+        return range(*self.box[axis_number(axis)])
+
+    def flat(self, axis: str) -> tuple[slice, slice]:
+        """The region's rows and columns in a slice along an axis."""
+        first, second = (s for k, s in enumerate(self.slices) if k != axis_number(axis))
+        return first, second
+
+    def describe(self) -> str:
+        """Such as `z 20:24`, or `the whole volume`."""
+        parts = [f"{axis} {a}:{b}" for axis, (a, b) in zip("zyx", self.box, strict=True)]
+        parts = [part for part, n, whole in zip(parts, self.size, self.shape, strict=True) if n != whole]
+        return ", ".join(parts) or "the whole volume"
+
+    def embed(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+        """A mask of the region in a volume that is zero elsewhere."""
+        out = np.zeros(self.shape, dtype=np.uint8)
+        out[self.slices] = mask
+        return out
+
+
+def _span(text: str, count: int, part: str, axis: str, clip: bool) -> tuple[int, int]:
+    first, colon, last = text.strip().partition(":")
+    try:
+        start = int(first) if first else 0
+        stop = int(last) if last else (count if colon else start + 1)
+    except ValueError:
+        raise UsageError(f"--slices {part!r} is not A:B") from None
+    stop = min(stop, count) if clip else stop
+    if not 0 <= start < stop <= count:
+        raise UsageError(f"--slices {part}: along {axis} the volume has the slices 0:{count}")
+    return start, stop
+
+
+def gather(region: Region, axis: str, size: int | None, map_of: Map, kind: Any) -> NDArray[Any]:
+    """The network's maps along one axis at the volume's own pixels: an array of the region's size and of `kind`.
+
+    size: pixels of the network's slices, None for the volume's own. Pixels take the nearest value of a resampled map, so that
+    this also works on shares of bits.
+    """
+    fit, rows = fit_slices(region.shape, axis, size), region.flat(axis)
+    out = np.empty(region.size, dtype=kind)
+    along = np.moveaxis(out, axis_number(axis), 0)
+    for k, index in enumerate(region.positions(axis)):
+        along[k] = fit.mask(map_of(axis, index))[rows]
+    return out
+
+
+def total(region: Region, sizes: Mapping[str, int | None], map_of: Map, kind: Any) -> NDArray[Any]:
+    """The sum over the axes of their maps, in the published order. sizes: for each axis that takes part, as in `gather`."""
+    out: NDArray[Any] = np.zeros(region.size, dtype=kind)
+    for axis in AXIS_ORDER:
+        if axis in sizes:
+            out += gather(region, axis, sizes[axis], map_of, kind)
+    return out
+
+
+def decide(summed: NDArray[Any], axes: int, rule: str) -> Bools:
+    """The target's mask, before any lung mask: what the axes agree on, and the 3x3x3 maximum filter.
+
+    rule: `probabilities` (summed probabilities), or `argmax` or `majority` (counted labels). The filter sees the region
+    only, as if the volume ended there.
+    """
+    choose = ensemble.likely if rule == "probabilities" else ensemble.elected
+    return ensemble.maximum_filter(choose(summed, axes))

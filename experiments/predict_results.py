@@ -1,0 +1,175 @@
+"""What a prediction leaves: masks in the volume's format, scores, pictures, a report, one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.experiments import overlays, report
+from bunet.experiments.plots import PicturesUnavailable
+from bunet.experiments.predict import Case, CaseRun, Found
+from bunet.experiments.predict_cases import mask_path, write_mask
+from bunet.experiments.results import write_json
+from bunet.models.metrics import Agreement, agreement
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import DICOM, NPZ
+
+DOCUMENT_VERSION = 1
+WAYS = {"secure": "secure mask", "float": "float model's mask"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One comparison of two masks of a case's region. found, against: of which masks, such as secure and label."""
+
+    found: str
+    against: str
+    agreement: Agreement
+
+    @property
+    def name(self) -> str:
+        other = {"label": "the label", "float": "the float model's mask"}[self.against]
+        return f"{WAYS[self.found]} against {other}"
+
+    def document(self) -> dict[str, Any]:
+        a = self.agreement
+        return {"found": self.found, "against": self.against, "dice": a.dice, "overlap": a.overlap,
+                "sensitivity": a.sensitivity, "voxels": asdict(a)}
+
+
+def scores_of(case: Case, found: Found) -> list[Score]:
+    """Every mask against the label, and the secure one against the float model's, within the region."""
+    scores = []
+    if {"secure", "float"} <= found.masks.keys():
+        scores.append(Score("secure", "float", agreement(found.masks["secure"], found.masks["float"])))
+    if case.label is not None:
+        label = case.label[case.region.slices]
+        scores += [Score(way, "label", agreement(mask, label)) for way, mask in found.masks.items()]
+    return scores
+
+
+def infected_shares(case: Case, found: Found) -> dict[str, float]:
+    """Infected share of the lung within the region, by way and for the label, where a lung mask was opened; 0 to 1."""
+    shares = {}
+    for way, lung in found.lungs.items():
+        voxels = int(lung.sum())
+        if voxels:
+            shares[way] = int((found.masks[way] & lung).sum()) / voxels
+            if case.label is not None:
+                shares["label"] = int((case.label[case.region.slices] & lung).sum()) / voxels
+    return shares
+
+
+def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Write everything, the document last; returns it. created: a date, as text."""
+    case, first = run.case, run.settings.ways[0]
+    scores, shares = scores_of(case, found), infected_shares(case, found)
+    files = [_write(case, run.out, "prediction", case.region.embed(found.masks[first]))]
+    if first in found.lungs:
+        files.append(_write(case, run.out, "lung", case.region.embed(found.lungs[first])))
+    if found.mean is not None:
+        files.append(_write_probabilities(run, found.mean))
+    document = {
+        "version": DOCUMENT_VERSION, "case": case.name, "volume": str(case.files.volume),
+        "label": None if case.files.label is None else str(case.files.label), "region": [list(b) for b in case.region.box],
+        "intensity": case.loaded.rule, "asked": run.settings.document(),
+        "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
+        "scores": [score.document() for score in scores], "infected_share": shares,
+        "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
+        "stages": [{"title": stage.title, "way": stage.way, "sessions": run.documents(stage)} for stage in run.stages],
+        "verified": _verified(run),
+    }
+    files += _write_pictures(run, found, scores, shares, created, say)
+    document["files"] = [str(path) for path in files]
+    path = run.folder / "result.json"
+    write_json(path, document)
+    for line in summary(document, scores):
+        say(line)
+    say("written: " + ", ".join(str(file) for file in [*files, path]))
+    return document
+
+
+def _verified(run: CaseRun) -> bool | None:
+    """Whether every session whose layers were compared agreed with the oracle; None where none was."""
+    verdicts = [d.get("verified") for stage in run.stages for d in run.documents(stage)]
+    known = [verdict for verdict in verdicts if verdict is not None]
+    return all(known) if known else None
+
+
+def summary(document: dict[str, Any], scores: list[Score]) -> list[str]:
+    """Lines for people."""
+    lines = [f"{document['case']}: {document['voxels'].get('secure', document['voxels'].get('float'))} voxels marked"]
+    for score in scores:
+        a = score.agreement
+        lines.append(f"  {score.name}: Dice {a.dice:.4f}, overlap {a.overlap:.4f}, sensitivity {a.sensitivity:.4f}")
+    for what, share in document["infected_share"].items():
+        lines.append(f"  infected share of the lung ({WAYS.get(what, 'label')}): {100 * share:.2f} %")
+    return lines
+
+
+def _write(case: Case, out: Path, what: str, mask: NDArray[np.uint8]) -> Path:
+    path = mask_path(out, case.name, what, case.loaded.stored)
+    write_mask(case.loaded.stored, mask, path)
+    return path
+
+
+def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
+    """In the volume's format, or as .npz where that holds no real numbers."""
+    stored, region = run.case.loaded.stored, run.case.region
+    whole = np.zeros(region.shape, np.float32)
+    whole[region.slices] = mean
+    kind = NPZ if stored.kind == DICOM else stored.kind
+    path = run.out / f"{run.case.name}_probabilities{formats.ENDINGS[kind]}"
+    formats.write(stored.like(whole), path)
+    return path
+
+
+def _write_pictures(
+    run: CaseRun, found: Found, scores: list[Score], shares: dict[str, float], created: str, say: Callable[[str], None]
+) -> list[Path]:
+    case, settings = run.case, run.settings
+    masks: dict[str, NDArray[Any]] = {way: case.region.embed(mask) for way, mask in found.masks.items()}
+    if case.label is not None:
+        masks["truth"] = case.label
+    for lung in list(found.lungs.values())[:1]:
+        masks["lung"] = case.region.embed(lung)
+    facts = [
+        ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
+        ("intensities", f"rule `{case.loaded.rule}`"),
+        ("segmented", case.region.describe()),
+        ("models", ", ".join(sorted({m.source for of in run.models.values() for m in of.values()}))),
+        ("axes", ", ".join(settings.axes)),
+        ("ensemble", settings.ensemble),
+    ]
+    if settings.secure:
+        facts += [
+            ("format", settings.format), ("link", settings.link.name),
+            ("protocols", ", ".join(f"{k} {v}" for k, v in settings.choices().items()) + f", OT {settings.ot}"),
+            ("security", "semi-honest; 128 bits computational, 40 bits statistical"),
+        ]
+    names = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
+    data = report.ReportData(
+        title=f"{case.name}: infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
+        region=case.region.slices, spacing=case.loaded.stored.spacing,
+        scores=[report.Score(score.name, score.agreement) for score in scores],
+        shares=[(f"infected share of the lung, {names[what]}", 100 * share) for what, share in shares.items()],
+        stages=[
+            report.Stage(stage.title, document if stage.way == "secure" else None)
+            for stage in run.stages
+            for document in run.documents(stage)
+        ],
+    )
+    files = [run.folder / "report.html"]
+    report.write_report(files[0], data)
+    try:
+        for name, write in (("montage.png", overlays.write_montage), ("views.png", overlays.write_views)):
+            write(run.folder / name, data)
+            files.append(run.folder / name)
+    except PicturesUnavailable as error:
+        say(f"no pictures: {error}")
+    return files

@@ -1,0 +1,217 @@
+"""One stage of a prediction: a model along one axis, over the slices that are not done yet, secure or in the clear."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bunet.experiments.options import UsageError
+from bunet.experiments.predict_models import PredictModel
+from bunet.experiments.predict_settings import PredictSettings
+from bunet.experiments.results import environment
+from bunet.models import compile as compiling
+from bunet.models.compile import Compiled
+from bunet.models.cut import fit_slices
+from bunet.models.reference import FloatModel
+from bunet.models.volumes import ensemble, slices, synthetic
+from bunet.models.volumes.volume import Sliceable
+from bunet.parties import outcomes
+from bunet.parties.console import RunConsole, duration
+from bunet.parties.errors import RunError
+from bunet.parties.events import Event, SliceFinished, Subscriber
+from bunet.parties.inputs import VolumeSlices
+from bunet.parties.local import PairJob, PairResult, run_pair
+
+CALIBRATION_SLICES = 8
+CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
+RECORDED = 2  # slices whose layers are held against the oracle
+
+RunPair = Callable[[PairJob, Subscriber], PairResult]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """way: secure or float. size: pixels of the network's slices, None for the volume's own. folder: of finished slices."""
+
+    way: str
+    model: PredictModel
+    positions: range
+    size: int | None
+    folder: Path
+    document: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.model.target} along {self.model.axis}" + (" in the clear" if self.way == "float" else "")
+
+    def todo(self) -> list[int]:
+        """Positions that are not done."""
+        return [k for k in self.positions if not outcomes.path_of(self.folder, k).exists()]
+
+
+class JobProgress:
+    """How far the whole job is, over all stages, weighed by what a slice of each costs.
+
+    Work is counted in slices times features squared, the secure one many times the other; the pace is measured.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.total = self.done = self._here = self._seconds = 0.0
+        self._since: float | None = None
+
+    @staticmethod
+    def weight(stage: Stage) -> float:
+        return stage.model.weights.architecture.features * (1.0 if stage.way == "secure" else 0.02)
+
+    def expect(self, stage: Stage) -> None:
+        """Count a stage in, with what is done of it already."""
+        self.total += len(stage.positions) * self.weight(stage)
+        self.done += (len(stage.positions) - len(stage.todo())) * self.weight(stage)
+
+    def begin(self) -> None:
+        """Slices run from now on."""
+        self._since = self._clock()
+
+    def finished(self, stage: Stage) -> None:
+        """One slice more."""
+        now = self._clock()
+        self._seconds += now - (now if self._since is None else self._since)
+        self._since = now
+        self._here += self.weight(stage)
+        self.done += self.weight(stage)
+
+    def text(self) -> str:
+        """Such as `job 12 %, about 3:40 left`."""
+        share = 100 * self.done / self.total if self.total else 100.0
+        if not self._here or not self._seconds:
+            return f"job {share:.0f} %"
+        return f"job {share:.0f} %, about {duration((self.total - self.done) * self._seconds / self._here)} left"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What Bob calibrates on where a weight file brings no ranges: volumes of his own, or synthetic chests.
+
+    Never the volume that will be segmented: Bob has not seen it.
+    """
+
+    volumes: Sequence[Sliceable] = ()
+
+    def images(self, axis: str, size: int | None) -> list[np.ndarray]:
+        """float32 (5, H, W) each, as the network takes them, spread along the axis."""
+        volumes = self.volumes or _chests()
+        return [image for volume in volumes for image in spread_slices(volume, axis, size)]
+
+    def of(self, model: PredictModel, size: int | None) -> Any:
+        """Ranges by node where the weights know them, else slices; what `compile_model` takes."""
+        ranges = model.notes.get("ranges")
+        return self.images(model.axis, size if self.volumes else None) if ranges is None else ranges
+
+
+def _chests() -> list[np.ndarray]:
+    count, pixels = CHEST
+    return [synthetic.generate(pixels, count, seed).volume for seed in synthetic.TRAINING_SEEDS[:2]]
+
+
+def spread_slices(volume: Sliceable, axis: str, size: int | None, count: int = CALIBRATION_SLICES) -> list[np.ndarray]:
+    """`count` slices of a volume, evenly along the axis, as a network of `size` pixels takes them."""
+    fit, total = fit_slices(volume.shape, axis, size), slices.slice_count(volume, axis)
+    return [fit.image(slices.slice_at(volume, axis, int((k + 0.5) * total / count))) for k in range(count)]
+
+
+def compile_stage(stage: Stage, shape: tuple[int, ...], settings: PredictSettings, calibration: Calibration) -> Compiled:
+    """The stage's program and integers. Raises UsageError."""
+    fit = fit_slices(shape, stage.model.axis, stage.size)
+    try:
+        slices_or_ranges = calibration.of(stage.model, stage.size)
+        return compiling.compile_model(
+            stage.model.weights, *fit.padded, settings.format, slices_or_ranges, readout=settings.readout
+        )
+    except ValueError as error:
+        raise UsageError(f"{stage.model.source} cannot be compiled: {error}") from error
+
+
+def run_secure(
+    stage: Stage, compiled: Compiled, inputs: VolumeSlices, settings: PredictSettings, console: RunConsole,
+    progress: JobProgress, run: RunPair = run_pair,
+) -> dict[str, Any]:
+    """Run what is left of a stage with two processes; each slice is on disk as soon as it is done.
+
+    Returns the session's document. Raises RunError, also where a layer differs from the oracle.
+    """
+    todo, axis = stage.todo(), stage.model.axis
+
+    def bus(event: Event) -> None:
+        if isinstance(event, SliceFinished) and event.role == "alice":
+            progress.finished(stage)
+        console(event)
+
+    with tempfile.TemporaryDirectory(prefix="bunet-") as temporary:
+        model = Path(temporary) / "model.safetensors"
+        compiling.save(compiled, model)
+        job = PairJob(
+            model, inputs, [(axis, k) for k in todo], Path(temporary), settings.link, settings.in_flight, settings.cores,
+            settings.choices(), settings.public(), RECORDED if settings.verify else 0, results=stage.folder,
+        )
+        with console:
+            progress.begin()
+            result = run(job, bus)
+    if result.mismatches:
+        raise RunError(f"{stage.title}: {len(result.mismatches)} layers differ from the oracle; {result.mismatches[0]}")
+    height, width = compiled.program.input.type.shape[1:]
+    facts = {
+        "target": stage.model.target, "axis": axis, "weights": stage.model.source, "slices": len(todo), "height": height,
+        "width": width, "in_flight": settings.in_flight, "cores": settings.cores, "protocols": settings.choices(),
+        "ot": settings.ot, "readout": settings.readout, "compared_layers": result.compared_layers,
+    }
+    return console.ledger.document(
+        link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
+    )
+
+
+def run_float(
+    stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, console: Console
+) -> dict[str, Any]:
+    """The same in the clear, with torch where it is installed. Returns what it took."""
+    todo, axis = stage.todo(), stage.model.axis
+    fit, logits_of = fit_slices(volume.shape, axis, stage.size), _float_model(stage.model)
+    progress.begin()
+    started = time.perf_counter()
+    columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        for k in bar.track(todo):
+            logits = logits_of(fit.image(slices.slice_at(volume, axis, k)))
+            if settings.ensemble == "probabilities":
+                outcomes.write(stage.folder, k, ensemble.probability(logits))
+            else:
+                outcomes.write(stage.folder, k, logits.argmax(axis=0).astype(np.uint8))
+            progress.finished(stage)
+    return {"slices": len(todo), "seconds": time.perf_counter() - started}
+
+
+def _float_model(model: PredictModel) -> Callable[[np.ndarray], np.ndarray]:
+    """(5, H, W) -> logits (2, H, W), float32."""
+    try:
+        import torch
+
+        from bunet.models.unet import from_weights
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return FloatModel(model.weights).logits
+    network = from_weights(model.weights)
+
+    def logits(image: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(network(torch.from_numpy(np.ascontiguousarray(image))[None])[0].numpy())
+
+    return logits
