@@ -30,14 +30,18 @@ from bunet.experiments.predict_stage import (
     run_float,
     run_secure,
 )
+from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import VolumeError
+from bunet.models.volumes.whole import write_whole
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import run_pair
+
+SESSIONS, VOTE = "sessions", "vote"
 
 Bools = NDArray[np.bool_]
 Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
@@ -102,8 +106,8 @@ class CaseRun:
     def _stage(self, way: str, model: PredictModel) -> Stage:
         size = self.settings.size or model.size
         slices = self.folder / "slices" / f"{model.name}-{way}"
-        document = self.folder / "sessions" / f"{model.name}-{way}"
-        return Stage(way, model, self.case.region.positions(model.axis), size, slices, document)
+        shared = way == "secure" and self.settings.ensemble == "majority"
+        return Stage(way, model, self.case.region.positions(model.axis), size, slices, shared)
 
     @property
     def mask_file(self) -> Path:
@@ -143,27 +147,33 @@ class CaseRun:
             document = run_float(stage, volume, self.settings, self._progress, self._console)
         else:
             compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
-            console = RunConsole(
-                bandwidth_bps=self.settings.link.bandwidth_bps, console=self._console, above=self._above(stage)
-            )
+            console = self._live(f"{stage.title}; ")
             inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
             document = run_secure(stage, compiled, inputs, self.settings, console, self._progress, self._run_pair)
-        stage.document.parent.mkdir(parents=True, exist_ok=True)
-        earlier = len(list(stage.document.parent.glob(f"{stage.document.name}-*.json")))
-        write_json(stage.document.with_name(f"{stage.document.name}-{earlier + 1:02d}.json"), document)
+        self._keep_document(stage.name, document)
 
-    def _above(self, stage: Stage) -> Callable[[], str]:
-        return lambda: f"{self.case.name}: {stage.title}; {self._progress.text()}"
+    def _live(self, what: str) -> RunConsole:
+        above = lambda: f"{self.case.name}: {what}{self._progress.text()}"  # noqa: E731
+        return RunConsole(bandwidth_bps=self.settings.link.bandwidth_bps, console=self._console, above=above)
 
-    def documents(self, stage: Stage) -> list[dict[str, Any]]:
-        """Of the stage's sessions that ended well, in their order."""
-        files = sorted(stage.document.parent.glob(f"{stage.document.name}-*.json"))
+    def _keep_document(self, name: str, document: dict[str, Any]) -> None:
+        folder = self.folder / SESSIONS
+        folder.mkdir(exist_ok=True)
+        earlier = len(list(folder.glob(f"{name}-*.json")))
+        write_json(folder / f"{name}-{earlier + 1:02d}.json", document)
+
+    def documents(self, name: str) -> list[dict[str, Any]]:
+        """Of the sessions that ended well, in their order. name: a stage's, or VOTE."""
+        files = sorted((self.folder / SESSIONS).glob(f"{name}-*.json"))
         return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
     def combine(self) -> Found:
         """The masks of the region from what the stages left. Raises DamagedSlice."""
         found, rule, axes = Found(), self.settings.ensemble, len(self.settings.axes)
         for way in self.settings.ways:
+            if way == "secure" and rule == "majority":
+                found.masks[way] = self._vote()
+                continue
             summed = self._total(way, "infection")
             found.masks[way] = decide(summed, axes, rule)
             if self.settings.probabilities and way == self.settings.ways[0]:
@@ -172,6 +182,17 @@ class CaseRun:
                 found.lungs[way] = decide(self._total(way, "lung"), axes, rule)
                 found.masks[way] &= found.lungs[way]
         return found
+
+    def _vote(self) -> Bools:
+        """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
+        opened = self.folder / "slices" / "vote.npy"
+        if opened.exists():
+            return np.asarray(np.load(opened, allow_pickle=False) != 0)
+        stages = [stage for stage in self.stages if stage.shared]
+        mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote; "))
+        write_whole(opened, lambda stream: np.save(stream, mask))
+        self._keep_document(VOTE, document)
+        return mask
 
     def _total(self, way: str, target: str) -> NDArray[Any]:
         stages = {stage.model.axis: stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)}

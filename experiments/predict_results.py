@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bunet.experiments import overlays, report
 from bunet.experiments.plots import PicturesUnavailable
-from bunet.experiments.predict import Case, CaseRun, Found
+from bunet.experiments.predict import VOTE, Case, CaseRun, Found
 from bunet.experiments.predict_cases import mask_path, write_mask
 from bunet.experiments.results import write_json
 from bunet.models.metrics import Agreement, agreement
@@ -81,7 +81,7 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
-        "stages": [{"title": stage.title, "way": stage.way, "sessions": run.documents(stage)} for stage in run.stages],
+        "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in _sessions(run)],
         "verified": _verified(run),
     }
     files += _write_pictures(run, found, scores, shares, created, say)
@@ -94,9 +94,15 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     return document
 
 
+def _sessions(run: CaseRun) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """(title, way, documents of the sessions that ended well) of every stage, and of the vote where there was one."""
+    vote = [("the vote", "secure", run.documents(VOTE))] if run.settings.ensemble == "majority" and run.settings.secure else []
+    return [*((stage.title, stage.way, run.documents(stage.name)) for stage in run.stages), *vote]
+
+
 def _verified(run: CaseRun) -> bool | None:
     """Whether every session whose layers were compared agreed with the oracle; None where none was."""
-    verdicts = [d.get("verified") for stage in run.stages for d in run.documents(stage)]
+    verdicts = [document.get("verified") for _, _, documents in _sessions(run) for document in documents]
     known = [verdict for verdict in verdicts if verdict is not None]
     return all(known) if known else None
 
@@ -154,14 +160,14 @@ def _write_pictures(
         ]
     names = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
     data = report.ReportData(
-        title=f"{case.name}: infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
+        title="COVID-19 infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
         region=case.region.slices, spacing=case.loaded.stored.spacing,
         scores=[report.Score(score.name, score.agreement) for score in scores],
         shares=[(f"infected share of the lung, {names[what]}", 100 * share) for what, share in shares.items()],
         stages=[
-            report.Stage(stage.title, document if stage.way == "secure" else None)
-            for stage in run.stages
-            for document in run.documents(stage)
+            report.Stage(title, document if way == "secure" else None)
+            for title, way, documents in _sessions(run)
+            for document in documents
         ],
     )
     files = [run.folder / "report.html"]

@@ -29,6 +29,7 @@ from bunet.parties.errors import RunError
 from bunet.parties.events import Event, SliceFinished, Subscriber
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import PairJob, PairResult, run_pair
+from bunet.parties.shares_on_disk import complete, discard_unpaired
 
 CALIBRATION_SLICES = 8
 CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
@@ -39,14 +40,27 @@ RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 @dataclass(frozen=True)
 class Stage:
-    """way: secure or float. size: pixels of the network's slices, None for the volume's own. folder: of finished slices."""
+    """way: secure or float. size: pixels of the network's slices, None for the volume's own. folder: of finished slices.
+
+    shared: whether slices are left shared between the parties.
+    """
 
     way: str
     model: PredictModel
     positions: range
     size: int | None
     folder: Path
-    document: Path
+    shared: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as infection-x-secure."""
+        return f"{self.model.name}-{self.way}"
+
+    @property
+    def shares(self) -> tuple[Path, Path]:
+        """Alice's folder and Bob's, of their shares."""
+        return self.folder / "alice", self.folder / "bob"
 
     @property
     def title(self) -> str:
@@ -54,6 +68,9 @@ class Stage:
 
     def todo(self) -> list[int]:
         """Positions that are not done."""
+        if self.shared:
+            done = complete(*self.shares)
+            return [k for k in self.positions if (self.model.axis, k) not in done]
         return [k for k in self.positions if not outcomes.path_of(self.folder, k).exists()]
 
 
@@ -92,7 +109,7 @@ class JobProgress:
     def text(self) -> str:
         """Such as `job 12 %, about 3:40 left`."""
         share = 100 * self.done / self.total if self.total else 100.0
-        if not self._here or not self._seconds:
+        if not self._here or not self._seconds or self.done >= self.total:
             return f"job {share:.0f} %"
         return f"job {share:.0f} %, about {duration((self.total - self.done) * self._seconds / self._here)} left"
 
@@ -148,6 +165,8 @@ def run_secure(
 
     Returns the session's document. Raises RunError, also where a layer differs from the oracle.
     """
+    if stage.shared:
+        discard_unpaired(*stage.shares)
     todo, axis = stage.todo(), stage.model.axis
 
     def bus(event: Event) -> None:
@@ -160,7 +179,8 @@ def run_secure(
         compiling.save(compiled, model)
         job = PairJob(
             model, inputs, [(axis, k) for k in todo], Path(temporary), settings.link, settings.in_flight, settings.cores,
-            settings.choices(), settings.public(), RECORDED if settings.verify else 0, results=stage.folder,
+            settings.choices(), settings.public(), RECORDED if settings.verify else 0,
+            results=None if stage.shared else stage.folder, shares=stage.shares if stage.shared else None,
         )
         with console:
             progress.begin()

@@ -149,7 +149,7 @@ class RunConsole:
                 self._plain(event, now)
 
     def _say(self, text: Text) -> None:
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     # -- without a terminal -------------------------------------------------------------------------------------
 

@@ -30,7 +30,8 @@ class PairJob:
     model: a compiled model file. inputs: an .npy file, int64 (slices, channels, height, width), quantised for the
     program, or a volume that Alice cuts. labels: (axis, index) of each slice. cores: of each party. choices, settings: plan
     overrides. results: a folder where Alice writes each slice as it comes out (`parties.outcomes`), so that nothing that is
-    done is lost; without one the result holds them all.
+    done is lost; without one the result holds them all. shares: Alice's and Bob's folder for their shares of the labels
+    (`parties.shares_on_disk`), where the read-out is label-share; nothing is learned then.
     record: keep every layer's shares of the first `record` slices and verify them (0: none). profile: also say where the
     compute threads spend their seconds, which costs some. folder: an existing folder for the run's files.
     """
@@ -47,6 +48,7 @@ class PairJob:
     record: int = 0
     profile: bool = False
     results: Path | None = None
+    shares: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class PairResult:
     """What came out, as Alice saw it.
 
     masks: the read-outs, uint8 (slices, height, width) labels (int64 (slices, classes, height, width) logits); empty where
-    each was written to a folder.
+    each was written to a folder, or nothing was opened.
     verified: every recorded layer agreed with the oracle; None if nothing was recorded. seconds: the timed part.
     """
 
@@ -84,6 +86,7 @@ def _write_job(job: PairJob, role: str) -> Path:
         "link": children.link_document(job.link),
         "choices": dict(job.choices), "settings": dict(job.settings), "record": job.record,
         "profile": job.profile, "results": None if job.results is None else str(job.results.resolve()),
+        "shares": None if job.shares is None else str(job.shares[role == "bob"].resolve()),
         "first_core": 0 if role == "alice" else job.cores,
     }
     path.write_text(json.dumps(document))
@@ -91,7 +94,8 @@ def _write_job(job: PairJob, role: str) -> Path:
 
 
 def _collect(job: PairJob, outcome: Outcome) -> PairResult:
-    masks = np.empty(0) if job.results is not None else np.load(job.folder / "masks.npy", allow_pickle=False)
+    elsewhere = job.results is not None or job.shares is not None
+    masks = np.empty(0) if elsewhere else np.load(job.folder / "masks.npy", allow_pickle=False)
     verified: bool | None = None
     mismatches: list[str] = []
     compared = 0

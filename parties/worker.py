@@ -30,6 +30,7 @@ from bunet.parties.profile import Profiler
 from bunet.parties.record import Recorder
 from bunet.parties.scheduler import SliceJob
 from bunet.parties.session import Request
+from bunet.parties.shares_on_disk import keep_shares
 from bunet.parties.store import CompiledStore
 
 Half = Callable[[dict[str, Any], Link], None]
@@ -68,6 +69,9 @@ def run_bob(job: dict[str, Any], link: Link) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     recorder = Recorder(job["record"]) if job["record"] else None
     service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
+    if job["shares"]:
+        labels = _labels(job)
+        service.keep = lambda terms: keep_shares(Path(job["shares"]), terms.session, labels)
     profiler = Profiler() if job["profile"] else None
     service.thread_hook = profiler.start if profiler else None
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
@@ -79,7 +83,7 @@ def run_bob(job: dict[str, Any], link: Link) -> None:
 def run_alice(job: dict[str, Any], link: Link) -> None:
     address = json.loads(sys.stdin.readline())["connect"]
     threading.Thread(target=leave_with_parent, daemon=True).start()
-    labels = [(str(axis), int(index)) for axis, index in job["labels"]]
+    labels = _labels(job)
     source = open_source(job["inputs"], labels)
     recorder = Recorder(job["record"]) if job["record"] else None
     profiler = Profiler() if job["profile"] else None
@@ -100,12 +104,17 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
             outcomes.write(Path(job["results"]), done.index, outcomes.compact(programs[0], result))
 
     alice.run(
-        lambda: zeromq.connect(address), request, labels, slice_at, keep,
+        lambda: zeromq.connect(address), request, labels, slice_at,
+        keep_shares(Path(job["shares"]), request.session, labels) if job["shares"] else keep,
         emit, link=link, cores=job["cores"], on_layer=recorder, thread_hook=profiler.start if profiler else None,
     )
-    if job["results"] is None:
+    if job["results"] is None and job["shares"] is None:
         np.save(Path(job["folder"]) / "masks.npy", np.stack([results[k] for k in range(len(labels))]))
     _keep(job, "alice", recorder, profiler)
+
+
+def _labels(job: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(str(axis), int(index)) for axis, index in job["labels"]]
 
 
 def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: Profiler | None) -> None:
