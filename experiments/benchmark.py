@@ -1,8 +1,12 @@
-"""Whole slices timed: seeded random weights and images, two processes, every layer held against the oracle afterwards."""
+"""Whole slices timed, of random weights and images or of trained weights and a CT volume.
+
+Two processes on this machine; every layer is held against the oracle afterwards.
+"""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,8 +16,10 @@ from bunet.experiments import prepare
 from bunet.experiments.options import RunSettings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.results import environment
+from bunet.experiments.sweep_config import PointData
 from bunet.models.compile import Compiled
 from bunet.models.metrics import dice
+from bunet.models.reference import FloatModel
 from bunet.models.weights import seeded
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
@@ -40,13 +46,15 @@ class Bench:
         self._model: tuple[Compiled, ChosenWeights, SliceSet] | None = None
 
     def __call__(
-        self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None, profile: bool = False
+        self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None, profile: bool = False,
+        data: PointData | None = None,
     ) -> Outcome:
-        """One run. subscriber: sees the events too. profile: say where the compute threads were.
+        """One run. subscriber: sees the events too. profile: say where the compute threads were. data: a volume and weights
+        in place of random ones; the document's `run.float` then has the float model's own seconds and Dice.
 
         Raises RunError, UsageError.
         """
-        compiled, chosen, images = self._prepare(settings)
+        compiled, chosen, images = self._prepare(settings, data)
         ledger = Ledger()
 
         def bus(event: Any) -> None:
@@ -57,23 +65,46 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
             job = prepare.write_job(settings, compiled, images, Path(folder), verify)
             result = self._run(replace(job, profile=profile), bus)
-        agreement = dice(masks_of(result, images), prepare.float_labels(chosen, images))
+        masks = masks_of(result, images)
+        floats = prepare.float_labels(chosen, images)
+        truth = images.truth if chosen.trained else None
         document = document_of(
-            ledger, settings, result, images, weights=chosen.source, dice_float=agreement, dice_truth=None, record=job.record
+            ledger, settings, result, images, weights=chosen.source, dice_float=dice(masks, floats),
+            dice_truth=None if truth is None else dice(masks, truth), record=job.record,
         )
+        if data is not None:
+            float_truth = None if truth is None else dice(floats, truth)
+            document["run"]["float"] = {"seconds_per_slice": float_seconds(chosen, images), "dice_truth": float_truth}
+            document["run"]["calibration"] = chosen.calibration
         if profile:
             document["profile"] = {role: [asdict(line) for line in lines] for role, lines in result.profiles.items()}
         return Outcome(document, result.mismatches, result)
 
-    def _prepare(self, settings: RunSettings) -> tuple[Compiled, ChosenWeights, SliceSet]:
-        key = (settings.architecture(), settings.size, settings.format, settings.seed, settings.slices, settings.axis)
-        if self._model is None or key != self._key:
+    def _prepare(self, settings: RunSettings, data: PointData | None) -> tuple[Compiled, ChosenWeights, SliceSet]:
+        key = (settings.architecture(), settings.size, settings.format, settings.seed, settings.slices, settings.axis, data)
+        if self._model is not None and key == self._key:
+            return self._model
+        if data is not None:
+            images = prepare.volume_slices(settings, data.volume, data.truth, settings.size)
+            chosen = prepare.choose_weights(settings, data.weights, images.padded)
+            compiled = prepare.compile_for(settings, chosen, images.padded)
+            self._key, self._model = key, (compiled, chosen, images)
+        else:
             chosen = ChosenWeights(
                 seeded(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
             )
             compiled = prepare.compile_for(settings, chosen, (settings.size, settings.size))
             self._key, self._model = key, (compiled, chosen, prepare.seeded_slices(settings, settings.size))
         return self._model
+
+
+def float_seconds(chosen: ChosenWeights, images: SliceSet) -> float:
+    """Seconds a slice of the float model in numpy, which has been run before: nothing is loaded or set up meanwhile."""
+    model = FloatModel(chosen.weights)
+    began = time.perf_counter()
+    for image in images.images:
+        model.label(image)
+    return (time.perf_counter() - began) / len(images.images)
 
 
 def masks_of(result: PairResult, images: SliceSet) -> Any:

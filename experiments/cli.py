@@ -237,23 +237,34 @@ def sweep(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results  [default: runs/NAME]")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the points, run none.")] = False,
+    volume: Annotated[
+        Path | None, typer.Option("--volume", metavar="FILE", help="CT to run on, for an experiment with trained weights.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume.")] = None,
 ) -> None:
     """Run a grid of links, protocols, formats and slices in flight; an interrupted sweep goes on where it stopped.
 
-    Writes points.jsonl, points.csv, seconds_by_link.png and seconds_by_protocol.png.
+    Writes points.jsonl, points.csv, seconds_by_link.png and seconds_by_protocol.png; on CT also accuracy.md, accuracy.csv
+    and seconds_by_kind.png.
 
     Examples:
 
       bunet sweep experiments/network.yaml
 
       bunet sweep experiments/network.yaml --out runs/again --dry-run
+
+      bunet sweep experiments/accuracy.yaml --volume case.npz
     """
+    from bunet.experiments import prepare, sweep_data
     from bunet.experiments import sweep as sweeping
 
     config = load_config(file)
-    points = list(config.points())
-    for point in points:
-        sweeping.settings_of(point)  # what does not fit together is said before the first run
+    data = sweep_data.chosen_data(config, volume, truth)
+    points = list(config.points(data))
+    for point in points:  # what does not fit together is said before the first run
+        settings = sweeping.settings_of(point)
+        if point.data is not None:
+            prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
     folder = out or Path("runs") / config.name
     if dry_run:
         entries, _ = sweeping.read_points(folder / "points.jsonl")
@@ -266,12 +277,12 @@ def sweep(
     run = Bench()
 
     def runner(point: Point) -> dict[str, Any]:
-        return run(sweeping.settings_of(point), verify=point.verify).document
+        return run(sweeping.settings_of(point), verify=point.verify, data=point.data).document
 
     typer.echo(f"{config.name}: {len(points)} points, results in {folder}")
-    summary = sweeping.run_sweep(config, folder, runner, typer.echo)
+    summary = sweeping.run_sweep(config, folder, runner, typer.echo, data=data)
     counts = f"{summary.ran} points run, {summary.skipped} skipped, {summary.failed} failed"
-    typer.echo(f"{counts}; table in {folder}/points.csv")
+    typer.echo(f"{counts}; table in {folder}/{'accuracy.md' if data else 'points.csv'}")
     for picture in summary.pictures:
         typer.echo(f"picture: {picture}")
     if summary.failed or summary.disagreeing:

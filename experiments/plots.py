@@ -1,4 +1,7 @@
-"""Pictures: masks laid over slices, and seconds by link and by protocol. matplotlib is an extra, imported when needed."""
+"""Pictures: masks laid over slices, and seconds by link, by protocol and by kind of layer.
+
+matplotlib is an extra, imported when needed.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from bunet.experiments.results import write_whole
 MASK_COLOUR = "#ff5a36"
 TRUTH_COLOUR = "#35d0ff"
 MAX_PANELS = 12
+KIND_COLOURS = {"activation": "#d1495b", "convolution": "#30638e", "pooling": "#edae49", "rest": "#8d99ae"}
 FACTS = ("link", "protocols", "format", "in_flight", "size", "features", "activation", "pool")
 
 
@@ -117,3 +121,31 @@ def _words(fact: str, value: Any) -> str:
     return {"in_flight": f"{value} in flight", "size": f"{value}x{value}", "features": f"{value} features"}.get(
         fact, str(value)
     )
+
+
+def seconds_by_kind(path: Path, rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Seconds a slice of each secure run, stacked by kind of layer. rows: see accuracy_table.rows_of."""
+    secure = [row for row in rows if "activation_s" in row]
+    if not secure:
+        raise ValueError("there is no secure run to draw")
+    facts = ("weights", "link", "protocols", "ot", "in_flight", "size", "features", "pool")
+    varied = [fact for fact in facts if len({str(row[fact]) for row in secure}) > 1]
+    names = ["\n".join([row["format"], *(_words(fact, row[fact]) for fact in varied)]) for row in secure]
+    figure = _figure(max(6.0, 1.5 * len(secure) + 2), 4.6)
+    axes = figure.add_subplot()
+    base = [0.0] * len(secure)
+    for kind, colour in KIND_COLOURS.items():
+        heights = [max(0.0, float(row[f"{kind}_s"])) for row in secure]
+        axes.bar(range(len(secure)), heights, 0.62, base, color=colour, label=kind)
+        base = [low + height for low, height in zip(base, heights, strict=True)]
+    for place, top in enumerate(base):
+        axes.annotate(f"{top:.1f}", (place, top), ha="center", va="bottom", fontsize=9)
+    axes.set_xticks(range(len(secure)), names, fontsize=8)
+    axes.set_ylim(0, 1.1 * max(base) or 1)
+    axes.set_ylabel("seconds a slice")
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    if title:
+        axes.set_title(title, fontsize=10)
+    figure.legend(loc="outside right upper", fontsize=8, reverse=True)
+    _save(figure, path)

@@ -1,7 +1,8 @@
 """A grid of runs: every point is written as it ends, and what is written is not run again.
 
 A folder holds `points.jsonl` (one line a point, appended and put on the disk before the next one starts), `points.csv`
-(the same as a table, rewritten whole) and two pictures.
+(the same as a table, rewritten whole) and two pictures; a sweep over a CT volume also leaves `accuracy.md`, `accuracy.csv`
+and a third picture.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments import plots
+from bunet.experiments import accuracy_table, plots
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
-from bunet.experiments.sweep_config import Point, SweepConfig
+from bunet.experiments.sweep_config import Point, PointData, SweepConfig
 from bunet.parties.errors import RunError
 
 try:
@@ -28,7 +29,8 @@ except ImportError:  # not a POSIX system: nothing keeps two sweeps apart there
 COLUMNS = (
     "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "size", "features",
     "activation", "pool", "slices", "seed", "cores", "seconds", "seconds_per_slice", "setup_s", "bytes_sent",
-    "bytes_received", "rounds", "dice_float", "verified", "peak_memory_alice", "peak_memory_bob", "error",
+    "bytes_received", "rounds", "dice_float", "verified", "peak_memory_alice", "peak_memory_bob",
+    "volume", "weights", "axis", "dice_truth", "error",
 )
 
 Runner = Callable[[Point], Mapping[str, Any]]
@@ -59,7 +61,7 @@ def settings_of(point: Point) -> RunSettings:
     return RunSettings(
         size=point.size, features=point.features, activation=point.activation, relu=relu, pool=point.pool,
         format=point.format, link=point.link, slices=point.slices, in_flight=point.in_flight, seed=point.seed,
-        cores=point.cores, protocols=protocols, ot=point.ot,
+        cores=point.cores, protocols=protocols, ot=point.ot, axis="z" if point.data is None else point.data.axis,
     )
 
 
@@ -124,15 +126,17 @@ class Journal:
 
 
 def run_sweep(
-    config: SweepConfig, folder: Path, runner: Runner, say: Say, *, pictures: bool = True
+    config: SweepConfig, folder: Path, runner: Runner, say: Say, *, pictures: bool = True,
+    data: Mapping[str, PointData] | None = None,
 ) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
 
     runner: a point to its JSON document (`benchmark.Bench` on the command line). A point whose run fails is written with
-    its error, and the sweep goes on. say: gets a line for people. Raises SweepError, OSError.
+    its error, and the sweep goes on. say: gets a line for people. data: as for `SweepConfig.points`. Raises SweepError,
+    OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    points = {point.identity(): point for point in config.points()}
+    points = {point.identity(): point for point in config.points(data)}
     journal = Journal(folder / "points.jsonl")
     ran = failed = 0
     skipped = sum(journal.done(identity) for identity in points)
@@ -156,6 +160,8 @@ def run_sweep(
     finally:
         journal.close()
     write_table(folder, journal, points)
+    if data:
+        write_accuracy(folder, config, journal, points)
     drawn = draw(folder, config, journal, points, say) if pictures else ()
     finished = [journal.entries[identity]["document"] for identity in points if journal.done(identity)]
     disagreeing = sum(document["verified"] is False for document in finished)
@@ -164,9 +170,10 @@ def run_sweep(
 
 def title_of(point: Point) -> str:
     """One point in words."""
+    data = "" if point.data is None else f", {point.data.weights} on {point.data.volume.name}"
     return (
         f"{point.link_name}, {point.protocol_name}, {point.format}, {point.in_flight} in flight, "
-        f"{point.size}x{point.size}, {point.features} features, {point.activation}, {point.pool}"
+        f"{point.size}x{point.size}, {point.features} features, {point.activation}, {point.pool}{data}"
     )
 
 
@@ -195,7 +202,7 @@ def row_of(entry: Mapping[str, Any], link_name: str | None = None) -> dict[str, 
         "seconds_per_slice": totals["seconds"] / len(document["slices"]),
         "setup_s": document["setup"]["seconds"],
         "bytes_sent": totals["bytes_sent"], "bytes_received": totals["bytes_received"], "rounds": totals["rounds"],
-        "dice_float": document["dice"]["float"], "verified": document["verified"],
+        "dice_float": document["dice"]["float"], "dice_truth": document["dice"]["truth"], "verified": document["verified"],
         "peak_memory_alice": memory["alice"], "peak_memory_bob": memory["bob"],
     }
 
@@ -206,20 +213,34 @@ def write_table(folder: Path, journal: Journal, points: Mapping[str, Point]) -> 
     write_csv(folder / "points.csv", rows, COLUMNS)
 
 
+def write_accuracy(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point]) -> None:
+    """The accuracy and runtime table of the points that have run on a volume; none before the first one has."""
+    entries = [journal.entries[identity] for identity in points if journal.done(identity)]
+    if entries:
+        accuracy_table.write(folder, config.title or config.name, entries)
+
+
 def draw(
     folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point], say: Say
 ) -> tuple[Path, ...]:
-    """The two pictures; none, and a line that says why, without matplotlib or without a finished point."""
+    """The two pictures, and a third of a sweep over a volume.
+
+    None, and a line that says why, without matplotlib or without a finished point.
+    """
     rows = [row_of(journal.entries[identity], point.link_name) for identity, point in points.items() if journal.done(identity)]
     if not rows:
         say("no point has finished, so there is nothing to draw")
         return ()
     title = config.title or config.name
-    pictures = (folder / "seconds_by_link.png", folder / "seconds_by_protocol.png")
+    pictures = [folder / "seconds_by_link.png", folder / "seconds_by_protocol.png"]
+    entries = [journal.entries[k] for k, point in points.items() if journal.done(k) and point.data is not None]
     try:
         plots.seconds_by_link(pictures[0], rows, title)
         plots.seconds_by_protocol(pictures[1], rows, title)
+        if entries:
+            pictures.append(folder / "seconds_by_kind.png")
+            plots.seconds_by_kind(pictures[2], accuracy_table.rows_of(entries), title)
     except plots.PicturesUnavailable as error:
         say(str(error))
         return ()
-    return pictures
+    return tuple(pictures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -101,7 +101,12 @@ class Grid(_Strict):
 
 
 class SweepConfig(_Strict):
-    """One experiment file. slices, seed, cores, verify hold for every point; cores is of each party."""
+    """One experiment file. slices, seed, cores, verify hold for every point; cores is of each party.
+
+    weights: a weight file or the name of committed ones, for the whole grid or by activation; without them weights and
+    images are random. volume, truth: files of CT and its label, with environment variables; the command line may give
+    them instead. axis: of the slices that are cut from the volume.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     title: str = ""
@@ -109,10 +114,17 @@ class SweepConfig(_Strict):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     cores: Positive = 1
     verify: bool = True
+    volume: str | None = None
+    truth: str | None = None
+    weights: str | dict[Activation, str] | None = None
+    axis: Literal["x", "y", "z"] = "z"
     grid: Grid = Grid()
 
-    def points(self) -> Iterator[Point]:
-        """Every point of the grid, links innermost: a compiled model is made once for all links."""
+    def points(self, data: Mapping[str, PointData] | None = None) -> Iterator[Point]:
+        """Every point of the grid, links innermost: a compiled model is made once for all links.
+
+        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones.
+        """
         grid = self.grid
         combinations = itertools.product(
             grid.sizes, grid.features, grid.activations, grid.pools, grid.formats, grid.protocols, grid.ot, grid.in_flight,
@@ -124,7 +136,19 @@ class SweepConfig(_Strict):
                 link=link, link_name=entry.name or link.name, protocols=tuple(sorted(protocols.items())), ot=ot,
                 format=text, in_flight=in_flight, size=size, features=features, activation=activation, pool=pool,
                 slices=self.slices, seed=self.seed, cores=self.cores, verify=self.verify,
+                data=(data or {}).get(activation),
             )
+
+
+@dataclass(frozen=True)
+class PointData:
+    """A volume, its label where it is another file, and trained weights. digest: of what these hold, not of their names."""
+
+    volume: Path
+    truth: Path | None
+    weights: str
+    axis: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +169,7 @@ class Point:
     seed: int
     cores: int
     verify: bool
+    data: PointData | None = None
 
     @property
     def protocol_name(self) -> str:
@@ -153,18 +178,22 @@ class Point:
 
     def describe(self) -> dict[str, Any]:
         """What tells this point from others, JSON-able."""
+        data = {} if self.data is None else {
+            "volume": self.data.volume.name, "weights": self.data.weights, "axis": self.data.axis, "data": self.data.digest,
+        }
         return {
             "link": self.link_name,
             "bandwidth_bps": self.link.describe()["bandwidth_bps"], "rtt_s": self.link.rtt_s, "jitter_s": self.link.jitter_s,
             "protocols": dict(self.protocols), "ot": self.ot, "format": self.format, "in_flight": self.in_flight,
             "size": self.size, "features": self.features, "activation": self.activation, "pool": self.pool,
-            "slices": self.slices, "seed": self.seed, "cores": self.cores, "verify": self.verify,
+            "slices": self.slices, "seed": self.seed, "cores": self.cores, "verify": self.verify, **data,
         }
 
     def identity(self) -> str:
-        """Equal points have equal identities, whatever the link is called; 16 hexadecimal digits."""
+        """Equal points have equal identities, whatever the link and the files are called; 16 hexadecimal digits."""
         facts = self.describe()
-        del facts["link"]
+        for name in ("link", "volume", "weights"):
+            facts.pop(name, None)
         if facts["ot"] == "iknp":  # points that were run before there was a choice keep their identity
             del facts["ot"]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,120 @@
+"""The accuracy and runtime of secure runs on a CT volume beside the float model's: rows, and the table they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from bunet.experiments.results import write_csv
+from bunet.models.volumes.whole import write_whole
+
+KINDS = {
+    "activation": ("relu", "square"),
+    "convolution": ("conv", "conv_transpose"),
+    "pooling": ("avgpool", "maxpool"),
+}
+REST = "rest"
+FLOAT = "float"
+FACTS = ("link", "protocols", "ot", "in_flight", "size", "features", "pool")
+COLUMNS = (
+    "weights", "format", *FACTS, "seconds_per_slice", *(f"{kind}_s" for kind in (*KINDS, REST)), "bytes_per_slice",
+    "dice_float", "dice_truth", "verified",
+)
+
+
+def seconds_by_kind(document: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds a slice by kind of layer, from a run's document; they add up to the run's seconds a slice.
+
+    A layer's seconds are those from its start to its end, computing and waiting. `rest` is what is left of the run:
+    extensions, truncations, the readout, and the set-up's share. Where slices interleave, so do the layers' seconds; they
+    are then scaled to the time that passed.
+    """
+    slices = document["slices"]
+    spent = dict.fromkeys((*KINDS, REST), 0.0)
+    for one in slices:
+        for layer in one["layers"]:
+            kind = next((kind for kind, operations in KINDS.items() if layer["operation"] in operations), REST)
+            spent[kind] += layer["compute_s"] + layer["wait_s"]
+    total, busy = document["totals"]["seconds"], sum(spent.values())
+    passed = max(total - document["setup"]["seconds"], 0.0)
+    scale = min(1.0, passed / busy) if busy else 0.0
+    found = {kind: spent[kind] * scale / len(slices) for kind in KINDS}
+    return {**found, REST: total / len(slices) - sum(found.values())}
+
+
+def rows_of(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each run, after one for the float model of each choice of weights.
+
+    entries: lines of the sweep's journal (identity, point, document) of points with a volume.
+    """
+    rows: list[dict[str, Any]] = []
+    for weights in dict.fromkeys(entry["point"]["weights"] for entry in entries):
+        runs = [entry for entry in entries if entry["point"]["weights"] == weights]
+        first = runs[0]["document"]["run"]["float"]
+        rows.append({
+            "weights": weights, "format": FLOAT, "seconds_per_slice": first["seconds_per_slice"],
+            "dice_float": 1.0, "dice_truth": first["dice_truth"],
+        })
+        rows += [_row(entry) for entry in runs]
+    return rows
+
+
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    point, document = entry["point"], entry["document"]
+    totals, count = document["totals"], len(document["slices"])
+    protocols = ", ".join(f"{key} {value}" for key, value in sorted(point["protocols"].items())) or "default"
+    return {
+        **{key: point[key] for key in ("weights", "format", *FACTS)}, "protocols": protocols,
+        "seconds_per_slice": totals["seconds"] / count,
+        **{f"{kind}_s": seconds for kind, seconds in seconds_by_kind(document).items()},
+        "bytes_per_slice": (totals["bytes_sent"] + totals["bytes_received"]) // count,
+        "dice_float": document["dice"]["float"], "dice_truth": document["dice"]["truth"],
+        "verified": document["verified"],
+    }
+
+
+def write(folder: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`accuracy.csv` and, for people, `accuracy.md`; returns the rows."""
+    rows = rows_of(entries)
+    write_csv(folder / "accuracy.csv", rows, COLUMNS)
+    text = markdown(rows, title, entries)
+
+    def put(stream: IO[bytes]) -> None:
+        stream.write(text.encode())
+
+    write_whole(folder / "accuracy.md", put)
+    return rows
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table in Markdown; facts that all runs share stand below it."""
+    secure = [row for row in rows if row["format"] != FLOAT]
+    varied = [fact for fact in FACTS if len({str(row[fact]) for row in secure}) > 1]
+    heads = [
+        "weights", "format", *varied, "s a slice", *(f"{kind} s" for kind in (*KINDS, REST)), "MiB a slice",
+        "Dice to float", "Dice to truth", "verified",
+    ]
+    lines = [f"# {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        cells = [row["weights"], row["format"], *(str(row.get(fact, "")) for fact in varied)]
+        cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*KINDS, REST)))]
+        traffic = row.get("bytes_per_slice")
+        cells += ["" if traffic is None else _number(traffic / (1 << 20), 0)]
+        cells += [_number(row.get("dice_float"), 4), _number(row.get("dice_truth"), 4)]
+        cells += [{True: "yes", False: "NO"}.get(row.get("verified"), "")]  # type: ignore[arg-type]
+        lines.append(f"| {' | '.join(cells)} |")
+    point, document = entries[0]["point"], entries[0]["document"]
+    shared = ", ".join(f"{fact} {secure[0][fact]}" for fact in FACTS if fact not in varied)
+    places = "; ".join(f"{one['axis']} {one['index']}" for one in document["slices"])
+    where = document.get("environment", {})
+    lines += [
+        "", f"Volume {point['volume']}, slices {places}; {shared}.",
+        "`rest`: extensions, truncations, readout, and the set-up's share. Float: numpy, in the clear, no network.",
+        f"Machine: {where.get('cpu', 'unknown')}, {where.get('cores', '?')} core(s) of each party.", "",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: Any, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,160 @@
+"""Sweeps over a CT volume with trained weights: a pair that computes with the oracle, the table, what is missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bunet.experiments import accuracy_table, sweep_data
+from bunet.experiments.benchmark import Bench
+from bunet.experiments.cli import app
+from bunet.experiments.options import UsageError
+from bunet.experiments.sweep import run_sweep, settings_of
+from bunet.experiments.sweep_config import Point, SweepConfig, parse
+from bunet.models import weights
+from bunet.models.architecture import Architecture
+from tests.experiments.test_demo import pretend
+
+GRID = "grid:\n  links: [lan]\n  formats: ['8.4', '12.4']\n  sizes: [32]\n  features: [1]\n  activations: [relu, hybrid]\n"
+FILE = (
+    "name: test\ntitle: Made up\nslices: 2\naxis: y\nvolume: $CT_FOLDER/case.npz\n"
+    "weights: {{relu: {0}/r.safetensors, hybrid: {0}/h.safetensors}}\n"
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A case of 12 slices of 32x32 with an infection, and weights for two activations."""
+    generator = np.random.default_rng(1)
+    ct = (generator.integers(0, 60, (12, 32, 32)) + 150).astype(np.uint8)
+    infection = np.zeros(ct.shape, np.uint8)
+    infection[3:9, 10:20, 5:15] = 1
+    np.savez(tmp_path / "case.npz", ct=ct, infection=infection)
+    for name, activation in (("r", "relu"), ("h", "hybrid")):
+        weights.save(weights.seeded(Architecture(features=1, activation=activation)), tmp_path / f"{name}.safetensors")
+    (tmp_path / "test.yaml").write_text(FILE.format(tmp_path) + GRID)
+    monkeypatch.setenv("CT_FOLDER", str(tmp_path))
+    return tmp_path
+
+
+def config_of(place: Path) -> SweepConfig:
+    return parse((place / "test.yaml").read_text(), "test.yaml")
+
+
+def runner(point: Point) -> dict[str, Any]:
+    return Bench(pretend())(settings_of(point), verify=point.verify, data=point.data).document
+
+
+def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
+    config = config_of(place)
+    data = sweep_data.chosen_data(config, None, None)
+    said: list[str] = []
+    summary = run_sweep(config, place / "out", runner, said.append, data=data)
+    assert (summary.points, summary.ran, summary.failed) == (4, 4, 0)
+    with open(place / "out" / "accuracy.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["format"] for row in rows] == ["float", "8.4", "12.4"] * 2
+    assert [Path(row["weights"]).stem for row in rows] == ["r"] * 3 + ["h"] * 3
+    for row in rows:
+        assert float(row["seconds_per_slice"]) > 0
+        assert 0 <= float(row["dice_truth"]) <= 1
+    for row in (row for row in rows if row["format"] != "float"):
+        kinds = [float(row[f"{kind}_s"]) for kind in ("activation", "convolution", "pooling", "rest")]
+        assert sum(kinds) == pytest.approx(float(row["seconds_per_slice"]))
+        assert min(kinds) > 0
+    entries = [json.loads(line) for line in (place / "out" / "points.jsonl").read_text().splitlines()]
+    secure = [row for row in rows if row["format"] != "float"]
+    assert [(row["format"], float(row["dice_float"])) for row in secure] == [
+        (entry["point"]["format"], entry["document"]["dice"]["float"]) for entry in entries
+    ]
+    assert all(entry["document"]["run"]["calibration"] == "ranges measured on synthetic chests" for entry in entries)
+    text = (place / "out" / "accuracy.md").read_text()
+    assert text.startswith("# Made up\n")
+    assert "Volume case.npz, slices y " in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 6
+    assert len({line.count("|") for line in lines}) == 1
+    assert [path.name for path in summary.pictures][2:] in ([], ["seconds_by_kind.png"])
+    with open(place / "out" / "points.csv", newline="") as stream:
+        assert {(row["volume"], row["axis"]) for row in csv.DictReader(stream)} == {("case.npz", "y")}
+    again = run_sweep(config, place / "out", runner, said.append, data=sweep_data.chosen_data(config, None, None))
+    assert (again.ran, again.skipped) == (0, 4)
+
+
+def test_a_point_is_told_by_content_not_by_name(place: Path) -> None:
+    config = config_of(place)
+
+    def identities() -> list[str]:
+        return [point.identity() for point in config.points(sweep_data.chosen_data(config, None, None))]
+
+    before = identities()
+    assert not set(before) & {point.identity() for point in config.points()}
+    moved = place / "elsewhere.npz"
+    (place / "case.npz").rename(moved)
+    assert before == [p.identity() for p in config.points(sweep_data.chosen_data(config, moved, None))]
+    np.savez(place / "case.npz", ct=np.full((12, 32, 32), 100, np.uint8))
+    assert not set(before) & set(identities())
+    moved.rename(place / "case.npz")
+    weights.save(weights.seeded(Architecture(features=1), 5), place / "r.safetensors")
+    assert [a == b for a, b in zip(before, identities(), strict=True)] == [False, False, True, True]
+
+
+def test_points_without_data_keep_their_identity() -> None:
+    (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
+    assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
+
+
+def test_seconds_by_kind_add_up_and_are_scaled_where_slices_interleave() -> None:
+    layers = [
+        {"operation": operation, "compute_s": 1.0, "wait_s": 0.5}
+        for operation in ("conv", "conv_transpose", "relu", "square", "avgpool", "extend", "readout")
+    ]
+    document = {"slices": [{"layers": layers}] * 2, "setup": {"seconds": 1.0}, "totals": {"seconds": 22.0}}
+    found = accuracy_table.seconds_by_kind(document)
+    assert found == {"activation": 3.0, "convolution": 3.0, "pooling": 1.5, "rest": 3.5}
+    document["totals"] = {"seconds": 11.5}
+    found = accuracy_table.seconds_by_kind(document)
+    assert found == {"activation": 1.5, "convolution": 1.5, "pooling": 0.75, "rest": 2.0}
+
+
+def test_what_is_missing_is_one_sentence(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (place / "test.yaml").read_text()
+
+    def message(change: tuple[str, str], volume: Path | None = None, truth: Path | None = None) -> str:
+        with pytest.raises(UsageError) as caught:
+            sweep_data.chosen_data(parse(text.replace(*change), "test.yaml"), volume, truth)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "names no volume: add --volume FILE" in message(("volume: $CT_FOLDER/case.npz\n", ""))
+    assert "--volume nowhere.npz: there is no such file" in message(("", ""), Path("nowhere.npz"))
+    assert "--truth nowhere.npz: there is no such file" in message(("", ""), None, Path("nowhere.npz"))
+    assert "an environment variable that is not set" in message(("CT_FOLDER", "NO_SUCH_VARIABLE"))
+    assert "names none for activation hybrid" in message((", hybrid:", ", square:"))
+    assert "--weights nowhere: no weight file" in message((f"{place}/r.safetensors", "nowhere"))
+    weightless = parse("name: a\ngrid:\n  links: [lan]", "x")
+    with pytest.raises(UsageError, match="a volume needs `weights`"):
+        sweep_data.chosen_data(weightless, place / "case.npz", None)
+    assert sweep_data.chosen_data(weightless, None, None) == {}
+
+
+def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
+    assert result.exit_code == 0, result.stderr
+    assert "h.safetensors on case.npz" in result.stdout
+    (place / "test.yaml").write_text((place / "test.yaml").read_text().replace("features: [1]", "features: [1, 2]"))
+    for arguments, words in (
+        (("test.yaml",), "holds 1 features"),
+        (("test.yaml", "--volume", "no.npz"), "--volume no.npz: there is no such file"),
+    ):
+        result = CliRunner().invoke(app, ["sweep", *arguments])
+        assert result.exit_code == 2
+        assert words in result.stderr
+    assert not (place / "runs").exists()
