@@ -78,10 +78,14 @@ $(HYBRID): clinical-hybrid-%: clinical-infection-%
 	$(TRAIN) --out $(CLINICAL)/infection-$*-hybrid.safetensors --target infection --axis $* --activation hybrid \
 		--initial $(CLINICAL)/infection-$*.safetensors --steps 1800 --rate 0.001
 
+# FORMATS=8.4,12.4,8.8 runs the integer oracle too, 0.15 s a slice and format.
+FORMATS ?=
+
 evaluate-clinical: clinical-data
 	@for file in $(AXES:%=$(CLINICAL)/lung-%) $(AXES:%=$(CLINICAL)/infection-%) $(AXES:%=$(CLINICAL)/infection-%-hybrid); do \
 		echo "$$file"; \
-		$(BIN)/bunet evaluate --weights $$file.safetensors --data "$(DATA)" --json $$file.json || exit 1; \
+		$(BIN)/bunet evaluate --weights $$file.safetensors --data "$(DATA)" --json $$file.json \
+			$(if $(FORMATS),--format $(FORMATS)) || exit 1; \
 	done
 
 clean:
