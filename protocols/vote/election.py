@@ -86,20 +86,23 @@ def maximum(ctx: Context, x: np.ndarray, axis: int) -> Steps[np.ndarray]:
 
     x: shares uint8 (groups, Z, H, W); axis: 0..2 of the volume. Returns shares of the same shape.
     """
-    lines, out = np.moveaxis(x, axis + 1, 0), np.empty(x.shape, np.uint8)
-    filled = np.moveaxis(out, axis + 1, 0)
-    length = len(lines)
+    length = x.shape[axis + 1]
     even, odd = _inner(length)
-    pairs = np.empty(((length + 1) // 2, *lines.shape[1:]), np.uint8)  # voxels 2k and 2k + 1
-    pairs[: length // 2] = yield from gates.or_bits(ctx, lines[0 : length - 1 : 2], lines[1::2])
-    if length % 2:
-        pairs[-1] = lines[-1]
+
+    def along(array: np.ndarray, start: int, stop: int, step: int = 1) -> np.ndarray:
+        return array[(slice(None),) * (axis + 1) + (slice(start, stop, step),)]
+
+    pairs = along(x, 0, length, 2).copy()  # voxels 2k and 2k + 1
+    along(pairs, 0, length // 2)[:] = yield from gates.or_bits(ctx, along(x, 0, length - 1, 2), along(x, 1, length, 2))
     # voxel 2k has its left neighbour beside its pair, voxel 2k + 1 its right one; at the ends the pair is all
-    beside = np.concatenate([lines[1 : 2 * even : 2], lines[2 : 2 * odd + 1 : 2]])
-    own = np.concatenate([pairs[1:], pairs[:odd]])
+    beside = np.concatenate([along(x, 1, 2 * even, 2), along(x, 2, 2 * odd + 1, 2)], axis + 1)
+    own = np.concatenate([along(pairs, 1, even + 1), along(pairs, 0, odd)], axis + 1)
     whole = yield from gates.or_bits(ctx, beside, own)
-    filled[0], filled[-1] = pairs[0], pairs[-1]
-    filled[2 : 2 * even + 1 : 2], filled[1 : 2 * odd : 2] = whole[:even], whole[even:]
+    out = np.empty(x.shape, np.uint8)
+    along(out, 0, 1)[:] = along(pairs, 0, 1)
+    along(out, length - 1, length)[:] = along(pairs, even, even + 1)
+    along(out, 2, 2 * even + 1, 2)[:] = along(whole, 0, even)
+    along(out, 1, 2 * odd, 2)[:] = along(whole, even, even + odd)
     return out
 
 
