@@ -81,6 +81,19 @@ def test_random_votes_are_the_clear_rules_and_cost_what_they_state(shape, groups
     assert agrees(traffic, election.cost(facts, ot))
 
 
+def tapped(steps, seen):
+    """The same generator; every message it sends is kept."""
+    value = None
+    while True:
+        try:
+            step = steps.send(value)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(step, Send):
+            seen.append(step)
+        value = yield step
+
+
 def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatch):
     """What is opened is opened by the last messages, which are unbiased; before them there are choices and corrections."""
     monkeypatch.setattr(election, "_OPENED", 1 << 12)
@@ -90,19 +103,8 @@ def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatc
     a, b = contexts()
     sent: list[Send] = []
 
-    def tapped(steps):
-        value = None
-        while True:
-            try:
-                step = steps.send(value)
-            except StopIteration as stop:
-                return stop.value
-            if isinstance(step, Send):
-                sent.append(step)
-            value = yield step
-
     mask, _ = lockstep(
-        election.vote(a, facts, [mine for mine, _ in pairs]), tapped(election.vote(b, facts, [his for _, his in pairs]))
+        election.vote(a, facts, [mine for mine, _ in pairs]), tapped(election.vote(b, facts, [his for _, his in pairs]), sent)
     )
     assert not mask.any()
     opening = [message for message in sent if message.tag == "mask"]
@@ -129,3 +131,23 @@ def test_ballots_that_do_not_fit_are_refused():
     for ballots in ([np.zeros((2, 3, 4), np.uint8)], [np.zeros((2, 3, 4), np.uint8), np.zeros((2, 4, 3), np.uint8)], []):
         with pytest.raises(ValueError, match="2 ballots of uint8"):
             next(election.vote(a, facts, ballots))
+
+
+@pytest.mark.parametrize("bit", [0, 1])
+def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_ballots(bit):
+    """Chi-square over byte values of what each party sends, even where its shares are as far from uniform as they can be.
+    375 is beyond the 99.9999th percentile of 255 degrees of freedom."""
+    facts = Election((16, 32, 32), (3, 2))
+    hers, his = [np.full(facts.shape, bit, np.uint8)] * 5, [np.zeros(facts.shape, np.uint8)] * 5
+    a, b = contexts()
+    of_alice: list[Send] = []
+    of_bob: list[Send] = []
+    mask, _ = lockstep(tapped(election.vote(a, facts, hers), of_alice), tapped(election.vote(b, facts, his), of_bob))
+    assert (mask == bit).all()
+    for sent, tags in ((of_alice, {"iknp", "and"}), (of_bob, {"iknp", "and", "mask"})):
+        assert {message.tag for message in sent} == tags
+        for tag in tags:
+            data = np.concatenate([m.arrays[0].view(np.uint8) for m in sent if m.tag == tag])
+            assert data.size >= 2048
+            expected = data.size / 256
+            assert ((np.bincount(data, minlength=256) - expected) ** 2 / expected).sum() < 375, tag
