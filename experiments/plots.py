@@ -131,7 +131,7 @@ def seconds_by_kind(path: Path, rows: Sequence[Mapping[str, Any]], title: str = 
     facts = ("weights", "link", "protocols", "ot", "in_flight", "size", "features", "pool")
     varied = [fact for fact in facts if len({str(row[fact]) for row in secure}) > 1]
     names = ["\n".join([row["format"], *(_words(fact, row[fact]) for fact in varied)]) for row in secure]
-    figure = _figure(max(6.0, 1.5 * len(secure) + 2), 4.6)
+    figure = new_figure(max(6.0, 1.5 * len(secure) + 2), 4.6)
     axes = figure.add_subplot()
     base = [0.0] * len(secure)
     for kind, colour in KIND_COLOURS.items():
@@ -148,4 +148,4 @@ def seconds_by_kind(path: Path, rows: Sequence[Mapping[str, Any]], title: str = 
     if title:
         axes.set_title(title, fontsize=10)
     figure.legend(loc="outside right upper", fontsize=8, reverse=True)
-    _save(figure, path)
+    save_figure(figure, path)
