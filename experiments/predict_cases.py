@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
 from bunet.models.volumes import formats
-from bunet.models.volumes.volume import DICOM, Volume, VolumeError
+from bunet.models.volumes.volume import DICOM, Volume, VolumeError, check_shape
 
 LABEL = "_label"
 LABEL_KEYS = ("array", "infection", "label", "mask")  # of an .npz, the first that is there
@@ -64,15 +65,16 @@ def read_label(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.bool_] | 
     """bool, of the volume's shape; None where the case has no label. Raises UsageError naming the file."""
     if files.label is None:
         return None
+    label: NDArray[Any]
     try:
         if files.label.suffix == ".npz":
             with np.load(files.label, allow_pickle=False) as archive:
                 known = [key for key in LABEL_KEYS if key in archive.files]
-                there = ", ".join(archive.files)
-            if not known:
-                wanted = " or ".join(f"`{key}`" for key in LABEL_KEYS)
-                raise UsageError(f"{files.label}: no key {wanted}, the file holds {there or 'nothing'}")
-            label = formats.read(files.label, known[0])
+                if not known:
+                    wanted, there = " or ".join(f"`{key}`" for key in LABEL_KEYS), ", ".join(archive.files) or "nothing"
+                    raise UsageError(f"{files.label}: no key {wanted}, the file holds {there}")
+                label = archive[known[0]]
+            check_shape(label, f"{files.label}: ", kinds="biuf")
         else:
             label = formats.read(files.label)
     except VolumeError as error:

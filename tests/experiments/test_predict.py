@@ -1,0 +1,238 @@
+"""`bunet predict`: the published script's arithmetic, what is on disk, what goes on where it stopped, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bunet.experiments.cli import app
+from bunet.models.metrics import dice
+from tests.experiments.predict_inputs import SIZE, cube, publish, published_case, script
+
+
+def bunet(*arguments: str | Path) -> tuple[int, str, str]:
+    """(status, standard output, standard error) of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A folder with models and a case `one`, whose label is what the script's steps give."""
+    folder = tmp_path_factory.mktemp("given")
+    publish(folder / "infection", 15)
+    publish(folder / "lung", 115)
+    infection, lung = script(cube(), folder / "infection", folder / "lung")
+    assert 0.02 < infection.mean() < 0.98
+    assert 0.02 < lung.mean() < 0.98
+    published_case(folder / "test", "one", cube(), infection.astype(np.uint8))
+    np.savez(folder / "expected.npz", infection=infection, lung=lung)
+    return folder
+
+
+def models(given: Path) -> list[str]:
+    return ["--model_infection_dir", str(given / "infection"), "--model-lung-dir", str(given / "lung")]
+
+
+def array(path: Path) -> np.ndarray:
+    with np.load(path) as archive:
+        return archive["array"]
+
+
+def test_in_the_clear_it_is_the_published_script(given, tmp_path):
+    status, out, err = bunet(
+        "predict", *models(given), "--test_data_dir", given / "test", "--float", "--out", tmp_path, "--probabilities"
+    )
+    assert status == 0, err
+    assert "max pooling" in out
+    with np.load(given / "expected.npz") as expected:
+        np.testing.assert_array_equal(array(tmp_path / "one_prediction.npz"), expected["infection"])
+        np.testing.assert_array_equal(array(tmp_path / "one_lung.npz"), expected["lung"])
+    assert array(tmp_path / "one_probabilities.npz").dtype == np.float32
+    document = json.loads((tmp_path / "one" / "result.json").read_text())
+    (score,) = document["scores"]
+    assert (score["found"], score["against"], score["dice"]) == ("float", "label", 1.0)
+    assert (tmp_path / "one" / "report.html").stat().st_size > 10_000
+
+
+def test_two_processes_agree_with_it_and_go_on_where_they_stopped(given, tmp_path):
+    asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path, "--slices", "4:8", "--format",
+             "8.12", "--link", "loopback", "--verify"]
+    status, out, err = bunet(*asked)
+    assert status == 0, err
+    document = json.loads((tmp_path / "one" / "result.json").read_text())
+    against = {(s["found"], s["against"]): s["dice"] for s in document["scores"]}
+    assert against["secure", "float"] >= 0.998
+    assert document["verified"] is True
+    mask = array(tmp_path / "one_prediction.npz")
+    assert mask.shape == (SIZE,) * 3
+    assert mask[4:8, 4:8, 4:8].any()
+    assert mask.sum() == mask[4:8, 4:8, 4:8].sum(), "outside the region nothing is marked"
+
+    slices = sorted((tmp_path / "one" / "slices").glob("*/*.npy"))
+    assert len(slices) == 2 * 2 * 3 * 4
+    kept = {path: path.stat().st_mtime_ns for path in slices}
+    lost = [path for path in slices if path.parent.name in ("infection-y-secure", "lung-x-float")][1::2]
+    for path in lost:
+        path.unlink()
+    (tmp_path / "one_prediction.npz").unlink()
+    status, out, err = bunet(*asked)
+    assert status == 0, err
+    assert "infection along y, 4 slices (2 done already)" in out
+    assert all(path.exists() and (path in lost or path.stat().st_mtime_ns == kept[path]) for path in slices)
+    assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.998
+
+
+def test_a_vote_opens_the_majority_only(given, tmp_path):
+    asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path, "--slices", "4:8", "--axes", "z,y",
+             "--format", "8.12", "--link", "loopback", "--ensemble", "majority"]
+    status, _, err = bunet(*asked)
+    assert status == 0, err
+    document = json.loads((tmp_path / "one" / "result.json").read_text())
+    (agreement,) = [s["dice"] for s in document["scores"] if (s["found"], s["against"]) == ("secure", "float")]
+    assert agreement >= 0.99
+    assert not (tmp_path / "one_lung.npz").exists(), "the lung is not opened"
+    shares = list((tmp_path / "one" / "slices").glob("*-secure/*/*.share"))
+    assert len(shares) == 2 * 2 * 2 * 4
+    assert not list((tmp_path / "one" / "slices").glob("*-secure/*.npy")), "nothing of a slice is opened"
+    assert document["stages"][-1]["title"] == "the vote"
+
+    # A share that is lost before the vote runs its slice again, at both parties.
+    mask = array(tmp_path / "one_prediction.npz")
+    (lost, *_) = sorted((tmp_path / "one" / "slices" / "infection-z-secure" / "bob").glob("*.share"))
+    lost.unlink()
+    (tmp_path / "one" / "slices" / "vote.npy").unlink()
+    status, out, err = bunet(*asked)
+    assert status == 0, err
+    assert "infection along z, 4 slices (3 done already)" in out
+    assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.99
+
+
+def test_a_folder_belongs_to_one_run(given, tmp_path):
+    asked = ["predict", *models(given), "--test-data-dir", given / "test", "--float", "--out", tmp_path / "out", "--axes", "z"]
+    assert bunet(*asked)[0] == 0
+    before = (tmp_path / "out" / "one_prediction.npz").read_bytes()
+    changes = (("--ensemble", "argmax", "ensemble"), ("--slices", "3:9", "region"), ("--pool", "avg", "models"))
+    for option, value, what in changes:
+        status, _, err = bunet(*asked, option, value)
+        assert status == 2
+        assert f"holds another run (its {what} differs)" in err
+    published_case(tmp_path / "other", "one", cube(1))
+    status, _, err = bunet(*asked[:3], *asked[3:5], "--test-data-dir", tmp_path / "other", *asked[7:])
+    assert status == 2
+    assert "its volume differs" in err
+    assert (tmp_path / "out" / "one_prediction.npz").read_bytes() == before
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "one_prediction.npz").write_bytes(b"mine")
+    status, _, err = bunet(*asked[:8], "--out", tmp_path / "new", "--axes", "z")
+    assert status == 2
+    assert "one_prediction.npz is there already" in err
+    assert (tmp_path / "new" / "one_prediction.npz").read_bytes() == b"mine"
+
+
+def break_case(folder: Path, what: str) -> None:
+    case = folder / "one"
+    case.mkdir(parents=True)
+    good = cube()
+    if what == "NaN":
+        good[3, 4, 5] = np.nan
+    if what == "key":
+        np.savez(case / "one.npz", volume=good)
+    elif what == "damaged":
+        (case / "one.npz").write_bytes(b"nonsense")
+    elif what == "flat":
+        np.savez(case / "one.npz", array=good[0])
+    elif what != "empty":
+        np.savez(case / "one.npz", array=good)
+    if what == "label shape":
+        np.savez(case / "one_label.npz", array=good[1:] > 0)
+    if what == "label key":
+        np.savez(case / "one_label.npz", wrong=good > 0)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("NaN", "slice 3 holds NaN"),
+        ("key", "one.npz: no key"),
+        ("damaged", "one.npz: not a readable .npz file"),
+        ("flat", "one.npz: a volume has shape"),
+        ("empty", "holds no case"),
+        ("label shape", "one_label.npz: the label has shape (15, 16, 16), the volume one.npz (16, 16, 16)"),
+        ("label key", "one_label.npz: no key `array`"),
+    ],
+)
+def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path, what, words):
+    break_case(tmp_path / "test", what)
+    data, out = tmp_path / "test", tmp_path / "out"
+    status, _, err = bunet("predict", *models(given), "--test-data-dir", data, "--float", "--out", out)
+    assert status == 2, err
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--axes", "x,w"), "--axes 'w' is not one of x, y, z"),
+        (("--axes", ""), "--axes: name at least one"),
+        (("--slices", "14:20", "--axes", "z"), "along z the volume has the slices 0:16"),
+        (("--slices", "y=3:5", "--axes", "z"), "not one of the axes z"),
+        (("--slices", "a:b"), "is not A:B"),
+        (("--ensemble", "mean"), "--ensemble 'mean' is not one of"),
+        (("--ensemble", "argmax", "--probabilities"), "nobody learns any"),
+        (("--format", "wide"), "--format"),
+        (("--pool", "median"), "--pool 'median' is not one of auto, avg, max"),
+        (("--intensity", "dark"), "--intensity 'dark' is not one of auto, unit"),
+        (("--model-lung-dir", "nowhere"), "--model-lung-dir nowhere is neither a folder nor one of clinical"),
+        (("--volume", "x.npz"), "give either --test-data-dir or --volume"),
+        (("--label", "x.npz"), "--label belongs to a --volume"),
+    ],
+)
+def test_bad_options_are_one_sentence(given, tmp_path, options, words):
+    status, _, err = bunet(
+        "predict", *models(given), "--test-data-dir", given / "test", "--float", "--out", tmp_path / "out", *options
+    )
+    assert status == 2, err
+    assert words in err
+    assert not (tmp_path / "out").exists()
+
+
+class Code:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('it ran')",)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"nonsense", "best_model-Y.pth is no plain dictionary of tensors"),
+        ({"weights": 1}, "best_model-Y.pth has no dictionary of tensors under the key 'state_dict'"),
+        ({"state_dict": {}}, "best_model-Y.pth is not of a U-Net: its state_dict lacks"),
+        ({"state_dict": Code()}, "a weight file holds tensors only, so nothing of it was loaded"),
+        (None, "has no best_model-Y.pth"),
+    ],
+)
+def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path, content, words):
+    import torch
+
+    publish(tmp_path / "bad", 5)
+    path = tmp_path / "bad" / "best_model-Y.pth"
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    status, _, err = bunet(
+        "predict", "--model-infection-dir", tmp_path / "bad", "--model-lung-dir", given / "lung", "--test-data-dir",
+        given / "test", "--float", "--out", tmp_path / "out",
+    )
+    assert status == 2
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
