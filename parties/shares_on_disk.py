@@ -85,7 +85,10 @@ def complete(alice: Path, bob: Path) -> dict[Slice, str]:
 
 
 def discard_unpaired(alice: Path, bob: Path) -> int:
-    """Remove every share that `complete` does not name; how many. No session may be running."""
+    """Remove every share that `complete` does not name, and what was cut off while it was written; how many files.
+
+    No session may be running.
+    """
     kept = complete(alice, bob)
     removed = 0
     for folder in (alice, bob):
@@ -93,6 +96,9 @@ def discard_unpaired(alice: Path, bob: Path) -> int:
             for session in sessions - {kept.get(at)}:
                 path_of(folder, at, session).unlink()
                 removed += 1
+        for path in folder.glob(".*.share.*.part"):  # `write_whole`'s, of a process that was killed
+            path.unlink()
+            removed += 1
     return removed
 
 

@@ -54,6 +54,22 @@ def test_only_shares_of_one_session_make_a_slice(tmp_path):
     assert shares_on_disk.discard_unpaired(hers, his) == 0
 
 
+def test_what_a_killed_process_was_writing_is_no_share_and_is_removed(tmp_path, monkeypatch):
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        patch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)  # SIGKILL leaves no time to tidy up
+        with pytest.raises(KeyboardInterrupt):
+            shares_on_disk.write(tmp_path, ("z", 1), FIRST, bits())
+    (left,) = tmp_path.iterdir()
+    assert stat.S_IMODE(left.stat().st_mode) == 0o600
+    assert shares_on_disk.held(tmp_path) == {}
+    assert shares_on_disk.discard_unpaired(tmp_path, tmp_path / "nowhere") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_source_names_slices_and_sessions():
     first = shares_on_disk.source({("z", 1): FIRST, ("z", 2): SECOND})
     assert first == shares_on_disk.source({("z", 2): SECOND, ("z", 1): FIRST})
