@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
@@ -104,11 +105,10 @@ def evaluate(
 class CaseBar:
     """On a terminal a bar for each case with the time left; elsewhere a line. Both on stderr: stdout is for figures."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
+    def __init__(self, console: Console | None = None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.console = Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False)
         self.progress = Progress(
             TextColumn("{task.description}"), TextColumn("{task.fields[numbers]}"), MofNCompleteColumn(), BarColumn(),
             TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal,

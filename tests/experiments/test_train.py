@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 
 from bunet.experiments.cli import app
+from bunet.experiments.commands_evaluate import CaseBar
 from bunet.experiments.train_bar import TrainBar
 from bunet.models import weights
 from bunet.models.train_config import TrainProgress
@@ -140,6 +141,21 @@ def test_weights_without_a_noted_split_need_names(place: Path, tmp_path: Path) -
     assert status == 2
     assert "do not note a split by case" in error
     assert bunet(*where, "--cases", "d")[0] == 0
+
+
+def test_the_bar_of_a_case_counts_every_pass_on_a_terminal() -> None:
+    for terminal in (True, False):
+        stream = io.StringIO()
+        with CaseBar(Console(file=stream, force_terminal=terminal, width=100, color_system=None)) as bar:
+            for name in ("a", "b"):
+                bar.begin(name, 3, "z", 2)
+                for numbers in ("float", "8.4"):
+                    for done in (1, 3):
+                        bar.done(numbers, done)
+                if terminal:
+                    assert bar.progress.tasks[0].completed == bar.progress.tasks[0].total == 6
+        assert "a: 3 slices along z" in stream.getvalue()
+        assert ("8.4" in stream.getvalue()) == terminal
 
 
 def test_the_bar_shows_time_left_on_a_terminal_and_lines_elsewhere() -> None:
