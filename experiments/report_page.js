@@ -261,15 +261,30 @@
       redraw();
     });
 
+    if (document.fullscreenEnabled) {
+      $("large").hidden = false;
+      // Its presses are no clicks into the picture.
+      $("large").addEventListener("pointerdown", (event) => event.stopPropagation());
+      $("large").addEventListener("click", () => document.fullscreenElement ? document.exitFullscreen() : frame.requestFullscreen());
+      document.addEventListener("fullscreenchange", () => {
+        $("large").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+        frame.focus();
+      });
+    }
+
     const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
     frame.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key in KEYS) go(at[axis] + KEYS[event.key]);
       else if (event.key === "Home") go(0);
       else if (event.key === "End") go(view.shape[axis] - 1);
-      else if (event.key === "m" || event.key === "M") { hidden = !hidden; redraw(); }
       else return;
       event.preventDefault();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() !== "m" || event.ctrlKey || event.metaKey || event.altKey) return;
+      hidden = !hidden;
+      redraw();
     });
 
     // One notch of a wheel is one slice; a touch pad's small steps add up. At either end the page scrolls on.
@@ -329,7 +344,8 @@
     ready = true;
     $("status").hidden = true;
     listen();
-    turn(0);
+    // A page that is loaded again keeps its switches where they were.
+    turn(Number(document.querySelector("input[name=axis]:checked").value));
     document.documentElement.dataset.ready = "yes";
   }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bunet.experiments.report import Score, Stage
 
 GIB = 1 << 30
+VERIFIED = {True: "yes", False: "<b class=bad>NO</b>", None: "not compared"}
 
 
 def tiles(scores: Sequence[Score], shares: Sequence[tuple[str, float]], documents: Sequence[Mapping[str, Any]]) -> str:
@@ -23,7 +24,7 @@ def tiles(scores: Sequence[Score], shares: Sequence[tuple[str, float]], document
         totals = [document["totals"] for document in documents]
         slices = sum(len(document["slices"]) for document in documents)
         sessions = f"{len(documents)} session{'s' if len(documents) > 1 else ''}, {slices} slices"
-        found.append(("Time", duration(sum(t["seconds"] for t in totals)), sessions))
+        found.append(("Time", _time(sum(t["seconds"] for t in totals)), sessions))
         traffic = sum(t["bytes_sent"] + t["bytes_received"] for t in totals)
         found.append(("Traffic", _bytes(traffic), "both ways, on the wire"))
     items = "".join(
@@ -59,7 +60,8 @@ def scores(lines: Sequence[Score], shares: Sequence[tuple[str, float]]) -> str:
     head = ["Comparison", "Dice", "Overlap", "Sensitivity", "Found, voxels", "True, voxels", "Both, voxels"]
     text = _table("How well masks agree", head, body) if lines else ""
     if shares:
-        text += _table("Shares", ["Share", "Per cent"], [[escape(name), f"{percent:.2f}"] for name, percent in shares])
+        cells = [[escape(name), f"{percent:.2f}"] for name, percent in shares]
+        text += _table("Shares", ["Share", "Per cent"], cells, short=True)
     return text
 
 
@@ -78,7 +80,7 @@ def stages(lines: Sequence[Stage]) -> str:
         count = sum(len(document["slices"]) for document in documents)
         seconds = sum(t["seconds"] for t in totals)
         body.append([
-            "All sessions", str(count), duration(seconds), number(seconds / count) if count else "",
+            "All sessions", str(count), _time(seconds), number(seconds / count) if count else "",
             number(sum(document["setup"]["seconds"] for document in documents)),
             mebibytes(sum(t["bytes_sent"] for t in totals)), mebibytes(sum(t["bytes_received"] for t in totals)),
             _count(sum(t["rounds"] for t in totals)), "", "", "",
@@ -94,10 +96,10 @@ def _stage(line: Stage) -> list[str]:
     dice = document["dice"]["float"]
     memory = [totals["peak_memory_bytes"][role] for role in ("alice", "bob")]
     return [
-        escape(line.title), str(count), duration(totals["seconds"]), number(totals["seconds"] / count) if count else "",
+        escape(line.title), str(count), _time(totals["seconds"]), number(totals["seconds"] / count) if count else "",
         number(document["setup"]["seconds"]), mebibytes(totals["bytes_sent"]), mebibytes(totals["bytes_received"]),
         _count(totals["rounds"]), " + ".join("?" if m is None else f"{m / GIB:.2f}" for m in memory),
-        "" if dice is None else f"{dice:.4f}", {True: "yes", False: "NO", None: "not compared"}[document["verified"]],
+        "" if dice is None else f"{dice:.4f}", VERIFIED[document["verified"]],
     ]  # fmt: skip
 
 
@@ -166,9 +168,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _table(
-    caption: str, head: Sequence[str], body: Sequence[Sequence[str]], texts: int = 1, last_is_sum: bool = False
+    caption: str, head: Sequence[str], body: Sequence[Sequence[str]], texts: int = 1, last_is_sum: bool = False,
+    short: bool = False,
 ) -> str:
-    """A table of cells that are HTML already. texts: how many columns hold words; the others are aligned as figures."""
+    """A table of cells that are HTML already. texts: how many columns hold words; the others are aligned as figures.
+    short: no broader than it needs to be.
+    """
     kinds = ["" if column < texts else " class=n" for column in range(len(head))]
     top = "".join(f"<th scope=col{kind}>{cell}" for kind, cell in zip(kinds, head, strict=True))
     rows = []
@@ -176,11 +181,16 @@ def _table(
         cells = "".join(f"<td{kind}>{cell}" for kind, cell in zip(kinds[1:], row[1:], strict=True))
         last = " class=sum" if last_is_sum and place == len(body) - 1 else ""
         rows.append(f"<tr{last}><th scope=row>{row[0]}{cells}")
+    width = " class=short" if short else ""
     # A table that is wider than the screen scrolls by itself, with the keyboard too.
     return (
-        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table><caption>{caption}</caption>'
+        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table{width}><caption>{caption}</caption>'
         f"<thead><tr>{top}</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _time(seconds: float) -> str:
+    return f"{number(seconds)} s" if seconds < 60 else duration(seconds)
 
 
 def _count(value: int) -> str:

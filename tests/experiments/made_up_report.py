@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from bunet.experiments.report import ReportData, Score, Stage
 from bunet.models.metrics import agreement
-from bunet.models.volumes.synthetic import generate
+from bunet.models.volumes.synthetic import SyntheticVolume, generate
 from bunet.parties.events import (
     LayerFinished,
     LayerPlan,
@@ -45,9 +46,14 @@ def document(slices: int = 2) -> dict[str, Any]:
     return ledger.document(link={"name": "lan"}, environment={}, dice={"float": 0.9876}, verified=True)
 
 
+@cache
+def _chest(size: int, slices: int) -> SyntheticVolume:
+    return generate(size, slices, seed=5, lesions=3)
+
+
 def report_data(size: int = 64, slices: int = 24, **changes: Any) -> ReportData:
     """A chest with its lesion as the truth, and masks that miss a column of it."""
-    chest = generate(size, slices, seed=5, lesions=3)
+    chest = _chest(size, slices)
     truth = chest.lesion.astype(np.uint8)
     secure = truth & np.roll(truth, 1, axis=2)
     facts: dict[str, Any] = {

@@ -34,6 +34,7 @@ FLAGS = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--force-device-scale-factor=1", "--force-color-profile=srgb",
 )  # fmt: skip
+ADD = "const s = document.createElement('{tag}'); s.textContent = '{text}'; document.body.append(s)"
 SIZE, SLICES = 64, 24
 RED, BLUE, GREEN, YELLOW = (np.array(c) for c in ((255, 90, 54), (53, 208, 255), (154, 224, 128), (255, 215, 64)))
 
@@ -57,11 +58,17 @@ def data() -> ReportData:
     return report_data(SIZE, SLICES, case="<script>document.title = 'taken over'</script>")
 
 
+@pytest.fixture(scope="module")
+def written(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(path, data)
+    return path
+
+
 @pytest.fixture
-def opened(browser: Any, data: ReportData, tmp_path: Path) -> Any:
+def opened(browser: Any, written: Path) -> Any:
     """The report, at a desktop's width."""
-    write_report(tmp_path / "report.html", data)
-    return show(browser, tmp_path / "report.html")
+    return show(browser, written)
 
 
 def show(browser: Any, path: Path) -> Any:
@@ -121,6 +128,24 @@ def test_the_browser_has_nothing_to_complain_about(opened: Any) -> None:
     assert opened.get_log("browser") == []
     # Not one request: a page that needs a file or a host would show up here.
     assert opened.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+@pytest.mark.parametrize(
+    ("attempt", "directive"),
+    [
+        ("fetch('https://example.invalid/')", "connect-src"),
+        ("new Image().src = 'https://example.invalid/x.png'", "img-src"),
+        (ADD.format(tag="script", text="document.title = 1"), "script-src-elem"),
+        (ADD.format(tag="style", text="p { color: red }"), "style-src-elem"),
+    ],
+)
+def test_the_policy_stops_what_would_lead_out_or_come_in(opened: Any, attempt: str, directive: str) -> None:
+    refused = opened.execute_async_script(f"""
+        const done = arguments[0];
+        document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective));
+        {attempt};
+    """)
+    assert refused == directive
 
 
 @pytest.mark.parametrize(("width", "phone"), [(1280, False), (390, True), (320, True)])
