@@ -24,7 +24,7 @@ from bunet.models.metrics import Agreement
 from bunet.models.volumes.volume import Sliceable
 
 # What a mask is called, in the order the masks are listed. The first that is there is filled, the others are outlined.
-MASKS = {"secure": "Secure mask", "float": "Float model's mask", "truth": "Experts' label", "lung": "Lung"}
+MASKS = {"secure": "Secure mask", "float": "Float model's mask", "truth": "Label", "lung": "Lung"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def write_report(path: Path, data: ReportData) -> None:
 def page(data: ReportData) -> str:
     """The whole page as text."""
     masks = data.ordered_masks
-    embedded = embed(data.volume, masks)
+    embedded = embed(data.volume, masks, data.bounds[0])
     style, script = _asset("report_page.css"), _asset("report_page.js")
     documents = [stage.document for stage in data.stages if stage.document is not None]
     return string.Template(_asset("report_page.html")).substitute(
@@ -129,13 +129,14 @@ def page(data: ReportData) -> str:
 
 def _view(data: ReportData, embedded: Embedded) -> dict[str, Any]:
     """What the page's script needs to know of the voxels it unpacks."""
-    slices = embedded.slices
-    steps = (slices[1] - slices[0] if len(slices) > 1 else 1, *embedded.block)
+    start, stop = embedded.extent
+    steps = ((stop - start) / len(embedded.slices), *embedded.block)
     spacing = data.spacing or (1.0, 1.0, 1.0)
     return {
         "shape": embedded.grey.shape,
         "source": embedded.shape,
-        "first": [slices[0], 0, 0],
+        "slices": embedded.slices,
+        "first": [start, 0, 0],
         "steps": steps,
         "millimetres": [step * mm for step, mm in zip(steps, spacing, strict=True)],
         "levels": embedded.levels,
@@ -164,7 +165,9 @@ def _drawn(data: ReportData, embedded: Embedded) -> str:
     else:
         rows, columns = embedded.block
         kept = len(embedded.slices)
-        which = f"all {count} slices" if kept == count else f"{kept} of {count} slices, evenly spaced"
+        start, stop = embedded.extent
+        where = "evenly spaced" if stop - start == count else "those around what was segmented"
+        which = f"all {count} slices" if kept == count else f"{kept} of {count} slices, {where}"
         pixels = "" if embedded.block == (1, 1) else f", averaged over blocks of {rows}x{columns} pixels"
         says.append(
             f"To keep this file small it shows {which}{pixels}, in {embedded.levels} shades. "

@@ -1,7 +1,8 @@
 """What a report keeps of a volume and its masks: few enough voxels for one file, packed for the page to unpack.
 
-Rows and columns are averaged in blocks until there are at most MAX_SIDE of each; of the slices, evenly spaced ones
-are kept whole. Masks are cut likewise, a block being inside where at least half of it is.
+Rows and columns are averaged in blocks until there are at most MAX_SIDE of each. Of the slices, as many are kept as
+MAX_VOXELS allows: those around what was segmented where that is enough, evenly spaced ones otherwise. Masks are cut
+likewise, a block being inside where at least half of it is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bunet.models.volumes.volume import Sliceable
 Bytes = NDArray[np.uint8]
 
 MAX_SIDE = 256
-MAX_SLICES = 256
+MAX_VOXELS = 1 << 24
 # All 256 grey levels as long as the file stays small; noise below one level of 128 would be most of a larger one.
 FULL_GREY_VOXELS = 1 << 22
 
@@ -30,14 +31,15 @@ class Embedded:
     """The voxels of a report. grey uint8 (Z, H, W) below `levels`, its last being white; labels likewise, bit k being
     the k-th mask.
 
-    shape: of the volume they come from. slices: which of its slices are kept. block: its rows and columns to one of
-    these. levels: how many shades of grey there are.
+    shape: of the volume they come from. slices: which of its slices are kept, of those from `extent[0]` to before
+    `extent[1]`, which they stand for. block: its rows and columns to one of these. levels: how many shades of grey there are.
     """
 
     grey: Bytes
     labels: Bytes
     shape: tuple[int, int, int]
     slices: tuple[int, ...]
+    extent: tuple[int, int]
     block: tuple[int, int]
     levels: int
 
@@ -47,21 +49,31 @@ class Embedded:
         return self.block == (1, 1) and len(self.slices) == self.shape[0] and self.levels == 256
 
 
-def kept_slices(count: int, most: int = MAX_SLICES) -> tuple[int, ...]:
-    """All of `count` slices, or at most `most`, one from the middle of every `step`."""
-    step = -(-count // most)
-    return tuple(range((step - 1) // 2, count, step))
+def kept_slices(count: int, most: int, bounds: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """(which of `count` slices are kept, at most `most`; the range they stand for).
+
+    bounds: the first and one past the last that was segmented. All slices, or else those around these, or else evenly
+    spaced ones.
+    """
+    low, high = bounds
+    if count > most >= high - low:
+        start = min(max(0, (low + high - most) // 2), count - most)
+        return tuple(range(start, start + most)), (start, start + most)
+    kept = min(count, most)
+    return tuple((2 * k + 1) * count // (2 * kept) for k in range(kept)), (0, count)
 
 
-def embed(volume: Sliceable, masks: Mapping[str, Any]) -> Embedded:
+def embed(volume: Sliceable, masks: Mapping[str, Any], bounds: tuple[int, int] | None = None) -> Embedded:
     """Cut a volume in [0, 1] and its masks (non-zero inside, of the same shape) down to what a page can hold.
 
-    Values outside [0, 1] are clipped, NaN is black. Slices are cut one at a time: nothing whole is held but the result.
+    bounds: the first and one past the last slice that was segmented, all by default. Values outside [0, 1] are clipped, NaN is
+    black. Slices are cut one at a time: nothing whole is held but the result.
     """
     count, height, width = volume.shape
     block = -(-height // MAX_SIDE), -(-width // MAX_SIDE)
-    slices = kept_slices(count)
-    shape = len(slices), -(-height // block[0]), -(-width // block[1])
+    rows, columns = -(-height // block[0]), -(-width // block[1])
+    slices, extent = kept_slices(count, MAX_VOXELS // (rows * columns), bounds or (0, count))
+    shape = len(slices), rows, columns
     levels = 256 if np.prod(shape) <= FULL_GREY_VOXELS else 128
     grey, labels = np.empty(shape, np.uint8), np.zeros(shape, np.uint8)
     for place, k in enumerate(slices):
@@ -70,7 +82,7 @@ def embed(volume: Sliceable, masks: Mapping[str, Any]) -> Embedded:
         for bit, mask in enumerate(masks.values()):
             inside = _blocks((np.asarray(mask[k]) != 0).astype(np.float32), block) >= 0.5
             labels[place] |= inside.astype(np.uint8) << np.uint8(bit)
-    return Embedded(grey, labels, (count, height, width), slices, block, levels)
+    return Embedded(grey, labels, (count, height, width), slices, extent, block, levels)
 
 
 def _blocks(image: NDArray[np.float32], block: tuple[int, int]) -> NDArray[np.float32]:

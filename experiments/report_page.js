@@ -48,7 +48,7 @@
     return sums;
   }
 
-  const source = (a, k) => view.first[a] + k * view.steps[a];
+  const source = (a, k) => a ? k * view.steps[a] : view.slices[k];
   const segmented = (a, k) => {
     const [low, high] = view.region[a], from = source(a, k);
     return from < high && (a ? from + view.steps[a] : from + 1) > low;

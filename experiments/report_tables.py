@@ -22,8 +22,8 @@ def tiles(scores: Sequence[Score], shares: Sequence[tuple[str, float]], document
     found += [("Share", f"{percent:.2f}&nbsp;%", name) for name, percent in shares[:1]]
     if documents:
         totals = [document["totals"] for document in documents]
-        slices = sum(len(document["slices"]) for document in documents)
-        sessions = f"{len(documents)} session{'s' if len(documents) > 1 else ''}, {slices} slices"
+        slices = sum(map(_slices, documents))
+        sessions = f"{len(documents)} session{'s' if len(documents) > 1 else ''}, {slices} slice{'s' if slices > 1 else ''}"
         found.append(("Time", _time(sum(t["seconds"] for t in totals)), sessions))
         traffic = sum(t["bytes_sent"] + t["bytes_received"] for t in totals)
         found.append(("Traffic", _bytes(traffic), "both ways, on the wire"))
@@ -66,18 +66,18 @@ def scores(lines: Sequence[Score], shares: Sequence[tuple[str, float]]) -> str:
 
 
 def stages(lines: Sequence[Stage]) -> str:
-    """One line a session, and their sums."""
+    """One line a session, and their sums. What no session tells has no column."""
     if not lines:
         return "<p>No session is recorded.</p>"
     head = [
-        "Session", "Slices", "Time", "s a slice", "Set-up, s", "MiB out", "MiB in", "Rounds", "Memory, GiB",
+        "Session", "Slices", "Time", "s a slice", "Set-up, s", "MiB out", "MiB in", "Rounds", "GiB, Alice + Bob",
         "Dice to float", "Verified",
     ]  # fmt: skip
     body = [_stage(line) for line in lines]
     documents = [line.document for line in lines if line.document is not None]
     if len(documents) > 1:
         totals = [document["totals"] for document in documents]
-        count = sum(len(document["slices"]) for document in documents)
+        count = sum(map(_slices, documents))
         seconds = sum(t["seconds"] for t in totals)
         body.append([
             "All sessions", str(count), _time(seconds), number(seconds / count) if count else "",
@@ -85,18 +85,21 @@ def stages(lines: Sequence[Stage]) -> str:
             mebibytes(sum(t["bytes_sent"] for t in totals)), mebibytes(sum(t["bytes_received"] for t in totals)),
             _count(sum(t["rounds"] for t in totals)), "", "", "",
         ])  # fmt: skip
+    told = [column for column in range(len(head)) if any(row[column] for row in body)]
+    head, body = [head[column] for column in told], [[row[column] for column in told] for row in body]
     return _table("Sessions", head, body, last_is_sum=len(documents) > 1)
 
 
 def _stage(line: Stage) -> list[str]:
     document = line.document
     if document is None:
-        return [f"{escape(line.title)} <small>in the clear</small>", *[""] * 10]
-    totals, count = document["totals"], len(document["slices"])
+        return [escape(line.title), *[""] * 9, "no protocol"]
+    totals, count = document["totals"], _slices(document)
+    each = number(totals["seconds"] / count) if count else ""
     dice = document["dice"]["float"]
     memory = [totals["peak_memory_bytes"][role] for role in ("alice", "bob")]
     return [
-        escape(line.title), str(count), _time(totals["seconds"]), number(totals["seconds"] / count) if count else "",
+        escape(line.title), str(count) if count else "", _time(totals["seconds"]), each,
         number(document["setup"]["seconds"]), mebibytes(totals["bytes_sent"]), mebibytes(totals["bytes_received"]),
         _count(totals["rounds"]), " + ".join("?" if m is None else f"{m / GIB:.2f}" for m in memory),
         "" if dice is None else f"{dice:.4f}", VERIFIED[document["verified"]],
@@ -187,6 +190,11 @@ def _table(
         f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table{width}><caption>{caption}</caption>'
         f"<thead><tr>{top}</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _slices(document: Mapping[str, Any]) -> int:
+    """How many slices a session segmented; a vote's one pass over the volume is none."""
+    return sum(record["axis"] in ("x", "y", "z") for record in document["slices"])
 
 
 def _time(seconds: float) -> str:

@@ -17,7 +17,7 @@ import pytest
 
 from bunet.experiments import report_costs
 from bunet.experiments.report import ReportData, Score, Stage, page, write_report
-from bunet.experiments.report_images import MAX_SIDE, MAX_SLICES, centre, embed, kept_slices
+from bunet.experiments.report_images import MAX_SIDE, MAX_VOXELS, centre, embed, kept_slices
 from bunet.models.metrics import Agreement
 from bunet.models.volumes.intensity import Windowed
 from tests.experiments.made_up_report import document, report_data
@@ -74,18 +74,19 @@ def test_a_small_volume_comes_back_voxel_for_voxel() -> None:
     for bit, key in enumerate(view["masks"]):
         np.testing.assert_array_equal(labels >> bit & 1, data.masks[key])
     assert (view["first"], view["steps"], view["millimetres"]) == ([0, 0, 0], [1, 1, 1], [2.0, 2.0, 2.0])
+    assert view["slices"] == list(range(24))
     assert labels[tuple(view["start"])] & 1, "the page begins where the mask is"
 
 
 def test_a_large_volume_is_cut_down_one_slice_at_a_time() -> None:
-    """1028 slices of 520x300 that no array holds: rows in blocks of three, columns of two, every fifth slice."""
+    """1028 slices of 520x300 that no array holds: rows in blocks of three, columns of two, five slices of eight."""
     rows = np.linspace(0, 1, 520, dtype=np.float32)[None, :, None]
     volume = Windowed(np.broadcast_to(rows, (1028, 520, 300)), 1.0, 0.0)
     mask = np.broadcast_to(np.arange(520)[None, :, None] >= 257, (1028, 520, 300))
     embedded = embed(volume, {"secure": mask})
-    assert embedded.grey.shape == (206, 174, 150)
+    assert embedded.grey.shape == (642, 174, 150)
     assert max(embedded.grey.shape[1:]) <= MAX_SIDE
-    assert embedded.slices == tuple(range(2, 1028, 5))
+    assert MAX_VOXELS - 174 * 150 < embedded.grey.size <= MAX_VOXELS
     assert (embedded.block, embedded.levels, embedded.whole) == ((3, 2), 128, False)
     means = rows[0, :519, 0].reshape(173, 3).mean(axis=1)
     assert np.abs(embedded.grey[7, :173, 11] - 127 * means).max() <= 0.51
@@ -94,15 +95,24 @@ def test_a_large_volume_is_cut_down_one_slice_at_a_time() -> None:
     assert [int(v) for v in embedded.labels[0, 84:88, 3]] == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 512, 513, 2000])
-def test_kept_slices_are_evenly_spaced_and_not_too_many(count: int) -> None:
-    kept = kept_slices(count)
-    assert 0 < len(kept) <= MAX_SLICES
-    assert kept[0] >= 0
-    assert kept[-1] < count
-    assert len(set(np.diff(kept))) <= 1
-    if count <= MAX_SLICES:
-        assert kept == tuple(range(count))
+@pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 301, 512, 513, 2000])
+def test_kept_slices_are_evenly_spaced(count: int) -> None:
+    kept, extent = kept_slices(count, 256, (0, count))
+    assert len(kept) == min(count, 256)
+    assert extent == (0, count)
+    step = count / len(kept)
+    assert all(abs(index + 0.5 - (k + 0.5) * step) <= 0.5 for k, index in enumerate(kept)), "amid each of equal parts"
+    assert sorted(set(kept)) == list(kept)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "first"), [((107, 111), 9), ((20, 24), 0), ((290, 301), 101), ((0, 200), 0), ((101, 301), 101)]
+)
+def test_a_part_is_kept_with_what_is_around_it(bounds: tuple[int, int], first: int) -> None:
+    kept, extent = kept_slices(301, 200, bounds)
+    assert extent == (first, first + 200)
+    assert kept == tuple(range(*extent))
+    assert set(range(*bounds)) <= set(kept), "no segmented slice is left out"
 
 
 def test_values_that_are_no_grey_are_drawn_at_the_ends() -> None:
@@ -173,6 +183,7 @@ def test_a_job_in_the_clear_has_no_costs_and_says_so() -> None:
     data = report_data(stages=[Stage("float", None)], scores=[], shares=[])
     text = _Page(page(data)).text
     assert "in the clear: no protocol ran" in text
+    assert "no protocol" in text
     assert "nothing to compare" in text
 
 
