@@ -153,7 +153,8 @@ def layers(lines: Sequence[Stage]) -> str:
             continue
         body = [
             [
-                escape(layer.name), escape(layer.operation), escape(layer.protocol), "x".join(map(str, layer.shape)),
+                escape(layer.name).replace(".", ".<wbr>"), escape(layer.operation), escape(layer.protocol),
+                "x".join(map(str, layer.shape)),
                 number(layer.cost.compute_s), number(layer.cost.wait_s), mebibytes(layer.cost.bytes_sent),
                 mebibytes(layer.cost.bytes_received), _count(layer.cost.rounds),
             ]
