@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from bunet.experiments.cli import app
 from bunet.models.metrics import dice
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import Volume
 from tests.experiments.predict_inputs import SIZE, cube, publish, published_case, script
 
 
@@ -148,6 +150,24 @@ def test_a_folder_belongs_to_one_run(given, tmp_path):
     assert status == 2
     assert "one_prediction.npz is there already" in err
     assert (tmp_path / "new" / "one_prediction.npz").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("kind", "library"), [("nii.gz", "nibabel"), ("dicom", "pydicom")])
+def test_the_mask_lies_where_the_volume_lies(given, tmp_path, kind, library):
+    pytest.importorskip(library)
+    affine = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])  # (slice, row, column) to mm
+    hounsfield = (cube(3) * 1400 - 1000).astype(np.int16)
+    path = tmp_path / ("ct.nii.gz" if kind == "nii.gz" else "ct")
+    formats.write(Volume(hounsfield, affine), path)
+    out = tmp_path / "out"
+    asked = ["predict", *models(given), "--volume", path, "--float", "--axes", "z", "--ensemble", "argmax", "--out", out]
+    status, _, err = bunet(*asked)
+    assert status == 0, err
+    mask = formats.read_volume(out / ("ct_prediction.nii.gz" if kind == "nii.gz" else "ct_prediction"))
+    np.testing.assert_allclose(mask.affine, affine, atol=1e-4)
+    assert mask.shape == hounsfield.shape
+    assert set(np.unique(mask.array)) == {0, 1}
+    assert bunet(*asked)[0] == 0, "a finished job can be asked for again"
 
 
 def break_case(folder: Path, what: str) -> None:
