@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from bunet.experiments.report_costs import kind_of
 from bunet.experiments.results import write_csv
 from bunet.models.volumes.whole import write_whole
 
-KINDS = {
-    "activation": ("relu", "square"),
-    "convolution": ("conv", "conv_transpose"),
-    "pooling": ("avgpool", "maxpool"),
-}
+SHOWN = ("activation", "convolution", "pooling")  # kinds of report_costs
 REST = "rest"
 FLOAT = "float"
 FACTS = ("link", "protocols", "ot", "in_flight", "size", "features", "pool")
 COLUMNS = (
-    "weights", "format", *FACTS, "seconds_per_slice", *(f"{kind}_s" for kind in (*KINDS, REST)), "bytes_per_slice",
+    "weights", "format", *FACTS, "seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)), "bytes_per_slice",
     "dice_float", "dice_truth", "verified",
 )
 
@@ -31,15 +28,15 @@ def seconds_by_kind(document: Mapping[str, Any]) -> dict[str, float]:
     are then scaled to the time that passed.
     """
     slices = document["slices"]
-    spent = dict.fromkeys((*KINDS, REST), 0.0)
+    spent = dict.fromkeys((*SHOWN, REST), 0.0)
     for one in slices:
         for layer in one["layers"]:
-            kind = next((kind for kind, operations in KINDS.items() if layer["operation"] in operations), REST)
-            spent[kind] += layer["compute_s"] + layer["wait_s"]
+            kind = kind_of(layer["operation"])
+            spent[kind if kind in SHOWN else REST] += layer["compute_s"] + layer["wait_s"]
     total, busy = document["totals"]["seconds"], sum(spent.values())
     passed = max(total - document["setup"]["seconds"], 0.0)
     scale = min(1.0, passed / busy) if busy else 0.0
-    found = {kind: spent[kind] * scale / len(slices) for kind in KINDS}
+    found = {kind: spent[kind] * scale / len(slices) for kind in SHOWN}
     return {**found, REST: total / len(slices) - sum(found.values())}
 
 
@@ -92,13 +89,13 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
     secure = [row for row in rows if row["format"] != FLOAT]
     varied = [fact for fact in FACTS if len({str(row[fact]) for row in secure}) > 1]
     heads = [
-        "weights", "format", *varied, "s a slice", *(f"{kind} s" for kind in (*KINDS, REST)), "MiB a slice",
+        "weights", "format", *varied, "s a slice", *(f"{kind} s" for kind in (*SHOWN, REST)), "MiB a slice",
         "Dice to float", "Dice to truth", "verified",
     ]
     lines = [f"# {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for row in rows:
         cells = [row["weights"], row["format"], *(str(row.get(fact, "")) for fact in varied)]
-        cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*KINDS, REST)))]
+        cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)))]
         traffic = row.get("bytes_per_slice")
         cells += ["" if traffic is None else _number(traffic / (1 << 20), 0)]
         cells += [_number(row.get("dice_float"), 4), _number(row.get("dice_truth"), 4)]
