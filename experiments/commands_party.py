@@ -268,7 +268,7 @@ class SliceFolder(RunFolder):
 def _positions(text: str, count: int) -> range:
     first, colon, last = text.partition(":")
     try:
-        start = int(first) if first else 0
+        start = int(first) if first or not colon else 0
         stop = int(last) if last else (count if colon else start + 1)
     except ValueError:
         raise UsageError(f"--slices {text!r} is not A:B") from None

@@ -147,13 +147,13 @@ class CaseRun:
             document = run_float(stage, volume, self.settings, self._progress, self._console)
         else:
             compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
-            console = self._live(f"{stage.title}; ")
+            console = self._live(stage.title)
             inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
             document = run_secure(stage, compiled, inputs, self.settings, console, self._progress, self._run_pair)
         self._keep_document(stage.name, document)
 
     def _live(self, what: str) -> RunConsole:
-        above = lambda: f"{self.case.name}: {what}{self._progress.text()}"  # noqa: E731
+        above = lambda: f"{self._progress.text()}: {self.case.name}, {what}"  # noqa: E731 - what matters first: it may be cut
         return RunConsole(bandwidth_bps=self.settings.link.bandwidth_bps, console=self._console, above=above)
 
     def _keep_document(self, name: str, document: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ class CaseRun:
         if opened.exists():
             return np.asarray(np.load(opened, allow_pickle=False) != 0)
         stages = [stage for stage in self.stages if stage.shared]
-        mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote; "))
+        mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
         write_whole(opened, lambda stream: np.save(stream, mask))
         self._keep_document(VOTE, document)
         return mask

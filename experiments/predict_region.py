@@ -86,7 +86,7 @@ class Region:
 def _span(text: str, count: int, part: str, axis: str, clip: bool) -> tuple[int, int]:
     first, colon, last = text.strip().partition(":")
     try:
-        start = int(first) if first else 0
+        start = int(first) if first or not colon else 0
         stop = int(last) if last else (count if colon else start + 1)
     except ValueError:
         raise UsageError(f"--slices {part!r} is not A:B") from None

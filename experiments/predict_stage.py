@@ -109,7 +109,7 @@ class JobProgress:
     def text(self) -> str:
         """Such as `job 12 %, about 3:40 left`."""
         share = 100 * self.done / self.total if self.total else 100.0
-        if not self._here or not self._seconds or self.done >= self.total:
+        if not self._here or not self._seconds or self.done > 0.9999 * self.total:
             return f"job {share:.0f} %"
         return f"job {share:.0f} %, about {duration((self.total - self.done) * self._seconds / self._here)} left"
 
