@@ -42,6 +42,6 @@ def test_every_file_beside_the_code_is_in_the_wheel():
     for top in TOP:
         folder = ROOT / top
         for path in folder.rglob("*"):
-            if path.is_file() and path.suffix not in (".py", ".pyc"):
+            if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
                 globs = listed.get(f"bunet.{top}", [])
                 assert any(path.relative_to(folder).match(glob) for glob in globs), f"{path.relative_to(ROOT)} is in no wheel"
