@@ -203,7 +203,7 @@ def run_float(
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took."""
     todo, axis = stage.todo(), stage.model.axis
-    fit, logits_of = fit_slices(volume.shape, axis, stage.size), _float_model(stage.model)
+    fit, logits_of = fit_slices(volume.shape, axis, stage.size), _float_model(stage.model, settings.cores)
     progress.begin()
     started = time.perf_counter()
     columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
@@ -218,7 +218,7 @@ def run_float(
     return {"slices": len(todo), "seconds": time.perf_counter() - started}
 
 
-def _float_model(model: PredictModel) -> Callable[[np.ndarray], np.ndarray]:
+def _float_model(model: PredictModel, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """(5, H, W) -> logits (2, H, W), float32."""
     try:
         import torch
@@ -228,6 +228,7 @@ def _float_model(model: PredictModel) -> Callable[[np.ndarray], np.ndarray]:
         if error.name != "torch":
             raise
         return FloatModel(model.weights).logits
+    torch.set_num_threads(threads)  # of its own accord it takes all cores, and crawls where another process has one
     network = from_weights(model.weights)
 
     def logits(image: np.ndarray) -> np.ndarray:
