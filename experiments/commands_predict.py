@@ -46,6 +46,10 @@ def predict(
         str, typer.Option("--ensemble", help="probabilities, argmax, or majority: which opens the combined mask only.")
     ] = "probabilities",
     lung_mask: Annotated[bool, typer.Option("--lung-mask/--no-lung-mask", help="Cut the infection to the lung.")] = True,
+    filtered: Annotated[
+        bool,
+        typer.Option("--maximum-filter/--no-maximum-filter", help="Widen masks by a voxel, as the published script does."),
+    ] = True,
     float_only: Annotated[bool, typer.Option("--float", help="The same job in the clear, for comparison.")] = False,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
@@ -106,7 +110,7 @@ def predict(
     from bunet.experiments.predict_settings import PredictSettings
 
     settings = PredictSettings(
-        axes=o.names(axes), ensemble=ensemble, lung_mask=lung_mask, format=format, relu=relu,
+        axes=o.names(axes), ensemble=ensemble, lung_mask=lung_mask, filtered=filtered, format=format, relu=relu,
         protocols=o.chosen_protocols(protocol or []), ot=ot, link=o.chosen_link(link, bandwidth, rtt), in_flight=in_flight,
         cores=o.default_cores() if cores is None else cores, secure=not float_only, compare=compare, size=size, rule=intensity,
         slices=which, probabilities=probabilities, verify=verify,

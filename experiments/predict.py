@@ -170,16 +170,17 @@ class CaseRun:
     def combine(self) -> Found:
         """The masks of the region from what the stages left. Raises DamagedSlice."""
         found, rule, axes = Found(), self.settings.ensemble, len(self.settings.axes)
+        filtered = self.settings.filtered
         for way in self.settings.ways:
             if way == "secure" and rule == "majority":
                 found.masks[way] = self._vote()
                 continue
             summed = self._total(way, "infection")
-            found.masks[way] = decide(summed, axes, rule)
+            found.masks[way] = decide(summed, axes, rule, filtered)
             if self.settings.probabilities and way == self.settings.ways[0]:
                 found.mean = np.asarray(summed / np.float32(axes), np.float32)
             if "lung" in self.settings.targets:
-                found.lungs[way] = decide(self._total(way, "lung"), axes, rule)
+                found.lungs[way] = decide(self._total(way, "lung"), axes, rule, filtered)
                 found.masks[way] &= found.lungs[way]
         return found
 

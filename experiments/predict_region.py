@@ -119,11 +119,12 @@ def total(region: Region, sizes: Mapping[str, int | None], map_of: Map, kind: An
     return out
 
 
-def decide(summed: NDArray[Any], axes: int, rule: str) -> Bools:
-    """The target's mask, before any lung mask: what the axes agree on, and the 3x3x3 maximum filter.
+def decide(summed: NDArray[Any], axes: int, rule: str, filtered: bool = True) -> Bools:
+    """The target's mask, before any lung mask: what the axes agree on, and (if filtered) the 3x3x3 maximum filter.
 
     rule: `probabilities` (summed probabilities), or `argmax` or `majority` (counted labels). The filter sees the region
     only, as if the volume ended there.
     """
     choose = ensemble.likely if rule == "probabilities" else ensemble.elected
-    return ensemble.maximum_filter(choose(summed, axes))
+    mask = choose(summed, axes)
+    return ensemble.maximum_filter(mask) if filtered else mask

@@ -29,16 +29,18 @@ READOUTS = {"probabilities": "logits", "majority": "label-share", "argmax": "arg
 class PredictSettings:
     """A prediction, checked (UsageError).
 
-    axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. lung_mask: whether an infection is cut to
-    the lung. secure: False for the same job in the clear. compare: also run the job in the clear and say how well the masks
-    agree. size: pixels of the network's slices, None for what the models were trained at, or the volume's own. rule: of the
-    intensities. probabilities: whether the mean probability is written too. verify: hold layers of the first slices of every
-    session against the oracle. The rest as in `options.RunSettings`.
+    axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. filtered: whether it goes through the 3x3x3
+    maximum filter. lung_mask: whether an infection is cut to the lung. secure: False for the same job in the clear. compare:
+    also run the job in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the
+    models were trained at, or the volume's own. rule: of the intensities. probabilities: whether the mean probability is
+    written too. verify: hold layers of the first slices of every session against the oracle. The rest as in
+    `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
     ensemble: str = "probabilities"
     lung_mask: bool = True
+    filtered: bool = True
     format: str = "12.4"
     relu: str = "gc-sign"
     protocols: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +102,8 @@ class PredictSettings:
         """What masks depend on: link, cores and slices in flight never change a result."""
         secure = {"format": self.format, "protocols": self.choices(), "ot": self.ot} if self.secure else None
         return {
-            "axes": list(self.axes), "ensemble": self.ensemble, "lung_mask": self.lung_mask, "size": self.size,
+            "axes": list(self.axes), "ensemble": self.ensemble, "lung_mask": self.lung_mask, "filtered": self.filtered,
+            "size": self.size,
             "intensity": self.rule, "secure": secure,
         }
 

@@ -34,7 +34,7 @@ def vote(
                 _write_ballot(stage, region, party, Path(temporary) / ("alice", "bob")[party])
         job = VoteJob(
             region.size, [stage.model.name for stage in ordered], Path(temporary) / "alice", Path(temporary) / "bob",
-            Path(temporary), settings.link, settings.cores,
+            Path(temporary), settings.link, settings.cores, filtered=settings.filtered,
         )
         with console:
             mask = run_vote(job, console)

@@ -20,7 +20,7 @@ from bunet.protocols.vote.election import Election
 _NAME = re.compile(r"([a-z][a-z0-9]{0,30})-([xyz])")
 
 
-def election_of(shape: Sequence[int], names: Sequence[str]) -> Election:
+def election_of(shape: Sequence[int], names: Sequence[str], filtered: bool = True) -> Election:
     """The vote on these ballots, groups in the order in which they come; RunError in one sentence where there is none."""
     groups: dict[str, int] = {}
     last = ""
@@ -35,7 +35,7 @@ def election_of(shape: Sequence[int], names: Sequence[str]) -> Election:
     if len(set(names)) != len(names):
         raise RunError(f"a ballot is named twice: {', '.join(names)}")
     try:
-        return Election(tuple(int(size) for size in shape), tuple(groups.values()))  # type: ignore[arg-type]
+        return Election(tuple(int(size) for size in shape), tuple(groups.values()), filtered)  # type: ignore[arg-type]
     except ValueError as error:
         raise RunError(str(error)) from None
 

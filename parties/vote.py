@@ -26,6 +26,7 @@ class VoteJob:
     shape: voxels of the region (Z, H, W). ballots: public names in public order, GROUP-AXIS, such as ("infection-x",
     "infection-y", "lung-x"); the ballots of a group stand together, one or two groups of 1 to 3. alice, bob: folders of
     each party's shares (`ballots.write`). folder: an existing folder for the run's files. ot: the OT extension.
+    filtered: whether the groups' masks go through the maximum filter.
     """
 
     shape: tuple[int, int, int]
@@ -36,13 +37,14 @@ class VoteJob:
     link: Link = field(default_factory=Link)
     cores: int = 1
     ot: str = OT
+    filtered: bool = True
 
 
 def run_vote(job: VoteJob, bus: Subscriber) -> np.ndarray:
     """The mask as Alice learns it, uint8 (Z, H, W) of 0 and 1; Bob learns nothing.
 
-    A voxel is set where, in every group, one of its 27 neighbours has more than half of the group's ballots. Raises RunError
-    (or PeerError) with one sentence.
+    A voxel is set where, in every group, one of its 27 neighbours (itself, if not filtered) has more than half of the group's
+    ballots. Raises RunError (or PeerError) with one sentence.
     """
     ballots.election_of(job.shape, job.ballots)
     if job.ot not in extension.KINDS:
@@ -59,6 +61,7 @@ def _write_job(job: VoteJob, role: str) -> Path:
     path.write_text(json.dumps({
         "shape": list(job.shape), "ballots": list(job.ballots), "shares": str(shares.resolve()),
         "folder": str(job.folder.resolve()), "link": children.link_document(job.link), "cores": job.cores, "ot": job.ot,
+        "filtered": job.filtered,
         "first_core": 0 if role == "alice" else job.cores,
     }))
     return path

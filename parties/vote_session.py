@@ -43,7 +43,7 @@ _BITS_WIDTH = 2  # as a label's in a program: the signed values 0 and 1
 class VoteTerms:
     """What a party votes on; all of it is public. ballots: names in order. sources: of which runs each ballot is made.
 
-    ot: the OT extension. link: what is emulated.
+    ot: the OT extension. link: what is emulated. filtered: whether the masks go through the maximum filter.
     """
 
     shape: tuple[int, int, int]
@@ -51,16 +51,17 @@ class VoteTerms:
     sources: Mapping[str, str]
     ot: str
     link: str
+    filtered: bool = True
 
     @property
     def election(self) -> Election:
-        return ballots.election_of(self.shape, self.ballots)
+        return ballots.election_of(self.shape, self.ballots, self.filtered)
 
     def document(self) -> dict[str, Any]:
         """What Alice says of it."""
         return {
             "purpose": OPERATION, "shape": list(self.shape), "ballots": list(self.ballots), "sources": dict(self.sources),
-            "ot": self.ot,
+            "ot": self.ot, "filtered": self.filtered,
         }
 
     def digest(self) -> str:
@@ -97,7 +98,7 @@ def _check(body: Mapping[str, Any], terms: VoteTerms) -> None:
     mine = terms.document()
     if body.get("purpose") != OPERATION:
         raise RunError("Alice asks for slices where a vote is due")
-    for name, what in (("shape", "regions"), ("ballots", "ballots"), ("ot", "OT extensions")):
+    for name, what in (("shape", "regions"), ("ballots", "ballots"), ("ot", "OT extensions"), ("filtered", "filters")):
         if body.get(name) != mine[name]:
             raise RunError(f"the parties vote on different {what}: Alice {plain(body.get(name))}, Bob {mine[name]}")
     sources = body.get("sources")

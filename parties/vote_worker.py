@@ -28,7 +28,7 @@ def _read(job: dict[str, Any], link: Link) -> tuple[VoteTerms, list[np.ndarray]]
     names, shape = tuple(job["ballots"]), tuple(job["shape"])
     found = [ballots.read(Path(job["shares"]), name, shape) for name in names]
     sources = {name: source for name, (_, source) in zip(names, found, strict=True)}
-    return VoteTerms(shape, names, sources, job["ot"], link.name), [bits for bits, _ in found]
+    return VoteTerms(shape, names, sources, job["ot"], link.name, job["filtered"]), [bits for bits, _ in found]
 
 
 def run_bob(job: dict[str, Any], link: Link) -> None:

@@ -1,8 +1,8 @@
 """From the shared labels of a volume along several axes to one opened mask: the steps of the vote and what they cost.
 
 The rule is the clear one of `models.volumes.ensemble`: of each group of ballots (those of the infection, those of the lung)
-a voxel is set where more than half of them are; a 3x3x3 maximum filter closes the group's mask, and what both groups have
-is the mask. It is a circuit of XOR and AND on bits shared by XOR (`gates`), evaluated for all voxels of both groups at
+a voxel is set where more than half of them are; a 3x3x3 maximum filter (or none) closes the group's mask, and what both groups
+have is the mask. It is a circuit of XOR and AND on bits shared by XOR (`gates`), evaluated for all voxels of both groups at
 once. Only its output is opened, to Alice: Bob sends his share of it, which is the mask masked by her own.
 
 The maximum filter is three filters along a line, and each takes 1.5 ORs a voxel: the ORs of the pairs (0, 1), (2, 3), ...
@@ -32,10 +32,14 @@ _OPENED = 1 << 23  # bits of the mask in one message
 
 @dataclass(frozen=True)
 class Election:
-    """Public facts of a vote. shape: voxels (Z, H, W). groups: ballots of each, one or two groups of 1 to 3."""
+    """Public facts of a vote. shape: voxels (Z, H, W). groups: ballots of each, one or two groups of 1 to 3.
+
+    filtered: whether a group's mask goes through the maximum filter.
+    """
 
     shape: tuple[int, int, int]
     groups: tuple[int, ...]
+    filtered: bool = True
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -171,7 +175,7 @@ def steps(election: Election, kind: str = extension.DEFAULT) -> list[Step]:
         return majority(ctx, election, ballots)
 
     found = [Step("majority", elect, majority_cost(election, kind))]
-    for axis, name in enumerate(AXES):
+    for axis, name in enumerate(AXES if election.filtered else ""):
         found.append(Step(f"maximum-{name}", partial(maximum, axis=axis), maximum_cost(election, axis, kind)))
     found.append(Step("overlap", overlap, overlap_cost(election, kind)))
     return [*found, Step("open", opened, opened_cost(election))]

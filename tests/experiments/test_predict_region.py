@@ -69,6 +69,7 @@ def test_a_voxel_that_all_axes_agree_on_marks_its_neighbours():
     summed = np.zeros((3, 3, 3), np.float32)
     summed[0, 0, 0], summed[2, 2, 2] = 2.5, 2.0
     assert decide(summed, 3, "probabilities").sum() == 8
+    assert decide(summed, 3, "probabilities", filtered=False).sum() == 1
     assert decide(np.full((1, 1, 1), 2, np.uint8), 3, "majority").all()
 
 

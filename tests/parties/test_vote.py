@@ -154,6 +154,7 @@ def test_both_sides_agree_on_a_vote():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"filtered": False}, "different filters: Alice False, Bob True"),
         ({"shape": (5, 6, 8)}, r"different regions: Alice \[5, 6, 8\], Bob \[5, 6, 7\]"),
         ({"ballots": NAMES[:3]}, "different ballots"),
         ({"sources": {**TERMS.sources, "lung-x": "another run"}}, "ballot lung-x are not of the same runs"),
