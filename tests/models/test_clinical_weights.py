@@ -17,7 +17,7 @@ from bunet.models.volumes.slices import AXES, slice_at
 
 FOLDER = Path(weights.__file__).parent / "clinical"
 FILES = sorted(FOLDER.glob("*.safetensors"))
-SLICES = (30, 60, 95)
+SLICES = (30, 60)
 TRUTH_AT_LEAST = 0.9
 FLOAT_AT_LEAST = 0.95
 
