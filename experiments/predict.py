@@ -118,7 +118,7 @@ class CaseRun:
         models = {m.name: m.digest for of_axis in self.models.values() for m in of_axis.values()}
         return {
             "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
-            **self.settings.identity(),
+            "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
         }
 
     def open(self) -> RunFolder:

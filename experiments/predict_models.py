@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,8 @@ PUBLISHED_POOLING = "max"  # of the published float models
 class PredictModel:
     """One network of one axis. size: pixels of the slices it was trained on, None where its file does not say.
 
-    notes: what the weight file says of itself. digest: SHA-256 of architecture and weights.
+    notes: what the weight file says of itself. digest: SHA-256 of whatever its masks depend on: architecture, weights, and of
+    the notes the size and the ranges that its integers are made for.
     """
 
     target: str
@@ -41,6 +43,7 @@ class PredictModel:
     @property
     def digest(self) -> str:
         known = hashlib.sha256(self.weights.architecture.to_json().encode())
+        known.update(json.dumps([self.size, self.notes.get("ranges")], sort_keys=True).encode())
         for name in sorted(self.weights.tensors):
             known.update(name.encode())
             known.update(np.ascontiguousarray(self.weights.tensors[name]).data)

@@ -17,6 +17,7 @@ from bunet.experiments.options import UsageError
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_settings import PredictSettings
 from bunet.experiments.results import environment
+from bunet.experiments.run_folder import digest_of
 from bunet.models import compile as compiling
 from bunet.models.compile import Compiled
 from bunet.models.cut import fit_slices
@@ -132,6 +133,10 @@ class Calibration:
         """Ranges by node where the weights know them, else slices; what `compile_model` takes."""
         ranges = model.notes.get("ranges")
         return self.images(model.axis, size if self.volumes else None) if ranges is None else ranges
+
+    def identity(self) -> list[str]:
+        """What integers depend on where they are calibrated here; the synthetic chests are always the same."""
+        return [digest_of(volume) for volume in self.volumes]
 
 
 def _chests() -> list[np.ndarray]:
