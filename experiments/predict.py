@@ -38,6 +38,7 @@ from bunet.models.volumes.volume import VolumeError
 from bunet.models.volumes.whole import write_whole
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
+from bunet.parties.errors import RunError
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import run_pair
 
@@ -140,6 +141,7 @@ class CaseRun:
             if todo:
                 stage.folder.mkdir(parents=True, exist_ok=True)
                 self._run(stage)
+            self._check_verified(stage)
 
     def _run(self, stage: Stage) -> None:
         volume = self.case.loaded.volume
@@ -151,6 +153,16 @@ class CaseRun:
             inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
             document = run_secure(stage, compiled, inputs, self.settings, console, self._progress, self._run_pair)
         self._keep_document(stage.name, document)
+
+    def _check_verified(self, stage: Stage) -> None:
+        """RunError where a session of the stage differed from the oracle, now or before: its slices are on the disk."""
+        for document in self.documents(stage.name):
+            if document.get("verified") is False:
+                wrong = document["run"]["mismatches"] or ["no layer was compared"]
+                raise RunError(
+                    f"{self.case.name}, {stage.title}: {len(wrong)} layers differ from the oracle; {wrong[0]}; "
+                    "its slices are no result: choose another --out"
+                )
 
     def _live(self, what: str) -> RunConsole:
         above = lambda: f"{self._progress.text()}: {self.case.name}, {what}"  # noqa: E731 - what matters first: it may be cut

@@ -14,9 +14,10 @@ from bunet.experiments.predict import CaseRun, open_case
 from bunet.experiments.predict_cases import one_case
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_settings import PredictSettings
-from bunet.experiments.predict_stage import Calibration, JobProgress
+from bunet.experiments.predict_stage import Calibration, JobProgress, RunPair
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
+from bunet.parties.local import run_pair
 
 SETTINGS = PredictSettings(axes=("z",), lung_mask=False, compare=False, slices="z=4:6")
 
@@ -25,14 +26,15 @@ def volume(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random((16, 16, 16)).astype(np.float32)
 
 
-def a_run(folder: Path, calibration: Calibration, settings: PredictSettings = SETTINGS, **notes: object) -> CaseRun:
+def a_run(folder: Path, calibration: Calibration, settings: PredictSettings = SETTINGS, run: RunPair = run_pair,
+          **notes: object) -> CaseRun:
     path = folder / "ct.npy"
     if not path.exists():
         np.save(path, volume(0))
     model = PredictModel("infection", "z", weight_files.seeded(Architecture(features=2), 1), "z.pth", notes=notes)
     case = open_case(one_case(path, None), settings)
     console = Console(quiet=True)
-    return CaseRun(case, {"infection": {"z": model}}, settings, folder / "out", calibration, JobProgress(), console)
+    return CaseRun(case, {"infection": {"z": model}}, settings, folder / "out", calibration, JobProgress(), console, run)
 
 
 def claim(run: CaseRun) -> None:

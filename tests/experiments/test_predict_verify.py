@@ -1,0 +1,30 @@
+"""What `--verify` found wrong stays known: the slices are on the disk, and no later run takes them for good ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bunet.experiments.predict_stage import Calibration
+from bunet.net.link import PRESETS
+from bunet.parties.errors import RunError
+from bunet.parties.local import PairJob, PairResult, run_pair
+from tests.experiments.test_predict_identity import SETTINGS, a_run
+
+
+def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path):
+    ran: list[PairJob] = []
+
+    def disagreeing(job: PairJob, bus) -> PairResult:
+        ran.append(job)
+        return replace(run_pair(job, bus), verified=False, mismatches=["slice 0, conv: 3 values differ"])
+
+    for _ in range(2):
+        run = a_run(tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]), disagreeing)
+        with run.open(), pytest.raises(RunError, match="1 layers differ from the oracle; slice 0, conv: 3 values differ"):
+            run.run_stages(lambda text: None)
+    assert len(ran) == 1, "its slices were all there the second time"
+    (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")
+    assert json.loads(document.read_text())["verified"] is False
