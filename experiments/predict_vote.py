@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from bunet.parties import ballots, shares_on_disk
 from bunet.parties.console import RunConsole
 from bunet.parties.vote import VoteJob, run_vote
 
+_BALLOTS = "vote-"  # folders of ballots; they do not outlive a vote
+
 
 def vote(
     stages: Sequence[Stage], region: Region, settings: PredictSettings, folder: Path, console: RunConsole
@@ -28,7 +31,9 @@ def vote(
     RunError.
     """
     ordered = sorted(stages, key=lambda stage: (stage.model.target, AXIS_ORDER.index(stage.model.axis)))
-    with tempfile.TemporaryDirectory(prefix="vote-", dir=folder) as temporary:
+    for left in folder.glob(f"{_BALLOTS}*"):  # of a run that was killed: both parties' shares of every voxel
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_BALLOTS, dir=folder) as temporary:
         for party in range(2):
             for stage in ordered:
                 _write_ballot(stage, region, party, Path(temporary) / ("alice", "bob")[party])
