@@ -34,12 +34,15 @@ class Region:
         Where one range is for all axes, it ends with each axis. Raises UsageError.
         """
         bounds = {axis: (0, shape[axis_number(axis)]) for axis in AXES}
-        named = "=" in text
+        named, seen = "=" in text, set[str]()
         for part in text.split(","):
             axis, _, span = part.rpartition("=") if named else ("", "", part)
             axis = axis.strip()
             if named and axis not in axes:
                 raise UsageError(f"--slices {part!r}: not one of the axes {', '.join(axes)}, such as z=20:24")
+            if axis in seen:
+                raise UsageError(f"--slices {text!r}: one range for all axes, or one for each of some, such as y=40:50,z=20:24")
+            seen.add(axis)
             for each in (axis,) if named else axes:
                 bounds[each] = _span(span, shape[axis_number(each)], part, each, clip=not named and len(axes) > 1)
         z, y, x = (bounds[axis] for axis in ("z", "y", "x"))

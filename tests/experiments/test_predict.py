@@ -222,6 +222,8 @@ def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path, what
         (("--slices", "14:20", "--axes", "z"), "along z the volume has the slices 0:16"),
         (("--slices", "y=3:5", "--axes", "z"), "not one of the axes z"),
         (("--slices", "a:b"), "is not A:B"),
+        (("--slices", "z=2:4,z=6:8"), "'z=2:4,z=6:8': one range for all axes, or one for each of some"),
+        (("--slices", "2:4,6:8"), "'2:4,6:8': one range for all axes"),
         (("--ensemble", "mean"), "--ensemble 'mean' is not one of"),
         (("--ensemble", "argmax", "--probabilities"), "nobody learns any"),
         (("--format", "wide"), "--format"),
