@@ -30,14 +30,17 @@ class CaseFiles:
 def find_cases(folder: Path) -> list[CaseFiles]:
     """The published layout: `ID/ID.npz` (or .npy, .nii.gz, .nii, or a DICOM series in `ID/`), `ID/ID_label.*` beside it.
 
-    Raises UsageError for a folder that is not there or holds no case.
+    Raises UsageError for a folder that is not there or holds no case, and for one of a case that would be passed over because
+    its files are called otherwise.
     """
     if not folder.is_dir():
         raise UsageError(f"--test-data-dir {folder} is not a folder")
     cases = []
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
-        volume = _one(each, each.name)
-        if volume is None and not any(path.name.endswith(SUFFIXES) for path in each.iterdir()) and any(each.iterdir()):
+        volume, there = _one(each, each.name), sorted(path.name for path in each.iterdir())
+        if volume is None and there:
+            if others := [name for name in there if name.endswith(SUFFIXES)]:
+                raise UsageError(f"{each} holds {others[0]}, but no volume {each.name}.npz (or {', '.join(SUFFIXES[1:])})")
             volume = each  # a series; reading it says what is wrong with it
         if volume is not None:
             cases.append(CaseFiles(each.name, volume, _one(each, each.name + LABEL)))
@@ -51,7 +54,7 @@ def one_case(volume: Path, label: Path | None) -> CaseFiles:
     name = volume.resolve().name
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
-    return CaseFiles(name or "volume", volume, label)
+    return CaseFiles(name.strip(".") or "volume", volume, label)  # such as `..`, which would lead out of --out
 
 
 def _one(folder: Path, stem: str) -> Path | None:
@@ -81,6 +84,8 @@ def read_label(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.bool_] | 
         raise UsageError(str(error)) from error
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{files.label}: not a readable .npz file of plain numbers ({error})") from error
+    if label.dtype.kind == "f" and any(np.isnan(image).any() for image in label):
+        raise UsageError(f"{files.label}: the label holds NaN")
     if label.shape != shape:
         raise UsageError(f"{files.label}: the label has shape {label.shape}, the volume {files.volume.name} {shape}")
     return np.asarray(label) != 0

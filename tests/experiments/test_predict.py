@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments.cli import app
+from bunet.experiments.predict_cases import one_case
 from bunet.models.metrics import dice
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
@@ -188,6 +189,11 @@ def break_case(folder: Path, what: str) -> None:
         np.savez(case / "one.npz", array=good)
     if what == "label shape":
         np.savez(case / "one_label.npz", array=good[1:] > 0)
+    if what == "label NaN":
+        np.savez(case / "one_label.npz", array=np.where(good > 0.9, np.nan, 0))
+    if what == "other name":
+        (case.parent / "two").mkdir()
+        np.savez(case.parent / "two" / "scan.npz", array=good)
     if what == "label key":
         np.savez(case / "one_label.npz", wrong=good > 0)
 
@@ -202,6 +208,8 @@ def break_case(folder: Path, what: str) -> None:
         ("empty", "holds no case"),
         ("label shape", "one_label.npz: the label has shape (15, 16, 16), the volume one.npz (16, 16, 16)"),
         ("label key", "one_label.npz: no key `array`"),
+        ("label NaN", "one_label.npz: the label holds NaN"),
+        ("other name", "two holds scan.npz, but no volume two.npz"),
     ],
 )
 def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path, what, words):
@@ -212,6 +220,11 @@ def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path, what
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["..npz", "...npz", "...nii.gz"])
+def test_no_name_of_a_volume_leads_out_of_the_folder(name):
+    assert one_case(Path(name), None).name == "volume"
 
 
 @pytest.mark.parametrize(
