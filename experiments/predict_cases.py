@@ -97,7 +97,12 @@ def mask_path(out: Path, name: str, what: str, volume: Volume) -> Path:
 
 
 def write_mask(volume: Volume, mask: NDArray[np.uint8], path: Path) -> None:
-    """The mask on the volume's grid, in the volume's format. A series that is there already, of this run, stays."""
+    """The mask on the volume's grid, in the volume's format. A series that is there already stays if it is the same mask.
+
+    Raises UsageError where it is another, of slices that were run again since; VolumeError where it is no series.
+    """
     if volume.kind == DICOM and path.is_dir():
+        if not np.array_equal(formats.read(path), mask):
+            raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
         return
     formats.write(volume.like(mask), path)

@@ -54,14 +54,17 @@ def scores_of(case: Case, found: Found) -> list[Score]:
 
 
 def infected_shares(case: Case, found: Found) -> dict[str, float]:
-    """Infected share of the lung within the region, by way and for the label, where a lung mask was opened; 0 to 1."""
+    """Infected share of the lung within the region, by way and for the label, where a lung mask was opened; 0 to 1.
+
+    The label's is of the first way's lung, the one that is written.
+    """
     shares = {}
     for way, lung in found.lungs.items():
         voxels = int(lung.sum())
         if voxels:
             shares[way] = int((found.masks[way] & lung).sum()) / voxels
             if case.label is not None:
-                shares["label"] = int((case.label[case.region.slices] & lung).sum()) / voxels
+                shares.setdefault("label", int((case.label[case.region.slices] & lung).sum()) / voxels)
     return shares
 
 
