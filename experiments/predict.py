@@ -81,7 +81,7 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     except VolumeError as error:
         raise UsageError(str(error)) from error
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
-    return Case(files, loaded, region, read_label(files, loaded.volume.shape))
+    return Case(files, loaded, region, read_label(files, loaded.stored))
 
 
 class CaseRun:

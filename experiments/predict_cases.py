@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,15 @@ def _one(folder: Path, stem: str) -> Path | None:
     return there[0] if there else None
 
 
-def read_label(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """bool, of the volume's shape; None where the case has no label. Raises UsageError naming the file."""
+def read_label(files: CaseFiles, volume: Volume) -> NDArray[np.bool_] | None:
+    """bool, of the volume's shape; None where the case has no label. Raises UsageError naming the file.
+
+    Where both files tell their place in the patient, it must be the same one to half a voxel.
+    """
     if files.label is None:
         return None
     label: NDArray[Any]
+    affine = None
     try:
         if files.label.suffix == ".npz":
             with np.load(files.label, allow_pickle=False) as archive:
@@ -79,16 +84,28 @@ def read_label(files: CaseFiles, shape: tuple[int, ...]) -> NDArray[np.bool_] | 
                 label = archive[known[0]]
             check_shape(label, f"{files.label}: ", kinds="biuf")
         else:
-            label = formats.read(files.label)
+            stored = formats.read_volume(files.label)
+            label, affine = stored.array, stored.affine
     except VolumeError as error:
         raise UsageError(str(error)) from error
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{files.label}: not a readable .npz file of plain numbers ({error})") from error
     if label.dtype.kind == "f" and any(np.isnan(image).any() for image in label):
         raise UsageError(f"{files.label}: the label holds NaN")
-    if label.shape != shape:
-        raise UsageError(f"{files.label}: the label has shape {label.shape}, the volume {files.volume.name} {shape}")
+    if label.shape != volume.shape:
+        raise UsageError(f"{files.label}: the label has shape {label.shape}, the volume {files.volume.name} {volume.shape}")
+    if affine is not None and volume.affine is not None and (off := _farthest(affine, volume)) > 0.5:
+        raise UsageError(f"{files.label}: the label lies elsewhere than the volume {files.volume.name}, by {off:.3g} voxels")
     return np.asarray(label) != 0
+
+
+def _farthest(affine: NDArray[np.float64], volume: Volume) -> float:
+    """How far the corners of a grid lie from those of a volume of the same shape, in the volume's shortest steps."""
+    assert volume.affine is not None
+    assert volume.spacing is not None
+    corners = np.array([[*corner, 1] for corner in product(*((0, n - 1) for n in volume.shape))]).T
+    apart = ((affine - volume.affine) @ corners)[:3]
+    return float(np.linalg.norm(apart, axis=0).max() / min(volume.spacing))
 
 
 def mask_path(out: Path, name: str, what: str, volume: Volume) -> Path:
