@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_settings import PredictSettings
+from bunet.experiments.prepare import RECORDED_PIXELS
 from bunet.experiments.results import environment
 from bunet.experiments.run_folder import digest_of
 from bunet.models import compile as compiling
@@ -33,7 +34,7 @@ from bunet.parties.shares_on_disk import complete, discard_unpaired
 
 CALIBRATION_SLICES = 8
 CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
-RECORDED = 2  # slices whose layers are held against the oracle
+RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]
 
@@ -77,7 +78,7 @@ class Stage:
 class JobProgress:
     """How far the whole job is, over all stages, weighed by what a slice of each costs.
 
-    Work is counted in slices times features squared, the secure one many times the other; the pace is measured.
+    Work is counted in slices times features, the secure one many times the other; the pace is measured.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -183,7 +184,7 @@ def run_secure(
         compiling.save(compiled, model)
         job = PairJob(
             model, inputs, [(axis, k) for k in todo], Path(temporary), settings.link, settings.in_flight, settings.cores,
-            settings.choices(), settings.public(), RECORDED if settings.verify else 0,
+            settings.choices(), settings.public(), _recorded(compiled) if settings.verify else 0,
             results=None if stage.shared else stage.folder, shares=stage.shares if stage.shared else None,
         )
         with console:
@@ -199,6 +200,11 @@ def run_secure(
     return console.ledger.document(
         link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
     )
+
+
+def _recorded(compiled: Compiled) -> int:
+    _, height, width = compiled.program.input.type.shape
+    return max(1, min(RECORDED, RECORDED_PIXELS // (height * width)))
 
 
 def run_float(
