@@ -111,8 +111,10 @@ class CaseRun:
         return Stage(way, model, self.case.region.positions(model.axis), size, slices, shared)
 
     @property
-    def mask_file(self) -> Path:
-        return mask_path(self.out, self.case.name, "prediction", self.case.loaded.stored)
+    def _written(self) -> list[Path]:
+        """What lies outside of the case's folder when all is done."""
+        stored = self.case.loaded.stored
+        return [mask_path(self.out, self.case.name, what, stored) for what in ("prediction", "lung", "probabilities")]
 
     def identity(self) -> dict[str, Any]:
         """Whatever the case's slices depend on."""
@@ -125,9 +127,10 @@ class CaseRun:
     def open(self) -> RunFolder:
         """The case's folder, claimed for this run. Raises UsageError where it belongs to another, before anything is run."""
         folder = RunFolder(self.folder, self.identity(), command="bunet predict", leftovers="slices/*")
-        if folder.noted is None and self.mask_file.exists():
+        there = [path for path in self._written if path.exists()]
+        if folder.noted is None and there:
             with folder:
-                raise UsageError(f"--out {self.out}: {self.mask_file.name} is there already, of another run")
+                raise UsageError(f"--out {self.out}: {there[0].name} is there already, of another run")
         folder.claim()
         return folder
 

@@ -148,12 +148,14 @@ def test_a_folder_belongs_to_one_run(given, tmp_path):
     assert status == 2
     assert "its volume differs" in err
     assert (tmp_path / "out" / "one_prediction.npz").read_bytes() == before
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "one_prediction.npz").write_bytes(b"mine")
-    status, _, err = bunet(*asked[:8], "--out", tmp_path / "new", "--axes", "z")
-    assert status == 2
-    assert "one_prediction.npz is there already" in err
-    assert (tmp_path / "new" / "one_prediction.npz").read_bytes() == b"mine"
+    for name in ("one_prediction.npz", "one_lung.npz"):
+        new = tmp_path / name.removesuffix(".npz")
+        new.mkdir()
+        (new / name).write_bytes(b"mine")
+        status, _, err = bunet(*asked[:8], "--out", new, "--axes", "z")
+        assert status == 2
+        assert f"{name} is there already" in err
+        assert (new / name).read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(("kind", "library"), [("nii.gz", "nibabel"), ("dicom", "pydicom")])
