@@ -210,7 +210,7 @@ def _recorded(compiled: Compiled) -> int:
 def run_float(
     stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, console: Console
 ) -> dict[str, Any]:
-    """The same in the clear, with torch where it is installed. Returns what it took."""
+    """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
     todo, axis = stage.todo(), stage.model.axis
     fit, logits_of = fit_slices(volume.shape, axis, stage.size), _float_model(stage.model, settings.cores)
     progress.begin()
@@ -219,6 +219,8 @@ def run_float(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         for k in bar.track(todo):
             logits = logits_of(fit.image(slices.slice_at(volume, axis, k)))
+            if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
+                raise UsageError(f"{stage.model.source}: its network overflows on slice {axis}{k}: is --activation right?")
             if settings.ensemble == "probabilities":
                 outcomes.write(stage.folder, k, ensemble.probability(logits))
             else:
