@@ -41,6 +41,7 @@ from bunet.parties.console import RunConsole
 from bunet.parties.errors import RunError
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import run_pair
+from bunet.parties.planner import choose
 
 SESSIONS, VOTE = "sessions", "vote"
 
@@ -123,6 +124,13 @@ class CaseRun:
             "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
             "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
         }
+
+    def check_plans(self) -> None:
+        """Raise what stands against the secure stages that are not done: UsageError of a model, RunError of a protocol."""
+        for stage in self.stages:
+            if stage.way == "secure" and stage.todo():
+                compiled = compile_stage(stage, self.case.loaded.volume.shape, self.settings, self._calibration)
+                choose(compiled.program, self.settings.choices())
 
     def open(self) -> RunFolder:
         """The case's folder, claimed for this run. Raises UsageError where it belongs to another, before anything is run."""

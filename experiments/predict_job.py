@@ -22,10 +22,12 @@ def run_job(
 ) -> list[dict[str, Any]]:
     """Run what is left of every case and write its results; returns the documents. created: a date, as text.
 
-    Raises UsageError, RunError in one sentence. A folder of another run is found before anything is run.
+    Raises UsageError, RunError in one sentence. A folder of another run is found before anything is run, and so is a model or
+    a protocol that cannot be (on the first case), before any folder is claimed.
     """
     progress, documents = JobProgress(), []
     runs = [CaseRun(case, models, settings, out, calibration, progress, console, run) for case in cases]
+    runs[0].check_plans()
     with ExitStack() as folders:
         for each in runs:
             folders.enter_context(each.open())

@@ -259,6 +259,22 @@ def test_bad_options_are_one_sentence(given, tmp_path, options, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path):
+    asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path / "out", "--axes", "z"]
+    status, _, err = bunet(*asked, "--protocol", "readout=argmax")
+    assert status == 1
+    assert "protocol 'argmax' cannot run it" in err
+    assert not (tmp_path / "out").exists(), "the folder would belong to a run that cannot be"
+
+
+def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path):
+    status, _, err = bunet("predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path, "--axes", "z",
+                           "--float", "--activation", "square")
+    assert status == 2
+    assert "overflows on slice z0: is --activation right?" in err
+    assert not (tmp_path / "one_prediction.npz").exists()
+
+
 class Code:
     def __reduce__(self):
         return exec, ("raise SystemExit('it ran')",)
