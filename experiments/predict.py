@@ -211,7 +211,13 @@ class CaseRun:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
         opened = self.folder / "slices" / "vote.npy"
         if opened.exists():
-            return np.asarray(np.load(opened, allow_pickle=False) != 0)
+            try:
+                mask = np.load(opened, allow_pickle=False) != 0
+            except (OSError, ValueError, EOFError) as error:
+                raise UsageError(f"{opened} is damaged: remove it, and the same command votes again") from error
+            if mask.shape != self.case.region.size:
+                raise UsageError(f"{opened} is not of this region: remove it, and the same command votes again")
+            return np.asarray(mask)
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
         write_whole(opened, lambda stream: np.save(stream, mask))

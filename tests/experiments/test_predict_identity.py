@@ -60,3 +60,14 @@ def test_the_same_weights_with_other_ranges_are_another_model(tmp_path):
     claim(a_run(tmp_path, Calibration(), ranges={"input": 1.0}))
     with pytest.raises(UsageError, match="its models differs"):
         claim(a_run(tmp_path, Calibration(), ranges={"input": 2.0}))
+
+
+@pytest.mark.parametrize(("mask", "words"), [(None, "vote.npy is damaged"), ((3, 3, 3), "vote.npy is not of this region")])
+def test_a_damaged_vote_is_named(tmp_path, mask, words):
+    run = a_run(tmp_path, Calibration(), replace(SETTINGS, ensemble="majority"))
+    with run.open() as folder:
+        (folder.folder / "slices").mkdir()
+        opened = folder.folder / "slices" / "vote.npy"
+        opened.write_bytes(b"nonsense") if mask is None else np.save(opened, np.zeros(mask, np.uint8))
+        with pytest.raises(UsageError, match=words):
+            run.combine()
