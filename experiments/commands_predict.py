@@ -99,7 +99,7 @@ def predict(
 
     Examples:
 
-      bunet predict --volume ct.nii.gz --slices 60:64
+      bunet predict --volume ct.nii.gz --slices z=60:64
 
       bunet predict --model-infection-dir infection --model-lung-dir lung --test-data-dir test
 

@@ -7,6 +7,7 @@ A case's folder holds each slice as soon as it is done, so that the same command
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_region import Region, decide, total
 from bunet.experiments.predict_settings import PredictSettings
 from bunet.experiments.predict_stage import (
+    SCRATCH,
     Calibration,
     JobProgress,
     RunPair,
@@ -42,6 +44,7 @@ from bunet.parties.errors import RunError
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import run_pair
 from bunet.parties.planner import choose
+from bunet.parties.session import software
 
 SESSIONS, VOTE = "sessions", "vote"
 
@@ -123,6 +126,7 @@ class CaseRun:
         return {
             "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
             "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
+            "software": software(),
         }
 
     def check_plans(self) -> None:
@@ -140,6 +144,8 @@ class CaseRun:
             with folder:
                 raise UsageError(f"--out {self.out}: {there[0].name} is there already, of another run")
         folder.claim()
+        for left in self.folder.glob(f"{SCRATCH}*"):  # of a run that was killed: what both parties held, side by side
+            shutil.rmtree(left)
         return folder
 
     def run_stages(self, say: Callable[[str], None]) -> None:
@@ -151,7 +157,10 @@ class CaseRun:
             say(f"{head}, {len(stage.positions)} slices" + f" ({done} done already)" * bool(done))
             if todo:
                 stage.folder.mkdir(parents=True, exist_ok=True)
-                self._run(stage)
+                try:
+                    self._run(stage)
+                except RunError as error:
+                    raise RunError(f"{head}: {error}; the same command goes on with what is not done") from error
             self._check_verified(stage)
 
     def _run(self, stage: Stage) -> None:
@@ -162,7 +171,9 @@ class CaseRun:
             compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
             console = self._live(stage.title)
             inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
-            document = run_secure(stage, compiled, inputs, self.settings, console, self._progress, self._run_pair)
+            document = run_secure(
+                stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair
+            )
         self._keep_document(stage.name, document)
 
     def _check_verified(self, stage: Stage) -> None:
@@ -187,7 +198,7 @@ class CaseRun:
 
     def documents(self, name: str) -> list[dict[str, Any]]:
         """Of the sessions that ended well, in their order. name: a stage's, or VOTE."""
-        files = sorted((self.folder / SESSIONS).glob(f"{name}-*.json"))
+        files = sorted((self.folder / SESSIONS).glob(f"{name}-*.json"), key=lambda path: (len(path.name), path.name))
         return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
     def combine(self) -> Found:

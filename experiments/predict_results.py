@@ -37,9 +37,14 @@ class Score:
         return f"{WAYS[self.found]} against {other}"
 
     def document(self) -> dict[str, Any]:
+        """Dice, overlap and sensitivity are null where both masks are empty."""
         a = self.agreement
-        return {"found": self.found, "against": self.against, "dice": a.dice, "overlap": a.overlap,
-                "sensitivity": a.sensitivity, "voxels": asdict(a)}
+        empty = not a.found and not a.true
+        figures = {"dice": a.dice, "overlap": a.overlap, "sensitivity": a.sensitivity}
+        return {
+            "found": self.found, "against": self.against, **{name: None if empty else value for name, value in figures.items()},
+            "voxels": asdict(a),
+        }
 
 
 def scores_of(case: Case, found: Found) -> list[Score]:
@@ -115,6 +120,9 @@ def summary(document: dict[str, Any], scores: list[Score]) -> list[str]:
     lines = [f"{document['case']}: {document['voxels'].get('secure', document['voxels'].get('float'))} voxels marked"]
     for score in scores:
         a = score.agreement
+        if not a.found and not a.true:
+            lines.append(f"  {score.name}: both are empty")
+            continue
         lines.append(f"  {score.name}: Dice {a.dice:.4f}, overlap {a.overlap:.4f}, sensitivity {a.sensitivity:.4f}")
     for what, share in document["infected_share"].items():
         lines.append(f"  infected share of the lung ({WAYS.get(what, 'label')}): {100 * share:.2f} %")

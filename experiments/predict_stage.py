@@ -36,6 +36,8 @@ CALIBRATION_SLICES = 8
 CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
 RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory
 
+SCRATCH = "scratch-"  # folders of what both parties hold while a session lasts; who locks the case's folder removes old ones
+
 RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 
@@ -163,12 +165,13 @@ def compile_stage(stage: Stage, shape: tuple[int, ...], settings: PredictSetting
 
 
 def run_secure(
-    stage: Stage, compiled: Compiled, inputs: VolumeSlices, settings: PredictSettings, console: RunConsole,
+    stage: Stage, compiled: Compiled, inputs: VolumeSlices, settings: PredictSettings, folder: Path, console: RunConsole,
     progress: JobProgress, run: RunPair = run_pair,
 ) -> dict[str, Any]:
     """Run what is left of a stage with two processes; each slice is on disk as soon as it is done.
 
-    Returns the session's document, whose `verified` is False where a layer differs from the oracle. Raises RunError.
+    folder: where the run's own files lie while it lasts. Returns the session's document, whose `verified` is False where a
+    layer differs from the oracle. Raises RunError.
     """
     if stage.shared:
         discard_unpaired(*stage.shares)
@@ -179,7 +182,7 @@ def run_secure(
             progress.finished(stage)
         console(event)
 
-    with tempfile.TemporaryDirectory(prefix="bunet-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
         model = Path(temporary) / "model.safetensors"
         compiling.save(compiled, model)
         job = PairJob(

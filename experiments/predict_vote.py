@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,11 @@ from numpy.typing import NDArray
 
 from bunet.experiments.predict_region import AXIS_ORDER, Region, gather
 from bunet.experiments.predict_settings import PredictSettings
-from bunet.experiments.predict_stage import Stage
+from bunet.experiments.predict_stage import SCRATCH, Stage
 from bunet.experiments.results import environment
 from bunet.parties import ballots, shares_on_disk
 from bunet.parties.console import RunConsole
 from bunet.parties.vote import VoteJob, run_vote
-
-_BALLOTS = "vote-"  # folders of ballots; they do not outlive a vote
 
 
 def vote(
@@ -31,9 +28,7 @@ def vote(
     RunError.
     """
     ordered = sorted(stages, key=lambda stage: (stage.model.target, AXIS_ORDER.index(stage.model.axis)))
-    for left in folder.glob(f"{_BALLOTS}*"):  # of a run that was killed: both parties' shares of every voxel
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=_BALLOTS, dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
         for party in range(2):
             for stage in ordered:
                 _write_ballot(stage, region, party, Path(temporary) / ("alice", "bob")[party])

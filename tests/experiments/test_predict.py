@@ -126,11 +126,11 @@ def test_a_vote_opens_the_majority_only(given, tmp_path):
     (lost, *_) = sorted((tmp_path / "one" / "slices" / "infection-z-secure" / "bob").glob("*.share"))
     lost.unlink()
     (tmp_path / "one" / "slices" / "vote.npy").unlink()
-    (tmp_path / "one" / "vote-killed" / "bob").mkdir(parents=True)
+    (tmp_path / "one" / "scratch-killed" / "bob").mkdir(parents=True)
     status, out, err = bunet(*asked)
     assert status == 0, err
     assert "infection along z, 4 slices (3 done already)" in out
-    assert not list((tmp_path / "one").glob("vote-*")), "ballots do not outlive a vote, whatever became of it"
+    assert not list((tmp_path / "one").glob("scratch-*")), "ballots do not outlive a vote, whatever became of it"
     assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.99
 
 
