@@ -44,6 +44,10 @@ def train(
         int, typer.Option("--patience", help="Evaluations without a better Dice before stopping; 0: never.")
     ] = TrainConfig.patience,
     initial: Annotated[Path | None, typer.Option("--initial", metavar="FILE", help="Weights to start from.")] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option("--settle", help="Last share of the steps, with fixed norms  [default: 0.5 with squares, else 0]"),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = TrainConfig.threads,
     mixed: Annotated[bool, typer.Option("--mixed", help="bfloat16 where torch deems it safe.")] = TrainConfig.mixed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
@@ -85,8 +89,8 @@ def train(
         raise UsageError("training needs torch: pip install 'bunet[models]'") from error
     config = TrainConfig(
         output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
-        evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, mixed=mixed, threads=threads,
-        data=data, target=target, axis=axis, test_cases=o.names(test), validation_cases=o.names(validation),
+        evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, settle=settle, mixed=mixed,
+        threads=threads, data=data, target=target, axis=axis, test_cases=o.names(test), validation_cases=o.names(validation),
     )
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped)
