@@ -42,6 +42,7 @@ def published_case(folder: Path, name: str, volume: np.ndarray, label: np.ndarra
 
 def script(volume: np.ndarray, infection: Path, lung: Path) -> tuple[np.ndarray, np.ndarray]:
     """(infection, lung) masks by the published script's steps, written down independently of the product's code."""
+    torch.set_num_threads(1)  # small layers, and other processes want the other cores
     masks = {}
     for target, folder in (("infection", infection), ("lung", lung)):
         total = np.zeros(volume.shape, np.float32)
