@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from bunet.experiments.options import UsageError
-from bunet.models import compile as compiling
+from bunet.experiments.prepare import CLINICAL_FOLDER
 from bunet.models import pooling as pooling_of
 from bunet.models import weights as weight_files
 from bunet.models.weights import FloatWeights, WeightsError
 
-CLINICAL_FOLDER = Path(compiling.__file__).parent / "clinical"
 COMMITTED = {"clinical": "{target}-{axis}.safetensors", "clinical-hybrid": "{target}-{axis}-hybrid.safetensors"}
 PUBLISHED_POOLING = "max"  # of the published float models
 

@@ -20,7 +20,8 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NPZ
 
 DOCUMENT_VERSION = 1
-WAYS = {"secure": "secure mask", "float": "float model's mask"}
+Sessions = list[tuple[str, str, list[dict[str, Any]]]]  # title, way, documents
+MASKS = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class Score:
 
     @property
     def name(self) -> str:
-        other = {"label": "the label", "float": "the float model's mask"}[self.against]
-        return f"{WAYS[self.found]} against {other}"
+        return f"{MASKS[self.found]} against the {MASKS[self.against]}"
 
     def document(self) -> dict[str, Any]:
         """Dice, overlap and sensitivity are null where both masks are empty."""
@@ -75,11 +75,14 @@ def infected_shares(case: Case, found: Found) -> dict[str, float]:
 
 def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Write everything, the document last; returns it. created: a date, as text."""
-    case, first = run.case, run.settings.ways[0]
+    case, first, sessions = run.case, run.settings.ways[0], _sessions(run)
     scores, shares = scores_of(case, found), infected_shares(case, found)
-    files = [_write(case, run.out, "prediction", case.region.embed(found.masks[first]))]
+    masks: dict[str, NDArray[Any]] = {way: case.region.embed(mask) for way, mask in found.masks.items()}
+    files = [_write(case, run.out, "prediction", masks[first])]
+    for lung in list(found.lungs.values())[:1]:  # with a vote the float model's: it is shown, not written
+        masks["lung"] = case.region.embed(lung)
     if first in found.lungs:
-        files.append(_write(case, run.out, "lung", case.region.embed(found.lungs[first])))
+        files.append(_write(case, run.out, "lung", masks["lung"]))
     if found.mean is not None:
         files.append(_write_probabilities(run, found.mean))
     document = {
@@ -89,10 +92,10 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
-        "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in _sessions(run)],
-        "verified": _verified(run),
+        "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in sessions],
+        "verified": _verified(sessions),
     }
-    files += _write_pictures(run, found, scores, shares, created, say)
+    files += _write_pictures(run, masks, scores, shares, sessions, created, say)
     document["files"] = [str(path) for path in files]
     path = run.folder / "result.json"
     write_json(path, document)
@@ -102,15 +105,15 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     return document
 
 
-def _sessions(run: CaseRun) -> list[tuple[str, str, list[dict[str, Any]]]]:
+def _sessions(run: CaseRun) -> Sessions:
     """(title, way, documents of the sessions that ended well) of every stage, and of the vote where there was one."""
     vote = [("the vote", "secure", run.documents(VOTE))] if run.settings.ensemble == "majority" and run.settings.secure else []
     return [*((stage.title, stage.way, run.documents(stage.name)) for stage in run.stages), *vote]
 
 
-def _verified(run: CaseRun) -> bool | None:
+def _verified(sessions: Sessions) -> bool | None:
     """Whether every session whose layers were compared agreed with the oracle; None where none was."""
-    verdicts = [document.get("verified") for _, _, documents in _sessions(run) for document in documents]
+    verdicts = [document.get("verified") for _, _, documents in sessions for document in documents]
     known = [verdict for verdict in verdicts if verdict is not None]
     return all(known) if known else None
 
@@ -125,7 +128,7 @@ def summary(document: dict[str, Any], scores: list[Score]) -> list[str]:
             continue
         lines.append(f"  {score.name}: Dice {a.dice:.4f}, overlap {a.overlap:.4f}, sensitivity {a.sensitivity:.4f}")
     for what, share in document["infected_share"].items():
-        lines.append(f"  infected share of the lung ({WAYS.get(what, 'label')}): {100 * share:.2f} %")
+        lines.append(f"  infected share of the lung ({MASKS[what]}): {100 * share:.2f} %")
     return lines
 
 
@@ -147,14 +150,12 @@ def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
 
 
 def _write_pictures(
-    run: CaseRun, found: Found, scores: list[Score], shares: dict[str, float], created: str, say: Callable[[str], None]
+    run: CaseRun, masks: dict[str, NDArray[Any]], scores: list[Score], shares: dict[str, float], sessions: Sessions,
+    created: str, say: Callable[[str], None],
 ) -> list[Path]:
     case, settings = run.case, run.settings
-    masks: dict[str, NDArray[Any]] = {way: case.region.embed(mask) for way, mask in found.masks.items()}
     if case.label is not None:
-        masks["truth"] = case.label
-    for lung in list(found.lungs.values())[:1]:
-        masks["lung"] = case.region.embed(lung)
+        masks = {**masks, "truth": case.label}
     facts = [
         ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
         ("intensities", f"rule `{case.loaded.rule}`"),
@@ -169,15 +170,14 @@ def _write_pictures(
             ("protocols", ", ".join(f"{k} {v}" for k, v in settings.choices().items()) + f", OT {settings.ot}"),
             ("security", "semi-honest; 128 bits computational, 40 bits statistical"),
         ]
-    names = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
     data = report.ReportData(
         title="COVID-19 infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
         region=case.region.slices, spacing=case.loaded.stored.spacing,
         scores=[report.Score(score.name, score.agreement) for score in scores],
-        shares=[(f"infected share of the lung, {names[what]}", 100 * share) for what, share in shares.items()],
+        shares=[(f"infected share of the lung, {MASKS[what]}", 100 * share) for what, share in shares.items()],
         stages=[
             report.Stage(title, document if way == "secure" else None)
-            for title, way, documents in _sessions(run)
+            for title, way, documents in sessions
             for document in documents
         ],
     )

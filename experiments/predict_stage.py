@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_settings import PredictSettings
-from bunet.experiments.prepare import RECORDED_PIXELS
+from bunet.experiments.prepare import recordable
 from bunet.experiments.results import environment
 from bunet.experiments.run_folder import digest_of
 from bunet.models import compile as compiling
@@ -176,6 +176,7 @@ def run_secure(
     if stage.shared:
         discard_unpaired(*stage.shares)
     todo, axis = stage.todo(), stage.model.axis
+    _, height, width = compiled.program.input.type.shape
 
     def bus(event: Event) -> None:
         if isinstance(event, SliceFinished) and event.role == "alice":
@@ -187,13 +188,12 @@ def run_secure(
         compiling.save(compiled, model)
         job = PairJob(
             model, inputs, [(axis, k) for k in todo], Path(temporary), settings.link, settings.in_flight, settings.cores,
-            settings.choices(), settings.public(), _recorded(compiled) if settings.verify else 0,
+            settings.choices(), settings.public(), recordable(RECORDED, height, width) if settings.verify else 0,
             results=None if stage.shared else stage.folder, shares=stage.shares if stage.shared else None,
         )
         with console:
             progress.begin()
             result = run(job, bus)
-    height, width = compiled.program.input.type.shape[1:]
     facts = {
         "target": stage.model.target, "axis": axis, "weights": stage.model.source, "slices": len(todo), "height": height,
         "width": width, "in_flight": settings.in_flight, "cores": settings.cores, "protocols": settings.choices(),
@@ -203,11 +203,6 @@ def run_secure(
     return console.ledger.document(
         link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
     )
-
-
-def _recorded(compiled: Compiled) -> int:
-    _, height, width = compiled.program.input.type.shape
-    return max(1, min(RECORDED, RECORDED_PIXELS // (height * width)))
 
 
 def run_float(

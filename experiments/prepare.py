@@ -281,6 +281,11 @@ def compile_for(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, i
         raise UsageError(f"this network cannot be compiled: {error}") from error
 
 
+def recordable(count: int, height: int, width: int) -> int:
+    """How many of `count` slices of a session are recorded for verification: at least one, and what memory has room for."""
+    return max(1, min(count, RECORDED_PIXELS // (height * width)))
+
+
 def write_job(
     settings: RunSettings, compiled: Compiled, images: SliceSet, folder: Path, verify: bool
 ) -> PairJob:
@@ -289,7 +294,7 @@ def write_job(
     compiling.save(compiled, model)
     np.save(inputs, np.stack([compiling.quantise_input(compiled.program, image) for image in images.images]))
     height, width = images.padded
-    recorded = max(1, min(len(images.labels), RECORDED_PIXELS // (height * width))) if verify else 0
+    recorded = recordable(len(images.labels), height, width) if verify else 0
     return PairJob(
         model=model, inputs=inputs, labels=images.labels, folder=folder, link=settings.link,
         in_flight=settings.in_flight, cores=settings.cores, choices=settings.choices(), settings=settings.public(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
 
+from bunet.experiments.file_lock import lock
 from bunet.experiments.options import UsageError
 from bunet.experiments.results import write_json
 from bunet.models.volumes.volume import Sliceable
@@ -98,13 +98,8 @@ def _locked(path: Path) -> IO[bytes]:
     """The file, open and locked until it is closed; BlockingIOError if another process has it."""
     stream = open(path, "ab")  # noqa: SIM115 - lives as long as the lock
     try:
-        import fcntl
-
-        os.set_inheritable(stream.fileno(), False)
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # no such locks on this system
-        pass
-    except OSError:
+        lock(stream)
+    except BlockingIOError:
         stream.close()
         raise
     return stream

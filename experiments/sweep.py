@@ -16,15 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments import accuracy_table, plots
+from bunet.experiments.file_lock import lock
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, PointData, SweepConfig
 from bunet.parties.errors import RunError
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: nothing keeps two sweeps apart there
-    fcntl = None  # type: ignore[assignment]
 
 COLUMNS = (
     "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "size", "features",
@@ -91,23 +87,16 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._stream = open(path, "ab")  # noqa: SIM115 - lives as long as the sweep
         try:
-            self._lock(path)
+            lock(self._stream)
             self.entries, whole = read_points(path)
             if whole < path.stat().st_size:
                 self._stream.truncate(whole)
+        except BlockingIOError:
+            self._stream.close()
+            raise SweepError(f"another sweep is writing to {path.parent}: wait for it, or choose another --out") from None
         except BaseException:
             self._stream.close()
             raise
-
-    def _lock(self, path: Path) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the stream, or with the process
-        except BlockingIOError:
-            raise SweepError(f"another sweep is writing to {path.parent}: wait for it, or choose another --out") from None
-        except OSError:
-            pass  # a file system without locks
 
     def done(self, identity: str) -> bool:
         """Whether the point has run and did not fail; failed ones are tried again."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -43,9 +44,7 @@ def run(
     program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in.
     Raises PeerError or RunError with one sentence; Failed has been emitted.
     """
-    channel: Shaper | None = None
-    try:
-        channel = Shaper(connect(), link, RealClock())
+    with connected(connect, link, emit) as channel:
         terms = session.ask(channel, replace(request, link=link.name))
         layers = session.layers_of(terms)
         warmup.compile_kernels(layers, emit, Role.ALICE)
@@ -59,8 +58,20 @@ def run(
             Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer,
             thread_hook=thread_hook,
         )
+    return terms, finished.seconds
+
+
+@contextmanager
+def connected(connect: Callable[[], QueueChannel], link: Link, emit: Subscriber) -> Iterator[Shaper]:
+    """A channel to Bob for whatever kind of session, which ends with Alice's good-bye.
+
+    What goes wrong is emitted as Failed and raised, a peer's fault as PeerError.
+    """
+    channel: Shaper | None = None
+    try:
+        channel = Shaper(connect(), link, RealClock())
+        yield channel
         channel.send(Control("bye", {}))
-        return terms, finished.seconds
     except (ChannelError, MalformedFrame) as error:
         emit(Failed("alice", str(error), "peer"))
         raise PeerError(str(error)) from error

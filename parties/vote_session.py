@@ -20,11 +20,11 @@ from bunet.net.clock import RealClock
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
-from bunet.parties import ballots, session
+from bunet.parties import alice, ballots, session
 from bunet.parties.bob import await_bye
 from bunet.parties.driver import lockstep
 from bunet.parties.errors import PeerError, RunError, plain
-from bunet.parties.events import Failed, SessionStarted, Subscriber
+from bunet.parties.events import SessionStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
 from bunet.protocols.context import Context, Role, Security
@@ -135,22 +135,10 @@ def run_alice(
 
     Raises PeerError or RunError with one sentence; Failed has been emitted.
     """
-    channel: Shaper | None = None
-    try:
-        channel = Shaper(connect(), link, RealClock())
+    with alice.connected(connect, link, emit) as channel:
         ask(channel, terms)
         mask, _ = _vote(Role.ALICE, channel, terms, shares, emit)
-        channel.send(Control("bye", {}))
-        return mask
-    except (ChannelError, MalformedFrame) as error:
-        emit(Failed("alice", str(error), "peer"))
-        raise PeerError(str(error)) from error
-    except Exception as error:
-        emit(Failed("alice", str(error) or type(error).__name__, getattr(error, "fault", "here")))
-        raise
-    finally:
-        if channel is not None:
-            channel.close()
+    return mask
 
 
 def run_bob(
@@ -189,8 +177,8 @@ def _vote(
 
 def compile_kernels(ot: str) -> None:
     """Vote on eight voxels with throwaway keys, so that nothing that is timed waits for a compiler."""
-    alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
-    alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), ot), extension.setup(bob.fork(0, 0), ot))
+    hers, his = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
+    hers.ot, his.ot = lockstep(extension.setup(hers.fork(0, 0), ot), extension.setup(his.fork(0, 0), ot))
     tiny = Election((2, 2, 2), (3,))
     shares = [np.zeros(tiny.shape, np.uint8)] * 3
-    lockstep(election.vote(alice.fork(1, 0), tiny, shares), election.vote(bob.fork(1, 0), tiny, shares))
+    lockstep(election.vote(hers.fork(1, 0), tiny, shares), election.vote(his.fork(1, 0), tiny, shares))

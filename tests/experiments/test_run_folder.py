@@ -49,3 +49,15 @@ def test_slices_of_nobody_are_left_alone(tmp_path):
     (tmp_path / "slice-0001.npy").write_bytes(b"")
     with pytest.raises(UsageError, match="unknown run"):
         make(tmp_path)
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("bunet.experiments.file_lock.fcntl.flock", refuse)
+    with make(tmp_path) as run:
+        run.claim()
+    assert run.file.exists()
