@@ -1,16 +1,15 @@
 """The handshake: what does not fit ends both sides with the same sentence."""
 
-import threading
 from dataclasses import replace
 
 import pytest
 
 from bunet.net.frame import Control
-from bunet.net.memory import memory_pair
 from bunet.parties import session
-from bunet.parties.errors import PeerError, RunError
+from bunet.parties.errors import PeerError
 from bunet.parties.session import Request
 from bunet.parties.store import CompiledStore
+from tests.parties import handshake
 from tests.parties.programs import small
 
 COMPILED = small()
@@ -19,28 +18,12 @@ GOOD = Request(SHAPE, 2, 1)
 
 
 def shake(request, store=None, spoil=None):
-    """Run both halves of the handshake in two threads; returns (Alice's outcome, Bob's outcome)."""
-    alice, bob = memory_pair()
-    store = store or CompiledStore([COMPILED])
-    outcome = {}
-
-    def run(name, half):
-        try:
-            outcome[name] = half()
-        except RunError as error:
-            outcome[name] = error
-
-    threads = [
-        threading.Thread(target=run, args=("alice", lambda: session.ask(alice, request))),
-        threading.Thread(target=run, args=("bob", lambda: session.answer(spoil(bob) if spoil else bob, store.program))),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    alice.close()
-    bob.close()
-    return outcome["alice"], outcome["bob"]
+    """Run both halves of the handshake; returns (Alice's outcome, Bob's outcome)."""
+    programs = (store or CompiledStore([COMPILED])).program
+    return handshake.shake(
+        lambda channel: session.ask(channel, request),
+        lambda channel: session.answer(spoil(channel) if spoil else channel, programs),
+    )
 
 
 def test_both_sides_agree():

@@ -18,7 +18,7 @@ from bunet.protocols.random import Random
 from bunet.protocols.registry import LayerWeights
 from bunet.protocols.steps import Send
 from tests.parties.programs import slices, small
-from tests.protocols.contexts import _ot_seeds, _pahe_keys, contexts
+from tests.protocols.contexts import _ot_seeds, _pahe_keys, contexts, tapped
 
 # Everything that Alice may send while slices run, and why it tells Bob nothing.
 MASKED = {
@@ -31,19 +31,6 @@ MASKED = {
     "open": "a number minus a fresh uniform one",
     "output": "the garbler's permute bits of the evaluator's freshly masked share",
 }
-
-
-def tapped(steps, seen):
-    """The same generator; every message it sends is kept."""
-    value = None
-    while True:
-        try:
-            step = steps.send(value)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(step, Send):
-            seen.append(step)
-        value = yield step
 
 
 def run(compiled, image, choices=None, made=contexts, bobs=None):

@@ -2,7 +2,6 @@
 
 import json
 import stat
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from rich.console import Console
 
 from bunet.net.frame import Control
 from bunet.net.link import Link
-from bunet.net.memory import memory_pair
 from bunet.parties import ballots, session, vote_session
 from bunet.parties.console import RunConsole
 from bunet.parties.errors import PeerError, RunError
@@ -21,6 +19,7 @@ from bunet.parties.store import CompiledStore
 from bunet.parties.vote import VoteJob, run_vote
 from bunet.parties.vote_session import VoteTerms
 from bunet.protocols.vote import election
+from tests.parties.handshake import shake
 from tests.parties.programs import small
 from tests.protocols.vote.test_election import in_the_clear
 from tests.protocols.vote.test_gates import shared
@@ -124,27 +123,6 @@ def test_ballots_are_the_owners_alone_and_keep_their_source(tmp_path):
         ballots.write(tmp_path / "shares", "lung-x", wrong)
         with pytest.raises(RunError, match=sentence):
             ballots.read(tmp_path / "shares", "lung-x", SHAPE)
-
-
-def shake(hers, his):
-    """Both halves of a handshake in two threads: what each ended with."""
-    alice, bob = memory_pair()
-    ended = {}
-
-    def run(role, half):
-        try:
-            ended[role] = half()
-        except RunError as error:
-            ended[role] = error
-
-    threads = [threading.Thread(target=run, args=pair) for pair in (("alice", lambda: hers(alice)), ("bob", lambda: his(bob)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    alice.close()
-    bob.close()
-    return ended["alice"], ended["bob"]
 
 
 def test_both_sides_agree_on_a_vote():

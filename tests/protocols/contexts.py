@@ -7,6 +7,7 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
+from bunet.protocols.steps import Send
 
 _slices = iter(range(1, 1 << 24))
 
@@ -31,3 +32,16 @@ def contexts(pahe: tuple[str, ...] = (), ot: str = extension.DEFAULT) -> tuple[C
         Context(role, Random(), ot=seeds, pahe=key).fork(slice, 0)
         for role, seeds, key in zip((Role.ALICE, Role.BOB), _ot_seeds(ot), keys, strict=True)
     )
+
+
+def tapped(steps, seen):
+    """The same generator; every message it sends is kept."""
+    value = None
+    while True:
+        try:
+            step = steps.send(value)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(step, Send):
+            seen.append(step)
+        value = yield step

@@ -12,7 +12,7 @@ from bunet.parties.driver import counted, lockstep
 from bunet.protocols.steps import Send
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election
-from tests.protocols.contexts import contexts
+from tests.protocols.contexts import contexts, tapped
 from tests.protocols.vote.test_gates import agrees, shared
 
 
@@ -81,19 +81,6 @@ def test_random_votes_are_the_clear_rules_and_cost_what_they_state(shape, groups
     mask, traffic = cast(facts, ballots, ot)
     np.testing.assert_array_equal(mask, in_the_clear(facts, ballots))
     assert agrees(traffic, election.cost(facts, ot))
-
-
-def tapped(steps, seen):
-    """The same generator; every message it sends is kept."""
-    value = None
-    while True:
-        try:
-            step = steps.send(value)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(step, Send):
-            seen.append(step)
-        value = yield step
 
 
 def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatch):

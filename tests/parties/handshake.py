@@ -1,0 +1,27 @@
+"""Both halves of a handshake against each other, over memory."""
+
+import threading
+
+from bunet.net.memory import memory_pair
+from bunet.parties.errors import RunError
+
+
+def shake(hers, his):
+    """Both halves of a handshake in two threads: what each ended with."""
+    alice, bob = memory_pair()
+    ended = {}
+
+    def run(role, half):
+        try:
+            ended[role] = half()
+        except RunError as error:
+            ended[role] = error
+
+    threads = [threading.Thread(target=run, args=pair) for pair in (("alice", lambda: hers(alice)), ("bob", lambda: his(bob)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    alice.close()
+    bob.close()
+    return ended["alice"], ended["bob"]
