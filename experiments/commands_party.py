@@ -162,7 +162,10 @@ def alice(
             raise UsageError(f"--json {json_file} is where --out keeps what its slices belong to: choose another file")
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
-    array = formats.load(volume).volume
+    loaded = formats.load(volume)
+    for remark in loaded.remarks():
+        typer.echo(remark)
+    array = loaded.volume
     positions = _positions(which, slices.slice_count(array, axis))
     shape = np.delete(array.shape, slices.axis_number(axis))
     height, width = target or shape

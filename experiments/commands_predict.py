@@ -138,6 +138,9 @@ def predict(
 
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
     cases = [open_case(each, settings) for each in files]
+    for case in cases:
+        for remark in case.loaded.remarks():
+            say(f"{case.name}: {remark}")
     own = Calibration(tuple(formats.load(path, intensity).volume for path in calibration or []))
 
     def images(axis: str) -> Any:

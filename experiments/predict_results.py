@@ -88,7 +88,7 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     document = {
         "version": DOCUMENT_VERSION, "case": case.name, "volume": str(case.files.volume),
         "label": None if case.files.label is None else str(case.files.label), "region": [list(b) for b in case.region.box],
-        "intensity": case.loaded.rule, "asked": run.settings.document(),
+        "intensity": case.loaded.rule, "remarks": case.loaded.remarks(), "asked": run.settings.document(),
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},

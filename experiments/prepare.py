@@ -162,8 +162,7 @@ def volume_slices(settings: RunSettings, path: Path, truth_path: Path | None, si
         truth = _read_truth(path, truth_path, loaded.volume.shape)
     except ValueError as error:
         raise UsageError(f"--volume: {error}" if truth_path is None else str(error)) from error
-    notes = (f"intensities of {loaded.source}: rule `{loaded.rule}`",)
-    return _cut(loaded.volume, truth, settings, size, loaded.source, notes)
+    return _cut(loaded.volume, truth, settings, size, loaded.source, tuple(loaded.remarks()))
 
 
 def _read_truth(path: Path, truth_path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -25,13 +25,19 @@ ENDINGS = {NPZ: ".npz", NPY: ".npy", NIFTI: ".nii.gz", DICOM: ""}  # of what is 
 class LoadedVolume:
     """volume: (slices, rows, columns) in [0, 1], computed where it is cut. rule: which of `intensity.RULES` puts it there.
 
-    source: the file's or folder's name. stored: the volume as the file has it.
+    source: the file's or folder's name. stored: the volume as the file has it. notes: what people should know of how its
+    values were read, a sentence each.
     """
 
     volume: Windowed
     rule: str
     source: str
     stored: Volume
+    notes: tuple[str, ...] = ()
+
+    def remarks(self) -> list[str]:
+        """What every command that reads a volume says of it, a line each: the rule, then the notes."""
+        return [f"intensities of {self.source}: rule `{self.rule}`", *self.stored.notes, *self.notes]
 
 
 def load(path: str | Path, rule: str = "auto") -> LoadedVolume:

@@ -108,7 +108,8 @@ class Volume:
 
     array: (slice, row, column), of any real kind, Hounsfield units or what the file holds; may be mapped from a file.
     affine: (4, 4), from (slice, row, column, 1) to millimetres (see the top of this file); None where the file does
-    not tell. kind: one of KINDS, the file format it came from. layout: of that file. source: that file or folder.
+    not tell. kind: one of KINDS, the file format it came from. layout: of that file. source: that file or folder. notes: what
+    people should know of how it was read, a sentence each, such as that its orientation was guessed.
     Raises VolumeError for an array that is no volume and for an affine that is none.
     """
 
@@ -117,6 +118,7 @@ class Volume:
     kind: str = NPZ
     layout: Layout = Layout()
     source: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_shape(self.array)
