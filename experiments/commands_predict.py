@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,7 @@ def predict(
     model_infection_dir: Annotated[
         str,
         typer.Option("--model-infection-dir", "--model_infection_dir", metavar="DIR",
-                     help="Folder with best_model-X.pth, -Y, -Z; or clinical, clinical-hybrid: the committed ones."),
+                     help="Folder with best_model-X.pth (array axis 0), -Y, -Z; or clinical, clinical-hybrid: committed ones."),
     ] = "clinical",
     model_lung_dir: Annotated[
         str, typer.Option("--model-lung-dir", "--model_lung_dir", metavar="DIR", help="Likewise, of the lung models.")
@@ -47,9 +48,10 @@ def predict(
     ] = "probabilities",
     lung_mask: Annotated[bool, typer.Option("--lung-mask/--no-lung-mask", help="Cut the infection to the lung.")] = True,
     filtered: Annotated[
-        bool,
-        typer.Option("--maximum-filter/--no-maximum-filter", help="Widen masks by a voxel, as the published script does."),
-    ] = True,
+        bool | None,
+        typer.Option("--maximum-filter/--no-maximum-filter",
+                     help="Widen masks by a voxel  [default: for published models, and those of 512 pixels]"),
+    ] = None,
     float_only: Annotated[bool, typer.Option("--float", help="The same job in the clear, for comparison.")] = False,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
@@ -79,7 +81,8 @@ def predict(
         typer.Option("--calibration", metavar="FILE", help="Volumes of Bob's to calibrate .pth files on; may be repeated."),
     ] = None,
     intensity: Annotated[
-        str, typer.Option("--intensity", help=f"auto, or {', '.join(RULES)}: how values become the network's.")
+        str,
+        typer.Option("--intensity", help=f"auto (as-is for .pth), or {', '.join(RULES)}: how values become the network's."),
     ] = "auto",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the mean probability of infection.")
@@ -136,18 +139,20 @@ def predict(
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    folders = {"infection": ("--model-infection-dir", model_infection_dir), "lung": ("--model-lung-dir", model_lung_dir)}
+    folders = {target: folders[target] for target in settings.targets}
+    settings = replace(settings, rule=predict_models.intensity_rule(settings.rule, folders, settings.axes))
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
     cases = [open_case(each, settings) for each in files]
     for case in cases:
         for remark in case.loaded.remarks():
             say(f"{case.name}: {remark}")
-    own = Calibration(tuple(formats.load(path, intensity).volume for path in calibration or []))
+    own = Calibration(tuple(formats.load(path, settings.rule).volume for path in calibration or []))
 
     def images(axis: str) -> Any:
         """What pooling is told from: Bob's own volumes, or else the first case, since how he pools is no secret."""
         return spread_slices((own.volumes or [cases[0].loaded.volume])[0], axis, size)
 
-    folders = {"infection": ("--model-infection-dir", model_infection_dir), "lung": ("--model-lung-dir", model_lung_dir)}
     models = {
         target: predict_models.load_models(
             *folders[target], target, settings.axes, pool=pool, activation=activation, images=images, say=say

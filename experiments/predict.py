@@ -36,6 +36,7 @@ from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models.volumes import formats
+from bunet.models.volumes.slices import axis_number
 from bunet.models.volumes.volume import VolumeError
 from bunet.models.volumes.whole import write_whole
 from bunet.parties import outcomes
@@ -98,7 +99,8 @@ class CaseRun:
         self, case: Case, models: Models, settings: PredictSettings, out: Path, calibration: Calibration,
         progress: JobProgress, console: Console, run: RunPair = run_pair,
     ) -> None:
-        self.case, self.models, self.settings, self.out = case, models, settings, out
+        self.case, self.models, self.out = case, models, out
+        self.settings = settings.of_models(model.filtered for of_axis in models.values() for model in of_axis.values())
         self.folder = out / case.name
         self._calibration, self._progress, self._console, self._run_pair = calibration, progress, console, run
         self.stages = [
@@ -204,6 +206,7 @@ class CaseRun:
     def combine(self) -> Found:
         """The masks of the region from what the stages left. Raises DamagedSlice."""
         found, rule, axes = Found(), self.settings.ensemble, len(self.settings.axes)
+        assert self.settings.filtered is not None
         filtered = self.settings.filtered
         for way in self.settings.ways:
             if way == "secure" and rule == "majority":
@@ -236,7 +239,10 @@ class CaseRun:
         return mask
 
     def _total(self, way: str, target: str) -> NDArray[Any]:
-        stages = {stage.model.axis: stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)}
+        mine = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
+        # The published sum is X + Y + Z, and the order of a float sum decides on ties: X is array axis 0.
+        mine.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
+        stages = {stage.model.axis: stage for stage in mine}
         sizes = {axis: stage.size for axis, stage in stages.items()}
         kind = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
         return total(self.case.region, sizes, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)

@@ -18,6 +18,8 @@ from bunet.models.weights import FloatWeights, WeightsError
 
 COMMITTED = {"clinical": "{target}-{axis}.safetensors", "clinical-hybrid": "{target}-{axis}-hybrid.safetensors"}
 PUBLISHED_POOLING = "max"  # of the published float models
+PUBLISHED_LETTERS = {"z": "X", "y": "Y", "x": "Z"}  # the published names count array axes: X is axis 0, our slices
+FILTERED_SIZE = 512  # pixels of slices for which the maximum filter was published; at fewer a voxel's width is too much
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ class PredictModel:
         return f"{self.target}-{self.axis}"
 
     @property
+    def published(self) -> bool:
+        """Whether it is a published file, whose name counts array axes and whose values are taken as they are."""
+        return self.source.endswith(".pth")
+
+    @property
+    def filtered(self) -> bool:
+        """Whether its masks go through the maximum filter unless something else is asked for."""
+        return self.published or self.size == FILTERED_SIZE
+
+    @property
     def digest(self) -> str:
         known = hashlib.sha256(self.weights.architecture.to_json().encode())
         known.update(json.dumps([self.size, self.notes.get("ranges")], sort_keys=True).encode())
@@ -55,14 +67,18 @@ def load_models(
 ) -> dict[str, PredictModel]:
     """A model for each axis of `axes`.
 
-    where: a folder with `best_model-X.pth` and so on (torch files with the key `state_dict`, of which nothing is executed),
-    `best_model-X.safetensors` or `infection-x.safetensors` (of `bunet train`); or a name of COMMITTED. pool: avg, max, or
+    where: a folder with `best_model-X.pth` and so on (torch files with the key `state_dict`, of which nothing is executed; X is
+    array axis 0, which is z here), or with `infection-x.safetensors` or `best_model-X.safetensors` (of `bunet train`, along
+    x as it calls it); or a name of COMMITTED. pool: avg, max, or
     auto: what the file says; a published one does not, so its batch norms are asked on images(axis), slices of the kind it was
     trained on. activation: of published files. option: what messages call the folder. say: gets what was assumed.
     Raises UsageError in one sentence that names the file.
     """
     found = {axis: _load(option, where, target, axis, pool, activation) for axis in axes}
-    untold = [model for model in found.values() if model.source.endswith(".pth")]
+    untold = [model for model in found.values() if model.published]
+    if untold:
+        which = ", ".join(f"{model.source} along {model.axis}" for model in untold)
+        say(f"{target} models: {which} (published names count array axes: X is axis 0, the slices)")
     if untold and pool == "auto":
         chosen = None
         if images is not None:
@@ -96,6 +112,8 @@ def _load(option: str, where: str, target: str, axis: str, pool: str, activation
     channels = (architecture.in_channels, architecture.out_channels)
     if channels != (5, 2):
         raise UsageError(f"{option}: {path} takes {channels[0]} channels and gives {channels[1]}, not 5 and 2")
+    if path.name.startswith("best_model-") and not model.published and "axis" not in model.notes:
+        raise UsageError(f"{option}: {path} does not say along which axis it was trained: call it {target}-AXIS.safetensors")
     noted = (model.notes.get("target", target), model.notes.get("axis", axis))
     if noted != (target, axis):
         raise UsageError(f"{option}: {path} was trained for {noted[0]} along {noted[1]}, not for {target} along {axis}")
@@ -115,13 +133,41 @@ def _file(option: str, where: str, target: str, axis: str) -> Path:
     folder = Path(where)
     if not folder.is_dir():
         raise UsageError(f"{option} {where} is neither a folder nor one of {', '.join(COMMITTED)}")
-    names = (f"best_model-{axis.upper()}.pth", f"best_model-{axis.upper()}.safetensors", f"{target}-{axis}.safetensors")
+    names = (_published_name(axis), f"best_model-{axis.upper()}.safetensors", f"{target}-{axis}.safetensors")
     there = [folder / name for name in names if (folder / name).is_file()]
     if not there:
-        raise UsageError(f"{option}: {folder} has no {names[0]}")
+        raise UsageError(f"{option}: {folder} has neither {names[0]} (published) nor {names[2]}, for the axis {axis}")
     if len(there) > 1:
         raise UsageError(f"{option}: {folder} has both {there[0].name} and {there[1].name}; remove one")
     return there[0]
+
+
+def _published_name(axis: str) -> str:
+    return f"best_model-{PUBLISHED_LETTERS[axis]}.pth"
+
+
+def holds_published(where: str, axes: Sequence[str]) -> bool:
+    """Whether `load_models` would find published files there, for some axis."""
+    return where not in COMMITTED and any((Path(where) / _published_name(axis)).is_file() for axis in axes)
+
+
+def intensity_rule(asked: str, folders: Mapping[str, tuple[str, str]], axes: Sequence[str]) -> str:
+    """The rule of the volume's intensities: published files take values as they are, others what is recognised.
+
+    asked: `auto`, or a rule that is taken whatever the models are. folders: by target, the option and its value. Raises
+    UsageError where the models take values of two kinds.
+    """
+    there = {target: where for target, (_, where) in folders.items() if where in COMMITTED or Path(where).is_dir()}
+    published = {target: holds_published(where, axes) for target, where in there.items()}
+    if asked != "auto" or not any(published.values()):
+        return asked
+    if not all(published.values()):
+        ours = next(target for target in there if not published[target])
+        raise UsageError(
+            f"{folders[ours][0]}: the {ours} models take values on a scale of ours, the published ones as they are: "
+            "say which --intensity the volume is read with"
+        )
+    return "as-is"
 
 
 def _published(path: Path, activation: str, pool: str) -> FloatWeights:

@@ -14,7 +14,7 @@ from bunet.models.cut import fit_slices
 from bunet.models.volumes import ensemble
 from bunet.models.volumes.slices import AXES, axis_number
 
-AXIS_ORDER = ("x", "y", "z")  # of the published sum
+AXIS_ORDER = ("x", "y", "z")  # of stages, and of the sum of the axes
 
 Bools = NDArray[np.bool_]
 Map = Callable[[str, int], NDArray[Any]]  # (axis, index) -> the network's map of that slice
@@ -114,11 +114,10 @@ def gather(region: Region, axis: str, size: int | None, map_of: Map, kind: Any) 
 
 
 def total(region: Region, sizes: Mapping[str, int | None], map_of: Map, kind: Any) -> NDArray[Any]:
-    """The sum over the axes of their maps, in the published order. sizes: for each axis that takes part, as in `gather`."""
+    """The sum over the axes of their maps, in the order of `sizes`: for each axis that takes part, as in `gather`."""
     out: NDArray[Any] = np.zeros(region.size, dtype=kind)
-    for axis in AXIS_ORDER:
-        if axis in sizes:
-            out += gather(region, axis, sizes[axis], map_of, kind)
+    for axis, size in sizes.items():
+        out += gather(region, axis, size, map_of, kind)
     return out
 
 

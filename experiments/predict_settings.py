@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bunet.experiments.options import (
@@ -30,17 +30,17 @@ class PredictSettings:
     """A prediction, checked (UsageError).
 
     axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. filtered: whether it goes through the 3x3x3
-    maximum filter. lung_mask: whether an infection is cut to the lung. secure: False for the same job in the clear. compare:
-    also run the job in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the
-    models were trained at, or the volume's own. rule: of the intensities. probabilities: whether the mean probability is
-    written too. verify: hold layers of the first slices of every session against the oracle. The rest as in
-    `options.RunSettings`.
+    maximum filter, None for what suits the models (`of_models`). lung_mask: whether an infection is cut to the lung. secure:
+    False for the same job in the clear. compare: also run the job in the clear and say how well the masks agree. size: pixels
+    of the network's slices, None for what the models were trained at, or the volume's own. rule: of the intensities.
+    probabilities: whether the mean probability is written too. verify: hold layers of the first slices of every session
+    against the oracle. The rest as in `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
     ensemble: str = "probabilities"
     lung_mask: bool = True
-    filtered: bool = True
+    filtered: bool | None = None
     format: str = "12.4"
     relu: str = "gc-sign"
     protocols: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +75,10 @@ class PredictSettings:
             raise UsageError(f"--size {self.size} is not a multiple of {MULTIPLE} from {MIN_SIZE} to {MAX_SIZE}")
         if self.probabilities and self.ensemble != "probabilities":
             raise UsageError(f"--probabilities: with --ensemble {self.ensemble} nobody learns any")
+
+    def of_models(self, filtered: Iterable[bool]) -> PredictSettings:
+        """With what was left to the models decided. filtered: of each model, whether its masks are usually filtered."""
+        return self if self.filtered is not None else replace(self, filtered=all(filtered))
 
     @property
     def readout(self) -> str:

@@ -27,6 +27,7 @@ def vote(
     A party's ballot is gathered from its own shares alone: pixels take the nearest share, so no message is needed. Raises
     RunError.
     """
+    assert settings.filtered is not None
     ordered = sorted(stages, key=lambda stage: (stage.model.target, AXIS_ORDER.index(stage.model.axis)))
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
         for party in range(2):

@@ -46,7 +46,7 @@ def script(volume: np.ndarray, infection: Path, lung: Path) -> tuple[np.ndarray,
     masks = {}
     for target, folder in (("infection", infection), ("lung", lung)):
         total = np.zeros(volume.shape, np.float32)
-        for axis, number in (("X", 2), ("Y", 1), ("Z", 0)):
+        for number, axis in enumerate("XYZ"):  # array axes, as published
             state = torch.load(folder / f"best_model-{axis}.pth", weights_only=True)["state_dict"]
             model = from_weights(weight_files.FloatWeights(
                 Architecture(features=state["conv.weight"].shape[1], pooling="max"),

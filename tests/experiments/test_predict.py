@@ -16,7 +16,11 @@ from typer.testing import CliRunner
 from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict_cases import one_case, read_label, write_mask
+from bunet.experiments.predict_models import load_models
+from bunet.models import weights as weight_files
+from bunet.models.architecture import NORM_EPSILON, Architecture
 from bunet.models.metrics import dice
+from bunet.models.unet import from_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from tests.experiments.predict_inputs import SIZE, cube, publish, published_case, script
@@ -176,6 +180,85 @@ def test_the_mask_lies_where_the_volume_lies(given, tmp_path, kind, library):
     assert bunet(*asked)[0] == 0, "a finished job can be asked for again"
 
 
+def lone_voxel(folder: Path, name: str, models: list[str], *options: str) -> int:
+    """How many voxels are marked where the models mark one, the brightest."""
+    volume = np.zeros((SIZE,) * 3, np.float32)
+    volume[8, 8, 8] = 1
+    np.save(folder / "ct.npy", volume)
+    status, _, err = bunet("predict", *models, "--no-lung-mask", "--volume", folder / "ct.npy", "--axes", "z", "--float",
+                           "--out", folder / name, *options)
+    assert status == 0, err
+    document = json.loads((folder / name / "ct" / "result.json").read_text())
+    assert document["asked"]["filtered"] == (document["voxels"]["float"] == 27)
+    return document["voxels"]["float"]
+
+
+def identity_weights() -> weight_files.FloatWeights:
+    """A network of one feature that marks what is brighter than 1/2 in the middle slice."""
+    architecture = Architecture(features=1, pooling="max")
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in architecture.parameters().items()}
+    for name in tensors:
+        if name.endswith("running_var"):
+            tensors[name] = np.full_like(tensors[name], 1 - NORM_EPSILON)
+        elif "norm" in name and name.endswith("weight"):
+            tensors[name] = np.ones_like(tensors[name])
+    taken = {"encoder1.enc1conv1": 2, "encoder1.enc1conv2": 0, "decoder1.dec1conv1": 1, "decoder1.dec1conv2": 0}
+    for name, channel in taken.items():  # 2 is the middle slice; skipped channels come after upsampled ones
+        tensors[f"{name}.weight"][0, channel, 1, 1] = 1
+    tensors["conv.weight"][1] = 20
+    tensors["conv.bias"][1] = -10
+    return weight_files.FloatWeights(architecture, tensors)
+
+
+def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_path):
+    import torch
+
+    weights = identity_weights()
+    folders = {"published": None, "of-512": 512, "of-128": 128, "untold": 0}
+    for name, size in folders.items():
+        (tmp_path / name).mkdir()
+        if size is None:
+            torch.save({"state_dict": from_weights(weights).state_dict()}, tmp_path / name / "best_model-X.pth")
+        else:
+            notes = {"axis": "z", **({"size": size} if size else {})}
+            weight_files.save(weights, tmp_path / name / "infection-z.safetensors", notes=notes)
+    found = {}
+    for name in folders:
+        asked = ["--model-infection-dir", str(tmp_path / name), "--pool", "max", "--size", str(SIZE)]
+        found[name] = lone_voxel(tmp_path, f"out-{name}", asked)
+        assert lone_voxel(tmp_path, f"with-{name}", asked, "--maximum-filter") == 27
+        assert lone_voxel(tmp_path, f"without-{name}", asked, "--no-maximum-filter") == 1
+    assert found == {"published": 27, "of-512": 27, "of-128": 1, "untold": 1}
+
+
+def test_own_models_keep_their_axes_whatever_the_file_is_called(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for axis in "XYZ":
+        weight_files.save(identity_weights(), folder / f"best_model-{axis}.safetensors", notes={"axis": axis.lower()})
+    loaded = load_models("--models", str(folder), "infection", ("x", "y", "z"))
+    assert {axis: model.source for axis, model in loaded.items()} == {a: f"best_model-{a.upper()}.safetensors" for a in "xyz"}
+    weight_files.save(identity_weights(), folder / "best_model-X.safetensors")
+    with pytest.raises(UsageError, match=r"best_model-X\.safetensors does not say along which axis it was trained"):
+        load_models("--models", str(folder), "infection", ("x",))
+
+
+def test_published_values_are_taken_as_they_are(given, tmp_path):
+    volume = 3 * cube() - 1  # beyond [0, 1], but no Hounsfield units
+    np.save(tmp_path / "ct.npy", volume)
+    asked = ["predict", *models(given), "--volume", tmp_path / "ct.npy", "--float", "--pool", "max"]
+    status, out, err = bunet(*asked, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "rule `as-is`" in out
+    infection, lung = script(volume, given / "infection", given / "lung")
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "ct_prediction.npy") != 0, infection)
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "ct_lung.npy") != 0, lung)
+    status, _, err = bunet(*asked[:3], "--model-lung-dir", "clinical", *asked[5:], "--out", tmp_path / "mixed")
+    assert status == 2
+    assert "the lung models take values on a scale of ours" in err
+    assert "--intensity" in err
+
+
 def break_case(folder: Path, what: str) -> None:
     case = folder / "one"
     case.mkdir(parents=True)
@@ -287,7 +370,7 @@ class Code:
         ({"weights": 1}, "best_model-Y.pth has no dictionary of tensors under the key 'state_dict'"),
         ({"state_dict": {}}, "best_model-Y.pth is not of a U-Net: its state_dict lacks"),
         ({"state_dict": Code()}, "a weight file holds tensors only, so nothing of it was loaded"),
-        (None, "has no best_model-Y.pth"),
+        (None, "has neither best_model-Y.pth (published) nor infection-y.safetensors, for the axis y"),
     ],
 )
 def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path, content, words):
