@@ -1,0 +1,43 @@
+"""What masks mark: how each target is called and coded, one rule for the names of files, series and segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Code = tuple[str, str, str]  # value, coding scheme, meaning
+
+ANATOMY: Code = ("91723000", "SCT", "Anatomical Structure")  # both of PS3.16 CID 7150
+ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure")
+LUNG: Code = ("39607008", "SCT", "Lung")
+LESION: Code = ("52988006", "SCT", "Lesion")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """target: a model's. file: what its mask's file is called after the case, as the published script calls it.
+
+    series: SeriesNumber of its mask as a series; need not be unique, scanners' are far below. category, kind: of the segment
+    (PS3.16 CID 7150 and 7151). region: where the structure lies, if `kind` does not say it. colour: red, green, blue, 0 to 255.
+    """
+
+    target: str
+    file: str
+    series: int
+    category: Code
+    kind: Code
+    region: Code | None
+    colour: tuple[int, int, int]
+
+    @property
+    def description(self) -> str:
+        return f"BUNET {self.target}"
+
+
+STRUCTURES = {
+    one.target: one
+    for one in (
+        Structure("infection", "prediction", 1001, ABNORMAL, LESION, LUNG, (221, 52, 40)),
+        Structure("lung", "lung", 1002, ANATOMY, LUNG, None, (86, 180, 233)),
+    )
+}
+SEGMENTATION_SERIES = 1000
