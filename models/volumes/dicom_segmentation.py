@@ -1,7 +1,7 @@
 """Masks as one DICOM Segmentation (PS3.3 A.51) with a named, coded segment for each, through highdicom (the extra `clinical`).
 
-It is what 3D Slicer and OHIF show as an overlay with names and colours. Every slice of the volume has its frames, also where nothing
-is marked: that was looked at too, and the whole grid can be told from the file.
+It is what 3D Slicer and OHIF show as an overlay with names and colours. Every slice of the volume has its frames, also where
+nothing is marked: that was looked at too, and the whole grid can be told from the file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes.about import MAKER, software
 from bunet.models.volumes.dicom import pydicom_for
 from bunet.models.volumes.dicom_sources import PATIENT, STUDY, SourceImage, Sources, as_it_is, sources_of
-from bunet.models.volumes.dicom_writing import CT_IMAGE, LOSSY, MAKER, plane_at, plane_of, software
-from bunet.models.volumes.structures import SEGMENTATION_SERIES, STRUCTURES, Structure
+from bunet.models.volumes.dicom_writing import CT_IMAGE, LOSSY, plane_at, plane_of
+from bunet.models.volumes.structures import SEGMENTATION_SERIES, Structure, structure_of
 from bunet.models.volumes.volume import Affine, Volume, VolumeError
 from bunet.models.volumes.whole import write_whole
 
@@ -36,23 +37,24 @@ def highdicom_for(path: Path) -> Any:
 def write_segmentation(volume: Volume, masks: Masks, path: Path) -> None:
     """One file with all masks of a volume that came from DICOM; patient, study and frame of reference are the source's.
 
-    masks: 0 and 1, of the volume's shape, by target (`STRUCTURES`). The file appears whole or not at all. Raises VolumeError.
+    masks: 0 and 1, of the volume's shape, by target (`structure_of`). The file appears whole or not at all. Raises VolumeError.
     """
     highdicom, pydicom = highdicom_for(path), pydicom_for(path)
     pixels, (_, affine) = _stored(volume, masks), volume.stored()
     if affine is None:
         raise VolumeError(f"{path}: a DICOM Segmentation has a place in the patient, this volume has none")
+    structures = [structure_of(target) for target in masks]
     with as_it_is(pydicom):
         sources = sources_of(volume, affine)
         stand_ins = _stand_ins(pydicom, sources, affine, pixels.shape, path)
         data = highdicom.seg.Segmentation(
             stand_ins, pixels, highdicom.seg.SegmentationTypeValues.BINARY,
-            [_described(highdicom, number, STRUCTURES[target]) for number, target in enumerate(masks, 1)],
+            [_described(highdicom, number, structure) for number, structure in enumerate(structures, 1)],
             series_instance_uid=pydicom.uid.generate_uid(), series_number=SEGMENTATION_SERIES,
             sop_instance_uid=pydicom.uid.generate_uid(), instance_number=1, manufacturer=MAKER, manufacturer_model_name=MAKER,
             software_versions=software(), device_serial_number="none", content_label=MAKER,
-            content_description=f"{' and '.join(masks)}, found by {MAKER}"[:64], series_description=f"{MAKER} segmentation",
-            omit_empty_frames=False,
+            content_description=f"{' and '.join(one.target for one in structures)}, found by {MAKER}"[:64],
+            series_description=f"{MAKER} segmentation", omit_empty_frames=False,
         )
         data.ContentCreatorName = MAKER
         sources.copy_identity(pydicom, data)
@@ -69,16 +71,14 @@ def _stand_ins(pydicom: Any, sources: Sources, affine: Affine, shape: tuple[int,
     common, plane = pydicom.Dataset(), plane_of(pydicom, affine, path)
     for name in (*PATIENT, *STUDY):
         setattr(common, name, "")
-    first = sources.first
     common.SOPClassUID, common.Modality = CT_IMAGE, "CT"
-    common.SeriesInstanceUID = first.get("SeriesInstanceUID") or pydicom.uid.generate_uid()
-    common.StudyInstanceUID = first.get("StudyInstanceUID") or pydicom.uid.generate_uid()
-    common.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or pydicom.uid.generate_uid()
+    common.SeriesInstanceUID = sources.series(pydicom)
+    common.StudyInstanceUID, common.FrameOfReferenceUID = sources.study(pydicom), sources.frame(pydicom)
     common.Rows, common.Columns = shape[1:3]
     for name in LOSSY:
-        if name in first:
-            setattr(common, name, first.get(name))
-    images = []
+        if name in sources.first:
+            setattr(common, name, sources.first.get(name))
+    images: list[Any] = []
     for k, source in enumerate(sources.images):
         data = copy.deepcopy(common)
         data.update(plane_at(pydicom, plane, affine, k, source))
@@ -129,7 +129,7 @@ def _refer(pydicom: Any, data: Any, stand_ins: list[Any], sources: Sources) -> N
         return
     data.SourceImageSequence = items
     series = pydicom.Dataset()
-    series.SeriesInstanceUID = sources.first.get("SeriesInstanceUID")
+    series.SeriesInstanceUID = sources.series(pydicom)
     series.ReferencedInstanceSequence = copy.deepcopy(items)
     data.ReferencedSeriesSequence = [series]
 
@@ -141,7 +141,8 @@ def holds(path: Path, volume: Volume, masks: Masks) -> bool:
         try:
             data = pydicom.dcmread(path)
             names = [str(segment.SegmentLabel) for segment in data.SegmentSequence]
-            return names == list(masks) and np.array_equal(_pixels(data, volume), _stored(volume, masks))
+            expected = [structure_of(target).target for target in masks]
+            return names == expected and np.array_equal(_pixels(data, volume), _stored(volume, masks))
         except (OSError, EOFError, AttributeError, IndexError, ValueError, pydicom.errors.InvalidDicomError) as error:
             raise VolumeError(f"{path}: is no DICOM Segmentation: remove it, and the same command writes it again") from error
 

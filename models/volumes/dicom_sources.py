@@ -61,9 +61,22 @@ class Sources:
         for name in FURTHER:
             if name in self.first:
                 setattr(data, name, self.first.get(name))
-        data.StudyInstanceUID = self.first.get("StudyInstanceUID") or pydicom.uid.generate_uid()
-        data.FrameOfReferenceUID = self.first.get("FrameOfReferenceUID") or pydicom.uid.generate_uid()
+        data.StudyInstanceUID, data.FrameOfReferenceUID = self.study(pydicom), self.frame(pydicom)
         data.PositionReferenceIndicator = self.first.get("PositionReferenceIndicator", "")
+
+    def study(self, pydicom: Any) -> str:
+        return self._known(pydicom, "StudyInstanceUID")
+
+    def frame(self, pydicom: Any) -> str:
+        return self._known(pydicom, "FrameOfReferenceUID")
+
+    def series(self, pydicom: Any) -> str:
+        return self._known(pydicom, "SeriesInstanceUID")
+
+    def _known(self, pydicom: Any, name: str) -> str:
+        """The source's, or a new one: the same for all that is made of one series."""
+        series = self.first.get("SeriesInstanceUID")
+        return str(self.first.get(name) or pydicom.uid.generate_uid(entropy_srcs=[str(series), name] if series else None))
 
 
 def source_files(volume: Volume) -> Sequence[Path]:
@@ -114,7 +127,7 @@ def _images(header: Any) -> Iterator[SourceImage]:
 
 @contextlib.contextmanager
 def as_it_is(pydicom: Any) -> Iterator[None]:
-    """Within, what a scanner wrote is copied even where it is not to the letter, and no library repeats it on standard error."""
+    """Within, what a scanner wrote is copied even where it is not to the letter, and no library repeats it for all to see."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():

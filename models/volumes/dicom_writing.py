@@ -1,7 +1,7 @@
 """Volumes as DICOM series: a folder of CT images that were derived, and lie in the patient.
 
-CT Image Storage (PS3.3 A.3) is what viewers and libraries of all ages take an image plane from: ITK up to 5.3 passes over that of
-Secondary Capture. ImageType DERIVED\\SECONDARY, the derivation and the references say that no scanner made it. What was true of the
+CT Image Storage (PS3.3 A.3) is what viewers and libraries of all ages take an image plane from: ITK up to 5.3 passes over that
+of Secondary Capture. ImageType DERIVED, the derivation and the references say that no scanner made it. What was true of the
 scan only (dose, reconstruction, the scanner) is not said of it.
 """
 
@@ -11,20 +11,18 @@ import copy
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bunet.models.volumes.about import MAKER, About, software
 from bunet.models.volumes.dicom import pydicom_for
 from bunet.models.volumes.dicom_sources import SourceImage, Sources, as_it_is, sources_of
 from bunet.models.volumes.volume import DICOM, Affine, Volume, VolumeError
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-MAKER = "BUNET"
 RIGHT_ANGLE = 1e-3  # largest cosine between rows and columns
 SAME_DIRECTION, SAME_SPACING = 1e-3, 1e-3  # of a source image's plane and the volume's
 OF_THE_SLICE = ("AcquisitionNumber", "KVP", "PatientPosition")  # type 2: of the source image, or not known
@@ -33,29 +31,11 @@ SEGMENTATION = ("113076", "DCM", "Segmentation")  # PS3.16 CID 7203
 SOURCE = ("121322", "DCM", "Source image for image processing operation")  # PS3.16 CID 7202
 
 
-@dataclass(frozen=True)
-class SeriesText:
-    """description: SeriesDescription, at most 64 characters. number: SeriesNumber, well above those of scanners.
-
-    derivation: how it was made, in words; empty for a copy. masks: whether its values are 0 and 1, to be shown black and white.
-    """
-
-    description: str = MAKER
-    number: int = 1100
-    derivation: str = ""
-    masks: bool = False
-
-
-def software() -> str:
-    """The version that is written into files."""
-    return metadata.version("bunet")
-
-
-def write_series(volume: Volume, folder: Path, text: SeriesText | str = SeriesText()) -> None:
+def write_series(volume: Volume, folder: Path, about: About = About()) -> None:
     """A new series of one file for each slice; patient, study and frame of reference are those of the series it came from.
 
     volume: whole numbers of 16 bits, with a place in the patient. folder: absent or empty; it appears whole or not at all.
-    text: what is said of it, or its description alone. A volume of another file format gets an unnamed patient and a study of its
+    about: what is said of it. A volume of another file format gets an unnamed patient and a study of its
     own. Raises VolumeError.
     """
     pydicom = pydicom_for(folder)
@@ -71,8 +51,7 @@ def write_series(volume: Volume, folder: Path, text: SeriesText | str = SeriesTe
     signed, bits = _pixels_of(volume, folder)
     with as_it_is(pydicom):
         sources = sources_of(volume, affine)
-        text = SeriesText(text) if isinstance(text, str) else text
-        common = _common(pydicom, sources, text)
+        common = _common(pydicom, sources, about)
         common.Rows, common.Columns = array.shape[1:]
         common.BitsAllocated, common.BitsStored, common.HighBit = 16, bits, bits - 1
         common.PixelRepresentation = int(signed)
@@ -107,7 +86,7 @@ def _pixels_of(volume: Volume, folder: Path) -> tuple[bool, int]:
     raise VolumeError(f"{folder}: values from {low} to {high} do not fit the 16 bits of a DICOM series; write .nii.gz or .npz")
 
 
-def _common(pydicom: Any, sources: Sources, text: SeriesText) -> Any:
+def _common(pydicom: Any, sources: Sources, about: About) -> Any:
     """What all slices of the new series share."""
     data = pydicom.Dataset()
     sources.copy_identity(pydicom, data)
@@ -116,8 +95,8 @@ def _common(pydicom: Any, sources: Sources, text: SeriesText) -> Any:
         setattr(data, f"{name}Date", now.strftime("%Y%m%d"))
         setattr(data, f"{name}Time", now.strftime("%H%M%S"))
     data.SeriesInstanceUID = pydicom.uid.generate_uid()
-    data.SeriesNumber = text.number
-    data.SeriesDescription = text.description[:64]
+    data.SeriesNumber = about.series
+    data.SeriesDescription = about.description[:64]
     data.SOPClassUID = CT_IMAGE
     data.Modality = "CT"
     data.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]  # the third says CT image, not localizer (C.8.2.1.1.1)
@@ -127,9 +106,10 @@ def _common(pydicom: Any, sources: Sources, text: SeriesText) -> Any:
     data.PhotometricInterpretation = "MONOCHROME2"
     data.BurnedInAnnotation = "NO"
     data.RescaleSlope, data.RescaleIntercept, data.RescaleType = "1", "0", "US"
-    if text.derivation:
-        data.DerivationDescription = text.derivation
-    if text.masks:
+    if about.derivation:
+        data.DerivationDescription = about.derivation
+    if about.mask:
+        data.BodyPartExamined = sources.first.get("BodyPartExamined") or "CHEST"
         data.DerivationCodeSequence = [coded(pydicom, SEGMENTATION)]
         # 0 black and 1 white by this function (C.11.2.1.3.2), and by LINEAR in viewers that know no other.
         data.WindowCenter, data.WindowWidth, data.VOILUTFunction = "0.5", "1", "LINEAR_EXACT"
@@ -177,7 +157,7 @@ def plane_of(pydicom: Any, affine: Affine, path: Path) -> Any:
 
 
 def plane_at(pydicom: Any, plane: Any, affine: Affine, k: int, source: SourceImage | None) -> Any:
-    """The image plane of slice k: that of the source image as it is written there, so that every reader finds both in one place.
+    """The image plane of slice k: that of its source image as it is written there, so that every reader finds both together.
 
     Where no file of one image lies there, or BUNET reads its plane in another way, the grid's own.
     """

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.volumes import nifti_header
+from bunet.models.volumes.about import About
 from bunet.models.volumes.nifti_header import MILLIMETRES, NiftiHeader
 from bunet.models.volumes.unpacked import kept, unpack
 from bunet.models.volumes.volume import NIFTI, Affine, Layout, Volume, VolumeError, checked_affine
@@ -108,13 +109,13 @@ def _header(path: Path, image: Any) -> NiftiHeader:
         return NiftiHeader.of_file(stream, image)
 
 
-def write_nifti(volume: Volume, path: Path, description: str = "BUNET") -> None:
-    """The volume in the order of axes it came in. description: what its values are, in ASCII, at most 79 characters.
+def write_nifti(volume: Volume, path: Path, about: About = About()) -> None:
+    """The volume in the order of axes it came in. about: what is said of it.
 
     One that came from a NIfTI file has that file's header: its codes, both its transforms, its voxel sizes and units. Any other
     has its affine as both sform and qform, in scanner coordinates. A volume of no known place is written without a transform
-    (both codes 0), in the orientation that readers then assume: columns to the left, rows to the front. Kinds that NIfTI does not
-    know (float16) become float32. Raises VolumeError for a path that does not end with .nii or .nii.gz.
+    (both codes 0), in the orientation that readers then assume: columns to the left, rows to the front. Kinds that NIfTI does
+    not know (float16) become float32. Raises VolumeError for a path that does not end with .nii or .nii.gz.
     """
     nibabel = _nibabel(path)
     if not path.name.lower().endswith(ENDINGS):
@@ -123,9 +124,9 @@ def write_nifti(volume: Volume, path: Path, description: str = "BUNET") -> None:
     kind = kind.newbyteorder("<")
     if volume.header is not None and _lies_by(volume.header, volume):
         array = volume.layout.stored(volume.array)
-        header = volume.header.for_values(kind, array.shape, description)
+        header = volume.header.for_values(kind, array.shape, about.description)
     else:
-        array, header = _anew(nibabel, volume, kind, description)
+        array, header = _anew(nibabel, volume, kind, about.description)
 
     def write(stream: Any) -> None:
         header.write_to(stream)

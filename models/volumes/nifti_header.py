@@ -74,8 +74,8 @@ def remarks(header: Any, shape: tuple[int, ...], path: Path) -> tuple[str, ...]:
     codes = int(header["qform_code"]), int(header["sform_code"])
     if codes == (0, 0):
         return (
-            f"{path.name} states no orientation (qform code 0, sform code 0): it was guessed, first axis to the left, second to "
-            "the front, third to the head; the mask states none either, so that it lies over the volume in every reader",
+            f"{path.name} states no orientation (qform code 0, sform code 0): it was guessed, first axis to the left, second "
+            "to the front, third to the head; the mask states none either, so that it lies over the volume in every reader",
         )
     if 0 in codes:
         return ()
@@ -90,6 +90,6 @@ def remarks(header: Any, shape: tuple[int, ...], path: Path) -> tuple[str, ...]:
         return ()
     millimetres = apart * MILLIMETRES[header.get_xyzt_units()[0]]
     return (
-        f"{path.name}: its qform (code {codes[0]}) and its sform (code {codes[1]}) lie up to {millimetres:.3g} mm apart: BUNET goes "
-        "by the sform; the mask has both as they are",
+        f"{path.name}: its qform (code {codes[0]}) and its sform (code {codes[1]}) lie up to {millimetres:.3g} mm apart: BUNET "
+        "goes by the sform; the mask has both as they are",
     )

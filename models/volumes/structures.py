@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from bunet.models.volumes.about import MAKER, About, software
 
 Code = tuple[str, str, str]  # value, coding scheme, meaning
 
 ANATOMY: Code = ("91723000", "SCT", "Anatomical Structure")  # both of PS3.16 CID 7150
 ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure")
 LUNG: Code = ("39607008", "SCT", "Lung")
+RELATIONAL: Code = ("309825002", "SCT", "Spatial and Relational Concept")
+REGION: Code = ("111099", "DCM", "Selected region")
 LESION: Code = ("52988006", "SCT", "Lesion")
 
 
@@ -29,8 +34,10 @@ class Structure:
     colour: tuple[int, int, int]
 
     @property
-    def description(self) -> str:
-        return f"BUNET {self.target}"
+    def about(self) -> About:
+        """What is said of its mask."""
+        how = f"{self.target} segmented by {MAKER} {software()} from 2.5D slices with U-Nets: 1 within, 0 elsewhere"
+        return About(f"{MAKER} {self.target}", self.series, how, mask=True)
 
 
 STRUCTURES = {
@@ -40,4 +47,14 @@ STRUCTURES = {
         Structure("lung", "lung", 1002, ANATOMY, LUNG, None, (86, 180, 233)),
     )
 }
-SEGMENTATION_SERIES = 1000
+SEGMENTATION_SERIES, OTHER_SERIES = 1000, 1003
+
+
+def structure_of(target: str) -> Structure:
+    """How a target is called and coded. One that BUNET does not know is a region, under a name that is safe in a file's:
+    it may be the other party's word.
+    """
+    if target in STRUCTURES:
+        return STRUCTURES[target]
+    name = re.sub(r"[^a-z0-9-]+", "-", target.lower()).strip("-")[:32] or "unnamed"
+    return Structure(name, f"mask-{name}", OTHER_SERIES, RELATIONAL, REGION, None, (230, 159, 0))

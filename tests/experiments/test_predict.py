@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import one_case, read_label, write_mask
+from bunet.experiments.predict_cases import one_case, read_label
 from bunet.models.metrics import dice
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
@@ -308,17 +308,6 @@ def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path, content,
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_a_series_of_another_mask_is_not_taken_for_this_one(tmp_path):
-    pytest.importorskip("pydicom")
-    affine = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])
-    formats.write(Volume((cube() * 1000).astype(np.int16), affine), tmp_path / "ct")
-    volume, mask = formats.read_volume(tmp_path / "ct"), (cube() > 0.5).astype(np.uint8)
-    write_mask(volume, mask, tmp_path / "mask")
-    write_mask(volume, mask, tmp_path / "mask")
-    with pytest.raises(UsageError, match="mask holds another mask: remove it"):
-        write_mask(volume, 1 - mask, tmp_path / "mask")
 
 
 @pytest.mark.parametrize(("shift", "fits"), [(0.3, True), (4.0, False)])
