@@ -101,4 +101,4 @@ evaluate-clinical: clinical-data
 	done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .itk build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -268,6 +268,7 @@ def sweep(
         if point.data is not None:
             prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
     folder = out or Path("runs") / config.name
+    check_apart([volume, truth], folder)
     if dry_run:
         entries, _ = sweeping.read_points(folder / "points.jsonl")
         for point in points:

@@ -53,7 +53,7 @@ def find_cases(folder: Path) -> list[CaseFiles]:
 def one_case(volume: Path, label: Path | None) -> CaseFiles:
     """A volume given by itself; its name is the file's without the ending, or the folder's as it is."""
     name = volume.resolve().name
-    ending = "" if volume.is_dir() else next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    ending = "" if volume.is_dir() else next((suffix for suffix in (*SUFFIXES, ".dcm") if name.lower().endswith(suffix)), "")
     name = name[: len(name) - len(ending)]
     return CaseFiles(name.strip(".") or "volume", volume, label)  # such as `..`, which would lead out of --out
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bunet.experiments.options import UsageError
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import DICOM
 
 
 def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Path | None] = (), option: str = "--out") -> None:
@@ -13,7 +15,8 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
 
     inputs: files, and folders that are input as a whole, such as that of a DICOM series. folder: what the run fills; it may not
     be, hold or lie in such a folder. files: what it writes elsewhere, files or folders of its own; none may be an input, or lie
-    in its folder. Beside an input file there is room for results. None stands for what was not given.
+    in its folder. Beside an input file there is room for results, unless it is a DICOM file, whose folder is a series'. None
+    stands for what was not given.
     """
     known = [file for file in files if file is not None]
     for given in inputs:
@@ -23,8 +26,9 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
             raise UsageError(
                 f"{option}: results would go to {folder}, which is, holds or lies in the input {given}; choose another {option}"
             )
+        beside = None if given.is_dir() or formats.kind_of(given) != DICOM else given.resolve().parent  # a series' folder
         for file in known:
-            if _overlap(file, given):
+            if _overlap(file, given) or file.resolve().parent == beside:
                 raise UsageError(f"{option}: {file} would be written into or over the input {given}; choose another {option}")
 
 

@@ -115,14 +115,23 @@ def _images(header: Any) -> Iterator[SourceImage]:
     if not header.get("SOPInstanceUID") or not header.get("SOPClassUID"):
         return
     if "PerFrameFunctionalGroupsSequence" not in header:
-        if header.get("ImagePositionPatient"):
-            yield SourceImage(header, None, np.array([float(mm) for mm in header.ImagePositionPatient]))
+        if (place := _place(header)) is not None:
+            yield SourceImage(header, None, place)
         return
     shared = header.get("SharedFunctionalGroupsSequence") or [{}]
     for number, frame in enumerate(header.PerFrameFunctionalGroupsSequence, 1):
         position = frame.get("PlanePositionSequence") or shared[0].get("PlanePositionSequence")
-        if position:
-            yield SourceImage(header, number, np.array([float(mm) for mm in position[0].ImagePositionPatient]))
+        if position and (place := _place(position[0])) is not None:
+            yield SourceImage(header, number, place)
+
+
+def _place(data: Any) -> Affine | None:
+    """Where the first pixel lies, if three numbers tell."""
+    try:
+        place = np.array([float(mm) for mm in data.get("ImagePositionPatient")])
+    except (TypeError, ValueError):
+        return None
+    return place if place.shape == (3,) and np.isfinite(place).all() else None
 
 
 @contextlib.contextmanager

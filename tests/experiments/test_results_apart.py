@@ -44,6 +44,8 @@ def study(tmp_path):
         ("study/ct2.npz", "study", "study/ct2_lung.npz", False),
         ("study/ct2.npz", "study", "study/ct2.npz", True),
         ("study/ct2.npz", "study", "again/ct2.npz", True),
+        ("study/ct1/00001.dcm", "result", "study/ct1/00001_segmentation.dcm", True),
+        ("study/ct1/00001.dcm", "result", "result_segmentation.dcm", False),
         ("absent", "absent", None, False),
     ],
 )
