@@ -47,15 +47,20 @@ def write_segmentation(volume: Volume, masks: Masks, path: Path) -> None:
     with as_it_is(pydicom):
         sources = sources_of(volume, affine)
         stand_ins = _stand_ins(pydicom, sources, affine, pixels.shape, path)
-        data = highdicom.seg.Segmentation(
-            stand_ins, pixels, highdicom.seg.SegmentationTypeValues.BINARY,
-            [_described(highdicom, number, structure) for number, structure in enumerate(structures, 1)],
-            series_instance_uid=pydicom.uid.generate_uid(), series_number=SEGMENTATION_SERIES,
-            sop_instance_uid=pydicom.uid.generate_uid(), instance_number=1, manufacturer=MAKER, manufacturer_model_name=MAKER,
-            software_versions=software(), device_serial_number="none", content_label=MAKER,
-            content_description=f"{' and '.join(one.target for one in structures)}, found by {MAKER}"[:64],
-            series_description=f"{MAKER} segmentation", omit_empty_frames=False,
-        )
+        try:
+            data = highdicom.seg.Segmentation(
+                stand_ins, pixels, highdicom.seg.SegmentationTypeValues.BINARY,
+                [_described(highdicom, number, structure) for number, structure in enumerate(structures, 1)],
+                series_instance_uid=pydicom.uid.generate_uid(), series_number=SEGMENTATION_SERIES,
+                sop_instance_uid=pydicom.uid.generate_uid(), instance_number=1, manufacturer=MAKER,
+                manufacturer_model_name=MAKER, software_versions=software(), device_serial_number="none", content_label=MAKER,
+                content_description=f"{' and '.join(one.target for one in structures)}, found by {MAKER}"[:64],
+                series_description=f"{MAKER} segmentation", omit_empty_frames=False,
+            )
+        except (AttributeError, TypeError, ValueError) as error:  # it says so of what it does not take
+            raise VolumeError(
+                f"{path}: no DICOM Segmentation can be made of this volume ({' '.join(str(error).split())})"
+            ) from error
         data.ContentCreatorName = MAKER
         sources.copy_identity(pydicom, data)
         _refer(pydicom, data, stand_ins, sources)

@@ -152,7 +152,8 @@ def plane_of(pydicom: Any, affine: Affine, path: Path) -> Any:
         raise VolumeError(f"{path}: rows and columns of a DICOM series are at a right angle, this volume's are not")
     plane.ImageOrientationPatient = _decimals(pydicom, [*right, *down])
     plane.PixelSpacing = _decimals(pydicom, [steps[1], steps[2]])
-    plane.SliceThickness, plane.SpacingBetweenSlices = _decimals(pydicom, [steps[0], steps[0]])
+    gap = abs(float(affine[:3, 0] @ np.cross(right, down)))  # along the normal, which a tilted gantry's steps are not
+    plane.SliceThickness, plane.SpacingBetweenSlices = _decimals(pydicom, [gap, gap])
     return plane
 
 

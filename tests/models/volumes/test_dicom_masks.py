@@ -286,3 +286,15 @@ def test_slices_do_not_share_what_is_one_slice_s_own(tmp_path):
     found = images(written(tmp_path, volume)[0])
     assert [data.get("LossyImageCompression") for data in found] == ["01", None, None, None]
     assert [data.KVP for data in found] == [120, None, None, None]
+
+
+def test_the_spacing_of_a_tilted_gantry_is_along_the_normal(tmp_path):
+    tilted = AXIAL.copy()
+    tilted[1, 0] = 0.6
+    volume = read_volume(write_ct(tmp_path / "ct", HU, tilted))
+    infection, _, segmentation = written(tmp_path, volume)
+    np.testing.assert_allclose(read_volume(infection).affine, tilted, atol=1e-8)
+    assert {float(data.SpacingBetweenSlices) for data in images(infection)} == {2.5}
+    measures = pydicom.dcmread(segmentation).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SpacingBetweenSlices) == pytest.approx(2.5)
+    assert dicom_segmentation.holds(segmentation, volume, masks_of(volume))
