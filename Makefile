@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow check bench bench-kernels clean train-clinical evaluate-clinical clinical-data
+.PHONY: help setup itk demo test test-slow check bench bench-kernels clean train-clinical evaluate-clinical clinical-data
 
 help:
 	@echo "make demo           set up .venv, then segment two slices with two processes over an emulated network"
 	@echo "make test           set up .venv, then run all tests but the slow ones"
+	@echo "make itk            ITK 5.3 and 5.4 into .itk, for the tests that hold masks against them"
 	@echo "make check          ruff, mypy and the import contracts"
 	@echo "make test-slow      the exhaustive and slow tests, and only those"
 	@echo "make bench          time whole slices at 128x128 over the lan link"
@@ -28,6 +29,17 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[compare]' \
 		|| echo "the extra compare cannot be installed here: bench kernels --compare names what is absent"
 	touch $(STAMP)
+
+# Two generations of ITK, each with the numpy that it was built for, for the tests that hold masks against them.
+ITK := .itk/2.3.1/bin/python .itk/2.5.7/bin/python
+
+itk: $(ITK)
+
+.itk/%/bin/python:
+	$(PYTHON) -m venv .itk/$*.part
+	.itk/$*.part/bin/python -m pip install --quiet --only-binary :all: SimpleITK==$* $(if $(filter 2.3.1,$*),'numpy<2',numpy)
+	rm -rf .itk/$* && mv .itk/$*.part .itk/$*
+	.itk/$*/bin/python -c 'import SimpleITK, numpy'
 
 demo: setup
 	$(BIN)/bunet demo
@@ -89,4 +101,4 @@ evaluate-clinical: clinical-data
 	done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .itk build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

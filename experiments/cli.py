@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.results_apart import check_apart
 from bunet.experiments.sweep_config import ConfigError, Point
 from bunet.experiments.sweep_config import load as load_config
 
@@ -148,6 +149,7 @@ def demo(
         raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
     if json_file is not None:
         o.writable_parent("--json", json_file)
+    check_apart([volume, truth], out, [out / "mask.npz", *[json_file] * bool(json_file)])
     _make_folder(out)
     from bunet.experiments.demo import DemoRequest, run_demo
     from bunet.parties.console import RunConsole
@@ -266,6 +268,7 @@ def sweep(
         if point.data is not None:
             prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
     folder = out or Path("runs") / config.name
+    check_apart([volume, truth], folder)
     if dry_run:
         entries, _ = sweeping.read_points(folder / "points.jsonl")
         for point in points:

@@ -24,6 +24,7 @@ from bunet.experiments.options import (
     writable_parent,
 )
 from bunet.experiments.results import environment, write_json, write_mask
+from bunet.experiments.results_apart import check_apart
 from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import compile as compiling
 from bunet.models.compile import quantise_input
@@ -160,6 +161,7 @@ def alice(
         writable_parent("--json", json_file)
         if json_file.resolve() == (out / "run.json").resolve():
             raise UsageError(f"--json {json_file} is where --out keeps what its slices belong to: choose another file")
+    check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
     loaded = formats.load(volume)

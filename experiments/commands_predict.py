@@ -128,10 +128,11 @@ def predict(
     from rich.console import Console
 
     from bunet.experiments import predict_cases, predict_models
-    from bunet.experiments.predict import open_case
+    from bunet.experiments.predict import open_case, written
     from bunet.experiments.predict_job import run_job
     from bunet.experiments.predict_stage import Calibration, spread_slices
     from bunet.experiments.results import write_json
+    from bunet.experiments.results_apart import check_apart
     from bunet.models.volumes import formats
 
     console = Console(highlight=False)
@@ -143,6 +144,9 @@ def predict(
     folders = {target: folders[target] for target in settings.targets}
     settings = replace(settings, rule=predict_models.intensity_rule(settings.rule, folders, settings.axes))
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
+    for each in files:  # by name alone, before anything is read
+        results = [*written(formats.kind_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
+        check_apart([test_data_dir, volume, label], out / each.name, results)
     cases = [open_case(each, settings) for each in files]
     for case in cases:
         for remark in case.loaded.remarks():

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from bunet.experiments import mask_files
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import CaseFiles, mask_path, read_label
+from bunet.experiments.predict_cases import CaseFiles, read_label
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_region import Region, decide, total
 from bunet.experiments.predict_settings import PredictSettings
@@ -83,10 +84,16 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
     try:
         loaded = formats.load(files.volume, settings.rule)
+        mask_files.check_writable(loaded.stored)
     except VolumeError as error:
         raise UsageError(str(error)) from error
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
     return Case(files, loaded, region, read_label(files, loaded.stored))
+
+
+def written(kind: str, out: Path, name: str) -> list[Path]:
+    """What a case may leave outside of its own folder, `out/name`. kind: of its volume (`volume.KINDS`)."""
+    return [*mask_files.paths(kind, ("infection", "lung"), out, name), mask_files.probabilities_path(kind, out, name)]
 
 
 class CaseRun:
@@ -119,8 +126,7 @@ class CaseRun:
     @property
     def _written(self) -> list[Path]:
         """What lies outside of the case's folder when all is done."""
-        stored = self.case.loaded.stored
-        return [mask_path(self.out, self.case.name, what, stored) for what in ("prediction", "lung", "probabilities")]
+        return written(self.case.loaded.stored.kind, self.out, self.case.name)
 
     def identity(self) -> dict[str, Any]:
         """Whatever the case's slices depend on."""

@@ -1,4 +1,4 @@
-"""The volumes of a `bunet predict`, their labels, and where their masks go."""
+"""The volumes of a `bunet predict`, and their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
 from bunet.models.volumes import formats
-from bunet.models.volumes.volume import DICOM, Volume, VolumeError, check_shape
+from bunet.models.volumes.volume import Volume, VolumeError, check_shape
 
 LABEL = "_label"
 LABEL_KEYS = ("array", "infection", "label", "mask")  # of an .npz, the first that is there
@@ -40,7 +40,7 @@ def find_cases(folder: Path) -> list[CaseFiles]:
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
         volume, there = _one(each, each.name), sorted(path.name for path in each.iterdir())
         if volume is None and there:
-            if others := [name for name in there if name.endswith(SUFFIXES)]:
+            if others := [name for name in there if name.lower().endswith(SUFFIXES)]:
                 raise UsageError(f"{each} holds {others[0]}, but no volume {each.name}.npz (or {', '.join(SUFFIXES[1:])})")
             volume = each  # a series; reading it says what is wrong with it
         if volume is not None:
@@ -51,15 +51,18 @@ def find_cases(folder: Path) -> list[CaseFiles]:
 
 
 def one_case(volume: Path, label: Path | None) -> CaseFiles:
-    """A volume given by itself; its name is the file's without the ending."""
+    """A volume given by itself; its name is the file's without the ending, or the folder's as it is."""
     name = volume.resolve().name
-    for suffix in SUFFIXES:
-        name = name.removesuffix(suffix)
+    ending = "" if volume.is_dir() else next((suffix for suffix in (*SUFFIXES, ".dcm") if name.lower().endswith(suffix)), "")
+    name = name[: len(name) - len(ending)]
     return CaseFiles(name.strip(".") or "volume", volume, label)  # such as `..`, which would lead out of --out
 
 
 def _one(folder: Path, stem: str) -> Path | None:
-    there = [folder / (stem + suffix) for suffix in SUFFIXES if (folder / (stem + suffix)).is_file()]
+    there = sorted(
+        path for path in folder.iterdir()
+        if path.is_file() and path.name.startswith(stem) and path.name[len(stem) :].lower() in SUFFIXES
+    )
     if len(there) > 1:
         raise UsageError(f"{folder} has both {there[0].name} and {there[1].name}; remove one")
     return there[0] if there else None
@@ -75,7 +78,7 @@ def read_label(files: CaseFiles, volume: Volume) -> NDArray[np.bool_] | None:
     label: NDArray[Any]
     affine = None
     try:
-        if files.label.suffix == ".npz":
+        if files.label.suffix.lower() == ".npz":
             with np.load(files.label, allow_pickle=False) as archive:
                 known = [key for key in LABEL_KEYS if key in archive.files]
                 if not known:
@@ -106,20 +109,3 @@ def _farthest(affine: NDArray[np.float64], volume: Volume) -> float:
     corners = np.array([[*corner, 1] for corner in product(*((0, n - 1) for n in volume.shape))]).T
     apart = ((affine - volume.affine) @ corners)[:3]
     return float(np.linalg.norm(apart, axis=0).max() / min(volume.spacing))
-
-
-def mask_path(out: Path, name: str, what: str, volume: Volume) -> Path:
-    """Where the mask of a case goes, in the format that the volume came in."""
-    return out / f"{name}_{what}{formats.ENDINGS[volume.kind]}"
-
-
-def write_mask(volume: Volume, mask: NDArray[np.uint8], path: Path) -> None:
-    """The mask on the volume's grid, in the volume's format. A series that is there already stays if it is the same mask.
-
-    Raises UsageError where it is another, of slices that were run again since; VolumeError where it is no series.
-    """
-    if volume.kind == DICOM and path.is_dir():
-        if not np.array_equal(formats.read(path), mask):
-            raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
-        return
-    formats.write(volume.like(mask), path)

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments import overlays, report
+from bunet.experiments.mask_files import write_masks, write_probabilities
 from bunet.experiments.plots import PicturesUnavailable
 from bunet.experiments.predict import VOTE, Case, CaseRun, Found
-from bunet.experiments.predict_cases import mask_path, write_mask
 from bunet.experiments.results import write_json
 from bunet.models.metrics import Agreement, agreement
-from bunet.models.volumes import formats
-from bunet.models.volumes.volume import DICOM, NPZ
 
 DOCUMENT_VERSION = 1
 Sessions = list[tuple[str, str, list[dict[str, Any]]]]  # title, way, documents
@@ -78,11 +76,12 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     case, first, sessions = run.case, run.settings.ways[0], _sessions(run)
     scores, shares = scores_of(case, found), infected_shares(case, found)
     masks: dict[str, NDArray[Any]] = {way: case.region.embed(mask) for way, mask in found.masks.items()}
-    files = [_write(case, run.out, "prediction", masks[first])]
+    targets = {"infection": masks[first]}
     for lung in list(found.lungs.values())[:1]:  # with a vote the float model's: it is shown, not written
         masks["lung"] = case.region.embed(lung)
     if first in found.lungs:
-        files.append(_write(case, run.out, "lung", masks["lung"]))
+        targets["lung"] = masks["lung"]
+    files = write_masks(case.loaded.stored, targets, run.out, case.name)
     if found.mean is not None:
         files.append(_write_probabilities(run, found.mean))
     document = {
@@ -132,21 +131,11 @@ def summary(document: dict[str, Any], scores: list[Score]) -> list[str]:
     return lines
 
 
-def _write(case: Case, out: Path, what: str, mask: NDArray[np.uint8]) -> Path:
-    path = mask_path(out, case.name, what, case.loaded.stored)
-    write_mask(case.loaded.stored, mask, path)
-    return path
-
-
 def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
-    """In the volume's format, or as .npz where that holds no real numbers."""
-    stored, region = run.case.loaded.stored, run.case.region
+    region = run.case.region
     whole = np.zeros(region.shape, np.float32)
     whole[region.slices] = mean
-    kind = NPZ if stored.kind == DICOM else stored.kind
-    path = run.out / f"{run.case.name}_probabilities{formats.ENDINGS[kind]}"
-    formats.write(stored.like(whole), path)
-    return path
+    return write_probabilities(run.case.loaded.stored, whole, run.out, run.case.name)
 
 
 def _write_pictures(

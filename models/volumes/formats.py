@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bunet.models.volumes import arrays, dicom, dicom_writing, nifti
+from bunet.models.volumes.about import About
 from bunet.models.volumes.arrays import KEYS as KEYS
 from bunet.models.volumes.intensity import Windowed, windowed
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
@@ -77,32 +78,35 @@ def read_volume(path: str | Path, key: str | None = None) -> Volume:
     return arrays.read_npy(path) if kind == NPY else nifti.read_nifti(path)
 
 
-def write(volume: Volume, path: str | Path) -> None:
-    """Write a volume in the format that the path's ending names; a path without an ending is a DICOM series' folder.
+def write(volume: Volume, path: str | Path, about: About = About()) -> None:
+    """Write a volume in the format that the path's ending names; a path with no ending that is known is a DICOM series' folder.
+
+    about: what a file of a format that has room for it says of the values.
 
     Files appear whole or not at all; an older file gives way, a folder that holds anything does not. `read_volume` gives back
     the same values, spacing and orientation. Raises VolumeError where the format cannot hold the volume.
     """
     path = Path(path)
-    writers: dict[str, Callable[[Volume, Path], None]] = {
-        NPZ: arrays.write_npz, NPY: arrays.write_npy, NIFTI: nifti.write_nifti, DICOM: dicom_writing.write_series,
+    writers: dict[str, Callable[[], None]] = {
+        NPZ: lambda: arrays.write_npz(volume, path),
+        NPY: lambda: arrays.write_npy(volume, path),
+        NIFTI: lambda: nifti.write_nifti(volume, path, about),
+        DICOM: lambda: dicom_writing.write_series(volume, path, about),
     }
     try:
-        writers[kind_of(path)](volume, path)
+        writers[kind_of(path)]()
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def kind_of(path: Path) -> str:
-    """The format that a path's ending names; VolumeError for one that no format has."""
-    name = path.name.lower()
+    """The format that a path's ending names; DICOM for any other path: a folder's name may have dots, such as a UID."""
+    name = "" if path.is_dir() else path.name.lower()
     for kind in (NPZ, NPY):
         if name.endswith(ENDINGS[kind]):
             return kind
     if name.endswith(nifti.ENDINGS):
         return NIFTI
-    if path.suffix and not path.is_dir():
-        raise VolumeError(_unknown(path))
     return DICOM
 
 

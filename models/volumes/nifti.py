@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes import nifti_header
+from bunet.models.volumes.about import About
+from bunet.models.volumes.nifti_header import MILLIMETRES, NiftiHeader
 from bunet.models.volumes.unpacked import kept, unpack
 from bunet.models.volumes.volume import NIFTI, Affine, Layout, Volume, VolumeError, checked_affine
 from bunet.models.volumes.whole import write_whole
 
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 COLUMNS_FIRST = Layout((2, 1, 0))
 UNPLACED = Layout((2, 1, 0), (False, True, False))
 SCANNER = 1  # code of a transform to the scanner's coordinates (NIFTI_XFORM_SCANNER_ANAT)
@@ -56,7 +60,9 @@ def read_nifti(path: Path) -> Volume:
         raise VolumeError(f"{path}: values are of kind {proxy.dtype}, not whole or real numbers")
     try:
         array = _rescaled(_stored(path, proxy, shape), float(proxy.slope), float(proxy.inter))
-        return Volume.of_file(array, RAS_TO_LPS @ _millimetres(image), NIFTI, path)
+        volume = Volume.of_file(array, _placed(image.affine, image.header), NIFTI, path)
+        notes = nifti_header.remarks(image.header, shape, path)
+        return replace(volume, header=_header(path, image), notes=notes)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     except _DAMAGE as error:
@@ -91,40 +97,76 @@ def _rescaled(array: NDArray[Any], slope: float, intercept: float) -> NDArray[An
     return kept(scaled, np.dtype(np.float32), turned.shape).transpose()
 
 
-def _millimetres(image: Any) -> Affine:
-    affine = checked_affine(image.affine)
-    affine[:3] *= MILLIMETRES[image.header.get_xyzt_units()[0]]
-    return affine
+def _placed(affine: Affine, header: Any) -> Affine:
+    """From a file's indices to a volume's world, from what the file has. header: nibabel's, for the units."""
+    matrix = checked_affine(affine)
+    matrix[:3] *= MILLIMETRES[header.get_xyzt_units()[0]]
+    return np.asarray(RAS_TO_LPS @ matrix)
 
 
-def write_nifti(volume: Volume, path: Path) -> None:
-    """The volume with its affine as both sform and qform, in scanner coordinates, in the order of axes it came in.
+def _header(path: Path, image: Any) -> NiftiHeader:
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+        return NiftiHeader.of_file(stream, image)
 
-    A volume of no known place is written without a transform (both codes 0), in the orientation that readers then assume:
-    columns to the left, rows to the front. Kinds that NIfTI does not know (float16) become float32. Raises VolumeError for
-    a path that does not end with .nii or .nii.gz.
+
+def write_nifti(volume: Volume, path: Path, about: About = About()) -> None:
+    """The volume in the order of axes it came in. about: what is said of it.
+
+    One that came from a NIfTI file has that file's header: its codes, both its transforms, its voxel sizes and units. Any other
+    has its affine as both sform and qform, in scanner coordinates. A volume of no known place is written without a transform
+    (both codes 0), in the orientation that readers then assume: columns to the left, rows to the front. Kinds that NIfTI does
+    not know (float16) become float32. Raises VolumeError for a path that does not end with .nii or .nii.gz.
     """
     nibabel = _nibabel(path)
     if not path.name.lower().endswith(ENDINGS):
         raise VolumeError(f"{path}: a NIfTI file ends with .nii or .nii.gz")
+    kind = np.dtype(np.float32) if volume.array.dtype == np.float16 else volume.array.dtype
+    kind = kind.newbyteorder("<")
+    if volume.header is not None and _lies_by(volume.header, volume):
+        array = volume.layout.stored(volume.array)
+        header = volume.header.for_values(kind, array.shape, about.description)
+    else:
+        array, header = _anew(nibabel, volume, kind, about.description)
+
+    def write(stream: Any) -> None:
+        header.write_to(stream)
+        for image in array.transpose():  # the first axis changes fastest
+            stream.write(image.astype(kind).tobytes())
+
+    if path.name.lower().endswith(".gz"):
+        write_whole(path, lambda stream: _zipped(write, stream))
+    else:
+        write_whole(path, write)
+
+
+def _lies_by(header: NiftiHeader, volume: Volume) -> bool:
+    """Whether the volume still lies on the grid that the header states."""
+    if volume.kind != NIFTI or volume.affine is None:
+        return False
+    affine = volume.layout.turned_affine(_placed(header.affine, header.of_nibabel()), volume.shape)
+    return np.array_equal(affine, volume.affine)
+
+
+def _anew(nibabel: Any, volume: Volume, kind: np.dtype[Any], description: str) -> tuple[NDArray[Any], Any]:
+    """(array, header) in a file's order of axes, of a volume that has no header of its own."""
     if volume.affine is None:
         array, affine = UNPLACED.stored(volume.array), None
     else:
         layout = volume.layout if volume.kind == NIFTI else COLUMNS_FIRST
         array = layout.stored(volume.array)
         affine = RAS_TO_LPS @ layout.stored_affine(volume.affine, volume.shape)
-    kind = np.dtype(np.float32) if array.dtype == np.float16 else array.dtype.newbyteorder("=")
-    image = nibabel.Nifti1Image(array.astype(kind, copy=False), affine, dtype=kind)
-    image.header.set_xyzt_units("mm")
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_data_dtype(kind)
+    header.set_data_shape(array.shape)
+    header.set_slope_inter(1, 0)
+    header.set_xyzt_units("mm")
+    header["descrip"] = description.encode("ascii", "replace")[:79]
     if affine is not None:
-        image.set_qform(affine, SCANNER)  # less the shear of a tilted gantry, which it cannot hold
-        image.set_sform(affine, SCANNER)
-    if path.name.lower().endswith(".gz"):
-        write_whole(path, lambda stream: _zipped(image, stream))
-    else:
-        write_whole(path, image.to_stream)
+        header.set_qform(affine, SCANNER)  # less the shear of a tilted gantry, which it cannot hold
+        header.set_sform(affine, SCANNER)
+    return array, header
 
 
-def _zipped(image: Any, stream: Any) -> None:
+def _zipped(write: Callable[[Any], None], stream: Any) -> None:
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0) as zipped:
-        image.to_stream(zipped)
+        write(zipped)

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes.nifti_header import NiftiHeader
+
 Affine = NDArray[np.float64]
 
 NPZ, NPY, NIFTI, DICOM = "npz", "npy", "nifti", "dicom"
@@ -109,7 +111,8 @@ class Volume:
     array: (slice, row, column), of any real kind, Hounsfield units or what the file holds; may be mapped from a file.
     affine: (4, 4), from (slice, row, column, 1) to millimetres (see the top of this file); None where the file does
     not tell. kind: one of KINDS, the file format it came from. layout: of that file. source: that file or folder. notes: what
-    people should know of how it was read, a sentence each, such as that its orientation was guessed.
+    people should know of how it was read, a sentence each, such as that its orientation was guessed. header: of the NIfTI file
+    it came from, for what is written on its grid.
     Raises VolumeError for an array that is no volume and for an affine that is none.
     """
 
@@ -119,6 +122,7 @@ class Volume:
     layout: Layout = Layout()
     source: Path | None = None
     notes: tuple[str, ...] = ()
+    header: NiftiHeader | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.array)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import one_case, read_label, write_mask
+from bunet.experiments.predict_cases import one_case, read_label
 from bunet.experiments.predict_models import load_models
 from bunet.models import weights as weight_files
 from bunet.models.architecture import NORM_EPSILON, Architecture
@@ -162,22 +162,27 @@ def test_a_folder_belongs_to_one_run(given, tmp_path):
         assert (new / name).read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(("kind", "library"), [("nii.gz", "nibabel"), ("dicom", "pydicom")])
+@pytest.mark.parametrize(("kind", "library"), [("nii.gz", "nibabel"), ("dicom", "highdicom")])
 def test_the_mask_lies_where_the_volume_lies(given, tmp_path, kind, library):
     pytest.importorskip(library)
     affine = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])  # (slice, row, column) to mm
     hounsfield = (cube(3) * 1400 - 1000).astype(np.int16)
-    path = tmp_path / ("ct.nii.gz" if kind == "nii.gz" else "ct")
+    name, ending = ("patient.01", ".nii.gz") if kind == "nii.gz" else ("1.2.840.99999.1", "")
+    path = tmp_path / "cases" / name / f"{name}.nii.gz" if ending else tmp_path / "cases" / name
+    path.parent.mkdir(parents=True)
     formats.write(Volume(hounsfield, affine), path)
-    out = tmp_path / "out"
-    asked = ["predict", *models(given), "--volume", path, "--float", "--axes", "z", "--ensemble", "argmax", "--out", out]
-    status, _, err = bunet(*asked)
-    assert status == 0, err
-    mask = formats.read_volume(out / ("ct_prediction.nii.gz" if kind == "nii.gz" else "ct_prediction"))
-    np.testing.assert_allclose(mask.affine, affine, atol=1e-4)
-    assert mask.shape == hounsfield.shape
-    assert set(np.unique(mask.array)) == {0, 1}
-    assert bunet(*asked)[0] == 0, "a finished job can be asked for again"
+    files = [f"{name}_prediction{ending}", f"{name}_lung{ending}", *[f"{name}_segmentation.dcm"] * (not ending)]
+    for number, what in enumerate((("--volume", path), ("--test-data-dir", tmp_path / "cases"))):
+        out = tmp_path / f"out{number}"
+        asked = ["predict", *models(given), *what, "--float", "--axes", "z", "--ensemble", "argmax", "--out", out]
+        status, _, err = bunet(*asked)
+        assert status == 0, err
+        assert sorted(each.name for each in out.iterdir()) == sorted([name, *files])
+        mask = formats.read_volume(out / files[0])
+        np.testing.assert_allclose(mask.affine, affine, atol=1e-4)
+        assert mask.shape == hounsfield.shape
+        assert set(np.unique(mask.array)) == {0, 1}
+        assert bunet(*asked)[0] == 0, "a finished job can be asked for again"
 
 
 def lone_voxel(folder: Path, name: str, models: list[str], *options: str) -> int:
@@ -391,17 +396,6 @@ def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path, content,
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_a_series_of_another_mask_is_not_taken_for_this_one(tmp_path):
-    pytest.importorskip("pydicom")
-    affine = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])
-    formats.write(Volume((cube() * 1000).astype(np.int16), affine), tmp_path / "ct")
-    volume, mask = formats.read_volume(tmp_path / "ct"), (cube() > 0.5).astype(np.uint8)
-    write_mask(volume, mask, tmp_path / "mask")
-    write_mask(volume, mask, tmp_path / "mask")
-    with pytest.raises(UsageError, match="mask holds another mask: remove it"):
-        write_mask(volume, 1 - mask, tmp_path / "mask")
 
 
 @pytest.mark.parametrize(("shift", "fits"), [(0.3, True), (4.0, False)])

@@ -268,8 +268,8 @@ def test_a_written_series_lies_with_the_one_it_came_from(tmp_path, hu):
         assert {str(s.get(name)) for s in slices} == {str(source.get(name))}
     assert {s.SeriesInstanceUID for s in slices} != {source.SeriesInstanceUID}
     assert len({s.SOPInstanceUID for s in slices}) == 6
-    assert {s.SOPClassUID.name for s in slices} == {"Secondary Capture Image Storage"}
-    assert {(s.ConversionType, s.BitsAllocated) for s in slices} == {("WSD", 8)}
+    assert {s.SOPClassUID.name for s in slices} == {"CT Image Storage"}
+    assert {(*s.ImageType[:2], s.BitsAllocated, s.BitsStored) for s in slices} == {("DERIVED", "SECONDARY", 16, 12)}
     assert [int(s.InstanceNumber) for s in slices] == [1, 2, 3, 4, 5, 6]
     with pytest.raises(VolumeError, match="is there already"):
         write(volume, tmp_path / "mask")
@@ -279,7 +279,7 @@ def test_a_written_series_lies_with_the_one_it_came_from(tmp_path, hu):
 
 @pytest.mark.parametrize(
     ("values", "kind"),
-    [([0, 255], np.uint8), ([-1024, 3071], np.int16), ([0, 32767], np.int16), ([0, 65535], np.int32)],
+    [([0, 4095], np.int16), ([-1024, 3071], np.int16), ([0, 32767], np.int16), ([0, 65535], np.int32)],
 )
 @pytest.mark.parametrize("layout", LAYOUTS[::7])
 def test_volumes_of_other_files_become_series(tmp_path, values, kind, layout):

@@ -85,7 +85,7 @@ def test_a_mask_has_the_header_of_its_volume(tmp_path):
     given_image, written = nibabel.load(source), nibabel.load(tmp_path / "mask.nii.gz")
     assert written.shape == given_image.shape
     assert written.get_data_dtype() == np.uint8
-    assert written.header.get_xyzt_units()[0] == "mm"
+    assert written.header.get_xyzt_units() == given_image.header.get_xyzt_units()
     np.testing.assert_array_equal(written.affine, given_image.affine)
     np.testing.assert_allclose(written.get_qform(), given_image.affine, atol=1e-4)
     np.testing.assert_array_equal(read_volume(tmp_path / "mask.nii.gz").array, mask)

@@ -1,0 +1,78 @@
+"""What masks of a volume are called, and how they are written: in the volume's pixels, format and place, for every command.
+
+`ID_prediction` is the infection, as the published script calls it, `ID_lung` the lung. For a DICOM series each is a derived
+series, and `ID_segmentation.dcm` holds all of them as named segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.experiments.options import UsageError
+from bunet.models.volumes import dicom_segmentation, formats
+from bunet.models.volumes.about import About
+from bunet.models.volumes.structures import structure_of
+from bunet.models.volumes.volume import DICOM, NPZ, Volume, VolumeError
+
+Mask = NDArray[np.uint8] | NDArray[np.bool_]
+
+
+def paths(kind: str, targets: Iterable[str], out: Path, name: str) -> list[Path]:
+    """What `write_masks` leaves, in order. kind: of the volume (`volume.KINDS`), which alone decides the endings."""
+    files = [out / f"{name}_{structure_of(target).file}{formats.ENDINGS[kind]}" for target in targets]
+    return [*files, out / f"{name}_segmentation.dcm"] if kind == DICOM else files
+
+
+def probabilities_path(kind: str, out: Path, name: str) -> Path:
+    """In the volume's format, or as .npz where that holds no real numbers."""
+    return out / f"{name}_probabilities{formats.ENDINGS[NPZ if kind == DICOM else kind]}"
+
+
+def check_writable(volume: Volume) -> None:
+    """VolumeError where its masks could not be written, for want of a package: to be said before anything is run."""
+    if volume.kind == DICOM and volume.source is not None:
+        dicom_segmentation.highdicom_for(volume.source)
+
+
+def write_masks(volume: Volume, masks: Mapping[str, Mask], out: Path, name: str) -> list[Path]:
+    """Masks on the volume's grid, in the volume's format; returns what was written, as `paths`.
+
+    masks: 0 and 1, of the volume's shape, by target. A DICOM series or Segmentation that is there already with the same mask
+    stays, with its identifiers. Raises UsageError where it has another, of slices that were run again since; VolumeError where
+    a file cannot be written.
+    """
+    numbers = {target: np.asarray(mask).astype(np.uint8) for target, mask in masks.items()}
+    files = paths(volume.kind, numbers, out, name)
+    for (target, mask), path in zip(numbers.items(), files, strict=False):
+        if volume.kind != DICOM or not _stays(path, path.is_dir() and np.array_equal(formats.read(path), mask)):
+            formats.write(volume.like(mask), path, structure_of(target).about)
+    if volume.kind == DICOM:
+        _write_segmentation(volume, numbers, files[-1])
+    return files
+
+
+def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], path: Path) -> None:
+    if _stays(path, path.exists() and dicom_segmentation.holds(path, volume, masks)):
+        return
+    try:
+        dicom_segmentation.write_segmentation(volume, masks, path)
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _stays(path: Path, same: bool) -> bool:
+    """Whether what is there is what would be written; UsageError where it is something else."""
+    if path.exists() and not same:
+        raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
+    return same
+
+
+def write_probabilities(volume: Volume, mean: NDArray[np.float32], out: Path, name: str) -> Path:
+    """Mean probabilities of the infection on the volume's grid, 0 to 1."""
+    path = probabilities_path(volume.kind, out, name)
+    formats.write(volume.like(mean), path, About("BUNET probability of infection"))
+    return path
