@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import CaseFiles, mask_path, read_label
+from bunet.experiments.predict_cases import CaseFiles, mask_path
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_region import Region, decide, total
 from bunet.experiments.predict_settings import PredictSettings
@@ -35,7 +35,7 @@ from bunet.experiments.predict_stage import (
 from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
-from bunet.models.volumes import formats
+from bunet.models.volumes import formats, labels
 from bunet.models.volumes.volume import VolumeError
 from bunet.models.volumes.whole import write_whole
 from bunet.parties import outcomes
@@ -54,12 +54,20 @@ Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
 
 @dataclass(frozen=True)
 class Case:
-    """A volume that was read and found in order, with what will be segmented of it."""
+    """A volume that was read and found in order, with what will be segmented of it.
+
+    labelled: what its mask is held against, None where there is no label. label_notes: what to say of it, a line each.
+    """
 
     files: CaseFiles
     loaded: formats.LoadedVolume
     region: Region
-    label: Bools | None
+    labelled: labels.Label | None
+    label_notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> Bools | None:
+        return None if self.labelled is None else self.labelled.mask
 
     @property
     def name(self) -> str:
@@ -82,10 +90,11 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
     try:
         loaded = formats.load(files.volume, settings.rule)
+        label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     except VolumeError as error:
         raise UsageError(str(error)) from error
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
-    return Case(files, loaded, region, read_label(files, loaded.stored))
+    return Case(files, loaded, region, label, notes)
 
 
 class CaseRun:
