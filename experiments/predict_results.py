@@ -19,7 +19,7 @@ from bunet.models.metrics import Agreement, agreement
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NPZ
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION = 2  # since `label` is an object
 Sessions = list[tuple[str, str, list[dict[str, Any]]]]  # title, way, documents
 MASKS = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
 

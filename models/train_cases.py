@@ -36,8 +36,11 @@ class Case:
     labelled: labels.Label | None = None
 
     def remarks(self) -> list[str]:
-        """What people should know of the label, a line each; nothing of one that is as it should be."""
-        return [] if self.labelled is None else list(self.labelled.notes)
+        """What people should know of the label, a line each; nothing of one that is as it should be, under its usual key."""
+        if self.labelled is None:
+            return []
+        usual = self.labelled.key in [keys[0] for keys in labels.KEYS.values()]
+        return list(self.labelled.notes) if usual else self.labelled.remarks()
 
 
 @dataclass(frozen=True)

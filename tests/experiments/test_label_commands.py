@@ -290,3 +290,16 @@ def test_train_says_which_label_is_empty(tmp_path):
                                "--steps", 1, "--batch", 1, "--test", "d", "--validation", "c")
     assert status == 0, error
     assert "a.npz: `infection` is empty: it is 0 everywhere" in out
+
+
+def test_evaluate_says_which_key_it_took_where_it_is_not_the_usual_one(cases, tmp_path):
+    (tmp_path / "other").mkdir()
+    with np.load(cases / "binary" / "a.npz") as case:
+        np.savez(tmp_path / "other" / "a.npz", ct=case["ct"], mask=case["infection"])
+        inside = int(case["infection"].sum())
+    asked = ("evaluate", "--weights", cases / "w.safetensors", "--size", 32, "--cases", "a", "--json", tmp_path / "e.json")
+    status, _, error = bunet(*asked, "--data", tmp_path / "other")
+    assert status == 0, error
+    assert f"label a.npz, key `mask`: value 1 is inside, {inside} of " in error
+    (case,) = json.loads((tmp_path / "e.json").read_text())["cases"]
+    assert case["true_voxels"] == inside
