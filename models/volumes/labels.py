@@ -69,6 +69,7 @@ def read(path: Path, volume: Volume, asked: Sequence[int] = ()) -> Label:
         notes = ()
     stored = formats.read_volume(path, key, TAKEN)
     named = f"{path}: the label"
+    notes = (*notes, *(f"{named}: {note}" for note in stored.notes))
     return _label(stored, path, key, volume, asked, named, (*notes, *_check_place(stored, volume, named)))
 
 

@@ -117,6 +117,13 @@ def test_what_does_not_fit_is_named(tmp_path):
             labels.read(tmp_path / f"{name}.npz", Volume(HU))
 
 
+def test_what_reading_its_file_had_to_say_is_said(tmp_path, monkeypatch):
+    told = Volume(INSIDE.astype(np.uint8), notes=("its orientation is a guess",))
+    monkeypatch.setattr(formats, "read_volume", lambda *_: told)
+    label = labels.read(tmp_path / "label.nii", Volume(HU))
+    assert label.notes == (f"{tmp_path / 'label.nii'}: the label: its orientation is a guess",)
+
+
 def own(folder, **arrays):
     np.savez(folder / "ct.npz", ct=HU, **arrays)
     return formats.read_volume(folder / "ct.npz")
