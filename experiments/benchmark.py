@@ -85,7 +85,7 @@ class Bench:
         if self._model is not None and key == self._key:
             return self._model
         if data is not None:
-            images = prepare.volume_slices(settings, data.volume, data.truth, settings.size)
+            images = prepare.volume_slices(settings, data.volume, data.truth, settings.size, data.label_values)
             chosen = prepare.choose_weights(settings, data.weights, images.padded)
             compiled = prepare.compile_for(settings, chosen, images.padded)
             self._key, self._model = key, (compiled, chosen, images)
@@ -122,6 +122,8 @@ def document_of(
         **settings.document(), "height": images.padded[0], "width": images.padded[1], "volume": images.source,
         "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
     }
+    if images.label is not None:
+        run["label"] = dict(images.label)
     return ledger.document(
         link=settings.link.describe(), environment=environment(settings.cores),
         dice={"float": dice_float, "truth": dice_truth}, verified=result.verified, run=run,

@@ -103,6 +103,7 @@ def demo(
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")
     ] = None,
+    label_value: o.LabelValueOption = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Pixels of a slice  [default: 128, or the volume's own]")
     ] = None,
@@ -147,6 +148,9 @@ def demo(
     )
     if truth is not None and volume is None:
         raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
+    values = o.label_values(label_value)
+    if values and volume is None:
+        raise UsageError("--label-value belongs to the label of a --volume; the embedded chest has its own")
     if json_file is not None:
         o.writable_parent("--json", json_file)
     check_apart([volume, truth], out, [out / "mask.npz", *[json_file] * bool(json_file)])
@@ -155,7 +159,7 @@ def demo(
     from bunet.parties.console import RunConsole
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
-    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify)
+    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify, values)
     result = run_demo(request, console)
     if result.document["verified"] is False:
         raise typer.Exit(1)
@@ -243,6 +247,7 @@ def sweep(
         Path | None, typer.Option("--volume", metavar="FILE", help="CT to run on, for an experiment with trained weights.")
     ] = None,
     truth: Annotated[Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume.")] = None,
+    label_value: o.LabelValueOption = None,
 ) -> None:
     """Run a grid of links, protocols, formats and slices in flight; an interrupted sweep goes on where it stopped.
 
@@ -261,7 +266,7 @@ def sweep(
     from bunet.experiments import sweep as sweeping
 
     config = load_config(file)
-    data = sweep_data.chosen_data(config, volume, truth)
+    data = sweep_data.chosen_data(config, volume, truth, o.label_values(label_value), typer.echo)
     points = list(config.points(data))
     for point in points:  # what does not fit together is said before the first run
         settings = sweeping.settings_of(point)

@@ -33,6 +33,7 @@ def evaluate(
         str | None, typer.Option("--target", help="infection or lung; default: what the weights were trained for.")
     ] = None,
     axis: Annotated[str | None, typer.Option("--axis", help="x, y or z; default as for --target.")] = None,
+    label_value: o.LabelValueOption = None,
     size: Annotated[int | None, typer.Option("--size", help="Pixels of a slice; default as for --target.")] = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="FORMATS", help="Operand bits, comma-separated, such as 8.4,12.4,8.8.")
@@ -74,6 +75,7 @@ def evaluate(
     target = o.one_of("--target", target or notes.get("target", TARGETS[0]), TARGETS)
     axis = o.one_of("--axis", axis or notes.get("axis", "z"), tuple(AXES))
     size = size or notes.get("size", TrainConfig.size)
+    values = o.label_values(label_value)
     names = known_cases(data, chosen_cases(cases, notes, data))
     torch.set_num_threads(threads)
     model = train_files.load(path)
@@ -88,9 +90,13 @@ def evaluate(
     scored = evaluation.Evaluation(model, target, axis, size, compiled, seed)
     with CaseBar() as bar:
         for name in names:
-            case = read_case(data, name, target)
+            case = read_case(data, name, target, values)
             bar.begin(name, slice_count(case.volume, axis), axis, len(compiled) + 1)
-            scored.score(case, bar.done)
+            for remark in case.remarks():
+                bar.console.print(remark, markup=False, soft_wrap=True)
+            figures = scored.score(case, bar.done)
+            if case.labelled is not None:
+                figures["label"] = case.labelled.document()
     evaluation.print_tables(scored)
     if compiled:
         typer.echo(f"formats: the integer oracle, rounding stochastically; {chosen.calibration}")

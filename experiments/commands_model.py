@@ -56,6 +56,7 @@ def train(
         Path | None, typer.Option("--data", metavar="DIR", help="Folder of CT cases (.npz); without it synthetic chests.")
     ] = None,
     target: Annotated[str, typer.Option("--target", help="infection or lung: what is labelled.")] = TrainConfig.target,
+    label_value: o.LabelValueOption = None,
     axis: Annotated[str, typer.Option("--axis", help="x, y or z: what slices are perpendicular to.")] = TrainConfig.axis,
     test: Annotated[
         str, typer.Option("--test", metavar="NAMES", help="Cases kept for test, comma-separated; used with --data.")
@@ -80,6 +81,9 @@ def train(
     """
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out} must end in .safetensors")
+    values = o.label_values(label_value)
+    if values and data is None:
+        raise UsageError("--label-value belongs to --data; synthetic chests have labels of their own")
     settings = RunSettings(size=size, features=features, activation=activation, pool=pool, seed=seed)
     try:
         from bunet.models import train as training
@@ -91,9 +95,10 @@ def train(
         output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
         evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, settle=settle, mixed=mixed,
         threads=threads, data=data, target=target, axis=axis, test_cases=o.names(test), validation_cases=o.names(validation),
+        label_values=values,
     )
     with TrainBar(config.steps) as bar:
-        result = training.train(config, bar.evaluated, resume, bar.stepped)
+        result = training.train(config, bar.evaluated, resume, bar.stepped, bar.say)
     stopped = ", stopped early" if result.stopped_early else ""
     typer.echo(f"best: validation Dice {result.dice:.4f} at step {result.step}{stopped}; weights in {result.output}")
 

@@ -39,6 +39,7 @@ def predict(
         Path | None, typer.Option("--volume", metavar="FILE", help="One .npz, .npy, NIfTI or DICOM folder instead.")
     ] = None,
     label: Annotated[Path | None, typer.Option("--label", metavar="FILE", help="Label of --volume, for the Dice.")] = None,
+    label_value: o.LabelValueOption = None,
     axes: Annotated[str, typer.Option("--axes", help="Which of x, y, z: their slices make one mask together.")] = "x,y,z",
     which: Annotated[
         str, typer.Option("--slices", metavar="A:B", help="Only these positions, along every axis; or such as z=20:24.")
@@ -109,6 +110,8 @@ def predict(
       bunet predict --test-data-dir test --ensemble majority --format 8.4 --link wan
 
       bunet predict --volume dicom_folder --axes z --float
+
+      bunet predict --volume coronacases_001.nii.gz --label Lung_and_Infection_Mask/coronacases_001.nii.gz --label-value 3
     """
     from bunet.experiments.predict_settings import PredictSettings
 
@@ -117,6 +120,7 @@ def predict(
         protocols=o.chosen_protocols(protocol or []), ot=ot, link=o.chosen_link(link, bandwidth, rtt), in_flight=in_flight,
         cores=o.default_cores() if cores is None else cores, secure=not float_only, compare=compare, size=size, rule=intensity,
         slices=which, probabilities=probabilities, verify=verify,
+        label_values=o.label_values(label_value),
     )
     o.one_of("--pool", pool, ("auto", *o.POOLINGS))
     if (volume is None) == (test_data_dir is None):
@@ -148,8 +152,10 @@ def predict(
         results = [*written(formats.kind_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
         check_apart([test_data_dir, volume, label], out / each.name, results)
     cases = [open_case(each, settings) for each in files]
+    if settings.label_values and not any(case.labelled for case in cases):
+        raise UsageError("--label-value: there is no label")
     for case in cases:
-        for remark in case.loaded.remarks():
+        for remark in (*case.loaded.remarks(), *case.label_notes):
             say(f"{case.name}: {remark}")
     own = Calibration(tuple(formats.load(path, settings.rule).volume for path in calibration or []))
 

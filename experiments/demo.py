@@ -29,8 +29,8 @@ class DemoRequest:
     """What `bunet demo` was asked for beyond the run's settings.
 
     size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
-    truth: a file with its labels. weights: auto, demo, random or a file. out: folder of the results. json: a further
-    place for the document.
+    truth: a file with its labels. label_values: what is inside of them, none for what they tell. weights: auto, demo, random or
+    a file. out: folder of the results. json: a further place for the document.
     """
 
     settings: RunSettings
@@ -41,6 +41,7 @@ class DemoRequest:
     weights: str = "auto"
     json: Path | None = None
     verify: bool = True
+    label_values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     if request.volume is None:
         images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
-        images = prepare.volume_slices(settings, request.volume, request.truth, request.size)
+        images = prepare.volume_slices(settings, request.volume, request.truth, request.size, request.label_values)
     chosen = prepare.choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")

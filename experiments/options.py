@@ -12,6 +12,7 @@ import typer
 
 from bunet.models.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
 from bunet.models.program import Format, ProgramError
+from bunet.models.volumes import label_values as values_of
 from bunet.models.volumes.slices import AXES, MULTIPLE
 from bunet.net.link import PRESETS, Link
 
@@ -108,6 +109,14 @@ def operand_format(text: str) -> Format:
         raise UsageError(f"--format: {error}") from error
 
 
+def label_values(text: str | None) -> tuple[int, ...]:
+    """The values of `--label-value`, none where it was not given; UsageError otherwise."""
+    try:
+        return () if text is None else values_of.parse(text)
+    except values_of.LabelError as error:
+        raise UsageError(f"--label-value: {error}") from error
+
+
 def max_in_flight() -> int:
     """How many slices may interleave: what the parties' handshake accepts."""
     from bunet.parties.session import MAX_IN_FLIGHT  # loads the kernels: not for every `bunet --help`
@@ -188,6 +197,10 @@ def writable_parent(option: str, path: Path) -> Path:
     return path
 
 
+LabelValueOption = Annotated[
+    str | None,
+    typer.Option("--label-value", metavar="VALUES", help="What is inside, such as 3 or 1,2, where a label has several values."),
+]
 FeaturesOption = Annotated[
     int, typer.Option("--features", help="Channels of the first level; doubled at each next one.")
 ]

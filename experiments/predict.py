@@ -19,7 +19,7 @@ from rich.console import Console
 
 from bunet.experiments import mask_files
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import CaseFiles, read_label
+from bunet.experiments.predict_cases import CaseFiles
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_region import Region, decide, total
 from bunet.experiments.predict_settings import PredictSettings
@@ -36,7 +36,7 @@ from bunet.experiments.predict_stage import (
 from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
-from bunet.models.volumes import formats
+from bunet.models.volumes import formats, labels
 from bunet.models.volumes.slices import axis_number
 from bunet.models.volumes.volume import VolumeError
 from bunet.models.volumes.whole import write_whole
@@ -56,12 +56,20 @@ Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
 
 @dataclass(frozen=True)
 class Case:
-    """A volume that was read and found in order, with what will be segmented of it."""
+    """A volume that was read and found in order, with what will be segmented of it.
+
+    labelled: what its mask is held against, None where there is no label. label_notes: what to say of it, a line each.
+    """
 
     files: CaseFiles
     loaded: formats.LoadedVolume
     region: Region
-    label: Bools | None
+    labelled: labels.Label | None
+    label_notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> Bools | None:
+        return None if self.labelled is None else self.labelled.mask
 
     @property
     def name(self) -> str:
@@ -85,10 +93,11 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     try:
         loaded = formats.load(files.volume, settings.rule)
         mask_files.check_writable(loaded.stored)
+        label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     except VolumeError as error:
         raise UsageError(str(error)) from error
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
-    return Case(files, loaded, region, read_label(files, loaded.stored))
+    return Case(files, loaded, region, label, notes)
 
 
 def written(kind: str, out: Path, name: str) -> list[Path]:

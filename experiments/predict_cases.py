@@ -1,21 +1,13 @@
-"""The volumes of a `bunet predict`, and their labels."""
+"""The volumes of a `bunet predict`, and the files of their labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
-from bunet.models.volumes import formats
-from bunet.models.volumes.volume import Volume, VolumeError, check_shape
 
 LABEL = "_label"
-LABEL_KEYS = ("array", "infection", "label", "mask")  # of an .npz, the first that is there
 SUFFIXES = (".npz", ".npy", ".nii.gz", ".nii")
 
 
@@ -66,46 +58,3 @@ def _one(folder: Path, stem: str) -> Path | None:
     if len(there) > 1:
         raise UsageError(f"{folder} has both {there[0].name} and {there[1].name}; remove one")
     return there[0] if there else None
-
-
-def read_label(files: CaseFiles, volume: Volume) -> NDArray[np.bool_] | None:
-    """bool, of the volume's shape; None where the case has no label. Raises UsageError naming the file.
-
-    Where both files tell their place in the patient, it must be the same one to half a voxel.
-    """
-    if files.label is None:
-        return None
-    label: NDArray[Any]
-    affine = None
-    try:
-        if files.label.suffix.lower() == ".npz":
-            with np.load(files.label, allow_pickle=False) as archive:
-                known = [key for key in LABEL_KEYS if key in archive.files]
-                if not known:
-                    wanted, there = " or ".join(f"`{key}`" for key in LABEL_KEYS), ", ".join(archive.files) or "nothing"
-                    raise UsageError(f"{files.label}: no key {wanted}, the file holds {there}")
-                label = archive[known[0]]
-            check_shape(label, f"{files.label}: ", kinds="biuf")
-        else:
-            stored = formats.read_volume(files.label)
-            label, affine = stored.array, stored.affine
-    except VolumeError as error:
-        raise UsageError(str(error)) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{files.label}: not a readable .npz file of plain numbers ({error})") from error
-    if label.dtype.kind == "f" and any(np.isnan(image).any() for image in label):
-        raise UsageError(f"{files.label}: the label holds NaN")
-    if label.shape != volume.shape:
-        raise UsageError(f"{files.label}: the label has shape {label.shape}, the volume {files.volume.name} {volume.shape}")
-    if affine is not None and volume.affine is not None and (off := _farthest(affine, volume)) > 0.5:
-        raise UsageError(f"{files.label}: the label lies elsewhere than the volume {files.volume.name}, by {off:.3g} voxels")
-    return np.asarray(label) != 0
-
-
-def _farthest(affine: NDArray[np.float64], volume: Volume) -> float:
-    """How far the corners of a grid lie from those of a volume of the same shape, in the volume's shortest steps."""
-    assert volume.affine is not None
-    assert volume.spacing is not None
-    corners = np.array([[*corner, 1] for corner in product(*((0, n - 1) for n in volume.shape))]).T
-    apart = ((affine - volume.affine) @ corners)[:3]
-    return float(np.linalg.norm(apart, axis=0).max() / min(volume.spacing))

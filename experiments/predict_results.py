@@ -17,7 +17,7 @@ from bunet.experiments.predict import VOTE, Case, CaseRun, Found
 from bunet.experiments.results import write_json
 from bunet.models.metrics import Agreement, agreement
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION = 2  # since `label` is an object
 Sessions = list[tuple[str, str, list[dict[str, Any]]]]  # title, way, documents
 MASKS = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
 
@@ -86,8 +86,8 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         files.append(_write_probabilities(run, found.mean))
     document = {
         "version": DOCUMENT_VERSION, "case": case.name, "volume": str(case.files.volume),
-        "label": None if case.files.label is None else str(case.files.label), "region": [list(b) for b in case.region.box],
-        "intensity": case.loaded.rule, "remarks": case.loaded.remarks(), "asked": run.settings.document(),
+        "label": None if case.labelled is None else case.labelled.document(), "region": [list(b) for b in case.region.box],
+        "intensity": case.loaded.rule, "remarks": [*case.loaded.remarks(), *case.label_notes], "asked": run.settings.document(),
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
@@ -153,6 +153,8 @@ def _write_pictures(
         ("axes", ", ".join(settings.axes)),
         ("ensemble", settings.ensemble),
     ]
+    if case.labelled is not None:
+        facts.insert(1, ("label", case.labelled.describe()))
     if settings.secure:
         facts += [
             ("format", settings.format), ("link", settings.link.name),

@@ -34,7 +34,8 @@ class PredictSettings:
     False for the same job in the clear. compare: also run the job in the clear and say how well the masks agree. size: pixels
     of the network's slices, None for what the models were trained at, or the volume's own. rule: of the intensities.
     probabilities: whether the mean probability is written too. verify: hold layers of the first slices of every session
-    against the oracle. The rest as in `options.RunSettings`.
+    against the oracle. label_values: of labels, what is inside; none for what a label itself tells (`label_values.chosen`). The
+    rest as in `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
@@ -55,6 +56,7 @@ class PredictSettings:
     slices: str = ":"
     probabilities: bool = False
     verify: bool = False
+    label_values: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for axis in self.axes:
@@ -115,5 +117,5 @@ class PredictSettings:
         """What was asked for."""
         return {
             **self.identity(), "link": self.link.describe(), "in_flight": self.in_flight, "cores": self.cores,
-            "slices": self.slices, "compare": self.compare,
+            "slices": self.slices, "compare": self.compare, "label_values": list(self.label_values),
         }

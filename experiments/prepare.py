@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.compile import Compiled
 from bunet.models.reference import FloatModel
-from bunet.models.volumes import formats, slices, synthetic
+from bunet.models.volumes import formats, labels, slices, synthetic
 from bunet.models.volumes.resampling import resample
 from bunet.models.volumes.volume import Sliceable
 from bunet.models.weights import FloatWeights
@@ -23,7 +24,6 @@ from bunet.parties.local import PairJob
 DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
 CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
 EMBEDDED_SLICES = 32
-TRUTH_KEYS = ("label", "infection", "lesion", "mask")
 CALIBRATION_CHESTS = 6
 CALIBRATION_SIZE = 128  # calibration slices may be of another size than the compiled ones; larger ones only cost time
 SEEDED_CALIBRATION = range(10_001, 10_007)
@@ -56,7 +56,8 @@ class ChosenWeights:
 class SliceSet:
     """Slices that go in. images: float32 (5, H, W) each, H and W as the network takes them. labels: (axis, index).
 
-    truth: bool (slices, height, width), or None. height, width: before padding, what a mask is cut to.
+    truth: bool (slices, height, width), or None. height, width: before padding, what a mask is cut to. label: of the file that
+    the truth was read from, what a JSON document says.
     """
 
     images: list[np.ndarray]
@@ -66,6 +67,7 @@ class SliceSet:
     source: str
     truth: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    label: Mapping[str, Any] | None = None
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -155,44 +157,27 @@ def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
     return _cut(chest.volume, chest.lesion, settings, None, "embedded synthetic chest", ())
 
 
-def volume_slices(settings: RunSettings, path: Path, truth_path: Path | None, size: int | None) -> SliceSet:
-    """Slices of a volume file, at their own size or resampled to `size`; UsageError in one sentence."""
+def volume_slices(
+    settings: RunSettings, path: Path, truth_path: Path | None, size: int | None, label_values: Sequence[int] = (),
+) -> SliceSet:
+    """Slices of a volume file, at their own size or resampled to `size`; UsageError in one sentence.
+
+    truth_path: its label's file, else the label inside its own `.npz` is taken. label_values: what is inside of a label
+    (`labels.beside`).
+    """
     try:
         loaded = formats.load(path)
-        truth = _read_truth(path, truth_path, loaded.volume.shape)
     except ValueError as error:
-        raise UsageError(f"--volume: {error}" if truth_path is None else str(error)) from error
-    return _cut(loaded.volume, truth, settings, size, loaded.source, tuple(loaded.remarks()))
-
-
-def _read_truth(path: Path, truth_path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    if truth_path is not None:
-        array = _truth_of(truth_path, (*formats.KEYS, *TRUTH_KEYS))
-        if array is None:
-            raise UsageError(f"--truth {truth_path}: no key {', '.join(TRUTH_KEYS)} or array")
-    elif path.suffix == ".npz":
-        array = _truth_of(path, TRUTH_KEYS)
-        if array is None:
-            return None
-    else:
-        return None
-    if array.shape != shape:
-        raise UsageError(f"the truth has shape {array.shape}, the volume {shape}")
-    return np.asarray(array) != 0
-
-
-def _truth_of(path: Path, keys: Sequence[str]) -> np.ndarray | None:
-    """The first of `keys` that an `.npz` holds, or the array of an `.npy`."""
-    if path.suffix != ".npz":
-        return formats.read(path)
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
-    with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
-    for key in keys:
-        if key in names:
-            return formats.read(path, key)
-    return None
+        raise UsageError(f"--volume: {error}") from error
+    try:
+        label, notes = labels.beside(truth_path, loaded.stored, label_values)
+    except ValueError as error:
+        raise UsageError(f"--truth: {error}" if truth_path is not None else str(error)) from error
+    if label_values and label is None:
+        raise UsageError("--label-value: there is no label")
+    notes = (*loaded.remarks(), *notes)
+    found = _cut(loaded.volume, None if label is None else label.mask, settings, size, loaded.source, notes)
+    return found if label is None else replace(found, label=label.document())
 
 
 def slice_image(volume: Sliceable, axis: str, index: int, size: tuple[int, int] | None) -> np.ndarray:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
 from bunet.models.program import Format
+from bunet.models.volumes import label_values
 from bunet.models.volumes.slices import MULTIPLE
 from bunet.net.link import Link
 
@@ -40,6 +41,12 @@ def _size(value: int) -> int:
 def _in_flight(value: int) -> int:
     if isinstance(value, int) and value > max_in_flight():
         raise ValueError(f"at most {max_in_flight()} slices can be in flight, not {value}")
+    return value
+
+
+def _label_value(value: int | str | None) -> int | str | None:
+    if value is not None:
+        label_values.parse(value)
     return value
 
 
@@ -105,7 +112,8 @@ class SweepConfig(_Strict):
 
     weights: a weight file or the name of committed ones, for the whole grid or by activation; without them weights and
     images are random. volume, truth: files of CT and its label, with environment variables; the command line may give
-    them instead. axis: of the slices that are cut from the volume.
+    them instead. axis: of the slices that are cut from the volume. label_value: what is inside of the label, such as 3 or
+    "1,2", where it has several values.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -116,9 +124,14 @@ class SweepConfig(_Strict):
     verify: bool = True
     volume: str | None = None
     truth: str | None = None
+    label_value: Annotated[int | str | None, AfterValidator(_label_value)] = None
     weights: str | dict[Activation, str] | None = None
     axis: Literal["x", "y", "z"] = "z"
     grid: Grid = Grid()
+
+    @property
+    def label_values(self) -> tuple[int, ...]:
+        return () if self.label_value is None else label_values.parse(self.label_value)
 
     def points(self, data: Mapping[str, PointData] | None = None) -> Iterator[Point]:
         """Every point of the grid, links innermost: a compiled model is made once for all links.
@@ -142,13 +155,17 @@ class SweepConfig(_Strict):
 
 @dataclass(frozen=True)
 class PointData:
-    """A volume, its label where it is another file, and trained weights. digest: of what these hold, not of their names."""
+    """A volume, its label where it is another file, and trained weights. digest: of what these hold, not of their names.
+
+    label_values: what is inside of the label; none for what it tells.
+    """
 
     volume: Path
     truth: Path | None
     weights: str
     axis: str
     digest: str
+    label_values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +198,8 @@ class Point:
         data = {} if self.data is None else {
             "volume": self.data.volume.name, "weights": self.data.weights, "axis": self.data.axis, "data": self.data.digest,
         }
+        if self.data is not None and self.data.label_values:
+            data["label_value"] = ",".join(map(str, self.data.label_values))
         return {
             "link": self.link_name,
             "bandwidth_bps": self.link.describe()["bandwidth_bps"], "rtt_s": self.link.rtt_s, "jitter_s": self.link.jitter_s,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bunet.experiments import prepare
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep_config import PointData, SweepConfig
+from bunet.models.volumes import formats, labels
 
 CHUNK_BYTES = 1 << 20
 
 
-def chosen_data(config: SweepConfig, volume: Path | None, truth: Path | None) -> dict[str, PointData]:
+def chosen_data(
+    config: SweepConfig, volume: Path | None, truth: Path | None, label_values: Sequence[int] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, PointData]:
     """Data by activation of the grid; empty for an experiment with random weights.
 
-    volume, truth: instead of those that the experiment file names. Raises UsageError where a volume is missing or cannot
-    be found, and where weights are missing.
+    volume, truth, label_values: instead of those that the experiment file names. say: gets what there is to know of the label.
+    Raises UsageError where a volume is missing or cannot be found, where weights are missing, and where the label is none.
     """
     if config.weights is None:
         if volume is not None or truth is not None or config.volume is not None:
@@ -31,6 +35,8 @@ def chosen_data(config: SweepConfig, volume: Path | None, truth: Path | None) ->
             "a DICOM folder)"
         )
     label = _place("--truth", truth, config.truth)
+    values = tuple(label_values) or config.label_values
+    _check_label(found, label, values, say)
     content = digest([found] if label is None else [found, label])
     chosen: dict[str, PointData] = {}
     for activation in config.grid.activations:
@@ -40,9 +46,21 @@ def chosen_data(config: SweepConfig, volume: Path | None, truth: Path | None) ->
         prepare.named_weights(name)
         chosen[activation] = PointData(
             volume=found, truth=label, weights=name, axis=config.axis,
-            digest=f"{content}-{digest([prepare.weight_path(name)])}",
+            digest=f"{content}-{digest([prepare.weight_path(name)])}", label_values=values,
         )
     return chosen
+
+
+def _check_label(volume: Path, label: Path | None, values: Sequence[int], say: Callable[[str], None]) -> None:
+    """Read the label once before the first run; UsageError where it does not do."""
+    try:
+        found, notes = labels.beside(label, formats.read_volume(volume), values)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if values and found is None:
+        raise UsageError("--label-value: there is no label")
+    for note in notes:
+        say(note)
 
 
 def _place(option: str, given: Path | None, written: str | None) -> Path | None:

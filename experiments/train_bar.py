@@ -37,6 +37,9 @@ class TrainBar:
     ) -> None:
         self.progress.stop()
 
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
     def stepped(self, step: int, loss: float) -> None:
         if self.first is None:  # a run that goes on does not start at 0, and its earlier steps took none of our time
             self.first, self.mean = (step, time.perf_counter()), loss

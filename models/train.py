@@ -46,6 +46,7 @@ def train(
     progress: Callable[[TrainProgress], None] | None = None,
     resume: bool = False,
     tick: Callable[[int, float], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> TrainResult:
     """Train, evaluating every `evaluate_every` steps; writes weights (best so far), checkpoint and metrics each time.
 
@@ -53,13 +54,15 @@ def train(
     follows. At the end the ranges of the best weights on training slices are added to their notes (`train_ranges`); a
     finished training that lacks them makes up for it when it is resumed. progress is told each evaluation, tick each
     step (its number) with its loss. resume: continue from the checkpoint if there is one (it must be of the same
-    configuration). Raises TrainError with one sentence for data, a checkpoint or starting weights that do not fit,
-    OSError where the files cannot be written.
+    configuration). say: gets what there is to know of the data, a line each. Raises TrainError with one sentence for data, a
+    checkpoint or starting weights that do not fit, OSError where the files cannot be written.
     """
     torch.set_num_threads(config.threads)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     run = _Run(config)
+    for remark in run.source.remarks:
+        say(remark)
     if resume and config.checkpoint.exists():
         run.restore()
     _cut_metrics(config, run.step, run.notes())

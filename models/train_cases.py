@@ -1,13 +1,13 @@
 """Folders of real CT cases with labels, and their split by case; no torch.
 
 A case is one `.npz` file, named by its case: `ct` (slices, rows, columns), `infection` (an expert's label) and
-`lung_derived` (a lung mask of any origin), non-zero being inside; other keys and other files are ignored. Intensities
-are put on one scale as everywhere (`volumes.intensity`).
+`lung_derived` (a lung mask of any origin), or what else `labels.KEYS` calls them; what is inside is told as everywhere
+(`volumes.labels`). Other keys and other files are ignored. Intensities are put on one scale as everywhere
+(`volumes.intensity`).
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.train_config import ONE_PATIENT, TrainError
-from bunet.models.volumes import formats, intensity
+from bunet.models.volumes import formats, intensity, labels
 from bunet.models.volumes.slices import Floats
 from bunet.models.volumes.volume import VolumeError
-
-LABEL_KEYS = {"infection": "infection", "lung": "lung_derived"}
 
 Bools = NDArray[np.bool_]
 
@@ -28,13 +26,21 @@ Bools = NDArray[np.bool_]
 @dataclass(frozen=True)
 class Case:
     """volume float32 (slices, rows, columns) in [0, 1]; label bool of the same shape; lung likewise, None where the
-    file has none.
+    file has none. labelled: where the label comes from.
     """
 
     name: str
     volume: Floats
     label: Bools
     lung: Bools | None
+    labelled: labels.Label | None = None
+
+    def remarks(self) -> list[str]:
+        """What people should know of the label, a line each; nothing of one that is as it should be, under its usual key."""
+        if self.labelled is None:
+            return []
+        usual = self.labelled.key in [keys[0] for keys in labels.KEYS.values()]
+        return list(self.labelled.notes) if usual else self.labelled.remarks()
 
 
 @dataclass(frozen=True)
@@ -90,28 +96,21 @@ def split(folder: Path, test: Sequence[str], validation: Sequence[str]) -> Split
     return found
 
 
-def read_case(folder: Path, name: str, target: str) -> Case:
-    """One case with the label of `target` (a key of LABEL_KEYS).
+def read_case(folder: Path, name: str, target: str, label_values: Sequence[int] = ()) -> Case:
+    """One case with the label of `target` (of `labels.KEYS`). label_values: what is inside of it, none for what it tells.
 
-    Raises TrainError in one sentence that names the file: absent or damaged, a key missing, a label of another shape,
-    values that are no intensities.
+    Raises TrainError in one sentence that names the file: absent or damaged, a key missing, a label of another shape or of
+    values that are none (`volumes.label_values`), values that are no intensities.
     """
     path = folder / f"{name}.npz"
     try:
-        ct = formats.read(path, "ct")
-        label = formats.read(path, LABEL_KEYS[target])
-        with np.load(path, allow_pickle=False) as archive:
-            has_lung = LABEL_KEYS["lung"] in archive.files
-        lung = formats.read(path, LABEL_KEYS["lung"]) if has_lung else None
+        stored = formats.read_volume(path, "ct")
+        label = labels.inside(path, stored, target, label_values)
+        lung = label if target == "lung" else labels.lung_of(path, stored)
     except VolumeError as error:
         raise TrainError(str(error)) from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise TrainError(f"{path}: not a readable .npz file ({error})") from error
-    for key, mask in ((LABEL_KEYS[target], label), (LABEL_KEYS["lung"], lung)):
-        if mask is not None and mask.shape != ct.shape:
-            raise TrainError(f"{path}: `{key}` has shape {mask.shape}, `ct` {ct.shape}")
     try:
-        volume, _ = intensity.normalise(ct)
+        volume, _ = intensity.normalise(stored.array)
     except VolumeError as error:
         raise TrainError(f"{path}: {error}") from error
-    return Case(name, volume, label != 0, None if lung is None else lung != 0)
+    return Case(name, volume, label.mask, None if lung is None else lung.mask, label)

@@ -29,6 +29,7 @@ class TrainConfig:
 
     output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. data: folder of cases
     (`train_cases`), None for synthetic chests. target: what is labelled 1. axis: what slices are perpendicular to.
+    label_values: of the cases' labels, what is inside; none for what each tells.
     test_cases, validation_cases: names that are kept out of training, used with `data` only. validation_slices: evenly
     spaced, of all validation cases together. initial: weights to start from, of the same features, channels and depth.
     size: pixels of a (square) slice. slices: of a synthetic volume for axis z; it is a cube for the others. volumes:
@@ -65,6 +66,7 @@ class TrainConfig:
     test_cases: tuple[str, ...] = TEST_CASES
     validation_cases: tuple[str, ...] = VALIDATION_CASES
     validation_slices: int = 64
+    label_values: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         whole = (
@@ -114,6 +116,8 @@ class TrainConfig:
         values = asdict(self)
         for name in ("output", "threads", "patience", "initial", "data"):
             del values[name]
+        if not self.label_values:  # checkpoints from before there was a choice go on
+            del values["label_values"]
         places = {"initial": self.initial is not None, "data": self.data is not None}
         return json.dumps(values | places, sort_keys=True)
 

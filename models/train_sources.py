@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,10 @@ class Source(Protocol):
     def notes(self) -> dict[str, Any]:
         """What the weights' file says of the data."""
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What people should know of the data, a line each."""
+
 
 def source_of(config: TrainConfig) -> Source:
     """The configuration's source; TrainError where its cases do not fit."""
@@ -50,6 +55,8 @@ def source_of(config: TrainConfig) -> Source:
 
 class SyntheticSource:
     """Seeded chests; axial slices of slabs, or slices of whole cubes along the other axes."""
+
+    remarks: Sequence[str] = ()
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
@@ -118,8 +125,10 @@ class CaseSource:
         self.config = config
         self.split = split(config.data, config.test_cases, config.validation_cases)
         self.squares = has_squares(config)
-        self.cases = [read_case(config.data, name, config.target) for name in self.split.training]
-        self.watched = [read_case(config.data, name, config.target) for name in self.split.validation]
+        read = partial(read_case, config.data, target=config.target, label_values=config.label_values)
+        self.cases = [read(name) for name in self.split.training]
+        self.watched = [read(name) for name in self.split.validation]
+        self.remarks: Sequence[str] = [remark for case in (*self.cases, *self.watched) for remark in case.remarks()]
         self.showing = [showing(case.label, config.axis) for case in self.cases]
         self.all = [np.arange(slice_count(case.volume, config.axis)) for case in self.cases]
 
@@ -159,7 +168,8 @@ class CaseSource:
         return [cut(self.cases[number].volume, self.config.axis, k, self.config.size) for number, k in rows]
 
     def notes(self) -> dict[str, Any]:
-        return {"source": "cases", **{part: list(names) for part, names in self.split.parts().items()}}
+        asked = {"label_values": list(self.config.label_values)} if self.config.label_values else {}
+        return {"source": "cases", **{part: list(names) for part, names in self.split.parts().items()}, **asked}
 
 
 def has_squares(config: TrainConfig) -> bool:

@@ -20,23 +20,40 @@ LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and its extra field
 DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
-def read_npy(path: Path) -> Volume:
-    """An `.npy` file, memory-mapped; it has no place for spacing and orientation. Raises VolumeError."""
+def read_npy(path: Path, kinds: str = "iuf") -> Volume:
+    """An `.npy` file, memory-mapped; it has no place for spacing and orientation. Raises VolumeError.
+
+    kinds: those of numpy that are taken; with "b" masks of truth values too, which become uint8 of 0 and 1.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except DAMAGE as error:
         raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({error})") from error
     if not isinstance(array, np.ndarray):
         raise VolumeError(f"{path}: holds an archive, not an array; rename it to .npz")
-    check_shape(array, f"{path}: ")
-    return Volume(array, kind=NPY, source=path)
+    check_shape(array, f"{path}: ", kinds)
+    return Volume(_plain(array), kind=NPY, source=path)
 
 
-def read_npz(path: Path, key: str | None = None) -> Volume:
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    return array.view(np.uint8) if array.dtype == np.bool_ else array
+
+
+def keys_of(path: Path) -> tuple[str, ...]:
+    """The names of an `.npz` file's arrays, in its order. Raises VolumeError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except DAMAGE as error:
+        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({error})") from error
+
+
+def read_npz(path: Path, key: str | None = None, kinds: str = "iuf") -> Volume:
     """One array of an `.npz` file: mapped where it lies in the file, or unpacked to the disk if it is compressed.
 
     key: its name; without it the first of `array`, `ct`, `hu` that is there. Where it lies in the patient is read from
-    the key `affine_zyx_to_lps_mm` ((4, 4), `Volume.affine`), or the spacing alone from `spacing_zyx_mm`. Raises VolumeError.
+    the key `affine_zyx_to_lps_mm` ((4, 4), `Volume.affine`), or the spacing alone from `spacing_zyx_mm`. kinds: as for
+    `read_npy`. Raises VolumeError.
     """
     wanted = KEYS if key is None else (key,)
     try:
@@ -46,7 +63,7 @@ def read_npz(path: Path, key: str | None = None) -> Volume:
             if found is None:
                 there = ", ".join(f"`{name}`" for name in names) or "nothing"
                 raise VolumeError(f"{path}: no key {' or '.join(f'`{name}`' for name in wanted)}, the file holds {there}")
-            array = _member(path, archive, found)
+            array = _plain(_member(path, archive, found, kinds))
             affine = _affine(archive, names)
     except VolumeError:
         raise
@@ -58,11 +75,11 @@ def read_npz(path: Path, key: str | None = None) -> Volume:
         raise VolumeError(f"{path}: {error}") from error
 
 
-def _member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def _member(path: Path, archive: zipfile.ZipFile, key: str, kinds: str) -> NDArray[Any]:
     info = archive.getinfo(f"{key}.npy")
     with archive.open(info) as stream:
         shape, order, kind = _header(stream)
-        check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ")  # before anything is unpacked
+        check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ", kinds)  # before anything is unpacked
         if info.compress_type != zipfile.ZIP_STORED:
             return unpack(stream, kind, shape, order)
         within = stream.tell()

@@ -57,13 +57,13 @@ def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
     return read_volume(path, key).array
 
 
-def read_volume(path: str | Path, key: str | None = None) -> Volume:
+def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf") -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
     key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. A single slice (rows, columns)
     or a leading axis of 1 is not accepted as a volume. Raises VolumeError, in one sentence that names the file, for a missing
     or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
-    numbers, and whatever is wrong with a series (`dicom.read_series`).
+    numbers, and whatever is wrong with a series (`dicom.read_series`). kinds: as for `arrays.read_npy`, of numpy's own files.
     """
     path = Path(path)
     if path.is_dir():
@@ -74,8 +74,8 @@ def read_volume(path: str | Path, key: str | None = None) -> Volume:
     if not path.is_file():
         raise VolumeError(f"{path}: there is no such file")
     if kind == NPZ:
-        return arrays.read_npz(path, key)
-    return arrays.read_npy(path) if kind == NPY else nifti.read_nifti(path)
+        return arrays.read_npz(path, key, kinds)
+    return arrays.read_npy(path, kinds) if kind == NPY else nifti.read_nifti(path)
 
 
 def write(volume: Volume, path: str | Path, about: About = About()) -> None:

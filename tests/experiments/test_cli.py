@@ -118,9 +118,9 @@ def test_a_volume_without_a_known_key_or_with_a_pickle(tmp_path: Path) -> None:
 def test_a_truth_of_another_shape(tmp_path: Path) -> None:
     path = tmp_path / "ct.npz"
     np.savez(path, ct=np.zeros((8, 32, 32), np.uint8), infection=np.zeros((8, 32, 16), np.uint8))
-    status, _, error = bunet("demo", "--volume", path, "--out", tmp_path)
+    status, _, error = bunet("demo", "--volume", path, "--truth", path, "--out", tmp_path)
     assert status == 2
-    assert "the truth has shape (8, 32, 16), the volume (8, 32, 32)" in error
+    assert "ct.npz: the label has shape (8, 32, 16), the volume ct.npz (8, 32, 32)" in error
 
 
 @pytest.mark.parametrize(

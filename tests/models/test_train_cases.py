@@ -213,8 +213,8 @@ def _damage(path: Path, change: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("missing", r"a\.npz: no key `infection`, the file holds"),
-        ("shape", r"a\.npz: `infection` has shape \(5, 32, 32\), `ct` \(6, 32, 32\)"),
+        ("missing", r"a\.npz: no key `infection` or `lesion` or `label` or `mask`, the file holds"),
+        ("shape", r"a\.npz: `infection` has shape \(5, 32, 32\), the volume a\.npz \(6, 32, 32\)"),
         ("lung", r"a\.npz: `lung_derived` has shape"),
         ("nan", r"a\.npz: slice 0 holds NaN"),
         ("other", r"a\.npz: not a readable \.npz file"),
