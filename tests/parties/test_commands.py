@@ -28,6 +28,7 @@ from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, Note
 from bunet.parties.session import Request
 from bunet.parties.store import CompiledStore
+from tests.parties.programs import named
 
 BUNET = str(Path(sys.executable).with_name("bunet"))
 SLICES = 30
@@ -57,7 +58,7 @@ def exact() -> Compiled:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    compiling.save(exact(), tmp_path / "exact.model")
+    compiling.save(named(exact()), tmp_path / "exact.model")
     np.save(tmp_path / "volume.npy", np.random.default_rng(1).random((SLICES, SIZE, SIZE), np.float32))
     return tmp_path
 
