@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from bunet.models import compile as compiling
@@ -20,7 +19,7 @@ from bunet.models.graph import lower
 from bunet.models.metrics import dice
 from bunet.models.model_card import ModelCard
 from bunet.models.passes.fold import fold
-from bunet.models.program import ProgramError
+from bunet.models.program import Program, ProgramError
 from bunet.models.reference import FloatModel
 from bunet.models.weights import FloatWeights
 
@@ -174,24 +173,31 @@ def test_a_file_gives_back_card_and_salt(tmp_path):
         dataclasses.replace(result, salt=bytes(31))
 
 
-def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path):
+def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path, monkeypatch):
     named, path = dataclasses.replace(compiled(SMALL)[0], card=CARD, salt=bytes(32)), tmp_path / "model.safetensors"
-    compiling.save(named, path)
-    with safe_open(path, framework="numpy") as file:
-        metadata = dict(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    good = json.loads(metadata["identity"])
-    old = named.program.to_json().replace('"version":2', '"version":1')
-    for changes, message in (
-        ({"kind": "bunet-compiled-1"}, "does not say"), ({"program": old}, "program version 1 is not 2"),
-        ({"identity": ""}, "which model it is"), ({"identity": "[" * 100_000}, "which model it is"),
-        ({"identity": "{}"}, "which model it is"), ({"identity": json.dumps({**good, "salt": 7})}, "which model it is"),
-        ({"identity": json.dumps({**good, "salt": "00"})}, "1 bytes, not 32"),
-        ({"identity": json.dumps({**good, "card": {**good["card"], "axis": "w"}})}, "axis 'w'"),
+    good = {"card": CARD.to_document(), "salt": "00" * 32}
+    for text, message in (
+        ("", "which model it is"), ("[" * 100_000, "which model it is"), ("{}", "which model it is"),
+        ("7", "which model it is"),
+        (json.dumps({**good, "salt": 7}), "which model it is"), (json.dumps({**good, "salt": "00"}), "1 bytes, not 32"),
+        (json.dumps({**good, "card": {**good["card"], "axis": "w"}}), "axis 'w'"),
     ):
-        save_file(tensors, path, metadata={**metadata, **changes})
+        monkeypatch.setattr(compiling, "_identity_text", lambda result, text=text: text)
+        compiling.save(named, path)
         with pytest.raises(CompileError, match=rf"model\.safetensors is not a compiled model of this version: .*{message}"):
             compiling.load(path)
+
+
+def test_files_of_earlier_versions_are_refused_in_a_sentence(tmp_path, monkeypatch):
+    named, path = dataclasses.replace(compiled(SMALL)[0], card=CARD, salt=bytes(32)), tmp_path / "model.safetensors"
+    old = named.program.to_json().replace('"version":2', '"version":1')
+    save_file({"a": np.zeros(1)}, path, metadata={"kind": "bunet-compiled-1", "program": old})
+    with pytest.raises(CompileError, match=r"model\.safetensors"):
+        compiling.load(path)
+    monkeypatch.setattr(Program, "to_json", lambda program: old)
+    compiling.save(named, path)
+    with pytest.raises(CompileError, match="of this version: program version 1 is not 2"):
+        compiling.load(path)
 
 
 def test_the_program_says_what_it_was_calibrated_on():
