@@ -161,7 +161,8 @@ def agrees(
 
     Equality where the layer is deterministic; a truncation by shift > 0 may give floor or floor + 1 (modulo the ring).
     `output` may leave out axes of length 1, and have any integer kind. bounds: of the inputs, |x| < 2^bound. An extension and
-    a label are exact only within them, and depend on the shares beyond: such elements are not compared.
+    a label are exact only within them: beyond, an extension depends on how x is shared, and a label's difference wraps. Such
+    elements are not compared.
     """
     true = _unwrapped(node, weights, inputs, "floor")
     expected = _in_ring(node, true)

@@ -157,7 +157,7 @@ def test_a_rounding_that_leaves_the_bound_is_counted():
 
 
 def test_layers_that_need_headroom_are_not_compared_beyond_the_bound():
-    """What an extension and a label give there depends on the shares: the functionality says so (SECURITY.md)."""
+    """What an extension gives there depends on the shares, and a label's difference wraps (SECURITY.md)."""
     x = np.array([[[3, 8]]], dtype=np.int64)
     extend = Node("n", "extend", ("x",), TensorType((1, 1, 2), 8, 0, 3))
     other = np.array([[[3, -8]]])
