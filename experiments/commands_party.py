@@ -239,7 +239,7 @@ def alice(
             run = {
                 **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
                 "asked_slices": list(positions), "resumed_slices": resumed, **served(got[0][0]),
-                "beyond_calibration": dict(got[0][1]),
+                "input_beyond_calibration": dict(got[0][1]),
             }
             document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)
             write_json(json_file, document)

@@ -6,12 +6,16 @@ She is warned and nothing is refused: a session that ended here would tell Bob s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from bunet.models.program import Program
 from bunet.parties.events import Note, Subscriber
+
+FILE = "alice-beyond.json"
 
 
 def check(
@@ -32,6 +36,16 @@ def check(
     if shares:
         emit(Note("alice", remark(program, shares, len(labels))))
     return shares
+
+
+def save(shares: Mapping[str, float], folder: Path) -> None:
+    """Leave `check`'s shares in a local run's folder, for `load`."""
+    (folder / FILE).write_text(json.dumps(dict(shares)))
+
+
+def load(folder: Path) -> dict[str, float]:
+    """What `save` left."""
+    return dict(json.loads((folder / FILE).read_text()))
 
 
 def share_beyond(program: Program, image: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bunet.models import compile as compiling
 from bunet.net.link import Link
-from bunet.parties import children, inputs, profile, record
+from bunet.parties import children, input_range, inputs, profile, record
 from bunet.parties.children import Outcome
 from bunet.parties.errors import RunError
 from bunet.parties.events import Subscriber
@@ -60,6 +60,7 @@ class PairResult:
     each was written to a folder, or nothing was opened.
     verified: every recorded layer agreed with the oracle; None if nothing was recorded. seconds: the timed part.
     beyond: by layer, how many of its values left the bound that the program states; None if nothing was recorded.
+    input_beyond: by slice, which share of its values lies beyond the calibrated range, where any does (`input_range`).
     """
 
     masks: np.ndarray
@@ -71,6 +72,7 @@ class PairResult:
     peak_memory_bytes: dict[str, int]
     profiles: dict[str, list[Line]] = field(default_factory=dict)
     beyond: Mapping[str, int] | None = None
+    input_beyond: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
@@ -111,4 +113,7 @@ def _collect(job: PairJob, outcome: Outcome) -> PairResult:
     verified = None if found is None else found.compared > 0 and not found.mismatches
     mismatches, compared = ([], 0) if found is None else (found.mismatches, found.compared)
     beyond = None if found is None else dict(found.beyond)
-    return PairResult(masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak, profiles, beyond)
+    return PairResult(
+        masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak, profiles, beyond,
+        input_range.load(job.folder),
+    )

@@ -204,7 +204,7 @@ def test_what_bob_serves_is_in_run_json_and_in_the_document(
         assert document["model"] == CARD.to_document()
         assert document["commitment"] == compiled.commitment
         assert document["wish"] == {"target": "infection", "axis": "z", "name": "small", "version": "1"}
-    assert run["beyond_calibration"] == {"z3": 0.25}
+    assert run["input_beyond_calibration"] == {"z3": 0.25}
     assert "the mask may be wrong" not in out
 
 
