@@ -121,6 +121,7 @@ def document_of(
     run = {
         **settings.document(), "height": images.padded[0], "width": images.padded[1], "volume": images.source,
         "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
+        "beyond_calibration": result.beyond, "input_beyond_calibration": dict(result.input_beyond),
     }
     if images.label is not None:
         run["label"] = dict(images.label)

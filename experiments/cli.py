@@ -211,6 +211,7 @@ def bench_slice(
     from bunet.experiments.benchmark import Bench
     from bunet.experiments.results import write_json
     from bunet.parties.console import RunConsole
+    from bunet.parties.record import beyond_calibration
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
     with console:
@@ -227,6 +228,8 @@ def bench_slice(
     run = outcome.document["run"]
     if outcome.document["verified"]:
         typer.echo(f"verified: {run['compared_layers']} layers of {run['verified_slices']} of {slices} slices agree")
+    for beyond in beyond_calibration(run["beyond_calibration"]):
+        typer.echo(beyond)
     if json_file is not None:
         write_json(json_file, outcome.document)
     if outcome.document["verified"] is False:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,10 +114,24 @@ def compile_weights(
     readout: Annotated[
         str, typer.Option("--readout", help="argmax, label-share, logits or share: what Alice learns.")
     ] = "argmax",
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name, for Alice  [default: as the weights say, or their file]")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Its version  [default: as the weights say, or 1]")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="What it marks: infection, lung, ...  [default: as the weights say]")
+    ] = None,
+    axis: Annotated[
+        str | None, typer.Option("--axis", help="x, y or z: of its slices; z is the volume's  [default: as the weights say]")
+    ] = None,
 ) -> None:
     """Fold, calibrate and round float weights: the model file that Bob serves for slices of one size and format.
 
     Calibrated with the ranges that `bunet train` noted in the weights, else on synthetic chests; never on Alice's volume.
+    Alice is told the model's target, axis, name and version. Compiled again, a model has a new commitment to its weights, and
+    runs that began with the old file do not go on with it.
 
     Examples:
 
@@ -124,23 +139,32 @@ def compile_weights(
 
       bunet compile --weights relu.safetensors --size 256 --format 12.4 --out lung256.model
 
-      bunet compile --weights demo-relu --size 192x256 --out coronal.model
+      bunet compile --weights demo-relu --size 192x256 --axis y --out coronal.model
+
+      bunet compile --weights infection-z --name infection-z --version 2 --out infection-z.model
     """
     from bunet.experiments import prepare
     from bunet.models import compile as compiling
+    from bunet.models.commitment import SALT_BYTES
     from bunet.models.program import READOUTS
+    from bunet.protocols.random import Random
 
     o.one_of("--readout", readout, READOUTS)
     height, width = o.slice_size("--size", size)
     o.writable_parent("--out", out)
     loaded = prepare.named_weights(weights)
+    card = prepare.model_card(weights, {"name": name, "version": version, "target": target, "axis": axis})
     architecture = loaded.weights.architecture
     settings = RunSettings(features=architecture.features, pool=architecture.pooling, format=format)
-    compiled = prepare.compile_for(settings, loaded, (height, width), readout)
+    compiled = replace(
+        prepare.compile_for(settings, loaded, (height, width), readout), card=card, salt=Random().bytes(SALT_BYTES)
+    )
     compiling.save(compiled, out)
     program = compiled.program
     typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
+    typer.echo(f"model: {card}")
     typer.echo(f"calibrated: {loaded.calibration}")
+    typer.echo(f"commitment to the weights: {compiled.commitment}")
 
 
 def plan(

@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,9 @@ from bunet.experiments.results import environment, write_json, write_mask
 from bunet.experiments.results_apart import check_apart
 from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import compile as compiling
-from bunet.models.compile import quantise_input
+from bunet.models.commitment import COMMITMENT
+from bunet.models.compile import Compiled, quantise_input
+from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, intensity_of, parse_model
 from bunet.models.program import Program
 from bunet.models.volumes import formats, slices
 from bunet.net import keys, zeromq
@@ -38,7 +41,7 @@ from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.console import RunConsole
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
 from bunet.parties.scheduler import SliceJob
-from bunet.parties.session import MAX_IN_FLIGHT, Request
+from bunet.parties.session import MAX_IN_FLIGHT, Request, Terms
 from bunet.parties.store import CompiledStore
 
 LinkOption = Annotated[str, typer.Option("--link", help="Emulated link: a preset, or `loopback` for none.")]
@@ -97,7 +100,7 @@ def bob(
       bunet bob --model lung.model --listen tcp://0.0.0.0:7010 --key bob.key --allow clients.allow
     """
     keep_freed_memory()
-    store = CompiledStore([compiling.load(path) for path in model])
+    store = CompiledStore([_named(path) for path in model], [str(path) for path in model])
     chosen = chosen_link(link, bandwidth, rtt)
     pair = keys.KeyPair.load(key) if key else None
     allowed = keys.load_allowed(allow) if allow else None
@@ -107,9 +110,19 @@ def bob(
         service = bob_party.Service(store, chosen, say_plainly, cores)
         try:
             typer.echo(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
+            for path, line in zip(model, store.lines(), strict=True):
+                typer.echo(f"{path}: {line}")
             bob_party.serve(listener, service, once=once, stop=stop, sessions=sessions)
         except KeyboardInterrupt:
             typer.echo("Bob stops.")
+
+
+def _named(path: Path) -> Compiled:
+    """A compiled model that says what it is and has a salt to commit under; UsageError for any other."""
+    compiled = compiling.load(path)
+    if compiled.card is None or compiled.salt is None:
+        raise UsageError(f"--model {path} does not say which model it is: make it with `bunet compile`")
+    return compiled
 
 
 def alice(
@@ -119,7 +132,13 @@ def alice(
     connect: Annotated[str, typer.Option("--connect", help="tcp://HOST:PORT of Bob")] = "tcp://127.0.0.1:7010",
     key: Annotated[Path | None, typer.Option("--key", help="Alice's key file (required off loopback).")] = None,
     server: Annotated[Path | None, typer.Option("--server", help="Bob's public key file (.pub).")] = None,
-    axis: Annotated[str, typer.Option("--axis", help="x, y or z.")] = "z",
+    axis: Annotated[str, typer.Option("--axis", help="x, y or z: Bob's model must be of this axis.")] = "z",
+    marks: Annotated[
+        str | None, typer.Option("--target", help="What Bob's model must mark, such as infection or lung.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME[@VERSION]", help="Insist on this model of Bob's.")
+    ] = None,
     which: Annotated[str, typer.Option("--slices", help="A:B, positions along the axis.")] = ":",
     size: Annotated[
         str | None, typer.Option("--size", help="Resample slices to this many pixels, or to HEIGHTxWIDTH.")
@@ -140,11 +159,13 @@ def alice(
 ) -> None:
     """Have slices of a volume segmented by Bob; he sees neither them nor the result.
 
-    Each finished slice is written at once; the same command goes on where it stopped.
+    Each finished slice is written at once; the same command goes on where it stopped, with the same model.
 
     Examples:
 
       bunet alice --volume ct.npz --slices 20:24
+
+      bunet alice --volume ct.npz --target infection --model infection-z@1
 
       bunet alice --volume ct.npz --connect tcp://bob:7010 --key alice.key --server bob.key.pub
     """
@@ -154,6 +175,7 @@ def alice(
     if relu:
         overrides["relu"] = relu
     ot_extension(ot)
+    wish = ModelWish(marks, axis, *(parse_model(model) if model is not None else (None, None)))
     if format is not None:
         format = str(operand_format(format))
     target = None if size is None else slice_size("--size", size, multiple=1)
@@ -173,7 +195,7 @@ def alice(
     height, width = target or shape
     identity = {
         "volume": digest_of(array), "axis": axis, "size": f"{height}x{width}", "format": format, "server": server_key,
-        "protocols": overrides, "ot": ot,
+        "protocols": overrides, "ot": ot, "wish": asdict(wish),
     }
     with SliceFolder(out, identity) as folder:
         todo = [k for k in positions if not folder.has(k)]
@@ -189,31 +211,45 @@ def alice(
         def padded_slice(k: int) -> np.ndarray:
             return slices.pad(prepare.slice_image(array, axis, k, target))
 
+        got: list[tuple[Terms, Mapping[str, float]]] = []
+
+        def agreed(terms: Terms, beyond: Mapping[str, float]) -> None:
+            got.append((terms, beyond))
+            if terms.card is not None and terms.card.intensity != intensity_of(loaded.rule):
+                console(Note("alice", f"the model takes values {terms.card.intensity}, and this volume has values "
+                             f"{intensity_of(loaded.rule)} (rule `{loaded.rule}`): the mask may be wrong"))
+
         def slice_at(program: Program, k: int) -> np.ndarray:
-            folder.belongs_to(program)
             return quantise_input(program, padded_slice(todo[k]))
 
         def keep(job: SliceJob, result: np.ndarray) -> None:
+            folder.belongs_to(got[0][0])
             folder.write(job.index, slices.crop(result, height, width))
 
         channels, rows, columns = padded_slice(todo[0]).shape
         request = Request(
-            (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
-            settings={"ot": ot},
+            (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, folder.commitment, committed=True,
+            model=folder.wish or wish, choices=overrides, settings={"ot": ot},
         )
         with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
             alice_party.run(
                 lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
-                slice_at, keep, console, link=chosen, cores=cores,
+                slice_at, keep, console, link=chosen, cores=cores, agreed=agreed,
             )
         _assemble(folder, axis, positions)
         if json_file is not None:
             run = {
                 **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
-                "asked_slices": list(positions), "resumed_slices": resumed,
+                "asked_slices": list(positions), "resumed_slices": resumed, **served(got[0][0]),
+                "input_beyond_calibration": dict(got[0][1]),
             }
             document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)
             write_json(json_file, document)
+
+
+def served(terms: Terms) -> dict[str, Any]:
+    """What Bob said of his model, for documents."""
+    return {"model": None if terms.card is None else terms.card.to_document(), "commitment": terms.commitment}
 
 
 def _assemble(folder: SliceFolder, axis: str, positions: range) -> None:
@@ -236,23 +272,38 @@ def say_plainly(event: Event) -> None:
 
 
 class SliceFolder(RunFolder):
-    """Finished slices of `bunet alice` on disk, each written whole or not at all, and the program they came from."""
+    """Finished slices of `bunet alice` on disk, each written whole or not at all, and the model they came from."""
 
     def __init__(self, folder: Path, identity: Mapping[str, object]) -> None:
-        super().__init__(folder, identity, command="bunet alice", later=("program",))
+        super().__init__(folder, identity, command="bunet alice", later=("program", "model", "commitment"))
 
     def check(self, noted: dict[str, Any]) -> None:
         if not isinstance(noted["program"], str) or not DIGEST.fullmatch(noted["program"]):
             raise UsageError(f"{self.file} names no program: choose another --out")
+        if not isinstance(noted["commitment"], str) or not COMMITMENT.fullmatch(noted["commitment"]):
+            raise UsageError(f"{self.file} has no commitment to Bob's weights: choose another --out")
+        try:
+            ModelCard.from_document(noted["model"])
+        except ModelCardError as error:
+            raise UsageError(f"{self.file} does not name a model ({error}): choose another --out") from error
 
     @property
     def digest(self) -> str | None:
         return None if self.noted is None else str(self.noted["program"])
 
-    def belongs_to(self, program: Program) -> None:
-        """Note the program of the first slice; the handshake holds every later session to it."""
+    @property
+    def commitment(self) -> str | None:
+        return None if self.noted is None else str(self.noted["commitment"])
+
+    @property
+    def wish(self) -> ModelWish | None:
+        """For the model of the slices that are there."""
+        return None if self.noted is None else ModelWish.of(ModelCard.from_document(self.noted["model"]))
+
+    def belongs_to(self, terms: Terms) -> None:
+        """Note the model of the first slice; the handshake holds every later session to it."""
         if self.noted is None:
-            self.claim(program=program.digest())
+            self.claim(program=terms.program.digest(), **served(terms))
 
     def has(self, k: int) -> bool:
         return outcomes.path_of(self.folder, k).exists()

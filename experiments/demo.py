@@ -19,6 +19,7 @@ from bunet.models.metrics import dice
 from bunet.models.volumes.slices import OFFSETS
 from bunet.parties.console import RunConsole
 from bunet.parties.local import run_pair
+from bunet.parties.record import beyond_calibration
 
 CENTRE = OFFSETS.index(0)
 Say = Callable[[str], None]
@@ -122,7 +123,7 @@ def _verdict(
         lines.append("NOT verified: there was no layer to compare")
     else:
         lines.append(f"NOT verified: {len(mismatches)} of {run['compared_layers']} layers differ; {mismatches[0]}")
-    return lines
+    return [*lines, *beyond_calibration(run["beyond_calibration"])]
 
 
 def _write(

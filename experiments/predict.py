@@ -46,6 +46,7 @@ from bunet.parties.errors import RunError
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import run_pair
 from bunet.parties.planner import choose
+from bunet.parties.record import beyond_calibration
 from bunet.parties.session import software
 
 SESSIONS, VOTE = "sessions", "vote"
@@ -179,6 +180,9 @@ class CaseRun:
                 except RunError as error:
                     raise RunError(f"{head}: {error}; the same command goes on with what is not done") from error
             self._check_verified(stage)
+            for document in self.documents(stage.name):
+                for line in beyond_calibration(document.get("run", {}).get("beyond_calibration")):
+                    say(f"{head}: {line}")
 
     def _run(self, stage: Stage) -> None:
         volume = self.case.loaded.volume

@@ -198,7 +198,8 @@ def run_secure(
         "target": stage.model.target, "axis": axis, "weights": stage.model.source, "slices": len(todo), "height": height,
         "width": width, "in_flight": settings.in_flight, "cores": settings.cores, "protocols": settings.choices(),
         "ot": settings.ot, "readout": settings.readout, "compared_layers": result.compared_layers,
-        "mismatches": result.mismatches,
+        "mismatches": result.mismatches, "beyond_calibration": result.beyond,
+        "input_beyond_calibration": dict(result.input_beyond),
     }
     return console.ledger.document(
         link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts

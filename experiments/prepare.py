@@ -14,6 +14,7 @@ from bunet.models import compile as compiling
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.compile import Compiled
+from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.reference import FloatModel
 from bunet.models.volumes import formats, labels, slices, synthetic
 from bunet.models.volumes.resampling import resample
@@ -23,6 +24,7 @@ from bunet.parties.local import PairJob
 
 DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
 CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
+DEMO_NOTES = {"target": "lesion", "axis": "z", "size": DEMO_SIZE}  # of the committed ones, where their files say nothing
 EMBEDDED_SLICES = 32
 CALIBRATION_CHESTS = 6
 CALIBRATION_SIZE = 128  # calibration slices may be of another size than the compiled ones; larger ones only cost time
@@ -136,6 +138,16 @@ def named_weights(name: str) -> ChosenWeights:
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(_committed()) or 'none'}") from error
     return ChosenWeights(found, f"weights {path.name}", True, notes.get("ranges"))
+
+
+def model_card(name: str, said: Mapping[str, str | None]) -> ModelCard:
+    """The card of `named_weights(name)`: what was said of it, else what its notes say. UsageError where it cannot be one."""
+    path = weight_path(name)
+    notes = {**(DEMO_NOTES if path.parent == DEMO_FOLDER else {}), **weight_files.read_notes(path)}
+    try:
+        return card_of_notes(notes, path.stem, said)
+    except ModelCardError as error:
+        raise UsageError(f"--weights {name}: {error}") from error
 
 
 def weight_path(name: str) -> Path:

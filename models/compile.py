@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from bunet.models.calibrate import calibrate, checked_ranges
+from bunet.models.commitment import SALT_BYTES, commit
 from bunet.models.convolve import conv_norm, conv_transpose_norm
 from bunet.models.graph import lower
+from bunet.models.model_card import ModelCard, ModelCardError
 from bunet.models.oracle import IntegerWeights
 from bunet.models.passes.emit import emit
 from bunet.models.passes.fold import fold
@@ -20,7 +23,7 @@ from bunet.models.passes.widths import choose_widths
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, ProgramError
 from bunet.models.weights import FloatWeights
 
-FILE_KIND = "bunet-compiled-1"
+FILE_KIND = "bunet-compiled-2"
 MAX_SIDE = 4096
 
 
@@ -30,13 +33,26 @@ class CompileError(ValueError):
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program (both parties') and its integer weights by node name (Bob's alone). Checked against each other."""
+    """A program (both parties') and its integer weights by node name (Bob's alone). Checked against each other.
+
+    card: what the model is. salt: Bob's secret, SALT_BYTES uniform bytes from a cryptographic generator, under which he
+    commits to the weights. Both are None for a run whose parties are one machine, which has nobody to be told.
+    """
 
     program: Program
     weights: Mapping[str, IntegerWeights]
+    card: ModelCard | None = None
+    salt: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_weights(self.program, self.weights)
+        if self.salt is not None and len(self.salt) != SALT_BYTES:
+            raise CompileError(f"the salt of its commitment has {len(self.salt)} bytes, not {SALT_BYTES}")
+
+    @property
+    def commitment(self) -> str | None:
+        """Bob's commitment to the weights (`models.commitment`), None without a salt."""
+        return None if self.salt is None else commit(self.salt, self.weights)
 
 
 def compile_model(
@@ -115,12 +131,14 @@ def _check_layer(program: Program, node: Node, layer: IntegerWeights) -> None:
 
 
 def save(compiled: Compiled, path: str | Path) -> None:
-    """Write program and integers as one safetensors file; the program's text is in its metadata."""
+    """Write program and integers as one safetensors file; the program's text, the card and the salt are in its metadata."""
     tensors = {}
     for name, layer in compiled.weights.items():
         tensors[f"{name}.weight"] = _smallest_kind(layer.weight)
         tensors[f"{name}.bias"] = layer.bias
-    save_file(tensors, path, metadata={"kind": FILE_KIND, "program": compiled.program.to_json()})
+    save_file(tensors, path, metadata={
+        "kind": FILE_KIND, "program": compiled.program.to_json(), "identity": _identity_text(compiled),
+    })
 
 
 def load(path: str | Path) -> Compiled:
@@ -134,9 +152,30 @@ def load(path: str | Path) -> Compiled:
                 raise CompileError(f"its metadata does not say {FILE_KIND!r}")
             program = Program.from_json(metadata.get("program", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Compiled(program, _layers(tensors))
+            identity = _read_identity(metadata.get("identity", ""))
+        return Compiled(program, _layers(tensors), *identity)
     except (SafetensorError, ProgramError, CompileError, TypeError) as error:
         raise CompileError(f"{path} is not a compiled model of this version: {error}") from error
+
+
+def _identity_text(compiled: Compiled) -> str:
+    card = None if compiled.card is None else compiled.card.to_document()
+    return json.dumps({"card": card, "salt": None if compiled.salt is None else compiled.salt.hex()}, sort_keys=True)
+
+
+def _read_identity(text: str) -> tuple[ModelCard | None, bytes | None]:
+    """Card and salt; CompileError for anything that `_identity_text` does not give."""
+    try:
+        document = json.loads(text)
+        card, salt = document["card"], document["salt"]
+        return (
+            None if card is None else ModelCard.from_document(card),
+            None if salt is None else bytes.fromhex(salt),
+        )
+    except ModelCardError as error:
+        raise CompileError(str(error)) from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CompileError("it does not say which model it is") from error
 
 
 def _layers(tensors: Mapping[str, np.ndarray]) -> dict[str, IntegerWeights]:

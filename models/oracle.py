@@ -5,13 +5,21 @@ All values are int64, the signed representative in [-2^(width-1), 2^(width-1)) o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from bunet.models.convolve import conv_integer, conv_transpose_integer, wrap
+from bunet.models.convolve import (
+    conv,
+    conv_integer,
+    conv_norm,
+    conv_transpose,
+    conv_transpose_integer,
+    conv_transpose_norm,
+    wrap,
+)
 from bunet.models.program import LABELS, Node, Program
 
 Rounding = Literal["nearest", "floor"] | np.random.Generator
@@ -33,11 +41,14 @@ class Verdict:
     """Whether one layer's output agrees with the oracle; true in a condition if it does.
 
     wrong: elements that differ beyond what is allowed. message: one sentence that says where and how, empty if none is.
+    beyond: elements whose true value, before the ring wraps it, is outside the bound that the program states for them. Their
+    result is what the program defines, and not what the network means.
     """
 
     wrong: int
     elements: int
     message: str = ""
+    beyond: int = 0
 
     def __bool__(self) -> bool:
         return self.wrong == 0
@@ -56,31 +67,45 @@ def apply(
         raise ValueError(f"{node.name}: the oracle works on int64, not {[str(x.dtype) for x in inputs]}")
     if len(inputs) != len(node.inputs):
         raise ValueError(f"{node.name} takes {len(node.inputs)} inputs, not {len(inputs)}")
-    width = node.type.width
+    return _in_ring(node, _unwrapped(node, weights, inputs, rounding))
+
+
+def _unwrapped(
+    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], rounding: Rounding
+) -> np.ndarray:
+    """What `node` would give in a ring of 64 bits: its true values, as long as they fit that."""
     x = inputs[0]
     if node.operation in ("conv", "conv_transpose"):
         if weights is None:
             raise ValueError(f"{node.name} needs weights")
         linear = conv_integer if node.operation == "conv" else conv_transpose_integer
-        return linear(x, weights.weight, weights.bias, width)
+        return linear(x, weights.weight, weights.bias, 64)
     if node.operation == "truncate":
-        return wrap(shifted(x, node.integer("shift"), rounding), width)
+        return shifted(x, node.integer("shift"), rounding)
     if node.operation == "extend":
         return x.copy()
     if node.operation == "relu":
         return np.maximum(x, 0)
     if node.operation == "square":
         residue = x.view(np.uint64)
-        return wrap(residue * residue, width)
+        return (residue * residue).view(np.int64)
     if node.operation == "concat":
         return np.concatenate(inputs)
     if node.operation in ("avgpool", "maxpool"):
-        channels, height, columns = x.shape
-        windows = x.reshape(channels, height // 2, 2, columns // 2, 2)
-        return wrap(windows.sum(axis=(2, 4)), width) if node.operation == "avgpool" else windows.max(axis=(2, 4))
+        return _windows(x).sum(axis=(2, 4)) if node.operation == "avgpool" else _windows(x).max(axis=(2, 4))
     if node.operation == "readout":
         return (x[1:] > x[:1]).astype(np.int64) if node.attributes["kind"] in LABELS else x.copy()
     raise ValueError(f"{node.name}: the oracle has no operation {node.operation!r}")
+
+
+def _in_ring(node: Node, true: np.ndarray) -> np.ndarray:
+    return true if _is_label(node) else wrap(true, node.type.width)
+
+
+def _windows(x: np.ndarray) -> np.ndarray:
+    """(channels, height / 2, 2, width / 2, 2): the 2x2 windows of an image."""
+    channels, height, columns = x.shape
+    return x.reshape(channels, height // 2, 2, columns // 2, 2)
 
 
 def shifted(x: np.ndarray, shift: int, rounding: Rounding) -> np.ndarray:
@@ -129,23 +154,31 @@ def run(
 
 
 def agrees(
-    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], output: np.ndarray
+    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], output: np.ndarray,
+    bounds: Sequence[int] = (),
 ) -> Verdict:
     """Hold the opened output of one layer against the oracle on its opened inputs.
 
     Equality where the layer is deterministic; a truncation by shift > 0 may give floor or floor + 1 (modulo the ring).
-    `output` may leave out axes of length 1, and have any integer kind.
+    `output` may leave out axes of length 1, and have any integer kind. bounds: of the inputs, |x| < 2^bound. An extension and
+    a label are exact only within them: beyond, an extension depends on how x is shared, and a label's difference wraps. Such
+    elements are not compared.
     """
-    expected = apply(node, weights, *inputs, rounding="floor")
+    true = _unwrapped(node, weights, inputs, "floor")
+    expected = _in_ring(node, true)
     if output.size != expected.size or [s for s in output.shape if s != 1] != [s for s in expected.shape if s != 1]:
         return Verdict(expected.size, expected.size, f"{node.name}: shape {output.shape} is not {expected.shape}")
     actual = output.reshape(expected.shape).astype(np.int64)
     wrong = actual != expected
     if node.operation == "truncate" and node.integer("shift") > 0:
-        wrong &= actual != wrap(expected + 1, node.type.width)
-    count = int(wrong.sum())
+        up = wrong & (actual == wrap(expected + 1, node.type.width))
+        wrong, true = wrong & ~up, true + up
+    if bounds and (node.operation == "extend" or _is_label(node)):
+        outside = _outside(inputs[0], bounds[0])
+        wrong = wrong & ~(outside.any(axis=0, keepdims=True) if _is_label(node) else outside)
+    count, beyond = int(wrong.sum()), _beyond(node, weights, inputs, true)
     if not count:
-        return Verdict(0, expected.size)
+        return Verdict(0, expected.size, beyond=beyond)
     where = tuple(int(i) for i in np.argwhere(wrong)[0])
     message = (
         f"{node.name} ({node.operation}): {count} of {expected.size} differ, first at {where}: "
@@ -153,12 +186,43 @@ def agrees(
     )
     if node.operation == "extend":
         message += "; an extension is exact only within its input's bound"
-    return Verdict(count, expected.size, message)
+    return Verdict(count, expected.size, message, beyond)
 
 
 def beyond_bound(node: Node, output: np.ndarray) -> int:
     """How many elements of an opened output are outside the node's promise |x| < 2^bound (0 for labels)."""
-    if node.operation == "readout" and node.attributes["kind"] in LABELS:
+    return 0 if _is_label(node) else int(_outside(output, node.type.bound).sum())
+
+
+def _beyond(
+    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], true: np.ndarray
+) -> int:
+    """How many true values are outside the node's bound; 0 for layers that only hand on what others have computed.
+
+    true: modulo 2^64. Where more may be needed, floats of 53 bits say which values do not fit.
+    """
+    if node.operation in ("extend", "concat", "readout"):
         return 0
-    limit = 1 << node.type.bound
-    return int(((output <= -limit) | (output >= limit)).sum())
+    outside = _outside(true, node.type.bound)
+    x = inputs[0]
+    largest = max(abs(int(x.min())), abs(int(x.max())))
+    if weights is not None:
+        transposed = node.operation == "conv_transpose"
+        norm, linear = (conv_transpose_norm, conv_transpose) if transposed else (conv_norm, conv)
+        if largest * norm(weights.weight) + int(np.abs(weights.bias).max()) >= 1 << 63:
+            floats = linear(x.astype(np.float64), weights.weight.astype(np.float64))
+            outside |= np.abs(floats + weights.bias[:, None, None]) >= 2.0**63
+    elif node.operation == "square" and largest >= 1 << 31:
+        outside |= np.abs(x.astype(np.float64)) >= 2.0**31.5
+    elif node.operation == "avgpool" and 4 * largest >= 1 << 63:
+        outside |= np.abs(_windows(x.astype(np.float64)).sum(axis=(2, 4))) >= 2.0**63
+    return int(outside.sum())
+
+
+def _outside(values: np.ndarray, bound: int) -> np.ndarray:
+    limit = 1 << bound
+    return (values <= -limit) | (values >= limit)
+
+
+def _is_label(node: Node) -> bool:
+    return node.operation == "readout" and node.attributes["kind"] in LABELS

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PROGRAM_VERSION = 1
+PROGRAM_VERSION = 2
 MAX_WIDTH = 64
 
 OPERATIONS = (
@@ -86,6 +86,7 @@ class TensorType:
 class Node:
     """One operation. `attributes` hold plain integers and strings:
 
+    input           calibrated (optional: the largest |x| that the model was calibrated on, in units of 2^-frac)
     conv            out_channels, kernel (1 or 3, odd; padding kernel//2, stride 1), norm_bits (max over output channels
                     of the integer weights' L1 norm is < 2^norm_bits)
     conv_transpose  out_channels, kernel 2, stride 2, norm_bits (L1 norm over the taps that meet one output)
@@ -132,6 +133,11 @@ class Program:
     def output(self) -> Node:
         return self.nodes[-1]
 
+    @property
+    def calibrated(self) -> int | None:
+        """The largest |x| of an input that the model was calibrated on, in units of 2^-frac; None where nobody says."""
+        return self.input.integer("calibrated") if "calibrated" in self.input.attributes else None
+
     def input_types(self, node: Node) -> tuple[TensorType, ...]:
         return tuple(self[name].type for name in node.inputs)
 
@@ -166,7 +172,7 @@ class Program:
             return cls(Format.parse(document["format"]), nodes)
         except ProgramError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ProgramError(f"not a layer program: {type(error).__name__}: {error}") from error
 
     def digest(self) -> str:
@@ -216,6 +222,9 @@ def _check_node(node: Node, inputs: tuple[TensorType, ...]) -> None:
     _require(len(inputs) == arity, f"takes {arity} inputs, has {len(inputs)}")
     out = node.type
     if node.operation == "input":
+        if "calibrated" in node.attributes:
+            _require(isinstance(node.attributes["calibrated"], int), "calibrated is not an integer")
+            _require(1 <= node.integer("calibrated") < 1 << out.bound, f"calibrated is not within the bound 2^{out.bound}")
         return
     first = inputs[0]
     c, h, w = first.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,9 +15,9 @@ from bunet.net.clock import RealClock
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
-from bunet.parties import session, warmup
+from bunet.parties import input_range, session, warmup
 from bunet.parties.errors import PeerError
-from bunet.parties.events import Failed, Subscriber
+from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
 from bunet.parties.session import Request, Terms
@@ -35,18 +35,26 @@ def run(
     *,
     link: Link,
     cores: int = 1,
+    agreed: Callable[[Terms, Mapping[str, float]], None] | None = None,
     on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
     thread_hook: Callable[[], None] | None = None,
 ) -> tuple[Terms, float]:
     """One session as Alice; returns what was agreed and the seconds of the timed part.
 
     labels: (axis, index) of each slice, as many as request.slices. slice_at(program, k): the k-th slice, quantised for
-    program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in.
+    program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in. agreed: is told,
+    before anything of a slice is sent, what was agreed on and which share of each slice's values is beyond calibration
+    (`input_range`).
     Raises PeerError or RunError with one sentence; Failed has been emitted.
     """
     with connected(connect, link, emit) as channel:
         terms = session.ask(channel, replace(request, link=link.name))
         layers = session.layers_of(terms)
+        if terms.card is not None:
+            emit(Note("alice", f"Bob serves {terms.card}"))
+        beyond = input_range.check(terms.program, labels, slice_at, emit)
+        if agreed is not None:
+            agreed(terms, beyond)
         warmup.compile_kernels(layers, emit, Role.ALICE)
         session.await_kernels(channel)
         kind = terms.program.input.type

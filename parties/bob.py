@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bunet.models.model_card import ModelWish
 from bunet.models.program import Program
 from bunet.net.channel import Channel, ChannelError, QueueChannel
 from bunet.net.clock import RealClock
@@ -20,6 +21,7 @@ from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
 from bunet.parties.session import Terms
+from bunet.parties.store import Offer
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 from bunet.protocols.registry import LayerWeights
@@ -31,10 +33,10 @@ MAX_SESSIONS = 4
 
 
 class Store(Protocol):
-    """The programs that Bob serves and the integer weights of each."""
+    """The models that Bob serves and the integer weights of each."""
 
-    def program(self, shape: tuple[int, int, int], format: str | None, readout: str | None) -> Program:
-        """The program for these slices; RunError with the reason if none is served."""
+    def offer(self, shape: tuple[int, int, int], format: str | None, readout: str | None, wish: ModelWish) -> Offer:
+        """The model for these slices that is wished for; RunError with the reason if none is served, or several are."""
 
     def weights(self, program: Program) -> Mapping[str, LayerWeights]:
         """Weights by node name."""
@@ -63,7 +65,9 @@ class Service:
         """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
         channel = Shaper(connected, self.link, RealClock())
         try:
-            terms = session.answer(channel, self.store.program, self.link.name)
+            terms = session.answer(channel, self.store.offer, self.link.name)
+            if terms.card is not None:
+                self.emit(Note("bob", f"serves {terms.card.short}"))
             layers = session.layers_of(terms, self.store.weights(terms.program))
             warmup.compile_kernels(layers, self.emit, Role.BOB)
             session.await_kernels(channel)

@@ -15,12 +15,13 @@ import numpy as np
 
 from bunet.models import compile as compiling
 from bunet.net.link import Link
-from bunet.parties import children, inputs, profile, record
+from bunet.parties import children, input_range, inputs, profile, record
 from bunet.parties.children import Outcome
 from bunet.parties.errors import RunError
 from bunet.parties.events import Subscriber
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.profile import Line
+from bunet.parties.record import Verification
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class PairResult:
     masks: the read-outs, uint8 (slices, height, width) labels (int64 (slices, classes, height, width) logits); empty where
     each was written to a folder, or nothing was opened.
     verified: every recorded layer agreed with the oracle; None if nothing was recorded. seconds: the timed part.
+    beyond: by layer, how many of its values left the bound that the program states; None if nothing was recorded.
+    input_beyond: by slice, which share of its values lies beyond the calibrated range, where any does (`input_range`).
     """
 
     masks: np.ndarray
@@ -68,6 +71,8 @@ class PairResult:
     slice_seconds: list[float]
     peak_memory_bytes: dict[str, int]
     profiles: dict[str, list[Line]] = field(default_factory=dict)
+    beyond: Mapping[str, int] | None = None
+    input_beyond: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
@@ -96,16 +101,19 @@ def _write_job(job: PairJob, role: str) -> Path:
 def _collect(job: PairJob, outcome: Outcome) -> PairResult:
     elsewhere = job.results is not None or job.shares is not None
     masks = np.empty(0) if elsewhere else np.load(job.folder / "masks.npy", allow_pickle=False)
-    verified: bool | None = None
-    mismatches: list[str] = []
-    compared = 0
+    found: Verification | None = None
     if job.record:
         compiled = compiling.load(job.model)
         source = inputs.open_source(inputs.to_document(job.inputs), job.labels)
         count = min(job.record, len(job.labels))
         kept = (job.folder / "alice.npz", job.folder / "bob.npz")
-        compared, mismatches = record.verify(compiled, lambda k: source.slice_at(compiled.program, k), count, *kept)
-        verified = compared > 0 and not mismatches
+        found = record.verify(compiled, lambda k: source.slice_at(compiled.program, k), count, *kept)
     slices = [outcome.slice_seconds[k] for k in sorted(outcome.slice_seconds)]
     profiles = {role: profile.load(job.folder / f"{role}-profile.json") for role in ("alice", "bob")} if job.profile else {}
-    return PairResult(masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak, profiles)
+    verified = None if found is None else found.compared > 0 and not found.mismatches
+    mismatches, compared = ([], 0) if found is None else (found.mismatches, found.compared)
+    beyond = None if found is None else dict(found.beyond)
+    return PairResult(
+        masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak, profiles, beyond,
+        input_range.load(job.folder),
+    )

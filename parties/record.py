@@ -5,7 +5,9 @@ Only local runs (tests, demo, bench) record: whoever reads both parties' records
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from bunet.models import oracle
 from bunet.models.compile import Compiled
-from bunet.models.program import Node
+from bunet.models.oracle import Verdict
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
 from bunet.protocols.ass.share import Share, open_shares
@@ -38,32 +40,60 @@ class Recorder:
         np.savez(path, **self._arrays)  # type: ignore[arg-type]
 
 
+@dataclass
+class Verification:
+    """What holding a run against the oracle gave.
+
+    compared: layers. mismatches: where a layer is not what the oracle makes of its inputs, as sentences. beyond: by layer, how
+    many values left the bound that the program states (none: no key). Those wrapped alike at the parties and in the oracle:
+    the run did what the program defines, and the mask may be wrong where they matter.
+    """
+
+    compared: int = 0
+    mismatches: list[str] = field(default_factory=list)
+    beyond: Counter[str] = field(default_factory=Counter)
+
+
 def verify(
     compiled: Compiled, slice_at: Callable[[int], np.ndarray], count: int, alice: Path, bob: Path
-) -> tuple[int, list[str]]:
+) -> Verification:
     """Open every layer of the first `count` slices and compare it with the oracle applied to the opened inputs (DESIGN 3).
 
     slice_at: int64 (channels, height, width), what Alice was to share; the opened input layers must equal it.
-    Returns (layers compared, mismatches as sentences).
     """
-    compared, mismatches = 0, []
+    found = Verification()
     with np.load(alice, allow_pickle=False) as of_alice, np.load(bob, allow_pickle=False) as of_bob:
         for k in range(count):
-            for sentence in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
-                compared += 1
-                if sentence:
-                    mismatches.append(f"slice {k}: {sentence}")
-    return compared, mismatches
+            for name, verdict in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
+                found.compared += 1
+                if verdict.message:
+                    found.mismatches.append(f"slice {k}: {verdict.message}")
+                if verdict.beyond:
+                    found.beyond[name] += verdict.beyond
+    return found
 
 
-def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping) -> Iterator[str | None]:
-    """One value a layer: None where it agrees, a sentence where it does not."""
+def beyond_calibration(beyond: Mapping[str, int] | None, named: int = 4) -> list[str]:
+    """What a person should read of the values that left their bounds, by layer: a sentence, or nothing where none did.
+
+    named: how many layers are spelled out.
+    """
+    parts = [f"{count} values in layer {name}" for name, count in (beyond or {}).items()]
+    rest = len(parts) - named
+    listed = ", ".join(parts[:named]) + (f" and more in {rest} further layers" if rest > 0 else "")
+    return [f"beyond calibration: {listed}; the mask may be wrong there"] if parts else []
+
+
+def _verify_slice(
+    compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping
+) -> Iterator[tuple[str, Verdict]]:
+    """Each layer's name and verdict, until a party has recorded nothing."""
     opened: dict[str, np.ndarray] = {}
     last_use = compiled.program.last_use()
     for node in compiled.program:
         key = f"{k}/{node.name}"
         if key not in alice or (key not in bob and node.operation != "readout"):
-            yield f"{node.name}: a party recorded nothing"
+            yield node.name, Verdict(1, 1, f"{node.name}: a party recorded nothing")
             return
         if node.attributes.get("kind") == "label-share":  # bits shared by XOR
             opened[node.name] = (alice[key] ^ bob[key]).astype(np.int64).reshape(node.type.shape)
@@ -71,20 +101,14 @@ def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping,
             opened[node.name] = alice[key].astype(np.int64).reshape(node.type.shape)
         else:
             opened[node.name] = open_shares(alice[key], bob[key], node.type.width)
+        output = opened[node.name]
         inputs = tuple(opened[name] for name in node.inputs)
         if node.operation == "input":
-            if not np.array_equal(opened[node.name], image):
-                yield "the opened input is not the slice that was given"
+            if not np.array_equal(output, image):
+                yield node.name, Verdict(output.size, output.size, "the opened input is not the slice that was given")
         else:
-            yield oracle.agrees(node, compiled.weights.get(node.name), inputs, opened[node.name]).message or _beyond(
-                node, opened[node.name]
-            )
+            bounds = [kind.bound for kind in compiled.program.input_types(node)]
+            yield node.name, oracle.agrees(node, compiled.weights.get(node.name), inputs, output, bounds)
         for name in node.inputs:
             if last_use[name] == node.name:
                 opened.pop(name)
-
-
-def _beyond(node: Node, output: np.ndarray) -> str | None:
-    """A sentence if values left the bound that calibration promised: rings wrap alike here and in the oracle."""
-    count = oracle.beyond_bound(node, output)
-    return f"{node.name}: {count} values are beyond the calibrated bound of 2^{node.type.bound}" if count else None

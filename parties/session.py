@@ -1,7 +1,7 @@
 """A session: the handshake that both sides agree on, the exchange of keys, the slices, the end.
 
-Alice asks (`open`), Bob answers with the public program and plan (`accept`) or a reason (`error`), Alice confirms the
-program's digest (`ready`). A mismatch ends both sides with the same sentence.
+Alice asks (`open`), Bob answers with what the model is, the public program and plan, and a commitment to his weights (`accept`)
+or a reason (`error`), Alice confirms the program's digest (`ready`). A mismatch ends both sides with the same sentence.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.commitment import COMMITMENT
+from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.models.program import Format, Program, ProgramError
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
@@ -26,18 +28,24 @@ from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
 from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
 from bunet.parties.scheduler import Scheduler, SliceJob
+from bunet.parties.store import Offer
 from bunet.protocols.context import Context, Role, Security
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import LayerWeights
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HANDSHAKE_TIMEOUT_S = 60.0
 COMPILE_TIMEOUT_S = 900.0
 MAX_SLICES = 1 << 20
 MAX_IN_FLIGHT = 64
 _OT_LAYER, _PAHE_LAYER = 0, 1
+DIFFERENT_PROGRAMS = "the two parties hold different programs (digests differ)"
+DIFFERENT_WEIGHTS = (
+    "Bob's weights are not those that this run began with (commitments differ; a model that is compiled again has another): "
+    "serve the model file of then, or choose another --out"
+)
 
 
 def software() -> str:
@@ -53,8 +61,10 @@ def new_session() -> str:
 class Request:
     """What Alice asks for. format None: whatever Bob's model has. choices, settings: public plan overrides.
 
-    digest: the program's, if Alice holds an expectation of it. link: what she emulates; each party delays what it sends, so
-    both must emulate the same. session: names this session on the disks of both; a new one for each.
+    model: what she wants of it. committed: whether she insists on being told what it is and on a commitment to its weights.
+    digest: the program's, and commitment: that to the weights, if Alice holds an expectation of them. link: what she emulates;
+    each party delays what it sends, so both must emulate the same. session: names this session on the disks of both; a new one
+    for each.
     """
 
     shape: tuple[int, int, int]
@@ -63,6 +73,9 @@ class Request:
     format: str | None = None
     readout: str | None = None
     digest: str | None = None
+    commitment: str | None = None
+    committed: bool = False
+    model: ModelWish = field(default_factory=ModelWish)
     link: str = "loopback"
     session: str = field(default_factory=new_session)
     choices: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +84,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Terms:
-    """What both parties agreed on."""
+    """What both parties agreed on. card, commitment: what Bob says of the model, None in a local run."""
 
     program: Program
     chosen: Mapping[str, str]
@@ -79,6 +92,8 @@ class Terms:
     slices: int
     in_flight: int
     session: str
+    card: ModelCard | None = None
+    commitment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,36 +120,40 @@ def ask(channel: Channel, request: Request) -> Terms:
         program = Program.from_json(_text(answer, "program"))
         chosen = {str(k): str(v) for k, v in answer["chosen"].items()}
         settings = {str(k): str(v) for k, v in answer["settings"].items()}
-    except (ProgramError, KeyError, AttributeError, TypeError) as error:
-        refuse(channel, f"the accepted program is malformed: {error}")
-        raise PeerError(f"Bob's program is malformed: {error}") from None
-    reason = _mismatch(request, program, chosen, settings)
+        offer = Offer(program, _card(answer["model"]), _commitment(answer["commitment"]))
+    except (ProgramError, ModelCardError, KeyError, AttributeError, TypeError) as error:
+        malformed = plain(f"what Bob answers is malformed: {error}")
+        refuse(channel, malformed)
+        raise PeerError(malformed) from None
+    reason = _mismatch(request, offer, chosen, settings)
     if reason:
         refuse(channel, reason)
         raise RunError(reason)
     say(channel, "ready", {"digest": program.digest()})
-    return Terms(program, chosen, settings, request.slices, request.in_flight, request.session)
+    return _agreed(offer, chosen, settings, request.slices, request.in_flight, request.session)
 
 
 def answer(
     channel: Channel,
-    programs: Callable[[tuple[int, int, int], str | None, str | None], Program],
+    offers: Callable[[tuple[int, int, int], str | None, str | None, ModelWish], Offer],
     link: str = "loopback",
 ) -> Terms:
-    """Bob's half of the handshake. programs: (shape, format, readout) -> Program, RunError if he does not serve it.
+    """Bob's half of the handshake. offers: (shape, format, readout, wish) -> Offer, RunError if he does not serve it.
 
     A request that he cannot serve is answered with the reason and raised as PeerError: the fault is the asker's.
     """
     body = expect(channel, "open")
     try:
-        terms = _terms(body, programs, link)
+        terms = _terms(body, offers, link)
     except RunError as error:
-        refuse(channel, str(error))
-        raise PeerError(str(error)) from None
+        reason = plain(error)  # as Alice will read it
+        refuse(channel, reason)
+        raise PeerError(reason) from None
     channel.send(
         Control("accept", {
             "program": terms.program.to_json(), "chosen": dict(terms.chosen), "settings": dict(terms.settings),
-            "version": software(), "protocol": PROTOCOL_VERSION,
+            "version": software(), "protocol": PROTOCOL_VERSION, "commitment": terms.commitment,
+            "model": None if terms.card is None else terms.card.to_document(),
         })
     )
     ready = expect(channel, "ready")
@@ -158,7 +177,7 @@ def check_asker(body: Mapping[str, Any], link: str) -> None:
         raise RunError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
 
 
-def _terms(body: dict[str, Any], programs, link: str) -> Terms:
+def _terms(body: dict[str, Any], offers, link: str) -> Terms:
     check_asker(body, link)
     try:
         channels, height, width = (int(s) for s in body["shape"])
@@ -168,29 +187,57 @@ def _terms(body: dict[str, Any], programs, link: str) -> Terms:
         settings = {str(k): str(v) for k, v in body["settings"].items()}
         wanted, readout = body.get("format"), body.get("readout")
         session = str(body["session"])
+        wish, commitment = ModelWish.from_document(body["model"]), _commitment(body["commitment"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise RunError("the request is malformed") from None
+    if not all(value is None or isinstance(value, str) for value in (wanted, readout)):
+        raise RunError("the request is malformed")
     if not re.fullmatch("[0-9a-f]{32}", session):  # it becomes part of file names
         raise RunError("the request is malformed")
     if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
         raise RunError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
     check_settings(settings)
-    program = programs(shape, wanted, readout)
+    offer = offers(shape, wanted, readout, wish)
     digest = body.get("digest")
-    if digest is not None and digest != program.digest():
-        raise RunError("the two parties hold different programs (digests differ)")
-    return Terms(program, choose(program, choices), settings, slices, in_flight, session)
+    if digest is not None and digest != offer.program.digest():
+        raise RunError(DIFFERENT_PROGRAMS)
+    if commitment is not None and commitment != offer.commitment:
+        raise RunError(DIFFERENT_WEIGHTS)
+    return _agreed(offer, choose(offer.program, choices), settings, slices, in_flight, session)
 
 
-def _mismatch(request: Request, program: Program, chosen: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
+def _agreed(
+    offer: Offer, chosen: Mapping[str, str], settings: Mapping[str, str], slices: int, in_flight: int, session: str
+) -> Terms:
+    return Terms(offer.program, chosen, settings, slices, in_flight, session, offer.card, offer.commitment)
+
+
+def _card(document: object) -> ModelCard | None:
+    return None if document is None else ModelCard.from_document(document)
+
+
+def _commitment(value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and COMMITMENT.fullmatch(value)):
+        raise TypeError("the commitment is not 64 hexadecimal digits")
+    return value
+
+
+def _mismatch(request: Request, offer: Offer, chosen: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
+    program = offer.program
     if program.input.type.shape != tuple(request.shape):
         return f"Alice's slices are {tuple(request.shape)}, Bob's program takes {program.input.type.shape}"
     if request.format is not None and str(program.format) != str(Format.parse(request.format)):
         return f"Alice asks for format {request.format}, Bob's program has {program.format}"
     if request.readout is not None and program.output.attributes["kind"] != request.readout:
         return f"Alice asks for read-out {request.readout}, Bob's program has {program.output.attributes['kind']}"
+    if not request.model.fits(offer.card):
+        return f"Alice asks for {request.model}, Bob's model is {offer.card.short if offer.card else 'without a name'}"
     if request.digest is not None and request.digest != program.digest():
-        return "the two parties hold different programs (digests differ)"
+        return DIFFERENT_PROGRAMS
+    if request.commitment is not None and request.commitment != offer.commitment:
+        return DIFFERENT_WEIGHTS
+    if request.committed and (offer.card is None or offer.commitment is None):
+        return "Bob does not say which model he serves, or does not commit to its weights: compile it with `bunet compile`"
     if dict(chosen) != choose(program, request.choices) or dict(settings) != dict(request.settings):
         return "the two parties hold different plans"
     return None

@@ -20,7 +20,7 @@ from bunet.models.compile import load
 from bunet.models.program import Program
 from bunet.net import zeromq
 from bunet.net.link import Link
-from bunet.parties import alice, bob, outcomes
+from bunet.parties import alice, bob, input_range, outcomes
 from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.children import link_of
 from bunet.parties.errors import RunError
@@ -107,6 +107,7 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
         lambda: zeromq.connect(address), request, labels, slice_at,
         keep_shares(Path(job["shares"]), request.session, labels) if job["shares"] else keep,
         emit, link=link, cores=job["cores"], on_layer=recorder, thread_hook=profiler.start if profiler else None,
+        agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])),
     )
     if job["results"] is None and job["shares"] is None:
         np.save(Path(job["folder"]) / "masks.npy", np.stack([results[k] for k in range(len(labels))]))

@@ -42,7 +42,8 @@ class _Emitter:
         height, width = self.size
         shape = (node.channels, height >> node.level, width >> node.level)
         if node.operation == "input":
-            self._add(node, (), TensorType(shape, plan.width[name], plan.frac[name], plan.bound[name]))
+            kind = TensorType(shape, plan.width[name], plan.frac[name], plan.bound[name])
+            self._add(node, (), kind, {"calibrated": plan.calibrated(name)})
         elif node.operation in ("conv", "conv_transpose"):
             self._convolution(node, shape)
         elif node.operation == "square":

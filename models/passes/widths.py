@@ -77,6 +77,10 @@ class Plan:
         """log2 of the tensor's calibrated range with its margin."""
         return math.log2(max(self.ranges[name], SMALLEST_RANGE)) + self.margin(name)
 
+    def calibrated(self, name: str) -> int:
+        """The tensor's calibrated range without its margin, in units of its stored operand, rounded up."""
+        return math.ceil(math.ldexp(max(self.ranges[name], SMALLEST_RANGE), self.frac[name]))
+
     def margin(self, name: str) -> int:
         """Bits between the calibrated range and the wrap."""
         return self.precision.margin + self.extra[name]

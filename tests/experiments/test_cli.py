@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bunet.experiments import commands_model
+from bunet.experiments import benchmark, commands_model
 from bunet.experiments.cli import app, explain
 from bunet.experiments.options import UsageError
 from bunet.models.train_config import TrainConfig
@@ -216,3 +216,17 @@ def test_a_tier_that_cannot_be_is_one_sentence() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.strip() == "bunet: BUNET_TIER='quantum' is not a tier; choose one of vaes, aesni, portable"
+
+
+def test_bench_says_what_lies_beyond_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = {"compared_layers": 3, "verified_slices": 1, "beyond_calibration": {"conv": 7}}
+    document = {"slices": [{"seconds": 1.0}], "dice": {"float": 1.0}, "run": run, "verified": True}
+
+    class Pretended:
+        def __call__(self, *_: object, **__: object) -> benchmark.Outcome:
+            return benchmark.Outcome(document, [], None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(benchmark, "Bench", Pretended)
+    result = CliRunner().invoke(app, ["bench", "slice", "--size", "16"])
+    assert result.exit_code == 0, result.stderr
+    assert "beyond calibration: 7 values in layer conv; the mask may be wrong there\n" in result.stdout

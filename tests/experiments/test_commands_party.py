@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +18,40 @@ from bunet.experiments import commands_party, prepare
 from bunet.experiments.cli import app
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.models.compile import Compiled, quantise_input
+from bunet.models.model_card import ModelWish
 from bunet.models.volumes import formats, slices
 from bunet.models.volumes.resampling import resample
 from bunet.net import keys
 from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
 from bunet.parties.scheduler import SliceJob
-from bunet.parties.session import MAX_IN_FLIGHT, Request
+from bunet.parties.session import MAX_IN_FLIGHT, Request, Terms
 from bunet.protocols.ass.share import Share
-from tests.parties.programs import small
+from tests.parties.programs import CARD, named, small
 
 
 @pytest.fixture(scope="module")
 def compiled() -> Compiled:
-    return small(16)
+    return named(small(16))
 
 
 class Session:
     """Stands in for parties.alice.run: a mask of ones a slice, until it is told to fail."""
 
-    def __init__(self, compiled: Compiled, lose_after: int | None = None) -> None:
-        self.compiled, self.lose_after = compiled, lose_after
+    def __init__(self, compiled: Compiled, lose_after: int | None = None, beyond: dict[str, float] | None = None) -> None:
+        self.compiled, self.lose_after, self.beyond = compiled, lose_after, beyond or {}
         self.requests: list[Request] = []
         self.inputs: list[np.ndarray] = []
 
     def __call__(
         self, connect: Any, request: Request, labels: list[tuple[str, int]], slice_at: Callable[..., np.ndarray],
-        on_result: Callable[..., None], emit: Callable[..., None], **_: Any,
+        on_result: Callable[..., None], emit: Callable[..., None], *, agreed: Callable[..., None], **_: Any,
     ) -> None:
         program = self.compiled.program
         self.requests.append(request)
+        agreed(
+            Terms(program, {}, {}, len(labels), 1, request.session, self.compiled.card, self.compiled.commitment), self.beyond
+        )
         plan = (LayerPlan("input", "input", "local", request.shape, 12),)
         emit(SessionStarted("alice", program.digest(), "8.4", plan, "loopback", len(labels), 1))
         for k, (axis, index) in enumerate(labels):
@@ -115,6 +120,8 @@ def test_what_was_cut_off_goes_on_and_the_document_says_so(
     assert "2 of 5 slices are done already" in out
     assert again.requests[0].slices == 3
     assert again.requests[0].digest == compiled.program.digest()
+    assert again.requests[0].commitment == compiled.commitment
+    assert again.requests[0].model == ModelWish("infection", "z", "small", "1"), "the very model of the slices that are there"
     run = json.loads(file.read_text())["run"]
     assert (run["asked_slices"], run["resumed_slices"], run["slices"]) == ([2, 3, 4, 5, 6], [2, 3], 3)
     file.unlink()
@@ -131,6 +138,7 @@ def test_what_was_cut_off_goes_on_and_the_document_says_so(
         (("--axis", "y", "--size", "16"), "axis"),
         (("--size", "16", "--format", "8.4"), "format"), (("--size", "16", "--ot", "softspoken-2"), "ot"),
         (("--size", "16", "--server", "bob.pub"), "server"),
+        (("--size", "16", "--target", "infection"), "wish"), (("--size", "16", "--model", "small@1"), "wish"),
     ],
 )
 def test_another_run_is_not_mixed_in(
@@ -155,19 +163,147 @@ def test_another_volume_at_the_same_place_is_not_mixed_in(volume: Path, session:
     assert "its volume differs" in error
 
 
+def noted(**changes: object) -> str:
+    """The text of a run.json with something changed."""
+    good = {"a": 1, "program": "0" * 64, "commitment": "0" * 64, "model": CARD.to_document()}
+    return json.dumps({**good, **changes})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "cannot be read"), ("{", "cannot be read"), ("[" * 100_000, "cannot be read"), ("\xff", "cannot be read"),
         ("[]", "not of a run of `bunet alice`"), ('{"volume": 1}', "not of a run of `bunet alice`"),
-        ('{"a": 1, "program": "x"}', "names no program"), ('{"a": 1, "program": null}', "names no program"),
-        ('{"a": 2, "program": "' + "0" * 64 + '"}', "its a differs"),
+        ('{"a": 1, "program": "x"}', "not of a run of `bunet alice`"),
+        (noted(program="x"), "names no program"), (noted(program=None), "names no program"),
+        (noted(commitment="x"), "has no commitment to Bob's weights"), (noted(commitment=None), "has no commitment"),
+        (noted(model=None), "does not name a model"),
+        (noted(model={**CARD.to_document(), "axis": "w"}), "does not name a model"),
+        (noted(a=2), "its a differs"),
     ],
 )
 def test_a_damaged_or_foreign_folder_is_refused_in_a_sentence(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=words):
         commands_party.SliceFolder(tmp_path, {"a": 1})
+
+
+def test_what_bob_serves_is_in_run_json_and_in_the_document(
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended = Session(compiled, beyond={"z3": 0.25})
+    monkeypatch.setattr(commands_party.alice_party, "run", pretended)
+    asked = ("--target", "infection", "--model", "small@1", "--size", "16", "--slices", "2:4")
+    status, out, error = alice(volume, *asked, "--json", volume.parent / "run.json")
+    assert status == 0, error
+    assert pretended.requests[0].model == ModelWish("infection", "z", "small", "1")
+    assert pretended.requests[0].committed
+    kept = json.loads((volume.parent / "out" / "run.json").read_text())
+    run = json.loads((volume.parent / "run.json").read_text())["run"]
+    for document in (kept, run):
+        assert document["model"] == CARD.to_document()
+        assert document["commitment"] == compiled.commitment
+        assert document["wish"] == {"target": "infection", "axis": "z", "name": "small", "version": "1"}
+    assert run["input_beyond_calibration"] == {"z3": 0.25}
+    assert "the mask may be wrong" not in out
+
+
+def test_alice_is_told_where_the_model_takes_values_of_another_meaning(
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(compiled, card=replace(CARD, intensity="as-is"))
+    monkeypatch.setattr(commands_party.alice_party, "run", Session(other))
+    status, out, error = alice(volume, "--size", "16", "--slices", "2:3")
+    assert status == 0, error
+    assert (
+        "the model takes values as-is, and this volume has values window -1250..250 HU on 0..1 (rule `unit`): the mask may be "
+        "wrong"
+    ) in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--target", ""), "the model's target is not a text of 1 to 64 characters"),
+        (("--target", "x" * 65), "the model's target is not a text of 1 to 64 characters"),
+        (("--target", "in\nfection"), "the model's target holds characters that cannot be printed"),
+        (("--model", ""), "the model's name is not a text"), (("--model", "a@"), "the model's version is not a text"),
+        (("--model", "a@b@c"), "holds an @"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused_before_anything(
+    arguments: tuple[str, ...], words: str, volume: Path, session: Session
+) -> None:
+    status, _, error = alice(volume, *arguments)
+    assert status == 2
+    assert words in error
+    assert session.requests == []
+
+
+def compile_demo(folder: Path, name: str, *arguments: str) -> Path:
+    status, _, error = bunet("compile", "--weights", "demo-relu", "--size", "32", "--out", folder / name, *arguments)
+    assert status == 0, error
+    return folder / name
+
+
+def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Path) -> None:
+    from bunet.models import compile as compiling
+
+    status, out, error = bunet("compile", "--weights", "infection-z", "--size", "32", "--out", tmp_path / "a")
+    assert status == 0, error
+    made = compiling.load(tmp_path / "a")
+    assert made.card is not None
+    assert made.card.to_document() == {
+        "target": "infection", "axis": "z", "name": "infection-z", "version": "1", "size": 128,
+        "intensity": "window -1250..250 HU on 0..1",
+    }
+    assert f"model: {made.card}\n" in out
+    assert f"commitment to the weights: {made.commitment}\n" in out
+    again = compiling.load(compile_demo(tmp_path, "b", "--target", "lung", "--axis", "y", "--name", "ours", "--version", "2.0"))
+    assert again.card is not None
+    assert again.card.short == "lung along y (ours@2.0)"
+    demo = compiling.load(compile_demo(tmp_path, "c"))
+    assert demo.card is not None
+    assert demo.card.short == "lesion along z (demo-relu@1)"
+    assert demo.commitment != again.commitment, "the same weights under another salt"
+    wrong = ((("--axis", "w"), "axis 'w'"), (("--name", "a@1"), "holds an @"), (("--target", "x\ty"), "printed"))
+    for arguments, words in wrong:
+        status, _, error = bunet("compile", "--weights", "demo-relu", "--size", "32", "--out", tmp_path / "n", *arguments)
+        assert status == 2
+        assert words in error
+        assert not (tmp_path / "n").exists()
+
+
+def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path: Path) -> None:
+    from bunet.models import weights as weight_files
+
+    plain = tmp_path / "plain.safetensors"
+    weight_files.save(prepare.named_weights("demo-relu").weights, plain)
+    for said, missing in (((), "target"), (("--target", "lung"), "axis")):
+        status, _, error = bunet("compile", "--weights", plain, "--size", "32", "--out", tmp_path / "n", *said)
+        assert status == 2
+        assert f"the weights do not say their {missing}: say --{missing}" in error
+    status, out, error = bunet(
+        "compile", "--weights", plain, "--size", "32", "--out", tmp_path / "n", "--target", "lung", "--axis", "z"
+    )
+    assert status == 0, error
+    assert "lung along z, `plain` version 1, of unknown training size" in out
+
+
+def test_bob_does_not_start_with_models_that_nobody_can_tell_apart(tmp_path: Path) -> None:
+    first, second = compile_demo(tmp_path, "first.model"), compile_demo(tmp_path, "second.model")
+    status, _, error = bunet("bob", "--model", first, "--model", second, "--listen", "tcp://127.0.0.1:0")
+    assert status == 2
+    assert error.startswith(f"bunet: {first} and {second} cannot be told apart, both are lesion along z (demo-relu@1), 5x32x32")
+
+
+def test_bob_does_not_serve_a_model_without_a_name(tmp_path: Path) -> None:
+    from bunet.models import compile as compiling
+
+    compiling.save(small(16), tmp_path / "small.model")
+    status, _, error = bunet("bob", "--model", tmp_path / "small.model", "--listen", "tcp://127.0.0.1:0")
+    assert status == 2
+    assert "small.model does not say which model it is: make it with `bunet compile`" in error
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"nonsense"])
@@ -207,7 +343,7 @@ def test_what_is_asked_wrongly_is_said_once_with_status_2(arguments: tuple[str, 
 def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) -> None:
     from bunet.models import compile as compiling
 
-    compiling.save(compiled, tmp_path / "small.model")
+    compiling.save(named(compiled), tmp_path / "small.model")
     for address, words in (("tcp://0.0.0.0:0", "refusing to listen"), ("here", "is not understood")):
         status, _, error = bunet("bob", "--model", tmp_path / "small.model", "--listen", address)
         assert status == 2

@@ -120,7 +120,9 @@ class DocumentSchema(Strict):
     environment: dict[str, Any]
 
 
-def pretend(mismatches: list[str] | None = None) -> Callable[[PairJob, Subscriber], PairResult]:
+def pretend(
+    mismatches: list[str] | None = None, beyond: dict[str, int] | None = None
+) -> Callable[[PairJob, Subscriber], PairResult]:
     """A pair that computes with the oracle and reports events: what surrounds a run is tested without running one."""
 
     def run(job: PairJob, bus: Subscriber) -> PairResult:
@@ -140,7 +142,8 @@ def pretend(mismatches: list[str] | None = None) -> Callable[[PairJob, Subscribe
             bus(SessionFinished(role, 3.0, 100, 200, 300))
         wrong = list(mismatches or [])
         verified = not wrong if job.record else None
-        return PairResult(np.stack(masks), verified, wrong, len(plan), 3.0, [1.5] * len(inputs), {"alice": 300, "bob": 300})
+        memory = {"alice": 300, "bob": 300}
+        return PairResult(np.stack(masks), verified, wrong, len(plan), 3.0, [1.5] * len(inputs), memory, beyond=beyond)
 
     return run
 
@@ -343,3 +346,18 @@ def test_every_kind_of_volume_file_gives_the_same_slices(tmp_path: Path) -> None
             assert each.labels == sets[0].labels
             np.testing.assert_array_equal(each.truth, sets[0].truth)
             np.testing.assert_array_equal(np.stack(each.images), np.stack(sets[0].images))
+
+
+def test_values_beyond_calibration_are_a_line_and_a_field(tmp_path: Path) -> None:
+    counts = {f"layer{k}": k for k in range(1, 7)}
+    for beyond in (counts, {}, None):
+        view = console()
+        result = run_demo(DemoRequest(SMALL, tmp_path, 32), view, pretend(beyond=beyond))
+        assert result.document["verified"] is True
+        assert result.document["run"]["beyond_calibration"] == beyond
+        assert ("beyond calibration" in said(view)) is bool(beyond)
+        if beyond:
+            assert (
+                "beyond calibration: 1 values in layer layer1, 2 values in layer layer2, 3 values in layer layer3, 4 values in "
+                "layer layer4 and more in 2 further layers; the mask may be wrong there\n"
+            ) in said(view)

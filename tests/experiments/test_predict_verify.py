@@ -28,3 +28,18 @@ def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path):
     assert len(ran) == 1, "its slices were all there the second time"
     (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")
     assert json.loads(document.read_text())["verified"] is False
+
+
+def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path):
+    said: list[str] = []
+    for _ in range(2):  # of the run, and of the slices that it finds done
+        run = a_run(
+            tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]),
+            lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}),
+        )
+        with run.open():
+            run.run_stages(said.append)
+    told = [line for line in said if line.endswith("beyond calibration: 3 values in layer conv; the mask may be wrong there")]
+    assert len(told) == 2
+    (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")
+    assert json.loads(document.read_text())["run"]["beyond_calibration"] == {"conv": 3}

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bunet.models import compile as compiling
 from bunet.models import oracle, weights
 from bunet.models.architecture import Architecture, ArchitectureError
 from bunet.models.calibrate import calibrate, checked_ranges
+from bunet.models.commitment import commit
 from bunet.models.compile import CompileError, compile_model, quantise_input
 from bunet.models.graph import lower
 from bunet.models.metrics import dice
+from bunet.models.model_card import ModelCard
 from bunet.models.passes.fold import fold
-from bunet.models.program import ProgramError
+from bunet.models.program import Program, ProgramError
 from bunet.models.reference import FloatModel
 from bunet.models.weights import FloatWeights
 
 SMALL = Architecture(features=4, in_channels=5, depth=3)
+CARD = ModelCard("lung", "y", "small", "2", 32, "as-is")
 
 
 def slices_of(architecture, size=32, count=4):
@@ -152,6 +157,57 @@ def test_a_file_gives_back_program_and_weights(tmp_path):
         for part in ("weight", "bias"):
             assert getattr(loaded.weights[name], part).dtype == np.int64
             np.testing.assert_array_equal(getattr(loaded.weights[name], part), getattr(layer, part))
+
+
+def test_a_file_gives_back_card_and_salt(tmp_path):
+    result, path = compiled(SMALL)[0], tmp_path / "model.safetensors"
+    named = dataclasses.replace(result, card=CARD, salt=bytes(range(32)))
+    compiling.save(named, path)
+    again = compiling.load(path)
+    assert (again.card, again.salt, again.commitment) == (CARD, bytes(range(32)), commit(bytes(range(32)), result.weights))
+    compiling.save(result, path)
+    again = compiling.load(path)
+    assert (again.card, again.salt, again.commitment) == (None, None, None)
+    assert "salt" not in repr(named), "a secret"
+    with pytest.raises(CompileError, match="31 bytes"):
+        dataclasses.replace(result, salt=bytes(31))
+
+
+def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path, monkeypatch):
+    named, path = dataclasses.replace(compiled(SMALL)[0], card=CARD, salt=bytes(32)), tmp_path / "model.safetensors"
+    good = {"card": CARD.to_document(), "salt": "00" * 32}
+    for text, message in (
+        ("", "which model it is"), ("[" * 100_000, "which model it is"), ("{}", "which model it is"),
+        ("7", "which model it is"),
+        (json.dumps({**good, "salt": 7}), "which model it is"), (json.dumps({**good, "salt": "00"}), "1 bytes, not 32"),
+        (json.dumps({**good, "card": {**good["card"], "axis": "w"}}), "axis 'w'"),
+    ):
+        monkeypatch.setattr(compiling, "_identity_text", lambda result, text=text: text)
+        compiling.save(named, path)
+        with pytest.raises(CompileError, match=rf"model\.safetensors is not a compiled model of this version: .*{message}"):
+            compiling.load(path)
+
+
+def test_files_of_earlier_versions_are_refused_in_a_sentence(tmp_path, monkeypatch):
+    named, path = dataclasses.replace(compiled(SMALL)[0], card=CARD, salt=bytes(32)), tmp_path / "model.safetensors"
+    old = named.program.to_json().replace('"version":2', '"version":1')
+    save_file({"a": np.zeros(1)}, path, metadata={"kind": "bunet-compiled-1", "program": old})
+    with pytest.raises(CompileError, match=r"model\.safetensors"):
+        compiling.load(path)
+    monkeypatch.setattr(Program, "to_json", lambda program: old)
+    compiling.save(named, path)
+    with pytest.raises(CompileError, match="of this version: program version 1 is not 2"):
+        compiling.load(path)
+
+
+def test_the_program_says_what_it_was_calibrated_on():
+    """In units of the input's grid, rounded up: the largest value of the calibration is just within."""
+    for largest in (1.0, 0.7, 200.0):
+        images = [image * np.float32(largest / np.abs(slices_of(SMALL)).max()) for image in slices_of(SMALL)]
+        program = compile_model(weights.seeded(SMALL), 32, 32, "8.4", images).program
+        numbers = [quantise_input(program, image) for image in images]
+        assert program.calibrated == np.ceil(np.ldexp(np.abs(images).max(), program.input.type.frac))
+        assert np.abs(numbers).max() <= program.calibrated < 1 << program.input.type.bound
 
 
 def test_numbers_beyond_64_bits_are_refused():

@@ -122,3 +122,49 @@ def test_a_program_runs_and_frees_what_is_used_up():
         oracle.run(program, weights, x.astype(float))
     with pytest.raises(KeyError):
         oracle.run(program, weights, x, keep=["nobody"])
+
+
+def layer(operation, x, weights, kind, source, **attributes):
+    """The verdict of one layer that did what its ring makes of it."""
+    made = Node("n", operation, ("x",), kind, attributes)
+    output = oracle.apply(made, weights, x, rounding="floor")
+    return oracle.agrees(made, weights, (x,), output, (source.bound,))
+
+
+def test_true_values_beyond_the_bound_are_counted_though_the_ring_wraps_them_into_it():
+    """A convolution by 3 in a ring of 8 bits: 43 * 3 = 129 wraps to -127, which looks as if it were within 2^7."""
+    x = np.array([[[42, 43, -42, -43]]], dtype=np.int64)
+    source, ring = TensorType((1, 1, 4), 8, 0, 6), TensorType((1, 1, 4), 8, 0, 7)
+    times_three = IntegerWeights(np.array([[[[3]]]], dtype=np.int64), np.zeros(1, np.int64))
+    verdict = layer("conv", x, times_three, ring, source, out_channels=1, kernel=1, norm_bits=2)
+    assert (verdict.wrong, verdict.beyond) == (0, 2)
+
+
+def test_a_square_and_a_sum_beyond_64_bits_are_counted():
+    wide = TensorType((1, 2, 2), 64, 0, 63)
+    x = np.array([[[1 << 31, 1 << 32], [3, -(1 << 32)]]], dtype=np.int64)
+    assert layer("square", x, None, wide, wide).beyond == 2
+    x = np.full((1, 2, 2), 1 << 62, dtype=np.int64)
+    assert layer("avgpool", x, None, TensorType((1, 1, 1), 64, 2, 63), wide).beyond == 1
+
+
+def test_a_rounding_that_leaves_the_bound_is_counted():
+    cut = Node("n", "truncate", ("x",), TensorType((1, 1, 2), 3, 0, 2), {"shift": 2})
+    x = np.array([[[15, 14]]], dtype=np.int64)  # floor 3, one more is 4 = 2^2, and wraps to -4
+    assert oracle.agrees(cut, None, (x,), np.array([[[3, 3]]])).beyond == 0
+    verdict = oracle.agrees(cut, None, (x,), np.array([[[3, -4]]]))
+    assert (verdict.wrong, verdict.beyond) == (0, 1)
+
+
+def test_layers_that_need_headroom_are_not_compared_beyond_the_bound():
+    """What an extension gives there depends on the shares, and a label's difference wraps (SECURITY.md)."""
+    x = np.array([[[3, 8]]], dtype=np.int64)
+    extend = Node("n", "extend", ("x",), TensorType((1, 1, 2), 8, 0, 3))
+    other = np.array([[[3, -8]]])
+    assert oracle.agrees(extend, None, (x,), other).wrong == 1
+    assert oracle.agrees(extend, None, (x,), other, (3,)).wrong == 0
+    assert oracle.agrees(extend, None, (x,), np.array([[[4, 8]]]), (3,)).wrong == 1
+    logits = np.array([[[1, 9]], [[2, -9]]], dtype=np.int64)
+    label = Node("n", "readout", ("x",), TensorType((1, 1, 2), 2, 0, 1), {"kind": "argmax"})
+    assert oracle.agrees(label, None, (logits,), np.array([[1, 1]]), (3,)).wrong == 0
+    assert oracle.agrees(label, None, (logits,), np.array([[0, 0]]), (3,)).wrong == 1

@@ -9,7 +9,7 @@ import pytest
 
 from bunet.models.program import Format, Node, Program, ProgramError, TensorType
 
-KNOWN_DIGEST = "e91b6ce22c2cf91b54eb8b6b07331516ca0c4025db11178e028bcbe9e211f82c"
+KNOWN_DIGEST = "305b33619fca1c60e185d08e1364b413d83cc5785d80e61b6ef598a19cc0916e"
 
 
 def small_program(kind: str = "argmax") -> Program:
@@ -74,6 +74,23 @@ def test_wrong_types_are_refused_with_the_node_s_name(name, change, message):
         Program(Format(8, 4), tuple(nodes))
 
 
+def with_calibrated(value):
+    nodes = list(small_program())
+    nodes[0] = dataclasses.replace(nodes[0], attributes={"calibrated": value})
+    return Program(Format(8, 4), tuple(nodes))
+
+
+def test_the_calibrated_range_of_the_input_is_public_and_within_its_bound():
+    assert small_program().calibrated is None
+    bound = small_program().input.type.bound
+    most = with_calibrated((1 << bound) - 1)
+    assert Program.from_json(most.to_json()).calibrated == (1 << bound) - 1
+    assert most.digest() != with_calibrated(1).digest() != small_program().digest()
+    for wrong in (0, -1, 1 << bound, "1"):
+        with pytest.raises(ProgramError, match=r"input.* calibrated"):
+            with_calibrated(wrong)
+
+
 def test_extension_without_headroom_is_refused():
     nodes = list(small_program())
     tight = dataclasses.replace(nodes[2].type, bound=9)
@@ -83,7 +100,7 @@ def test_extension_without_headroom_is_refused():
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"version": 1, "format": "8.4", "nodes": []}',
-                                  '{"version": 99, "format": "8.4", "nodes": []}'])
+                                  '{"version": 99, "format": "8.4", "nodes": []}', "[" * 100_000])
 def test_what_is_no_program_is_refused(text):
     with pytest.raises(ProgramError):
         Program.from_json(text)

@@ -1,6 +1,7 @@
 """Programs with random integer weights for whole-system tests, and what holds a run of them against the oracle."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.compile import Compiled, compile_model
 from bunet.models.convolve import conv_norm, conv_transpose_norm
+from bunet.models.model_card import ModelCard
 from bunet.models.oracle import IntegerWeights
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, TensorType
 from bunet.parties.driver import lockstep, whole_program
@@ -27,6 +29,14 @@ def small(
     shape = Architecture(features=features, depth=2, **architecture)
     weights = weight_files.seeded(shape, seed)
     return compile_model(weights, size, size, format, calibration(shape, size, seed), readout)
+
+
+CARD = ModelCard("infection", "z", "small", size=16)
+
+
+def named(compiled: Compiled, salt: bytes = bytes(32), **card) -> Compiled:
+    """As `bunet compile` leaves it: with a card and a salt (a fixed one, for a test's sake)."""
+    return replace(compiled, card=replace(CARD, **card), salt=salt)
 
 
 def calibration(shape: Architecture, size: int, seed: int) -> list[np.ndarray]:

@@ -28,19 +28,20 @@ from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, Note
 from bunet.parties.session import Request
 from bunet.parties.store import CompiledStore
+from tests.parties.programs import named
 
 BUNET = str(Path(sys.executable).with_name("bunet"))
 SLICES = 30
 SIZE = 16
 
 
-def exact() -> Compiled:
+def exact(seed: int = 3) -> Compiled:
     """A network that never rounds, so that every run of it gives the same labels: conv, ReLU, conv, argmax."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     first, last = random.integers(-9, 10, (3, 5, 3, 3), np.int64), random.integers(-9, 10, (2, 3, 1, 1), np.int64)
     wide = TensorType((3, SIZE, SIZE), 30, 4, 24)
     nodes = (
-        Node("input", "input", (), TensorType((5, SIZE, SIZE), 30, 4, 11)),
+        Node("input", "input", (), TensorType((5, SIZE, SIZE), 30, 4, 11), {"calibrated": 15}),
         Node("first", "conv", ("input",), wide, {"out_channels": 3, "kernel": 3, "norm_bits": 10}),
         Node("relu", "relu", ("first",), wide),
         Node("last", "conv", ("relu",), TensorType((2, SIZE, SIZE), 30, 4, 28), {
@@ -57,14 +58,14 @@ def exact() -> Compiled:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    compiling.save(exact(), tmp_path / "exact.model")
+    compiling.save(named(exact()), tmp_path / "exact.model")
     np.save(tmp_path / "volume.npy", np.random.default_rng(1).random((SLICES, SIZE, SIZE), np.float32))
     return tmp_path
 
 
-def expected(folder: Path, positions: range) -> np.ndarray:
+def expected(folder: Path, positions: range, seed: int = 3) -> np.ndarray:
     """The labels, by the oracle in the clear."""
-    compiled = exact()
+    compiled = exact(seed)
     volume = formats.load(folder / "volume.npy").volume
     images = [quantise_input(compiled.program, cutting.slice_at(volume, "z", k)) for k in positions]
     return np.stack([oracle.run(compiled.program, compiled.weights, x)["readout"][0] for x in images])
@@ -176,6 +177,70 @@ def test_a_run_goes_on_after_alice_is_killed(folder):
         assert (folder / "result" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name
     assert (mask_of(folder / "result") == expected(folder, range(SLICES))).all()
     assert (mask_of(folder / "whole") == mask_of(folder / "result")).all()
+
+
+def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder):
+    compiling.save(named(exact(4), target="lung", name="lung-z"), folder / "lung.model")
+    with Bob(folder, "--model", str(folder / "lung.model")) as bob:
+        for target, seed in (("infection", 3), ("lung", 4)):
+            code, out, err = finish(alice(folder, bob.address, "--slices", "3:5", "--target", target, out=target))
+            assert code == 0, err
+            assert f"alice: Bob serves {target} along z, `" in out
+            assert (mask_of(folder / target) == expected(folder, range(3, 5), seed)).all()
+        assert (mask_of(folder / "lung") != mask_of(folder / "infection")).any()
+        refused = (
+            ((), "2 of Bob's models fit: infection along z (small@1), 5x16x16, format 8.4, read-out argmax; lung along z (lu"),
+            (("--axis", "x", "--target", "lung", "--size", "16"),
+             "Bob does not serve 5x16x16 slices, target lung, axis x, read-out argmax; he serves infection along z"),
+        )
+        for options, sentence in refused:
+            code, _, err = finish(alice(folder, bob.address, "--slices", "3:5", *options, out="none"))
+            assert code == 1
+            assert f"bunet: {sentence}" in err
+            assert not list((folder / "none").glob("slice-*"))
+        assert bob.end() == 0, bob.said()
+    assert all(sentence in bob.said() for _, sentence in refused)
+    assert bob.lines[0].startswith(f"{folder / 'exact.model'}: infection along z, `small` version 1, trained at 16 pixels, v")
+    assert bob.lines[1].startswith(f"{folder / 'lung.model'}: lung along z, `lung-z` version 1")
+    assert "serves lung along z (lung-z@1)\n" in bob.lines
+
+
+def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_other(folder):
+    with Bob(folder) as bob:
+        code, _, err = finish(alice(folder, bob.address, "--slices", "0:2"))
+        assert code == 0, err
+    noted = json.loads((folder / "result" / "run.json").read_text())
+    assert (noted["commitment"], noted["model"]["name"]) == (named(exact()).commitment, "small")
+    with Bob(folder) as bob:
+        code, out, err = finish(alice(folder, bob.address, "--slices", "0:4"))
+        assert code == 0, err
+        assert "2 of 4 slices are done already" in out
+    assert (mask_of(folder / "result") == expected(folder, range(4))).all()
+    done = sorted(path.name for path in (folder / "result").glob("slice-*"))
+    for other in (named(exact(4)), named(exact(), salt=b"1" * 32)):  # retrained; compiled again
+        compiling.save(other, folder / "exact.model")
+        with Bob(folder) as bob:
+            code, _, err = finish(alice(folder, bob.address, "--slices", "0:6"))
+            assert code == 1
+            sentence = "Bob's weights are not those that this run began with (commitments differ; a model that is compiled ag"
+            assert f"bunet: {sentence}" in err
+        assert sentence in bob.said()
+    assert sorted(path.name for path in (folder / "result").glob("slice-*")) == done
+    assert json.loads((folder / "result" / "run.json").read_text()) == noted
+
+
+def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folder):
+    """The grid is 1/16, the calibrated range 15/16: what rounds to 1 lies beyond."""
+    volume = np.zeros((SLICES, SIZE, SIZE), np.float32)
+    volume[10, :8] = 1.0
+    np.save(folder / "volume.npy", volume)
+    with Bob(folder) as bob:
+        code, out, err = finish(alice(folder, bob.address, "--slices", "10:11", "--json", str(folder / "run.json")))
+        assert code == 0, err
+    sentence = "alice: 10.0 % of the values of slice z10 lie beyond what the model was calibrated for (-0.9375..0.9375)"
+    assert sentence in out
+    assert out.index(sentence) < out.index("set-up in")
+    assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.1}
 
 
 def test_a_port_in_use_is_one_sentence(folder):

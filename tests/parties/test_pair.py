@@ -12,18 +12,25 @@ import pytest
 
 from bunet.models import compile as compiling
 from bunet.models import oracle
+from bunet.models import weights as weight_files
+from bunet.models.architecture import Architecture
+from bunet.models.calibrate import calibrate
+from bunet.models.compile import compile_model
 from bunet.models.cut import cut
+from bunet.models.graph import lower
+from bunet.models.passes.fold import fold
 from bunet.net import zeromq
 from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
 from bunet.parties import bob as bob_party
 from bunet.parties import outcomes
 from bunet.parties.errors import RunError
-from bunet.parties.events import Failed, LayerFinished, SessionFinished, SliceFinished
+from bunet.parties.events import Failed, LayerFinished, Note, SessionFinished, SliceFinished
 from bunet.parties.inputs import VolumeSlices
 from bunet.parties.local import PairJob, run_pair
+from bunet.parties.record import beyond_calibration
 from bunet.parties.store import CompiledStore
-from tests.parties.programs import slices, small
+from tests.parties.programs import calibration, slices, small
 
 
 def prepare(folder, compiled, count, **options):
@@ -91,6 +98,31 @@ def test_a_refused_plan_is_one_sentence(tmp_path):
     job = prepare(tmp_path, small(), 1, choices={"relu": "magic"})
     with pytest.raises(RunError, match="no protocol 'magic' for relu"):
         run_pair(job, lambda event: None)
+
+
+def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path):
+    """Ranges far too small: values leave their rings inside. The parties do what the program defines, and say so."""
+    shape = Architecture(features=2, depth=2)
+    weights, graph = weight_files.seeded(shape, 0), lower(shape)
+    ranges = calibrate(graph, fold(graph, weights.tensors), calibration(shape, 16, 0))
+    small_ranges = {name: value / (2 if name == "input" else 16) for name, value in ranges.items()}
+    compiled = compile_model(weights, 16, 16, "8.4", small_ranges)
+    events: list = []
+    result = run_pair(prepare(tmp_path, compiled, 2, record=2), events.append)
+    assert (result.verified, result.mismatches) == (True, [])
+    assert result.beyond
+    name, count = next(iter(result.beyond.items()))
+    (line,) = beyond_calibration(result.beyond)
+    assert line.startswith(f"beyond calibration: {count} values in layer {name}")
+    (note,) = [e.text for e in events if isinstance(e, Note) and "calibrated" in e.text]
+    assert note.startswith("values of 2 of 2 slices, at most ")
+    numbers = np.load(tmp_path / "inputs.npy")
+    shares = {f"z{10 + k}": float((np.abs(numbers[k]) > compiled.program.calibrated).mean()) for k in range(2)}
+    assert result.input_beyond == shares
+    within = run_pair(prepare(tmp_path, small(16, 2), 1, record=1), events.append)
+    assert (within.beyond, beyond_calibration(within.beyond), within.input_beyond) == ({}, [], {})
+    unrecorded = run_pair(prepare(tmp_path, small(16, 2), 1), events.append)
+    assert (unrecorded.beyond, beyond_calibration(unrecorded.beyond)) == (None, [])
 
 
 class Service:

@@ -10,7 +10,7 @@ import pytest
 from bunet.models import compile as compiling
 from bunet.net.keys import keygen
 from tests.net.namespaces import Host, hosts
-from tests.parties.programs import small
+from tests.parties.programs import named, small
 
 __all__ = ["hosts"]
 BUNET = str(Path(sys.executable).with_name("bunet"))
@@ -20,7 +20,7 @@ BUNET = str(Path(sys.executable).with_name("bunet"))
 def folder(tmp_path: Path) -> Path:
     for name in ("bob", "alice", "mallory"):
         keygen(tmp_path / name)
-    compiling.save(small(16), tmp_path / "small.model")
+    compiling.save(named(small(16)), tmp_path / "small.model")
     np.save(tmp_path / "volume.npy", np.random.default_rng(1).random((12, 16, 16), np.float32))
     return tmp_path
 

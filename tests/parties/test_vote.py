@@ -200,7 +200,7 @@ def test_alice_does_not_go_on_with_a_bob_who_agreed_to_something_else():
 def test_a_vote_and_a_run_of_slices_do_not_meet():
     compiled = small()
     store = CompiledStore([compiled])
-    hers, his = shake(lambda c: vote_session.ask(c, TERMS), lambda c: session.answer(c, store.program))
+    hers, his = shake(lambda c: vote_session.ask(c, TERMS), lambda c: session.answer(c, store.offer))
     assert str(hers) == str(his) == "the request is malformed"
     request = Request(compiled.program.input.type.shape, 1)
     hers, his = shake(lambda c: session.ask(c, request), lambda c: vote_session.answer(c, TERMS))

@@ -1,0 +1,69 @@
+"""Alice's look at her own slices before anything of them is sent: how much lies beyond what the model was calibrated for.
+
+Beyond the calibrated range tensors may wrap, and the mask is then wrong without a sign of it. Bob cannot see that; Alice can.
+She is warned and nothing is refused: a session that ended here would tell Bob something of her slices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bunet.models.program import Program
+from bunet.parties.events import Note, Subscriber
+
+FILE = "alice-beyond.json"
+
+
+def check(
+    program: Program, labels: Sequence[tuple[str, int]], slice_at: Callable[[Program, int], np.ndarray], emit: Subscriber
+) -> dict[str, float]:
+    """{`z20`: share of its values beyond the calibrated range} of the slices that have any; a Note where one has.
+
+    labels: (axis, index) of each slice. slice_at(program, k): the k-th, int64, quantised for the program's input.
+    """
+    if program.calibrated is None:
+        emit(Note("alice", "Bob's program does not say for which values it was calibrated, so yours are not compared"))
+        return {}
+    shares = {
+        f"{axis}{index}": share
+        for k, (axis, index) in enumerate(labels)
+        if (share := share_beyond(program, slice_at(program, k)))
+    }
+    if shares:
+        emit(Note("alice", remark(program, shares, len(labels))))
+    return shares
+
+
+def save(shares: Mapping[str, float], folder: Path) -> None:
+    """Leave `check`'s shares in a local run's folder, for `load`."""
+    (folder / FILE).write_text(json.dumps(dict(shares)))
+
+
+def load(folder: Path) -> dict[str, float]:
+    """What `save` left."""
+    return dict(json.loads((folder / FILE).read_text()))
+
+
+def share_beyond(program: Program, image: np.ndarray) -> float:
+    """Share of a quantised slice's values (its neighbours' included) beyond the calibrated range, 0 to 1."""
+    limit = program.calibrated
+    return 0.0 if limit is None else float(np.mean((image > limit) | (image < -limit)))
+
+
+def remark(program: Program, shares: Mapping[str, float], slices: int) -> str:
+    """What a person should read of `check`'s shares, one sentence."""
+    limit = np.ldexp(float(program.calibrated or 0), -program.input.type.frac)
+    worst = max(shares, key=lambda name: shares[name])
+    head = f"{percent(shares[worst])} of the values of slice {worst} lie"
+    if len(shares) > 1:
+        head = f"values of {len(shares)} of {slices} slices, at most {percent(shares[worst])} of them (slice {worst}), lie"
+    return f"{head} beyond what the model was calibrated for (-{limit:g}..{limit:g}): the mask may be wrong there"
+
+
+def percent(share: float) -> str:
+    """Such as `3.1 %`; never 0 of something."""
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "less than 0.1 %"

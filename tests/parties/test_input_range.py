@@ -1,0 +1,66 @@
+"""Alice's look at her own slices: the share of values beyond calibration, and what she is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bunet.models.program import Program
+from bunet.parties import input_range
+from bunet.parties.events import Note
+from tests.parties.programs import small
+
+PROGRAM = small().program
+KIND = PROGRAM.input.type
+WITHIN = f"{np.ldexp(PROGRAM.calibrated, -KIND.frac):g}"
+
+
+def looked_at(*slices, program=PROGRAM):
+    """(shares, what was said) of slices along z from position 20 on."""
+    said: list[Note] = []
+    labels = [("z", 20 + k) for k in range(len(slices))]
+    return input_range.check(program, labels, lambda given, k: slices[k], said.append), [note.text for note in said]
+
+
+def with_beyond(count, value):
+    """A slice whose first `count` values are beyond."""
+    image = np.full(KIND.shape, PROGRAM.calibrated, np.int64)
+    image.reshape(-1)[:count] = value
+    return image
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_within_the_range_is_not_mentioned(sign):
+    assert looked_at(with_beyond(5, sign * PROGRAM.calibrated)) == ({}, [])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_share_of_one_slice(sign):
+    shares, said = looked_at(with_beyond(40, sign * (PROGRAM.calibrated + 1)))
+    assert shares == {"z20": 40 / (5 * 16 * 16)}
+    assert said == [
+        f"3.1 % of the values of slice z20 lie beyond what the model was calibrated for (-{WITHIN}..{WITHIN}): "
+        "the mask may be wrong there"
+    ]
+
+
+def test_many_slices_are_one_sentence():
+    beyond = PROGRAM.calibrated + 1
+    shares, said = looked_at(with_beyond(0, 0), with_beyond(1, beyond), with_beyond(320, beyond))
+    assert shares == {"z21": 1 / 1280, "z22": 0.25}
+    (sentence,) = said
+    assert sentence.startswith("values of 2 of 3 slices, at most 25.0 % of them (slice z22), lie beyond what the model")
+
+
+def test_little_is_not_called_nothing():
+    assert input_range.percent(1e-6) == "less than 0.1 %"
+    assert input_range.percent(0.0006) == "0.1 %"
+
+
+def test_a_program_that_does_not_say_is_said_to():
+    nodes = (replace(PROGRAM.input, attributes={}), *PROGRAM.nodes[1:])
+    shares, said = looked_at(with_beyond(9, 1 << 10), program=Program(PROGRAM.format, nodes))
+    assert shares == {}
+    assert said == ["Bob's program does not say for which values it was calibrated, so yours are not compared"]
