@@ -148,7 +148,8 @@ def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pyte
     monkeypatch.chdir(place)
     result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
     assert result.exit_code == 0, result.stderr
-    assert "h.safetensors on case.npz" in result.stdout
+    assert "case.npz, " in result.stdout
+    assert "h.safetensors, axis y" in result.stdout
     (place / "test.yaml").write_text((place / "test.yaml").read_text().replace("features: [1]", "features: [1, 2]"))
     for arguments, words in (
         (("test.yaml",), "holds 1 features"),
