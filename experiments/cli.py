@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict
+from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict, commands_start
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.sweep_config import ConfigError, Point
@@ -91,6 +91,7 @@ commands_model.register(app)
 commands_kernels.register(app, bench)
 commands_party.register(app)
 commands_predict.register(app)
+commands_start.register(app)
 
 
 @app.command()
@@ -212,7 +213,7 @@ def bench_slice(
     console.print_table()
     seconds = ", ".join(f"{one['seconds']:.2f}" for one in outcome.document["slices"])
     typer.echo(f"seconds of each slice: {seconds}")
-    typer.echo(f"Dice against the float model: {outcome.document['dice']['float']:.4f}")
+    typer.echo(f"Dice of the secure mask against the float model: {outcome.document['dice']['float']:.4f}")
     if profile:
         for role, lines in outcome.result.profiles.items():
             typer.echo(f"{role}: own seconds of the longest functions")

@@ -95,7 +95,9 @@ def train(
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped)
     stopped = ", stopped early" if result.stopped_early else ""
-    typer.echo(f"best: validation Dice {result.dice:.4f} at step {result.step}{stopped}; weights in {result.output}")
+    typer.echo(
+        f"best: validation Dice {result.dice:.4f} against the labels at step {result.step}{stopped}; weights in {result.output}"
+    )
 
 
 def compile_weights(
@@ -136,6 +138,8 @@ def compile_weights(
     program = compiled.program
     typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
     typer.echo(f"calibrated: {loaded.calibration}")
+    if loaded.warning:
+        typer.echo(f"warning: {loaded.warning}")
 
 
 def plan(
