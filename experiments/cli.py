@@ -262,10 +262,15 @@ def sweep(
     config = load_config(file)
     data = sweep_data.chosen_data(config, volume, truth)
     points = list(config.points(data))
+    warnings: dict[str, None] = {}
     for point in points:  # what does not fit together is said before the first run
         settings = sweeping.settings_of(point)
         if point.data is not None:
-            prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
+            chosen = prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
+            if chosen.warning:
+                warnings[f"warning: {point.data.weights}: {chosen.warning}"] = None
+    for warning in warnings:
+        typer.echo(warning)
     folder = out or Path("runs") / config.name
     if dry_run:
         entries, _ = sweeping.read_points(folder / "points.jsonl")

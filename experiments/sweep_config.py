@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
 from bunet.models.program import Format
@@ -99,6 +99,17 @@ class Grid(_Strict):
     activations: Annotated[list[Activation], Field(min_length=1)] = ["relu"]
     pools: Annotated[list[Pool], Field(min_length=1)] = ["avg"]
 
+    @field_validator("links")
+    @classmethod
+    def _named_apart(cls, links: list[LinkSetting]) -> list[LinkSetting]:
+        names: dict[str, Link] = {}
+        for entry in links:
+            link = entry.link()
+            name = entry.name or link.name
+            if names.setdefault(name, link) != link:
+                raise ValueError(f"{name!r} is the name of two different links")
+        return links
+
 
 # What each list of the grid is called in a point, outermost first: a compiled model is made once for all links.
 VARIED = {
@@ -126,16 +137,6 @@ class SweepConfig(_Strict):
     weights: str | dict[Activation, str] | None = None
     axis: Literal["x", "y", "z"] = "z"
     grid: Grid = Grid()
-
-    @model_validator(mode="after")
-    def _check_names(self) -> SweepConfig:
-        names: dict[str, Link] = {}
-        for entry in self.grid.links:
-            link = entry.link()
-            name = entry.name or link.name
-            if names.setdefault(name, link) != link:
-                raise ValueError(f"grid.links: {name!r} is the name of two different links")
-        return self
 
     def points(self, data: Mapping[str, PointData] | None = None) -> Iterator[Point]:
         """Every point of the grid, links innermost: a compiled model is made once for all links.

@@ -158,6 +158,7 @@ class Scheduler:
             while True:
                 step = self._run_segment(chain, layer, value)
                 if step is None:
+                    self._traffic.ended((SETUP_SLICE, layer))
                     return chain.result, chain.meter
                 chain.waiting = step
                 while not self._mail.get((SETUP_SLICE, layer)):

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from bunet.experiments import sweep_pictures
 from bunet.experiments.sweep import RESULTS, Journal, SweepError, read_points, row_of, run_sweep
 from bunet.experiments.sweep_config import Point, SweepConfig, parse
+from bunet.experiments.sweep_pictures import SameBar
 from bunet.parties.errors import PeerError
 
 CONFIG = parse(
@@ -204,3 +206,15 @@ def test_a_row_of_a_failed_point_has_no_figures() -> None:
     row = row_of({"identity": "ab", "point": point.describe(), "error": "no"})
     assert row["error"] == "no"
     assert "seconds" not in row
+
+
+def test_two_points_in_one_place_end_the_sweep_with_the_table_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(*_: Any) -> None:
+        raise SameBar("two points would be drawn at one place: a; and b")
+
+    monkeypatch.setattr(sweep_pictures, "seconds_by_link", same)
+    with pytest.raises(SweepError, match="at one place: a; and b"):
+        sweep(tmp_path, Runner(), pictures=True)
+    assert len(rows(tmp_path)) == 8
