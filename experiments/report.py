@@ -180,7 +180,7 @@ def _drawn(data: ReportData, embedded: Embedded) -> str:
         pixels = "" if embedded.block == (1, 1) else f", averaged over blocks of {rows}x{columns} pixels"
         says.append(
             f"To keep this file small it shows {which}{pixels}, in {embedded.levels} shades. "
-            "The tables are of the full volume, and so is the mask that was written beside this report."
+            "The figures are of the volume's own voxels, and so is the mask that was written beside this report."
         )
     parts = [
         f"{axis} {low} to {high - 1}"

@@ -230,7 +230,7 @@ def _table(
     width = " class=short" if short else ""
     # A table that is wider than the screen scrolls by itself, with the keyboard too.
     return (
-        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table{width}><caption>{caption}</caption>'
+        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table{width}><caption><span>{caption}</span></caption>'
         f"<thead><tr>{top}</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
