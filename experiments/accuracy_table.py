@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from bunet.experiments.report_costs import kind_of
 from bunet.experiments.results import write_csv
+from bunet.experiments.sweep_facts import COMMON, name_of, told, varied, words
 from bunet.models.volumes.whole import write_whole
 
 SHOWN = ("activation", "convolution", "pooling")  # kinds of report_costs
 REST = "rest"
 FLOAT = "float"
-FACTS = ("link", "protocols", "ot", "in_flight", "size", "features", "pool")
-COLUMNS = (
-    "weights", "format", *FACTS, "seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)), "bytes_per_slice",
-    "dice_float", "dice_truth", "verified",
+# Facts of a secure run that the float model knows nothing of; what is not here makes another float run.
+SECURE_FACTS = ("link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "verify")
+FIRST = ("weights", "format")
+RESULTS = (
+    "seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)), "bytes_per_slice", "dice_float", "dice_truth", "verified",
 )
 
 
@@ -41,28 +44,30 @@ def seconds_by_kind(document: Mapping[str, Any]) -> dict[str, float]:
 
 
 def rows_of(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each run, after one for the float model of each choice of weights.
+    """A row for each run, after one for each run of the float model: of other weights, of another size, and so on.
 
     entries: lines of the sweep's journal (identity, point, document) of points with a volume.
     """
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        clear = {key: value for key, value in entry["point"].items() if key not in SECURE_FACTS}
+        runs.setdefault(json.dumps(clear, sort_keys=True), []).append(entry)
     rows: list[dict[str, Any]] = []
-    for weights in dict.fromkeys(entry["point"]["weights"] for entry in entries):
-        runs = [entry for entry in entries if entry["point"]["weights"] == weights]
-        first = runs[0]["document"]["run"]["float"]
+    for alike in runs.values():
+        point, found = alike[0]["point"], alike[0]["document"]["run"]["float"]
         rows.append({
-            "weights": weights, "format": FLOAT, "seconds_per_slice": first["seconds_per_slice"],
-            "dice_float": 1.0, "dice_truth": first["dice_truth"],
+            **{key: point[key] for key in told(point) if key not in SECURE_FACTS}, "format": FLOAT,
+            "seconds_per_slice": found["seconds_per_slice"], "dice_float": 1.0, "dice_truth": found["dice_truth"],
         })
-        rows += [_row(entry) for entry in runs]
+        rows += [_row(entry) for entry in alike]
     return rows
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
     point, document = entry["point"], entry["document"]
     totals, count = document["totals"], len(document["slices"])
-    protocols = ", ".join(f"{key} {value}" for key, value in sorted(point["protocols"].items())) or "default"
     return {
-        **{key: point[key] for key in ("weights", "format", *FACTS)}, "protocols": protocols,
+        **{key: point[key] for key in told(point)}, "protocols": words("protocols", point["protocols"]),
         "seconds_per_slice": totals["seconds"] / count,
         **{f"{kind}_s": seconds for kind, seconds in seconds_by_kind(document).items()},
         "bytes_per_slice": (totals["bytes_sent"] + totals["bytes_received"]) // count,
@@ -74,7 +79,8 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
 def write(folder: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """`accuracy.csv` and, for people, `accuracy.md`; returns the rows."""
     rows = rows_of(entries)
-    write_csv(folder / "accuracy.csv", rows, COLUMNS)
+    facts = dict.fromkeys(key for entry in entries for key in told(entry["point"]) if key not in FIRST)
+    write_csv(folder / "accuracy.csv", rows, (*FIRST, *facts, *RESULTS))
     text = markdown(rows, title, entries)
 
     def put(stream: IO[bytes]) -> None:
@@ -86,15 +92,15 @@ def write(folder: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> lis
 
 def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table in Markdown; facts that all runs share stand below it."""
-    secure = [row for row in rows if row["format"] != FLOAT]
-    varied = [fact for fact in FACTS if len({str(row[fact]) for row in secure}) > 1]
+    points = [entry["point"] for entry in entries]
+    apart = varied(points, but=FIRST)
     heads = [
-        "weights", "format", *varied, "s a slice", *(f"{kind} s" for kind in (*SHOWN, REST)), "MiB a slice",
-        "Dice to float", "Dice to truth", "verified",
+        *FIRST, *apart, "s a slice", *(f"{kind} s" for kind in (*SHOWN, REST)), "MiB a slice",
+        "Dice against the float model", "Dice against the truth", "verified",
     ]
     lines = [f"# {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for row in rows:
-        cells = [row["weights"], row["format"], *(str(row.get(fact, "")) for fact in varied)]
+        cells = [row["weights"], row["format"], *(str(row.get(fact, "")) for fact in apart)]
         cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)))]
         traffic = row.get("bytes_per_slice")
         cells += ["" if traffic is None else _number(traffic / (1 << 20), 0)]
@@ -102,7 +108,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
         cells += [{True: "yes", False: "NO"}.get(row.get("verified"), "")]  # type: ignore[arg-type]
         lines.append(f"| {' | '.join(cells)} |")
     point, document = entries[0]["point"], entries[0]["document"]
-    shared = ", ".join(f"{fact} {secure[0][fact]}" for fact in FACTS if fact not in varied)
+    shared = name_of(point, [key for key in told(point) if key not in (*FIRST, *apart, *COMMON, "volume", "axis")])
     places = "; ".join(f"{one['axis']} {one['index']}" for one in document["slices"])
     where = document.get("environment", {})
     lines += [

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict
+from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict, commands_start
 from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results_apart import check_apart
@@ -92,6 +92,7 @@ commands_model.register(app)
 commands_kernels.register(app, bench)
 commands_party.register(app)
 commands_predict.register(app)
+commands_start.register(app)
 
 
 @app.command()
@@ -219,7 +220,7 @@ def bench_slice(
     console.print_table()
     seconds = ", ".join(f"{one['seconds']:.2f}" for one in outcome.document["slices"])
     typer.echo(f"seconds of each slice: {seconds}")
-    typer.echo(f"Dice against the float model: {outcome.document['dice']['float']:.4f}")
+    typer.echo(f"Dice of the secure mask against the float model: {outcome.document['dice']['float']:.4f}")
     if profile:
         for role, lines in outcome.result.profiles.items():
             typer.echo(f"{role}: own seconds of the longest functions")
@@ -271,10 +272,15 @@ def sweep(
     config = load_config(file)
     data = sweep_data.chosen_data(config, volume, truth, o.label_values(label_value), typer.echo)
     points = list(config.points(data))
+    warnings: dict[str, None] = {}
     for point in points:  # what does not fit together is said before the first run
         settings = sweeping.settings_of(point)
         if point.data is not None:
-            prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
+            chosen = prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
+            if chosen.warning:
+                warnings[f"warning: {point.data.weights}: {chosen.warning}"] = None
+    for warning in warnings:
+        typer.echo(warning)
     folder = out or Path("runs") / config.name
     check_apart([volume, truth], folder)
     if dry_run:

@@ -71,6 +71,8 @@ def evaluate(
     if document is not None:
         o.writable_parent("--json", document)
     chosen, path = prepare.named_weights(weights), prepare.weight_path(weights)
+    if chosen.warning:
+        typer.echo(f"warning: {chosen.warning}")
     notes = weight_files.read_notes(path)
     target = o.one_of("--target", target or notes.get("target", TARGETS[0]), TARGETS)
     axis = o.one_of("--axis", axis or notes.get("axis", "z"), tuple(AXES))

@@ -101,7 +101,9 @@ def train(
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped, bar.say)
     stopped = ", stopped early" if result.stopped_early else ""
-    typer.echo(f"best: validation Dice {result.dice:.4f} at step {result.step}{stopped}; weights in {result.output}")
+    typer.echo(
+        f"best: validation Dice {result.dice:.4f} against the labels at step {result.step}{stopped}; weights in {result.output}"
+    )
 
 
 def compile_weights(
@@ -165,6 +167,8 @@ def compile_weights(
     typer.echo(f"model: {card}")
     typer.echo(f"calibrated: {loaded.calibration}")
     typer.echo(f"commitment to the weights: {compiled.commitment}")
+    if loaded.warning:
+        typer.echo(f"warning: {loaded.warning}")
 
 
 def plan(

@@ -73,6 +73,7 @@ def keygen(
     writable_parent("the key file", path)
     pair = keys.keygen(path, name)
     typer.echo(f"secret key: {path} (keep it; mode 0600)\npublic key: {path}.pub\n{pair.public}")
+    typer.echo(f"fingerprint: {keys.fingerprint(pair.public)} (whoever gets the public key sees it by `bunet fingerprint`)")
 
 
 def bob(

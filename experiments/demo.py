@@ -99,6 +99,8 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
         say(f"  {note}")
     say(f"model: {chosen.source}")
     say(f"  calibrated: {chosen.calibration}")
+    if request.volume is not None and chosen.warning:
+        say(f"  warning: {chosen.warning}")
     return images, chosen
 
 

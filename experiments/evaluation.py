@@ -113,7 +113,7 @@ def print_tables(evaluation: Evaluation) -> None:
 
     console = Console(highlight=False)
     shares = ("infected %", "true %") if evaluation.target == "infection" else ()
-    table = _table(("case",), ("slices", "Dice", "overlap", "sensitivity", *shares))
+    table = _table(("case",), ("slices", "Dice to label", "overlap", "sensitivity", *shares))
     for figures in [*evaluation.found, {"case": "mean", **evaluation.means()}]:
         cells = [_ratio(figures.get(key)) for key in FIGURES[:3]]
         if shares:
@@ -122,7 +122,7 @@ def print_tables(evaluation: Evaluation) -> None:
     console.print(table)
     if not evaluation.compiled:
         return
-    table = _table(("case", "numbers"), ("Dice", "Dice to float", "s a slice"))
+    table = _table(("case", "numbers"), ("Dice to label", "Dice to float", "s a slice"))
     for figures in evaluation.found:
         table.add_row(figures["case"], FLOAT, _ratio(figures["dice"]), "", f"{figures['seconds_per_slice']:.3f}")
         for name, integer in figures["formats"].items():

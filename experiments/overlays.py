@@ -1,6 +1,7 @@
 """Overlays of a job as PNG: a montage of axial slices, and three orthogonal views. matplotlib is an extra.
 
-Pictures lie as radiologists see them: the patient's right is on the left, front or head on top.
+Pictures lie as radiologists see them: the patient's right is on the left, front or head on top. Where the file does not tell
+how the patient lies, no side is lettered.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def write_views(path: Path, data: ReportData) -> None:
         _draw(axes, data, axis, point[axis])
         axes.axhline(point[down], color="white", linewidth=0.6, alpha=0.6)
         axes.axvline(point[across], color="white", linewidth=0.6, alpha=0.6)
-        for side, (x, y, horizontal, vertical) in zip(sides, LETTER_PLACES, strict=True):
+        known = sides if data.spacing else ""  # a file without orientation has no right and left
+        for side, (x, y, horizontal, vertical) in zip(known, LETTER_PLACES, strict=False):
             axes.text(x, y, side, transform=axes.transAxes, color="white", fontsize=9, ha=horizontal, va=vertical, bbox=LETTER)
         axes.set_title(f"{name} {point[axis]}", fontsize=9)
     figure.suptitle(f"{_plain(data.title)}: {_plain(data.case)}\n{_legend(data)}", fontsize=9)

@@ -14,8 +14,10 @@ from bunet.experiments import overlays, report
 from bunet.experiments.mask_files import write_masks, write_probabilities
 from bunet.experiments.plots import PicturesUnavailable
 from bunet.experiments.predict import VOTE, Case, CaseRun, Found
+from bunet.experiments.predict_figures import hu_range, millilitres, scope_of
 from bunet.experiments.results import write_json
 from bunet.models.metrics import Agreement, agreement
+from bunet.parties.session import software
 
 DOCUMENT_VERSION = 2  # since `label` is an object
 Sessions = list[tuple[str, str, list[dict[str, Any]]]]  # title, way, documents
@@ -84,6 +86,7 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     files = write_masks(case.loaded.stored, targets, run.out, case.name)
     if found.mean is not None:
         files.append(_write_probabilities(run, found.mean))
+    measured = _measured(case, found)
     document = {
         "version": DOCUMENT_VERSION, "case": case.name, "volume": str(case.files.volume),
         "label": None if case.labelled is None else case.labelled.document(), "region": [list(b) for b in case.region.box],
@@ -91,10 +94,11 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
+        "millilitres": millilitres(case.loaded.stored, measured), "scope": scope_of(case.region, run.settings.filtered),
         "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in sessions],
         "verified": _verified(sessions),
     }
-    files += _write_pictures(run, masks, scores, shares, sessions, created, say)
+    files += _write_pictures(run, masks, measured, scores, shares, sessions, created, say)
     document["files"] = [str(path) for path in files]
     path = run.folder / "result.json"
     write_json(path, document)
@@ -117,17 +121,34 @@ def _verified(sessions: Sessions) -> bool | None:
     return all(known) if known else None
 
 
+def _measured(case: Case, found: Found) -> dict[str, NDArray[Any]]:
+    """The masks of the region whose size is told: the infection's by way, the label, and the lung that is written."""
+    masks = dict(found.masks)
+    if case.label is not None:
+        masks["label"] = case.label[case.region.slices]
+    if found.lungs:
+        masks["lung"] = next(iter(found.lungs.values()))
+    return masks
+
+
 def summary(document: dict[str, Any], scores: list[Score]) -> list[str]:
-    """Lines for people."""
-    lines = [f"{document['case']}: {document['voxels'].get('secure', document['voxels'].get('float'))} voxels marked"]
+    """Lines for people; each figure says what it is of."""
+    scope, ml = document["scope"], document["millilitres"]
+    way = next(way for way in ("secure", "float") if way in document["voxels"])
+    volume = f", {ml[way]:.1f} ml" if way in ml else ""
+    lines = [f"{document['case']}: {document['voxels'][way]} voxels{volume} marked by the {MASKS[way]} ({scope})"]
     for score in scores:
         a = score.agreement
         if not a.found and not a.true:
-            lines.append(f"  {score.name}: both are empty")
+            lines.append(f"  {score.name}: both are empty ({scope})")
             continue
-        lines.append(f"  {score.name}: Dice {a.dice:.4f}, overlap {a.overlap:.4f}, sensitivity {a.sensitivity:.4f}")
+        lines.append(
+            f"  Dice {a.dice:.4f} of the {score.name}; overlap {a.overlap:.4f}, sensitivity {a.sensitivity:.4f} ({scope})"
+        )
+    if "lung" in ml:
+        lines.append(f"  lung: {ml['lung']:.1f} ml ({scope})")
     for what, share in document["infected_share"].items():
-        lines.append(f"  infected share of the lung ({MASKS[what]}): {100 * share:.2f} %")
+        lines.append(f"  infected share of the lung by the {MASKS[what]}: {100 * share:.2f} % ({scope})")
     return lines
 
 
@@ -139,8 +160,8 @@ def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
 
 
 def _write_pictures(
-    run: CaseRun, masks: dict[str, NDArray[Any]], scores: list[Score], shares: dict[str, float], sessions: Sessions,
-    created: str, say: Callable[[str], None],
+    run: CaseRun, masks: dict[str, NDArray[Any]], measured: dict[str, NDArray[Any]], scores: list[Score],
+    shares: dict[str, float], sessions: Sessions, created: str, say: Callable[[str], None],
 ) -> list[Path]:
     case, settings = run.case, run.settings
     if case.label is not None:
@@ -149,9 +170,14 @@ def _write_pictures(
         ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
         ("intensities", f"rule `{case.loaded.rule}`"),
         ("segmented", case.region.describe()),
-        ("models", ", ".join(sorted({m.source for of in run.models.values() for m in of.values()}))),
         ("axes", ", ".join(settings.axes)),
         ("ensemble", settings.ensemble),
+        ("maximum filter", "on: masks are wider by a voxel" if settings.filtered else "off"),
+        ("software", f"BUNET {software()}"),
+        *(
+            (f"model, {m.target} along {m.axis}", f"{m.source}, SHA-256 of its weights {m.digest[:12]}")
+            for of in run.models.values() for m in of.values()
+        ),
     ]
     if case.labelled is not None:
         facts.insert(1, ("label", case.labelled.describe()))
@@ -161,11 +187,17 @@ def _write_pictures(
             ("protocols", ", ".join(f"{k} {v}" for k, v in settings.choices().items()) + f", OT {settings.ot}"),
             ("security", "semi-honest; 128 bits computational, 40 bits statistical"),
         ]
+    ml = millilitres(case.loaded.stored, measured)
     data = report.ReportData(
         title="COVID-19 infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
         region=case.region.slices, spacing=case.loaded.stored.spacing,
         scores=[report.Score(score.name, score.agreement) for score in scores],
         shares=[(f"infected share of the lung, {MASKS[what]}", 100 * share) for what, share in shares.items()],
+        volumes=[
+            (f"infection, {MASKS[what]}" if what in MASKS else what, int(np.count_nonzero(mask)), ml.get(what))
+            for what, mask in measured.items()
+        ],
+        scope=scope_of(case.region, settings.filtered), hu=hu_range(case.loaded.rule), remarks=case.loaded.remarks(),
         stages=[
             report.Stage(title, document if way == "secure" else None)
             for title, way, documents in sessions

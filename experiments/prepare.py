@@ -36,6 +36,7 @@ RECORDED_PIXELS = 512 * 512  # of the slices whose every layer is kept in memory
 class ChosenWeights:
     """Float weights and where they come from, in words. trained: whether a mask of theirs means anything.
 
+    synthetic: whether they were trained on synthetic chests, so that of a patient's CT they know nothing.
     ranges: what their training measured on its own slices, by float node (`models/train_ranges.py`); None where the
     weight file has none, and calibration is done on synthetic chests.
     """
@@ -44,6 +45,17 @@ class ChosenWeights:
     source: str
     trained: bool
     ranges: Mapping[str, float] | None = None
+    synthetic: bool = False
+
+    @property
+    def warning(self) -> str | None:
+        """What people should know before they believe a mask of these weights; None where there is nothing."""
+        if not self.synthetic:
+            return None
+        return (
+            "these weights were trained on synthetic chests: of a patient's CT their mask means nothing. Weights trained on "
+            "real CT are such as `--weights infection-z`, and `bunet predict` segments whole volumes with them"
+        )
 
     @property
     def calibration(self) -> str:
@@ -102,7 +114,7 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
         found = demo_weights(architecture)
         if found and (wanted == "demo" or size == (DEMO_SIZE, DEMO_SIZE)):
             trained_at = "" if size == (DEMO_SIZE, DEMO_SIZE) else f", trained at {DEMO_SIZE}x{DEMO_SIZE}"
-            return ChosenWeights(found[0], f"demo weights {found[1]}{trained_at}", True)
+            return ChosenWeights(found[0], f"demo weights {found[1]}{trained_at}", True, synthetic=True)
         if wanted == "demo":
             raise UsageError(
                 f"--weights demo: there are none for {settings.features} features, activation {settings.activation}, "
@@ -137,7 +149,8 @@ def named_weights(name: str) -> ChosenWeights:
         found, notes = weight_files.load(path), weight_files.read_notes(path)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(_committed()) or 'none'}") from error
-    return ChosenWeights(found, f"weights {path.name}", True, notes.get("ranges"))
+    synthetic_only = path.parent == DEMO_FOLDER or notes.get("source") == "synthetic"
+    return ChosenWeights(found, f"weights {path.name}", True, notes.get("ranges"), synthetic_only)
 
 
 def model_card(name: str, said: Mapping[str, str | None]) -> ModelCard:

@@ -50,8 +50,10 @@ class ReportData:
     created: a date, as text. facts: (name, value) of the job, such as its model, format and link. volume: (Z, H, W) in
     [0, 1], which may be computed where it is cut. masks: under keys of MASKS, `secure` or `float` among them, of the volume's
     shape, non-zero inside. region: what was segmented; outside of it the masks have no opinion. spacing: millimetres
-    between slices, rows and columns; None where the file does not tell. shares: (name, per cent), such as the infected share
-    of the lung.
+    between slices, rows and columns; None where the file does not tell, and then no side of the patient is lettered. shares:
+    (name, per cent), such as the infected share of the lung. volumes: (name of a mask, voxels, millilitres or None).
+    scope: said beside every figure, such as `in 2 of 200 slices, maximum filter off`. hu: the Hounsfield units of 0 and 1 in
+    the volume, where it has any: windows can be chosen then. remarks: what people should know of how the volume was read.
     Raises ValueError for masks that do not fit.
     """
 
@@ -65,6 +67,10 @@ class ReportData:
     spacing: tuple[float, float, float] | None = None
     scores: Sequence[Score] = ()
     shares: Sequence[tuple[str, float]] = ()
+    volumes: Sequence[tuple[str, int, float | None]] = ()
+    scope: str = ""
+    hu: tuple[float, float] | None = None
+    remarks: Sequence[str] = ()
     stages: Sequence[Stage] = ()
 
     def __post_init__(self) -> None:
@@ -113,14 +119,15 @@ def page(data: ReportData) -> str:
         title=escape(data.title),
         case=escape(data.case),
         created=escape(data.created),
-        tiles=tables.tiles(data.scores, data.shares, documents),
+        tiles=tables.tiles(data.scores, data.shares, data.volumes, data.scope, documents),
         toggles=tables.toggles({key: MASKS[key] for key in masks}),
         drawn=_drawn(data, embedded),
-        scores=tables.scores(data.scores, data.shares),
+        windows=tables.windows() if data.hu else "",
+        scores=tables.scores(data.scores, data.shares, data.volumes, data.scope),
         stages=tables.stages(data.stages),
         costs=tables.costs(documents),
         layers=tables.layers(data.stages),
-        facts=tables.facts(data.facts),
+        facts=tables.facts(data.facts) + tables.remarks(data.remarks),
         view=_json(_view(data, embedded)),
         grey=pack_grey(embedded.grey),
         labels=pack_labels(embedded.labels),
@@ -143,6 +150,8 @@ def _view(data: ReportData, embedded: Embedded) -> dict[str, Any]:
         "region": data.bounds,
         "start": _start(data, embedded),
         "masks": list(data.ordered_masks),
+        "oriented": data.spacing is not None,
+        "hu": data.hu,
     }
 
 
@@ -171,7 +180,7 @@ def _drawn(data: ReportData, embedded: Embedded) -> str:
         pixels = "" if embedded.block == (1, 1) else f", averaged over blocks of {rows}x{columns} pixels"
         says.append(
             f"To keep this file small it shows {which}{pixels}, in {embedded.levels} shades. "
-            "The tables are of the full volume, and so is the mask that was written beside this report."
+            "The figures are of the volume's own voxels, and so is the mask that was written beside this report."
         )
     parts = [
         f"{axis} {low} to {high - 1}"
@@ -182,8 +191,8 @@ def _drawn(data: ReportData, embedded: Embedded) -> str:
         says.append(f"Segmented was {', '.join(parts)}; the rest is dimmed, and the masks say nothing of it.")
     if data.spacing is None:
         says.append(
-            "The input does not tell its orientation or spacing: it is taken to run from feet to head, front to back, and the "
-            "patient's right to left, with voxels that are cubes."
+            "The input does not tell its orientation or spacing: the patient's sides are not lettered, the views are named as "
+            "if slices ran from feet to head, and voxels are drawn as cubes."
         )
     return " ".join(says)
 

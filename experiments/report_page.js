@@ -74,8 +74,17 @@
 
   function shades() {
     const brightness = slider_value("brightness") / 100, contrast = slider_value("contrast") / 100;
-    return Uint8ClampedArray.from({ length: view.levels }, (_, k) =>
-      255 * ((k / (view.levels - 1) - 0.5) * contrast + 0.5 + brightness));
+    const [low, span] = windowed();
+    return Uint8ClampedArray.from({ length: view.levels }, (_, k) => {
+      const share = Math.min(1, Math.max(0, (k / (view.levels - 1) - low) / span));
+      return 255 * ((share - 0.5) * contrast + 0.5 + brightness);
+    });
+  }
+  // The chosen window on the volume's own scale: where it begins, and how much of the scale it is.
+  function windowed() {
+    if (!view.hu || !$("window").value) return [0, 1];
+    const [width, level] = $("window").value.split(",").map(Number), [least, most] = view.hu;
+    return [(level - width / 2 - least) / (most - least), width / (most - least)];
   }
   const slider_value = (id) => Number($(id).value);
 
@@ -231,7 +240,7 @@
   function turn(to) {
     axis = to;
     slider.max = view.shape[axis] - 1;
-    ["top", "right", "bottom", "left"].forEach((side, k) => { $("edge-" + side).textContent = EDGES[axis][k]; });
+    ["top", "right", "bottom", "left"].forEach((side, k) => { $("edge-" + side).textContent = view.oriented ? EDGES[axis][k] : ""; });
     go(at[axis]);
   }
 
@@ -256,7 +265,9 @@
       redraw();
     }));
     for (const id of ["opacity", "brightness", "contrast", "cross"]) $(id).addEventListener("input", redraw);
+    if (view.hu) $("window").addEventListener("change", redraw);
     $("reset").addEventListener("click", () => {
+      if (view.hu) $("window").value = "";
       for (const id of ["opacity", "brightness", "contrast"]) $(id).value = $(id).defaultValue;
       redraw();
     });

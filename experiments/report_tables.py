@@ -16,10 +16,18 @@ GIB = 1 << 30
 VERIFIED = {True: "yes", False: "<b class=bad>NO</b>", None: "not compared"}
 
 
-def tiles(scores: Sequence[Score], shares: Sequence[tuple[str, float]], documents: Sequence[Mapping[str, Any]]) -> str:
-    """The figures to read first."""
-    found = [("Dice", f"{score.agreement.dice:.4f}", score.name) for score in scores[:2]]
-    found += [("Share", f"{percent:.2f}&nbsp;%", name) for name, percent in shares[:1]]
+def tiles(
+    scores: Sequence[Score], shares: Sequence[tuple[str, float]], volumes: Sequence[tuple[str, int, float | None]], scope: str,
+    documents: Sequence[Mapping[str, Any]],
+) -> str:
+    """The figures to read first; each says what it is of and, a Dice, against what."""
+    beside = f"; {scope}" * bool(scope)
+    found = []
+    for score in scores[:2]:
+        of, _, against = score.name.partition(" against ")
+        found.append((f"Dice against {against}" if against else "Dice", f"{score.agreement.dice:.4f}", f"{of}{beside}"))
+    found += [("Share", f"{percent:.2f}&nbsp;%", f"{name}{beside}") for name, percent in shares[:1]]
+    found += [("Volume", f"{_ml(ml)}&nbsp;ml", f"{name}{beside}") for name, _, ml in volumes[:1] if ml is not None]
     if documents:
         totals = [document["totals"] for document in documents]
         slices = sum(map(_slices, documents))
@@ -28,7 +36,7 @@ def tiles(scores: Sequence[Score], shares: Sequence[tuple[str, float]], document
         traffic = sum(t["bytes_sent"] + t["bytes_received"] for t in totals)
         found.append(("Traffic", _bytes(traffic), "both ways, on the wire"))
     items = "".join(
-        f"<div class=tile><dt>{kind}</dt><dd><b>{value}</b><span>{escape(name)}</span></dd></div>"
+        f"<div class=tile><dt>{escape(kind)}</dt><dd><b>{value}</b><span>{escape(name)}</span></dd></div>"
         for kind, value, name in found
     )
     return f"<dl class=tiles>{items}</dl>" if items else ""
@@ -45,10 +53,11 @@ def toggles(masks: Mapping[str, str]) -> str:
     )
 
 
-def scores(lines: Sequence[Score], shares: Sequence[tuple[str, float]]) -> str:
-    """Dice, overlap, sensitivity and counts of voxels; then the shares."""
-    if not lines and not shares:
-        return "<p>There was nothing to compare the mask with.</p>"
+def scores(
+    lines: Sequence[Score], shares: Sequence[tuple[str, float]], volumes: Sequence[tuple[str, int, float | None]], scope: str
+) -> str:
+    """Dice, overlap, sensitivity and counts of voxels; then the volumes and the shares."""
+    of = f" ({escape(scope)})" * bool(scope)
     body = [
         [
             escape(line.name), f"{line.agreement.dice:.4f}", f"{line.agreement.overlap:.4f}",
@@ -58,11 +67,44 @@ def scores(lines: Sequence[Score], shares: Sequence[tuple[str, float]]) -> str:
         for line in lines
     ]  # fmt: skip
     head = ["Comparison", "Dice", "Overlap", "Sensitivity", "Found, voxels", "True, voxels", "Both, voxels"]
-    text = _table("How well masks agree", head, body) if lines else ""
+    text = _table(f"How well masks agree{of}", head, body) if lines else "<p>There was nothing to compare the mask with.</p>"
+    if any("float model" in line.name for line in lines):
+        text += (
+            "<p class=hint>The float model is the same network in the clear. A Dice against it tells what privacy cost, not "
+            "how good the segmentation is; that, only one against a label tells.</p>"
+        )
+    if volumes:
+        known = any(ml is not None for _, _, ml in volumes)
+        cells = [[escape(name), _count(voxels), *([_ml(ml)] if known else [])] for name, voxels, ml in volumes]
+        text += _table(f"Volumes{of}", ["Mask", "Voxels", *(["ml"] if known else [])], cells, short=True)
+        if not known:
+            text += "<p class=hint>No millilitres: the input does not tell its spacing.</p>"
     if shares:
         cells = [[escape(name), f"{percent:.2f}"] for name, percent in shares]
-        text += _table("Shares", ["Share", "Per cent"], cells, short=True)
+        text += _table(f"Shares{of}", ["Share", "Per cent"], cells, short=True)
     return text
+
+
+# Window and level in Hounsfield units, as radiologists set them.
+WINDOWS = {"Lung": (1500, -600), "Mediastinum": (400, 40)}
+
+
+def windows() -> str:
+    """A choice of windows; the script knows how to draw them."""
+    options = "".join(
+        f'<option value="{width},{level}">{name} W{width} L{str(level).replace("-", "&minus;")}</option>'
+        for name, (width, level) in WINDOWS.items()
+    )
+    return (
+        '<label class=slide><span>Window</span><select id=window><option value="">All the network sees</option>'
+        f"{options}</select></label>"
+    )
+
+
+def remarks(lines: Sequence[str]) -> str:
+    """What was remarked when the volume was read."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<h3>On the input</h3><ul class=remarks>{items}</ul>" if items else ""
 
 
 def stages(lines: Sequence[Stage]) -> str:
@@ -71,7 +113,7 @@ def stages(lines: Sequence[Stage]) -> str:
         return "<p>No session is recorded.</p>"
     head = [
         "Session", "Slices", "Time", "s a slice", "Set-up, s", "MiB out", "MiB in", "Rounds", "GiB, Alice + Bob",
-        "Dice to float", "Verified",
+        "Dice against the float model", "Verified",
     ]  # fmt: skip
     body = [_stage(line) for line in lines]
     documents = [line.document for line in lines if line.document is not None]
@@ -188,7 +230,7 @@ def _table(
     width = " class=short" if short else ""
     # A table that is wider than the screen scrolls by itself, with the keyboard too.
     return (
-        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table{width}><caption>{caption}</caption>'
+        f'<div class=wide role=region tabindex=0 aria-label="{caption}"><table{width}><caption><span>{caption}</span></caption>'
         f"<thead><tr>{top}</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -204,6 +246,10 @@ def _time(seconds: float) -> str:
 
 def _count(value: int) -> str:
     return f"{value:,}".replace(",", "\u202f")
+
+
+def _ml(value: float | None) -> str:
+    return "" if value is None else _count(round(value)) if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _bytes(value: float) -> str:

@@ -15,18 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments import accuracy_table, plots
+from bunet.experiments import accuracy_table, plots, sweep_pictures
 from bunet.experiments.file_lock import lock
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, PointData, SweepConfig
+from bunet.experiments.sweep_facts import name_of, words
 from bunet.parties.errors import RunError
 
-COLUMNS = (
-    "identity", "link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "size", "features",
-    "activation", "pool", "slices", "seed", "cores", "seconds", "seconds_per_slice", "setup_s", "bytes_sent",
-    "bytes_received", "rounds", "dice_float", "verified", "peak_memory_alice", "peak_memory_bob",
-    "volume", "weights", "axis", "dice_truth", "error",
+RESULTS = (
+    "seconds", "seconds_per_slice", "setup_s", "bytes_sent", "bytes_received", "rounds", "dice_float", "dice_truth",
+    "verified", "peak_memory_alice", "peak_memory_bob", "error",
 )
 
 Runner = Callable[[Point], Mapping[str, Any]]
@@ -158,12 +157,8 @@ def run_sweep(
 
 
 def title_of(point: Point) -> str:
-    """One point in words."""
-    data = "" if point.data is None else f", {point.data.weights} on {point.data.volume.name}"
-    return (
-        f"{point.link_name}, {point.protocol_name}, {point.format}, {point.in_flight} in flight, "
-        f"{point.size}x{point.size}, {point.features} features, {point.activation}, {point.pool}{data}"
-    )
+    """One point in words: everything that a grid can vary."""
+    return name_of(point.describe())
 
 
 def _outcome(entry: Mapping[str, Any], elapsed: float) -> str:
@@ -174,13 +169,20 @@ def _outcome(entry: Mapping[str, Any], elapsed: float) -> str:
     return f"{row['seconds_per_slice']:.2f} s a slice, {checked} ({elapsed:.0f} s in all)"
 
 
-def row_of(entry: Mapping[str, Any], link_name: str | None = None) -> dict[str, Any]:
-    """One line of the table, from one line of the journal. link_name: what the grid at hand calls the link."""
+def entries_of(journal: Journal, points: Mapping[str, Point]) -> list[dict[str, Any]]:
+    """The lines of the journal for the points that are there, in the grid's order, each point as the grid at hand tells it:
+    a link may have been called otherwise, and a key not have been there, when the point was run.
+    """
+    return [
+        {**journal.entries[identity], "point": point.describe()}
+        for identity, point in points.items() if identity in journal.entries
+    ]
+
+
+def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the table, from one line of `entries_of`."""
     point = entry["point"]
-    row: dict[str, Any] = {"identity": entry["identity"], **point}
-    if link_name is not None:
-        row["link"] = link_name
-    row["protocols"] = ", ".join(f"{key} {value}" for key, value in sorted(point["protocols"].items())) or "default"
+    row: dict[str, Any] = {"identity": entry["identity"], **point, "protocols": words("protocols", point["protocols"])}
     if "document" not in entry:
         return {**row, "error": entry.get("error", "")}
     document = entry["document"]
@@ -197,14 +199,15 @@ def row_of(entry: Mapping[str, Any], link_name: str | None = None) -> dict[str, 
 
 
 def write_table(folder: Path, journal: Journal, points: Mapping[str, Point]) -> None:
-    """`points.csv` of this grid's points that have run, in the grid's order."""
-    rows = [row_of(journal.entries[k], point.link_name) for k, point in points.items() if k in journal.entries]
-    write_csv(folder / "points.csv", rows, COLUMNS)
+    """`points.csv` of this grid's points that have run, in the grid's order: a column for every fact, then the results."""
+    rows = [row_of(entry) for entry in entries_of(journal, points)]
+    facts = dict.fromkeys(key for point in points.values() for key in point.describe())
+    write_csv(folder / "points.csv", rows, ("identity", *facts, *RESULTS))
 
 
 def write_accuracy(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point]) -> None:
     """The accuracy and runtime table of the points that have run on a volume; none before the first one has."""
-    entries = [journal.entries[identity] for identity in points if journal.done(identity)]
+    entries = [entry for entry in entries_of(journal, points) if "document" in entry]
     if entries:
         accuracy_table.write(folder, config.title or config.name, entries)
 
@@ -214,22 +217,26 @@ def draw(
 ) -> tuple[Path, ...]:
     """The two pictures, and a third of a sweep over a volume.
 
-    None, and a line that says why, without matplotlib or without a finished point.
+    None, and a line that says why, without matplotlib or without a finished point. SweepError where two points would be
+    drawn at one place: the table has both.
     """
-    rows = [row_of(journal.entries[identity], point.link_name) for identity, point in points.items() if journal.done(identity)]
-    if not rows:
+    entries = [entry for entry in entries_of(journal, points) if "document" in entry]
+    if not entries:
         say("no point has finished, so there is nothing to draw")
         return ()
     title = config.title or config.name
     pictures = [folder / "seconds_by_link.png", folder / "seconds_by_protocol.png"]
-    entries = [journal.entries[k] for k, point in points.items() if journal.done(k) and point.data is not None]
+    measured = [(entry["point"], row_of(entry)["seconds_per_slice"]) for entry in entries]
+    split = [(e["point"], accuracy_table.seconds_by_kind(e["document"])) for e in entries if "volume" in e["point"]]
     try:
-        plots.seconds_by_link(pictures[0], rows, title)
-        plots.seconds_by_protocol(pictures[1], rows, title)
-        if entries:
+        sweep_pictures.seconds_by_link(pictures[0], measured, title)
+        sweep_pictures.seconds_by_protocol(pictures[1], measured, title)
+        if split:
             pictures.append(folder / "seconds_by_kind.png")
-            plots.seconds_by_kind(pictures[2], accuracy_table.rows_of(entries), title)
+            sweep_pictures.seconds_by_kind(pictures[2], split, title)
     except plots.PicturesUnavailable as error:
         say(str(error))
         return ()
+    except sweep_pictures.SameBar as error:
+        raise SweepError(f"{folder}: {error}") from error
     return tuple(pictures)

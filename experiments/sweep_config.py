@@ -6,12 +6,21 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
 from bunet.models.program import Format
@@ -106,6 +115,24 @@ class Grid(_Strict):
     activations: Annotated[list[Activation], Field(min_length=1)] = ["relu"]
     pools: Annotated[list[Pool], Field(min_length=1)] = ["avg"]
 
+    @field_validator("links")
+    @classmethod
+    def _named_apart(cls, links: list[LinkSetting]) -> list[LinkSetting]:
+        names: dict[str, Link] = {}
+        for entry in links:
+            link = entry.link()
+            name = entry.name or link.name
+            if names.setdefault(name, link) != link:
+                raise ValueError(f"{name!r} is the name of two different links")
+        return links
+
+
+# What each list of the grid is called in a point, outermost first: a compiled model is made once for all links.
+VARIED = {
+    "sizes": "size", "features": "features", "activations": "activation", "pools": "pool", "formats": "format",
+    "protocols": "protocols", "ot": "ot", "in_flight": "in_flight", "links": "link",
+}
+
 
 class SweepConfig(_Strict):
     """One experiment file. slices, seed, cores, verify hold for every point; cores is of each party.
@@ -138,19 +165,19 @@ class SweepConfig(_Strict):
 
         data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones.
         """
-        grid = self.grid
-        combinations = itertools.product(
-            grid.sizes, grid.features, grid.activations, grid.pools, grid.formats, grid.protocols, grid.ot, grid.in_flight,
-            grid.links,
-        )
-        for size, features, activation, pool, text, protocols, ot, in_flight, entry in combinations:
+        for combination in itertools.product(*(getattr(self.grid, entries) for entries in VARIED)):
+            chosen = dict(zip(VARIED.values(), combination, strict=True))
+            entry, protocols = chosen.pop("link"), chosen.pop("protocols")
             link = entry.link()
             yield Point(
-                link=link, link_name=entry.name or link.name, protocols=tuple(sorted(protocols.items())), ot=ot,
-                format=text, in_flight=in_flight, size=size, features=features, activation=activation, pool=pool,
+                link=link, link_name=entry.name or link.name, protocols=tuple(sorted(protocols.items())), **chosen,
                 slices=self.slices, seed=self.seed, cores=self.cores, verify=self.verify,
-                data=(data or {}).get(activation),
+                data=(data or {}).get(chosen["activation"]),
             )
+
+
+# Keys of `Point.describe` that say more of another key, which stands for them where people read.
+DETAILS = {"link": ("bandwidth_bps", "rtt_s", "jitter_s"), "weights": ("data",)}
 
 
 @dataclass(frozen=True)
@@ -188,25 +215,25 @@ class Point:
     verify: bool
     data: PointData | None = None
 
-    @property
-    def protocol_name(self) -> str:
-        """Such as `relu gc-sign, square mt`."""
-        return ", ".join(f"{operation} {protocol}" for operation, protocol in self.protocols) or "default"
-
     def describe(self) -> dict[str, Any]:
-        """What tells this point from others, JSON-able."""
-        data = {} if self.data is None else {
-            "volume": self.data.volume.name, "weights": self.data.weights, "axis": self.data.axis, "data": self.data.digest,
-        }
-        if self.data is not None and self.data.label_values:
-            data["label_value"] = ",".join(map(str, self.data.label_values))
-        return {
-            "link": self.link_name,
-            "bandwidth_bps": self.link.describe()["bandwidth_bps"], "rtt_s": self.link.rtt_s, "jitter_s": self.link.jitter_s,
-            "protocols": dict(self.protocols), "ot": self.ot, "format": self.format, "in_flight": self.in_flight,
-            "size": self.size, "features": self.features, "activation": self.activation, "pool": self.pool,
-            "slices": self.slices, "seed": self.seed, "cores": self.cores, "verify": self.verify, **data,
-        }
+        """What tells this point from others, JSON-able: every field of it, whatever fields there will be."""
+        found: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "link":
+                about = value.describe()
+                found |= {"link": self.link_name, **{key: about[key] for key in DETAILS["link"]}}
+            elif field.name == "protocols":
+                found[field.name] = dict(value)
+            elif field.name not in ("link_name", "data"):
+                found[field.name] = value
+        if self.data is not None:
+            found |= {
+                "volume": self.data.volume.name, "weights": self.data.weights, "axis": self.data.axis, "data": self.data.digest,
+            }
+            if self.data.label_values:
+                found["label_value"] = ",".join(map(str, self.data.label_values))
+        return found
 
     def identity(self) -> str:
         """Equal points have equal identities, whatever the link and the files are called; 16 hexadecimal digits."""

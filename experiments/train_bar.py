@@ -53,7 +53,7 @@ class TrainBar:
             pace = (time.perf_counter() - self.first[1]) / (report.step - self.first[0])
             left = f", about {pace * (report.steps - report.step):.0f} s left"
         self.console.print(
-            f"step {report.step}/{report.steps}: loss {report.loss:.4f}, validation Dice {report.dice:.4f}, "
+            f"step {report.step}/{report.steps}: loss {report.loss:.4f}, validation Dice {report.dice:.4f} against the labels, "
             f"largest activation {report.peak:.1f}, {report.seconds:.0f} s{left}",
             soft_wrap=True,
         )

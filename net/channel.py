@@ -61,6 +61,19 @@ class Counters:
     wire_bytes_received: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How far payload bytes have come by now.
+
+    left: those that have left this side, of all that it sent. arriving: a message of which a part is here; arrived: that part.
+    Exact within a message where a link is emulated; elsewhere what was sent has left, and messages arrive whole.
+    """
+
+    left: int
+    arriving: Frame | Control | None = None
+    arrived: int = 0
+
+
 class Channel(ABC):
     """Both ends of a channel look like this. Any thread may send; one thread at a time may receive."""
 
@@ -94,6 +107,10 @@ class Channel(ABC):
     @abstractmethod
     def counters(self) -> Counters:
         """A consistent snapshot."""
+
+    def moved(self) -> Moved:
+        """For the thread that receives: what is on its way, for those who watch."""
+        return Moved(self.counters.payload_bytes_sent)
 
     def __enter__(self: Self) -> Self:
         return self
@@ -181,6 +198,11 @@ class QueueChannel(Channel):
     def counters(self) -> Counters:
         with self._lock:
             return Counters(*self._sent, *self._received)
+
+    @property
+    def held(self) -> Envelope | None:
+        """For the thread that receives: the next message, where its time has not come."""
+        return self._held
 
     def _deliver(self, envelope: Envelope) -> None:
         """For the transport: a message has arrived."""

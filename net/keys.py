@@ -7,6 +7,7 @@ that is empty or begins with a hash is a comment (no key can: the first of five 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass, field
@@ -94,6 +95,26 @@ def load_allowed(path: str | os.PathLike[str]) -> dict[str, str]:
         key, _, name = line.partition(" ")
         allowed[check(key, str(path))] = name.strip() or key[:8]
     return allowed
+
+
+def public_keys(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Public key -> name of any of these files: a key file's own, or those of a .pub file or an allow-list. Raises BadKey."""
+    try:
+        lines = _lines(Path(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
+    if any(line.partition(" ")[0] == "secret" for line in lines):
+        return {KeyPair.load(path).public: Path(path).name}
+    found = load_allowed(path)
+    if not found:
+        raise BadKey(f"{path} holds no public key")
+    return found
+
+
+def fingerprint(public: str) -> str:
+    """What two people compare: the first 80 bits of the SHA-256 of a public key's 32 bytes, as five groups of four digits."""
+    digits = hashlib.sha256(z85.decode(check(public).encode("ascii"))).hexdigest()[:20]
+    return " ".join(digits[at : at + 4] for at in range(0, 20, 4))
 
 
 def check(key: str, where: str = "a key") -> str:

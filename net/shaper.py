@@ -20,9 +20,9 @@ import random
 import threading
 from collections import deque
 
-from bunet.net.channel import Channel, ChannelClosed, ChannelError, Counters, QueueChannel
+from bunet.net.channel import Channel, ChannelClosed, ChannelError, Counters, Moved, QueueChannel
 from bunet.net.clock import Clock, RealClock
-from bunet.net.frame import Control, Encoded, Frame, Message, encode
+from bunet.net.frame import Control, Encoded, Frame, Message, Signal, encode
 from bunet.net.link import Link
 
 
@@ -34,6 +34,11 @@ class Pacer:
         self._jitter = random.Random(seed)  # emulates a network; nothing secret comes from it
         self._left_s = 0.0
         self._arrival_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """When the last message has left altogether."""
+        return self._left_s
 
     def arrival_s(self, now_s: float, nbytes: int) -> float:
         """When a message of `nbytes` that is sent at `now_s` arrives at the other end. Calls are in sending order."""
@@ -59,6 +64,7 @@ class Shaper(Channel):
         self._clock = clock or channel.clock
         self._pacer = Pacer(link, seed)
         self._lock = threading.Lock()
+        self._leaving: deque[tuple[float, float, int]] = deque()  # begin, end, payload bytes, of messages that leave
         common = channel.common_clock and (self._clock is channel.clock
                                            or (isinstance(self._clock, RealClock)
                                                and isinstance(channel.clock, RealClock)))
@@ -70,8 +76,12 @@ class Shaper(Channel):
             return
         encoded = encode(message, self._inner.limits)
         with self._lock:  # arrival times must be in the order of sending
-            due_s = self._pacer.arrival_s(self._clock.now(), encoded.wire_bytes)
+            now_s = self._clock.now()
+            begin_s = max(now_s, self._pacer.left_s)
+            due_s = self._pacer.arrival_s(now_s, encoded.wire_bytes)
             if self._holder is None:
+                self._forget_left(now_s)
+                self._leaving.append((begin_s, self._pacer.left_s, encoded.payload_bytes))
                 self._inner.send_encoded(encoded, due_s)
             else:
                 self._inner.ensure_open()
@@ -89,6 +99,28 @@ class Shaper(Channel):
     def counters(self) -> Counters:
         """The inner channel's; a message held at this side counts when it is handed on."""
         return self._inner.counters
+
+    def moved(self) -> Moved:
+        now_s = self._clock.now()
+        with self._lock:
+            left = self._inner.counters.payload_bytes_sent
+            self._forget_left(now_s)
+            for begin_s, end_s, nbytes in self._leaving:
+                left -= nbytes - int(nbytes * _share(now_s, begin_s, end_s))
+        held = self._inner.held
+        if held is None or isinstance(held.message, Signal):
+            return Moved(left)
+        began_s = held.due_s - self.link.transfer_seconds(held.wire_bytes)
+        return Moved(left, held.message, int(held.payload_bytes * _share(now_s, began_s, held.due_s)))
+
+    def _forget_left(self, now_s: float) -> None:
+        while self._leaving and self._leaving[0][1] <= now_s:
+            self._leaving.popleft()
+
+
+def _share(now_s: float, begin_s: float, end_s: float) -> float:
+    """How much of a time from begin to end has gone, 0 to 1."""
+    return min(1.0, max(0.0, (now_s - begin_s) / (end_s - begin_s))) if end_s > begin_s else float(now_s >= end_s)
 
 
 class _Holder:

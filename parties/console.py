@@ -6,6 +6,7 @@ and 24 rows: a plan longer than the screen is shown around the layers that are a
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -28,11 +29,13 @@ from bunet.parties.events import (
     SessionStarted,
     SetupFinished,
     SliceFinished,
+    Traffic,
 )
-from bunet.parties.ledger import LayerTotal, Ledger
+from bunet.parties.ledger import LayerTotal, Ledger, SliceRecord
 
 REFRESH_PER_SECOND = 4
 LINK_WINDOW_S = 5.0
+LINK_SILENCE_S = 1.0  # parties speak of their traffic a few times a second; where they have not for so long, nothing moves
 PLAIN_EVERY_S = 10.0  # between two lines of progress where there is no terminal
 MIB = 1 << 20
 
@@ -104,7 +107,7 @@ class RunConsole:
         self._begun = clock()
         self._ended: float | None = None
         self._line_at = self._begun
-        self._traffic: deque[tuple[float, float, int, int]] = deque()  # begin, end, sent, received of finished layers
+        self._traffic: deque[tuple[float, int, int]] = deque()  # when, bytes that had left and arrived by then
 
     @property
     def is_live(self) -> bool:
@@ -134,12 +137,12 @@ class RunConsole:
             mine = event.role == self.ledger.view
             if isinstance(event, SessionStarted) and mine:
                 self._begun = self._line_at = now
+                self._traffic = deque([(now, 0, 0)])
             elif isinstance(event, SessionFinished) and mine:
                 self._ended = now
-            elif isinstance(event, LayerFinished) and mine:
-                begin = now - event.compute_s - event.wait_s
-                self._traffic.append((begin, now, event.bytes_sent, event.bytes_received))
-                while self._traffic and self._traffic[0][1] < now - LINK_WINDOW_S:
+            elif isinstance(event, Traffic) and mine:
+                self._traffic.append((now, event.sent, event.received))
+                while len(self._traffic) > 2 and self._traffic[1][0] <= now - LINK_WINDOW_S:
                     self._traffic.popleft()
             if isinstance(event, Note):
                 self._say(Text(f"{event.role}: {event.text}", style="dim"))
@@ -167,9 +170,9 @@ class RunConsole:
                 f"slice {event.axis}{event.index} in {number(event.seconds)} s "
                 f"({len(self.ledger.done)}/{self.ledger.expected})" + (f"; {self._above()}" if self._above else "")
             ))
-        elif isinstance(event, LayerFinished) and now - self._line_at >= PLAIN_EVERY_S:
+        elif isinstance(event, (LayerFinished, Traffic)) and now - self._line_at >= PLAIN_EVERY_S:
             self._line_at = now
-            self._say(Text(f"{100 * self.ledger.progress():.0f} %, {self._times(now)}, at {event.name}"))
+            self._say(Text(f"{self._percent():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}"))
 
     # -- live ---------------------------------------------------------------------------------------------------
 
@@ -211,41 +214,65 @@ class RunConsole:
             return f"{duration(elapsed)} gone"
         return f"{duration(elapsed)} gone, {duration(elapsed * (1 - share) / share)} left"
 
+    def _percent(self) -> float:
+        """100 only once all is done."""
+        share = self.ledger.progress()
+        return 100.0 if share >= 1.0 else min(99.0, 100 * share)
+
     def _progress_line(self, width: int, now: float) -> Text:
         share = self.ledger.progress()
-        times = f" {100 * share:3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
+        times = f" {self._percent():3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
         cells = max(8, min(40, width - len(times)))
         full = round(share * cells)
         text = Text("━" * full, style="green")
         return text.append("─" * (cells - full), style="dim").append(times, style="default")
 
     def _flight_line(self) -> Text:
-        running = sorted(self.ledger.running, key=lambda record: record.number)
         if self._ended is not None:
             return Text("the run has ended; its results are being checked", style="dim")
-        if not running:
-            return Text("in flight: none", style="dim")
-        return Text("in flight: " + "  ".join(f"{r.axis}{r.index} {r.layer_name}" for r in running))
+        return Text(self._at_work())
+
+    def _at_work(self) -> str:
+        """The slices in flight, each with its layer and how much of that has moved."""
+        if self.ledger.setup is None:
+            return "set-up: keys and base OTs"
+        running = sorted(self.ledger.running, key=lambda record: record.number)
+        return "in flight: " + ("  ".join(self._layer_at_work(record) for record in running) or "none")
+
+    def _layer_at_work(self, record: SliceRecord) -> str:
+        share = self.ledger.share_of(record)
+        return f"{record.axis}{record.index} {record.layer_name}" + f" {100 * share:.0f} %" * (share > 0)
 
     def _link_line(self, now: float) -> Text:
-        sent, received = self.ledger.payload()
+        return Text(self._link_text(now))
+
+    def _link_text(self, now: float) -> str:
+        sent, received = self.ledger.moved()
         out_bps, in_bps = self.link_use(now)
         text = f"out {mebibytes(sent)} MiB {rate(out_bps)}, in {mebibytes(received)} MiB {rate(in_bps)}"
         if self._bandwidth:  # first, so that a narrow terminal does not cut it off
             text = f"link {100 * max(out_bps, in_bps) / self._bandwidth:.0f} %: {text}"
-        return Text(text)
+        return text
 
     def link_use(self, now: float) -> tuple[float, float]:
-        """Bits a second (sent, received) over the last seconds; a layer's bytes are spread evenly over its time."""
-        window = min(LINK_WINDOW_S, max(now - self._begun, 1e-3))
-        start = now - window
-        totals = [0.0, 0.0]
-        for begin, end, sent, received in self._traffic:
-            length = max(end - begin, 1e-6)
-            share = max(0.0, min(end, now) - max(begin, start)) / length
-            totals[0] += share * sent
-            totals[1] += share * received
-        return totals[0] * 8 / window, totals[1] * 8 / window
+        """Bits a second (sent, received) over the last seconds, up to when the parties last spoke of their traffic."""
+        if len(self._traffic) < 2:
+            return 0.0, 0.0
+        last = self._traffic[-1]
+        end = last[0] if now - last[0] <= LINK_SILENCE_S else now
+        first = self._traffic_at(end - LINK_WINDOW_S)
+        seconds = max(end - first[0], 1e-3)
+        return (last[1] - first[1]) * 8 / seconds, (last[2] - first[2]) * 8 / seconds
+
+    def _traffic_at(self, time_s: float) -> tuple[float, float, float]:
+        """(when, bytes that had left, arrived): between two reports evenly; the first one where the time is before it."""
+        if time_s >= self._traffic[-1][0]:
+            return time_s, *self._traffic[-1][1:]
+        for (t0, s0, r0), (t1, s1, r1) in itertools.pairwise(self._traffic):
+            if t0 <= time_s < t1:
+                part = (time_s - t0) / (t1 - t0)
+                return time_s, s0 + part * (s1 - s0), r0 + part * (r1 - r0)
+        return self._traffic[0]
 
     def _window(self, width: int, rows: int) -> Table:
         """The layers that pay for traffic, and those at work; as many as fit, around the farthest slice."""

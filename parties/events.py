@@ -99,6 +99,19 @@ class SessionFinished:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """Bytes on the move, a few times a second: payload of this session that has left and arrived so far, set-up included.
+
+    layers: (slice, layer, left, arrived) of layers that have moved some and not ended.
+    """
+
+    role: str
+    sent: int
+    received: int
+    layers: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
 class Note:
     """Something a person should read, such as 'compiling kernels'."""
 
@@ -117,7 +130,7 @@ class Failed:
 
 Event = (
     SessionStarted | SetupFinished | SliceStarted | LayerStarted | LayerFinished | SliceFinished | SessionFinished
-    | Note | Failed
+    | Traffic | Note | Failed
 )
 Subscriber = Callable[[Event], None]
 
@@ -125,7 +138,7 @@ _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         SessionStarted, SetupFinished, SliceStarted, LayerStarted, LayerFinished, SliceFinished, SessionFinished,
-        Note, Failed,
+        Traffic, Note, Failed,
     )
 }
 
@@ -142,8 +155,10 @@ def from_document(document: dict[str, Any]) -> Event:
         kind = _KINDS[fields.pop("event")]
         if kind is SessionStarted:
             fields["plan"] = tuple(LayerPlan(**{**line, "shape": tuple(line["shape"])}) for line in fields["plan"])
+        if kind is Traffic:
+            fields["layers"] = tuple((slice_, layer, sent, received) for slice_, layer, sent, received in fields["layers"])
         return kind(**fields)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not an event: {error}") from error
 
 

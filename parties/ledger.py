@@ -21,6 +21,7 @@ from bunet.parties.events import (
     SetupFinished,
     SliceFinished,
     SliceStarted,
+    Traffic,
 )
 
 DOCUMENT_VERSION = 1
@@ -100,6 +101,7 @@ class Ledger:
         self.slices: dict[int, SliceRecord] = {}
         self.layers: dict[int, LayerTotal] = {}
         self.ended: dict[str, SessionFinished] = {}
+        self.traffic: Traffic | None = None  # the latest
         self.failures: list[Failed] = []
         self.notes: list[Note] = []
 
@@ -120,6 +122,8 @@ class Ledger:
                 line.peer_slices += 1
         elif isinstance(event, SessionStarted):
             self._open(event)
+        elif isinstance(event, Traffic):
+            self.traffic = event
         elif isinstance(event, SetupFinished):
             self.setup = event
         elif isinstance(event, SliceStarted):
@@ -173,6 +177,23 @@ class Ledger:
         received = sum(line.bytes_received for line in self.layers.values())
         return sent, received + (self.setup.bytes_received if self.setup else 0)
 
+    def moved(self) -> tuple[int, int]:
+        """Payload bytes (sent, received) that have left and arrived, those of unfinished layers with them."""
+        sent, received = self.payload()
+        if self.traffic is None or self.ended.get(self.view) is not None:
+            return sent, received
+        # What a finished layer has sent may still be on its way; what it has received is here.
+        return self.traffic.sent, max(received, self.traffic.received)
+
+    def share_of(self, record: SliceRecord) -> float:
+        """Share of the layer at which a slice stands, 0 to 1: bytes that have moved over those that its plan states."""
+        if self.traffic is None or self.session is None or not 0 <= record.layer < len(self.session.plan):
+            return 0.0
+        line = self.session.plan[record.layer]
+        moved = sum(left + arrived for number, layer, left, arrived in self.traffic.layers
+                    if (number, layer) == (record.number, record.layer))
+        return min(1.0, moved / (line.alice_bytes + line.bob_bytes)) if moved else 0.0
+
     def totals(self) -> Totals:
         """Totals so far; seconds are those of the finished session, 0 before."""
         sent, received = self.payload()
@@ -186,7 +207,8 @@ class Ledger:
     def progress(self) -> float:
         """Share of the whole run's work that is done, 0 to 1, weighed by what the layers have cost so far.
 
-        A layer that no slice has finished yet weighs its stated bytes, at the bytes per second of those that have.
+        A layer at work counts by the share of its stated bytes that have moved. One that no slice has finished yet weighs its
+        stated bytes, at the bytes per second of those that have.
         """
         if self.session is None or not self.session.plan or not self.expected:
             return 0.0
@@ -200,6 +222,7 @@ class Ledger:
             weights = [seconds.get(n, weight * rate) for n, weight in enumerate(weights)]
         whole = sum(weights) * self.expected
         finished = sum(weights[n] * t.slices for n, t in known.items())
+        finished += sum(weights[r.layer] * self.share_of(r) for r in self.running if r.layer not in r.layers and r.layer >= 0)
         return min(1.0, finished / whole) if whole > 0 else 0.0
 
     def document(

@@ -25,6 +25,7 @@ from bunet.parties.driver import check_arrays, structural
 from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import LayerFinished, LayerStarted, SliceFinished, SliceStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
+from bunet.parties.traffic import TrafficMeter
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.steps import ProtocolError, Receive, Send, Steps
@@ -100,6 +101,7 @@ class Scheduler:
         self._pool = ThreadPoolExecutor(cores, "compute", initializer=thread_hook)
         self._cores = cores
         self._closing = False
+        self._traffic = TrafficMeter(context.role.value, channel)
         self._pump = threading.Thread(target=self._read, name="inbox", daemon=True)
 
     def __enter__(self) -> Scheduler:
@@ -114,14 +116,20 @@ class Scheduler:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Pump: everything that arrives goes to the inbox; ends with the channel or with the scheduler."""
+        """Pump: everything that arrives goes to the inbox, and what moves is told; ends with the channel or the scheduler."""
         try:
             while not self._closing:
                 message = self._channel.receive(0.2)
+                if isinstance(message, Frame):
+                    self._traffic.received(message)
                 if message is not None:
                     self._inbox.put(("message", message))
+                if (traffic := self._traffic.report()) is not None:
+                    self._emit(traffic)
         except (ChannelError, MalformedFrame) as error:
             self._inbox.put(("failed", PeerError(str(error))))
+        except Exception as error:  # of a subscriber: a run must not wait for a pump that has ended
+            self._inbox.put(("failed", error))
 
     def _file(self, message: Frame | Control) -> None:
         if isinstance(message, Control):
@@ -150,6 +158,7 @@ class Scheduler:
             while True:
                 step = self._run_segment(chain, layer, value)
                 if step is None:
+                    self._traffic.ended((SETUP_SLICE, layer))
                     return chain.result, chain.meter
                 chain.waiting = step
                 while not self._mail.get((SETUP_SLICE, layer)):
@@ -320,6 +329,7 @@ class Scheduler:
         for name in node.inputs:
             if last_use.get(name) == planned.index:
                 chain.values.pop(name, None)
+        self._traffic.ended((job.slice, planned.index))
         elapsed = time.perf_counter() - meter.started
         protocol = planned.protocol.name if planned.protocol else "local"
         self._emit(
@@ -341,6 +351,7 @@ class Scheduler:
                 meter.sent_messages += 1
                 meter.sent += step.nbytes
                 meter.rounds = max(meter.rounds, meter.round + 1)
+                self._traffic.sent((chain.job.slice, layer), step.nbytes)
                 self._channel.send(frame)
                 step = chain.steps.send(None)
             return step

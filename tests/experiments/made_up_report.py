@@ -64,6 +64,12 @@ def report_data(size: int = 64, slices: int = 24, **changes: Any) -> ReportData:
         "spacing": (2.0, 2.0, 2.0),
         "scores": [Score("secure mask against the experts' label", agreement(secure, truth))],
         "shares": [("infected share of the lung, found", 100 * secure.sum() / chest.lung.sum())],
+        "volumes": [
+            ("secure mask", int(secure.sum()), 0.008 * int(secure.sum())),
+            ("lung", int(chest.lung.sum()), 0.008 * int(chest.lung.sum())),
+        ],
+        "scope": "in 24 of 240 slices, maximum filter off", "hu": (-1250.0, 250.0),
+        "remarks": ["intensities of chest.nii.gz: rule `hu`", "the scanner's table is within the volume"],
         "stages": [Stage("infection along z", document()), Stage("the vote", document(1)), Stage("float", None)],
     }  # fmt: skip
     return ReportData(**{**facts, **changes})

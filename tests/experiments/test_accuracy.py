@@ -105,6 +105,27 @@ def test_a_point_is_told_by_content_not_by_name(place: Path) -> None:
     assert [a == b for a, b in zip(before, identities(), strict=True)] == [False, False, True, True]
 
 
+def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> None:
+    entries: list[dict[str, Any]] = []
+    for point in parse("name: a\ngrid: {links: [lan], sizes: [32, 64], ot: [iknp, softspoken-4]}", "x").points():
+        document = {
+            "run": {"float": {"seconds_per_slice": point.size, "dice_truth": 1 / point.size}},
+            "slices": [{"axis": "z", "index": 1, "layers": []}], "setup": {"seconds": 0.0}, "verified": True,
+            "totals": {"seconds": 9.0, "bytes_sent": 1, "bytes_received": 1}, "dice": {"float": 1.0, "truth": 0.5},
+        }  # fmt: skip
+        facts = {**point.describe(), "volume": "v", "weights": "w", "axis": "z", "data": "d"}
+        entries.append({"identity": point.identity(), "point": facts, "document": document})
+    rows = accuracy_table.rows_of(entries)
+    assert [(row["format"], row["size"], row.get("ot")) for row in rows] == [
+        ("float", 32, None), ("8.4", 32, "iknp"), ("8.4", 32, "softspoken-4"),
+        ("float", 64, None), ("8.4", 64, "iknp"), ("8.4", 64, "softspoken-4"),
+    ]  # fmt: skip
+    assert [row["seconds_per_slice"] for row in rows if row["format"] == "float"] == [32, 64]
+    text = accuracy_table.markdown(rows, "t", entries)
+    assert "| weights | format | ot | size |" in text
+    assert "Dice against the float model | Dice against the truth" in text
+
+
 def test_points_without_data_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
@@ -148,7 +169,8 @@ def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pyte
     monkeypatch.chdir(place)
     result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
     assert result.exit_code == 0, result.stderr
-    assert "h.safetensors on case.npz" in result.stdout
+    assert "case.npz, " in result.stdout
+    assert "h.safetensors, axis y" in result.stdout
     (place / "test.yaml").write_text((place / "test.yaml").read_text().replace("features: [1]", "features: [1, 2]"))
     for arguments, words in (
         (("test.yaml",), "holds 1 features"),

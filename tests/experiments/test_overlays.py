@@ -76,3 +76,16 @@ def test_the_head_is_on_top(tmp_path: Path) -> None:
     coronal = image[:, int(0.45 * width) : int(0.55 * width)]
     assert coronal[int(0.35 * height)].mean() > 0.8
     assert coronal[int(0.75 * height)].mean() < 0.2
+
+
+def test_sides_are_lettered_only_where_they_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from bunet.experiments import overlays
+
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(
+        overlays, "save_figure", lambda figure, path: drawn.append([t.get_text() for a in figure.axes for t in a.texts])
+    )
+    write_views(tmp_path / "x.png", report_data())
+    write_views(tmp_path / "x.png", report_data(spacing=None))
+    assert drawn == [list("RLAPRLHFAPHF"), []]

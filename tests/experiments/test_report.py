@@ -131,7 +131,8 @@ def test_the_centre_lies_in_the_mask() -> None:
 def test_text_from_outside_is_escaped() -> None:
     data = report_data(
         title=HOSTILE, case=HOSTILE, created=HOSTILE, facts=[(HOSTILE, HOSTILE)], scores=[Score(HOSTILE, Agreement(1, 2, 3))],
-        shares=[(HOSTILE, 3.0)], stages=[Stage(HOSTILE, hostile_document()), Stage(HOSTILE, None)],
+        shares=[(HOSTILE, 3.0)], volumes=[(HOSTILE, 5, 1.5)], scope=HOSTILE, remarks=[HOSTILE],
+        stages=[Stage(HOSTILE, hostile_document()), Stage(HOSTILE, None)],
     )  # fmt: skip
     text = page(data)
     harmless, parsed = _Page(page(report_data())), _Page(text)
@@ -176,6 +177,9 @@ def test_a_part_and_what_a_file_does_not_tell_are_said() -> None:
     text = _Page(page(data)).text
     assert "Segmented was z 4 to 19" in text
     assert "does not tell its orientation or spacing" in text
+    assert "sides are not lettered" in text
+    assert unpacked(page(data))[0]["oriented"] is False
+    assert unpacked(page(report_data()))[0]["oriented"] is True
     assert unpacked(page(data))[0]["region"] == [[4, 20], [0, 64], [0, 64]]
 
 
@@ -231,3 +235,56 @@ def test_the_tables_hold_the_figures() -> None:
     assert f"{data.shares[0][1]:.2f}" in text
     assert text.count("encoder1.relu1.extend") == 2, "once for each session with a document"
     assert "1:00" in text, "two sessions of thirty seconds"
+
+
+def tiles_of(text: str) -> list[tuple[str, str, str]]:
+    """(kind, figure, what it is of) of each tile."""
+    pattern = r"<div class=tile><dt>(.*?)</dt><dd><b>(.*?)</b><span>(.*?)</span>"
+    return [(kind, html.unescape(figure), html.unescape(of)) for kind, figure, of in re.findall(pattern, text)]
+
+
+def test_every_figure_says_what_it_is_of_and_a_dice_against_what() -> None:
+    data = report_data(
+        scores=[Score("secure mask against the float model's mask", Agreement(4, 4, 4)), *report_data().scores],
+        volumes=[("secure mask", 12_345, 98.76), ("lung", 550_000, 4400.0)],
+    )  # fmt: skip
+    dice = f"{data.scores[1].agreement.dice:.4f}"
+    scope = "in 24 of 240 slices, maximum filter off"
+    found = tiles_of(page(data))
+    assert [(html.unescape(kind), of) for kind, _, of in found[:4]] == [
+        ("Dice against the float model's mask", f"secure mask; {scope}"),
+        ("Dice against the experts' label", f"secure mask; {scope}"),
+        ("Share", f"infected share of the lung, found; {scope}"), ("Volume", f"secure mask; {scope}"),
+    ]  # fmt: skip
+    assert [figure for _, figure, _ in found[:2]] == ["1.0000", dice]
+    assert found[3][1] == "98.8\xa0ml"
+    text = _Page(page(data)).text
+    for caption in ("How well masks agree", "Volumes", "Shares"):
+        assert f"{caption} ({scope})" in text
+    assert "what privacy cost, not how good" in text
+    assert "4\u202f400" in text
+    assert "Dice against the float model" in text
+    assert "Dice to" not in text
+
+
+def test_without_spacing_there_are_voxels_and_no_millilitres() -> None:
+    text = page(report_data(volumes=[("secure mask", 12_345, None)]))
+    assert "12\u202f345" in text
+    assert "No millilitres" in text
+    assert "ml" not in [kind for kind, _, _ in tiles_of(text)]
+    assert "Volume" not in [kind for kind, _, _ in tiles_of(text)]
+
+
+def test_windows_are_offered_where_values_are_hounsfield_units() -> None:
+    text = page(report_data())
+    assert '<option value="1500,-600">Lung W1500 L&minus;600</option>' in text
+    assert '<option value="400,40">Mediastinum W400 L40</option>' in text
+    assert unpacked(text)[0]["hu"] == [-1250.0, 250.0]
+    without = page(report_data(hu=None))
+    assert "<select" not in without
+    assert unpacked(without)[0]["hu"] is None
+
+
+def test_what_was_remarked_of_the_input_is_shown() -> None:
+    assert "the scanner's table is within the volume" in _Page(page(report_data())).text
+    assert "On the input" not in _Page(page(report_data(remarks=[]))).text

@@ -21,7 +21,7 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 DRIVER = shutil.which("chromedriver")
@@ -298,3 +298,32 @@ def test_a_finger_scrolls_too(opened: Any) -> None:
     opened.execute_cdp_cmd(touch, {"type": "touchEnd", "touchPoints": []})
     settle(opened)
     assert position(opened) < before
+
+
+@pytest.mark.parametrize(("choice", "low", "high"), [("1500,-600", -1350, 150), ("400,40", -160, 240), ("", -1250, 250)])
+def test_a_window_is_drawn_as_its_name_says(browser: Any, tmp_path: Path, choice: str, low: float, high: float) -> None:
+    hounsfield = np.linspace(-1250, 250, 32)
+    grey = np.broadcast_to(((hounsfield + 1250) / 1500).astype(np.float32)[None, None, :], (4, 32, 32))
+    mask = np.zeros(grey.shape, np.uint8)
+    write_report(tmp_path / "window.html", report_data(volume=grey, masks={"secure": mask}))
+    show(browser, tmp_path / "window.html")
+    Select(browser.find_element(By.ID, "window")).select_by_value(choice)
+    row = at_voxels(pixels(browser), (32, 32))[16, :, 0]
+    expected = 255 * np.clip((hounsfield - low) / (high - low), 0, 1)
+    steps = 1500 / 255 / (high - low) * 255  # a shade of the file is so many on the screen
+    assert np.abs(row - expected).max() <= steps + 3
+    browser.find_element(By.ID, "reset").click()
+    row = at_voxels(pixels(browser), (32, 32))[16, :, 0]
+    assert np.abs(row - 255 * (hounsfield + 1250) / 1500).max() <= 4, "as it was"
+
+
+def test_sides_are_lettered_only_where_they_are_known(opened: Any, tmp_path: Path) -> None:
+    def letters() -> str:
+        return "".join(opened.find_element(By.ID, f"edge-{side}").text for side in ("top", "right", "bottom", "left"))
+
+    assert letters() == "ALPR"
+    write_report(tmp_path / "lost.html", report_data(spacing=None))
+    show(opened, tmp_path / "lost.html")
+    for axis in range(3):
+        opened.find_element(By.CSS_SELECTOR, f"input[name=axis][value='{axis}']").click()
+        assert letters() == ""

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from bunet.experiments import plots
+from bunet.experiments import plots, sweep_pictures
 from bunet.experiments.results import environment, write_csv, write_json, write_mask, write_whole
 
 
@@ -85,4 +85,4 @@ def test_without_matplotlib_the_message_says_what_to_install(tmp_path: Path, mon
 def test_drawing_nothing_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     with pytest.raises(ValueError, match="no finished point"):
-        plots.seconds_by_link(tmp_path / "x.png", [])
+        sweep_pictures.seconds_by_link(tmp_path / "x.png", [])

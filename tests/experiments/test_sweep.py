@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from bunet.experiments.sweep import COLUMNS, Journal, SweepError, read_points, row_of, run_sweep
+from bunet.experiments import sweep_pictures
+from bunet.experiments.sweep import RESULTS, Journal, SweepError, read_points, row_of, run_sweep
 from bunet.experiments.sweep_config import Point, SweepConfig, parse
+from bunet.experiments.sweep_pictures import SameBar
 from bunet.parties.errors import PeerError
 
 CONFIG = parse(
@@ -68,12 +70,20 @@ def test_every_point_is_run_once_and_written(tmp_path: Path) -> None:
     assert [line["identity"] for line in lines] == [point.identity() for point in CONFIG.points()]
     table = rows(folder)
     assert len(table) == 8
-    assert tuple(table[0]) == COLUMNS
+    assert tuple(table[0]) == ("identity", *next(CONFIG.points()).describe(), *RESULTS)
     assert {(row["link"], row["protocols"], row["in_flight"]) for row in table} == {
         (link, f"relu {relu}", k) for link in ("lan", "wan") for relu in ("gc", "gc-sign") for k in ("1", "2")
     }
     assert float(table[0]["seconds_per_slice"]) == pytest.approx(float(table[0]["seconds"]) / 2)
     assert len(said) == 8
+    assert len({line.partition("] ")[2] for line in said}) == 8
+
+
+def test_no_line_of_progress_hides_what_is_varied(tmp_path: Path) -> None:
+    config = parse("name: test\ngrid:\n  links: [lan]\n  ot: [iknp, softspoken-4]\n", "test.yaml")
+    _, said = sweep(tmp_path, Runner(), config)
+    assert ["OT iknp" in line for line in said] == [True, False]
+    assert ["OT softspoken-4" in line for line in said] == [False, True]
 
 
 def test_a_finished_sweep_runs_nothing_again(tmp_path: Path) -> None:
@@ -196,3 +206,15 @@ def test_a_row_of_a_failed_point_has_no_figures() -> None:
     row = row_of({"identity": "ab", "point": point.describe(), "error": "no"})
     assert row["error"] == "no"
     assert "seconds" not in row
+
+
+def test_two_points_in_one_place_end_the_sweep_with_the_table_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(*_: Any) -> None:
+        raise SameBar("two points would be drawn at one place: a; and b")
+
+    monkeypatch.setattr(sweep_pictures, "seconds_by_link", same)
+    with pytest.raises(SweepError, match="at one place: a; and b"):
+        sweep(tmp_path, Runner(), pictures=True)
+    assert len(rows(tmp_path)) == 8

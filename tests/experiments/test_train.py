@@ -45,7 +45,7 @@ def test_evaluation_knows_the_split_and_the_axis_from_the_weights(place: Path, t
         "evaluate", "--weights", place / "w.safetensors", "--data", place / "cases", "--json", tmp_path / "e.json"
     )
     assert status == 0, error
-    for word in ("case", "Dice", "overlap", "sensitivity", "infected %", "mean"):
+    for word in ("case", "Dice to label", "overlap", "sensitivity", "infected %", "mean"):
         assert word in out
     document = json.loads((tmp_path / "e.json").read_text())
     assert (document["axis"], document["target"], document["size"]) == ("y", "infection", 32)
@@ -168,6 +168,6 @@ def test_the_bar_shows_time_left_on_a_terminal_and_lines_elsewhere() -> None:
                 bar.stepped(step, 1.0 / step)
             bar.evaluated(report)
         text = stream.getvalue()
-        assert "step 3/10: loss 0.5000, validation Dice 0.2500, largest activation 3.0, 60 s, about" in text
+        assert "step 3/10: loss 0.5000, validation Dice 0.2500 against the labels, largest activation 3.0, 60 s, about" in text
         assert ("3/10 " in text.replace("step 3/10:", "")) == terminal
         assert math.isfinite(bar.mean)

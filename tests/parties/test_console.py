@@ -30,6 +30,7 @@ from bunet.parties.events import (
     SetupFinished,
     SliceFinished,
     SliceStarted,
+    Traffic,
 )
 
 WIDTHS = (60, 80, 120)
@@ -184,7 +185,7 @@ def test_a_long_layer_shows_signs_of_life_without_a_terminal() -> None:
     before = console.file.getvalue()
     clock.now += PLAIN_EVERY_S + 1
     view(finished("alice", 1, 9, plan()[9]))
-    assert "at encoder1" in console.file.getvalue()[len(before) :] or "at decoder1" in console.file.getvalue()
+    assert "in flight: z13 decoder1.conv1" in console.file.getvalue()[len(before) :]
 
 
 def test_notes_are_said_and_failures_left_to_the_caller() -> None:
@@ -225,17 +226,83 @@ def test_the_live_view_is_drawn_and_taken_away() -> None:
     assert console.file.getvalue().rstrip().endswith("bob: after")
 
 
-def test_link_use_spreads_a_layers_bytes_over_its_time() -> None:
-    clock = Clock()
-    view = RunConsole(console=recorded(80), clock=clock, bandwidth_bps=8e6)
+def slow_run() -> tuple[RunConsole, Clock, Console]:
+    """One slice on a link of 8 Mbit/s, at its first convolution (1 MiB out, 2 MiB in)."""
+    clock, console = Clock(), recorded(80, terminal=False)
+    view = RunConsole(console=console, clock=clock, bandwidth_bps=8e6)
     view(SessionStarted("alice", "ab", "8.4", plan(), "8 Mbit/s", 1, 1))
-    clock.now += 10
-    view(LayerFinished("alice", 0, 1, "encoder1.conv1", "conv", "x", 6.0, 4.0, 5_000_000, 0, 1))
-    sent, received = view.link_use(clock.now)
-    assert sent == pytest.approx(4e6)  # 5 MB over 10 s, all of it within the last 5 s evenly
-    assert received == 0
+    view(SetupFinished("alice", 0.0, 0, 0, 1))
+    view(SliceStarted("alice", 0, "z", 11))
+    view(LayerStarted("alice", 0, 1, "encoder1.conv1"))
+    return view, clock, console
+
+
+def moves(view: RunConsole, clock: Clock, seconds: int, out_bps: float, in_bps: float = 0.0) -> None:
+    """A report every quarter of a second, as the scheduler makes them."""
+    before = view.ledger.traffic or Traffic("alice", 0, 0, ())
+    for quarter in range(1, 4 * seconds + 1):
+        clock.now += 0.25
+        sent, received = (int(bps / 8 * quarter / 4) for bps in (out_bps, in_bps))
+        sent, received = before.sent + sent, before.received + received
+        view(Traffic("alice", sent, received, ((0, 1, sent, received),)))
+
+
+def test_the_link_is_shown_while_bytes_move() -> None:
+    view, clock, _ = slow_run()
+    moves(view, clock, 1, 8e6)
+    assert view.link_use(clock.now) == pytest.approx((8e6, 0.0))
+    moves(view, clock, 10, 8e6, 2e6)
+    assert view.link_use(clock.now) == pytest.approx((8e6, 2e6), rel=1e-3)
+    assert view._link_text(clock.now).startswith("link 100 %: out 10.5 MiB 8.0 Mbit/s, in 2.384 MiB 2.0 Mbit/s")
+    moves(view, clock, 2, 0.0)
+    assert view.link_use(clock.now)[0] == pytest.approx(8e6 * 3 / 5, rel=1e-3), "of the last five seconds three were used"
     clock.now += 60
     assert view.link_use(clock.now) == (0.0, 0.0)
+
+
+def test_a_long_layer_gets_on_by_its_bytes() -> None:
+    view, clock, _ = slow_run()
+    assert view.ledger.progress() == 0
+    moves(view, clock, 1, 8e6)
+    record = view.ledger.slices[0]
+    assert view.ledger.share_of(record) == pytest.approx(1e6 / (3 * MIB))
+    assert "in flight: z11 encoder1.conv1 32 %" in view._at_work()
+    first = view.ledger.progress()
+    stated = sum(line.alice_bytes + line.bob_bytes for line in plan())
+    assert first == pytest.approx(1e6 / stated, rel=0.05)
+    moves(view, clock, 1, 8e6, 4e6)
+    assert first < view.ledger.progress() < 2.6 * first
+    moves(view, clock, 9, 8e6)
+    assert view.ledger.share_of(record) == 1.0, "never more than the layer"
+    before = view.ledger.progress()
+    view(finished("alice", 0, 1, plan()[1], seconds=11.0))
+    assert view.ledger.progress() >= 0.9 * before
+
+
+def test_a_report_of_the_other_party_changes_nothing() -> None:
+    view, clock, _ = slow_run()
+    clock.now += 1
+    view(Traffic("bob", 10**6, 10**6, ((0, 1, 10**6, 10**6),)))
+    assert view.ledger.progress() == 0
+    assert view.link_use(clock.now) == (0.0, 0.0)
+
+
+def test_without_a_terminal_a_long_layer_is_spoken_of_every_ten_seconds() -> None:
+    view, clock, console = slow_run()
+    moves(view, clock, 35, 6e5)
+    lines = console.file.getvalue().splitlines()[2:]
+    assert len(lines) == 3
+    for line, share in zip(lines, (24, 48, 72), strict=True):
+        assert f"in flight: z11 encoder1.conv1 {share} %" in line
+        assert "link 8 %" in line
+        assert " gone" in line
+
+
+def test_what_is_done_before_the_slices_is_said() -> None:
+    clock = Clock()
+    view = RunConsole(console=recorded(80, terminal=False), clock=clock)
+    view(SessionStarted("alice", "ab", "8.4", plan(), "lan", 1, 1))
+    assert view._at_work() == "set-up: keys and base OTs"
 
 
 @pytest.mark.parametrize(

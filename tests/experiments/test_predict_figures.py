@@ -1,0 +1,82 @@
+"""Every figure of a prediction says how much of the volume it is of, whether filtered, and against what; voxels and ml."""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bunet.experiments.cli import app
+from bunet.experiments.predict_figures import hu_range, millilitres, scope_of
+from bunet.experiments.predict_region import Region
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import NIFTI, Volume
+from tests.experiments.predict_inputs import cube, publish
+
+
+@pytest.mark.parametrize(
+    ("text", "axes", "filtered", "scope"),
+    [
+        (":", "xyz", False, "maximum filter off"), (":", "xyz", True, "maximum filter on"),
+        ("z=20:22", "xyz", False, "in 2 of 200 slices, maximum filter off"),
+        ("20:22", "z", True, "in 2 of 200 slices, maximum filter on"),
+        ("y=3:9,z=0:1", "xyz", False, "in 1 of 200 slices, in 6 of 30 rows, maximum filter off"),
+    ],
+)
+def test_the_scope_names_every_axis_that_is_not_whole(text: str, axes: str, filtered: bool, scope: str) -> None:
+    assert scope_of(Region.of(text, (200, 30, 40), tuple(axes)), filtered) == scope
+
+
+def test_millilitres_are_those_of_the_voxels_whatever_their_angles() -> None:
+    masks = {"secure": np.arange(1000).reshape(10, 10, 10) < 500}
+    straight = np.diag([2.0, 0.5, 0.5, 1.0])
+    volume = Volume(np.zeros((10, 10, 10), np.int16), straight)
+    assert millilitres(volume, masks) == {"secure": pytest.approx(0.25)}
+    sheared = straight.copy()
+    sheared[1, 0] = 2.0  # a tilted gantry: slices are further apart along the table than across it
+    assert millilitres(Volume(np.zeros((10, 10, 10), np.int16), sheared), masks) == {"secure": pytest.approx(0.25)}
+    assert millilitres(Volume(np.zeros((10, 10, 10), np.int16)), masks) == {}
+
+
+def test_only_hounsfield_units_have_windows() -> None:
+    assert hu_range("hu") == hu_range("hu+1024") == (-1250.0, 250.0)
+    assert [hu_range(rule) for rule in ("unit", "windowed", "tissue", "as-is")] == [None] * 4
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["nifti", "npy"])
+def test_console_document_and_report_say_it(known: bool, tmp_path: Path) -> None:
+    publish(tmp_path / "infection", 15, bias=3.0)
+    publish(tmp_path / "lung", 115, bias=3.0)
+    hounsfield = (cube() * 1500 - 1250).astype(np.int16)
+    path = tmp_path / ("ct.nii.gz" if known else "ct.npy")
+    affine = np.array([[0, 0, 4.0, 0], [0, 5.0, 0, 0], [10.0, 0, 0, 0], [0, 0, 0, 1]])
+    formats.write(Volume(hounsfield, affine if known else None, NIFTI if known else "npy"), path)
+    result = CliRunner().invoke(app, [
+        "predict", "--model-infection-dir", str(tmp_path / "infection"), "--model-lung-dir", str(tmp_path / "lung"),
+        "--volume", str(path), "--intensity", "hu", "--float", "--no-maximum-filter", "--axes", "z", "--slices", "z=4:6",
+        "--out", str(tmp_path / "out"),
+    ])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    scope = "in 2 of 16 slices, maximum filter off"
+    document = json.loads((tmp_path / "out" / "ct" / "result.json").read_text())
+    assert document["scope"] == scope
+    voxels = document["voxels"]["float"]
+    assert voxels > 0
+    assert document["millilitres"].get("float") == (pytest.approx(0.2 * voxels) if known else None)
+    lines = [line for line in result.output.splitlines() if "marked by" in line or line.startswith("  ")]
+    assert any(f"{voxels} voxels" in line for line in lines)
+    assert all(f"({scope})" in line for line in lines)
+    assert (f"{0.2 * voxels:.1f} ml marked" in result.output) is known
+    report = html.unescape((tmp_path / "out" / "ct" / "report.html").read_text())
+    assert f"infected share of the lung, float model's mask; {scope}" in report
+    assert ("Mediastinum W400 L40" in report, '"oriented": true' in report) == (True, known)
+    for model in document["models"].values():
+        assert f"{model['file']}, SHA-256 of its weights {model['digest'][:12]}" in report
+    assert f"BUNET {version('bunet')}" in report
+    for remark in document["remarks"]:
+        assert remark in report
