@@ -99,6 +99,7 @@ def demo(
         Path | None,
         typer.Option("--volume", metavar="FILE", help=".npz, .npy, NIfTI, or a DICOM folder, instead of the embedded chest."),
     ] = None,
+    series: o.SeriesOption = None,
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")
     ] = None,
@@ -146,6 +147,8 @@ def demo(
     )
     if truth is not None and volume is None:
         raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
+    if series is not None and volume is None:
+        raise UsageError("--series belongs to a --volume, the folder of several DICOM series")
     if json_file is not None:
         o.writable_parent("--json", json_file)
     _make_folder(out)
@@ -153,7 +156,7 @@ def demo(
     from bunet.parties.console import RunConsole
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
-    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify)
+    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify, series)
     result = run_demo(request, console)
     if result.document["verified"] is False:
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +38,7 @@ def predict(
     volume: Annotated[
         Path | None, typer.Option("--volume", metavar="FILE", help="One .npz, .npy, NIfTI or DICOM folder instead.")
     ] = None,
+    series: o.SeriesOption = None,
     label: Annotated[Path | None, typer.Option("--label", metavar="FILE", help="Label of --volume, for the Dice.")] = None,
     axes: Annotated[str, typer.Option("--axes", help="Which of x, y, z: their slices make one mask together.")] = "x,y,z",
     which: Annotated[
@@ -137,7 +139,7 @@ def predict(
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
-    cases = [open_case(each, settings) for each in files]
+    cases = [open_case(replace(each, series=series), settings) for each in files]
     for case in cases:
         for remark in case.loaded.remarks():
             say(f"{case.name}: {remark}")

@@ -81,7 +81,7 @@ class Found:
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
     try:
-        loaded = formats.load(files.volume, settings.rule)
+        loaded = formats.load(files.volume, settings.rule, files.series)
     except VolumeError as error:
         raise UsageError(str(error)) from error
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
@@ -170,7 +170,7 @@ class CaseRun:
         else:
             compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
             console = self._live(stage.title)
-            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
+            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule, self.case.files.series)
             document = run_secure(
                 stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair
             )

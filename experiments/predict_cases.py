@@ -21,11 +21,15 @@ SUFFIXES = (".npz", ".npy", ".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """name: what results are called by. volume: a file, or a folder with a DICOM series. label: None where there is none."""
+    """name: what results are called by. volume: a file, or a folder with a DICOM series. label: None where there is none.
+
+    series: which of a folder's, None where it holds one.
+    """
 
     name: str
     volume: Path
     label: Path | None = None
+    series: str | None = None
 
 
 def find_cases(folder: Path) -> list[CaseFiles]:
@@ -40,7 +44,7 @@ def find_cases(folder: Path) -> list[CaseFiles]:
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
         volume, there = _one(each, each.name), sorted(path.name for path in each.iterdir())
         if volume is None and there:
-            if others := [name for name in there if name.endswith(SUFFIXES)]:
+            if others := [name for name in there if name.lower().endswith(SUFFIXES)]:
                 raise UsageError(f"{each} holds {others[0]}, but no volume {each.name}.npz (or {', '.join(SUFFIXES[1:])})")
             volume = each  # a series; reading it says what is wrong with it
         if volume is not None:
@@ -53,13 +57,15 @@ def find_cases(folder: Path) -> list[CaseFiles]:
 def one_case(volume: Path, label: Path | None) -> CaseFiles:
     """A volume given by itself; its name is the file's without the ending."""
     name = volume.resolve().name
-    for suffix in SUFFIXES:
-        name = name.removesuffix(suffix)
+    for suffix in (*SUFFIXES, ".dcm"):  # the last: one multi-frame file
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
     return CaseFiles(name.strip(".") or "volume", volume, label)  # such as `..`, which would lead out of --out
 
 
 def _one(folder: Path, stem: str) -> Path | None:
-    there = [folder / (stem + suffix) for suffix in SUFFIXES if (folder / (stem + suffix)).is_file()]
+    names = [path for path in sorted(folder.iterdir()) if path.name.startswith(stem) and path.is_file()]
+    there = [path for suffix in SUFFIXES for path in names if path.name[len(stem) :].lower() == suffix]
     if len(there) > 1:
         raise UsageError(f"{folder} has both {there[0].name} and {there[1].name}; remove one")
     return there[0] if there else None

@@ -155,10 +155,12 @@ def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
     return _cut(chest.volume, chest.lesion, settings, None, "embedded synthetic chest", ())
 
 
-def volume_slices(settings: RunSettings, path: Path, truth_path: Path | None, size: int | None) -> SliceSet:
+def volume_slices(
+    settings: RunSettings, path: Path, truth_path: Path | None, size: int | None, series: str | None = None
+) -> SliceSet:
     """Slices of a volume file, at their own size or resampled to `size`; UsageError in one sentence."""
     try:
-        loaded = formats.load(path)
+        loaded = formats.load(path, series=series)
         truth = _read_truth(path, truth_path, loaded.volume.shape)
     except ValueError as error:
         raise UsageError(f"--volume: {error}" if truth_path is None else str(error)) from error

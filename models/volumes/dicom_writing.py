@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models.volumes.dicom import pydicom_for, series_files
+from bunet.models.volumes.dicom_library import pydicom_for, quiet
 from bunet.models.volumes.volume import DICOM, Affine, Volume, VolumeError
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -27,6 +27,7 @@ FURTHER = ("SpecificCharacterSet", "StudyDescription", "PatientPosition", "Posit
 SERIES_NUMBER = 1000  # well above those of scanners; it need not be unique
 
 
+@quiet()
 def write_series(volume: Volume, folder: Path, description: str = "BUNET") -> None:
     """A new series of one file for each slice; patient, study and frame of reference are those of the series it came from.
 
@@ -81,8 +82,8 @@ def _common(pydicom: Any, volume: Volume, affine: Affine, folder: Path) -> Any:
     """What all slices of the new series share."""
     data = pydicom.Dataset()
     source = pydicom.Dataset()
-    if volume.kind == DICOM and volume.source is not None:
-        source = pydicom.dcmread(series_files(volume.source)[0], stop_before_pixels=True)
+    if volume.files:
+        source = pydicom.dcmread(volume.files[0], stop_before_pixels=True)
     for name in (*PATIENT, *STUDY):
         setattr(data, name, source.get(name, ""))
     for name in FURTHER:

@@ -40,15 +40,27 @@ class LoadedVolume:
         return [f"intensities of {self.source}: rule `{self.rule}`", *self.stored.notes, *self.notes]
 
 
-def load(path: str | Path, rule: str = "auto") -> LoadedVolume:
-    """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file."""
+def load(path: str | Path, rule: str = "auto", series: str | None = None) -> LoadedVolume:
+    """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file.
+
+    A DICOM series of another modality than CT is refused, unless `rule` says what its values are.
+    """
     path = Path(path)
-    stored = read_volume(path)
+    stored = read_volume(path, series=series)
+    notes: tuple[str, ...] = ()
+    if stored.modality not in ("", dicom.CT):
+        is_what = f"{path.name}: its modality is {'none that is known' if stored.modality == '?' else stored.modality}, not CT"
+        if rule == "auto":
+            raise VolumeError(
+                f"{path.parent / is_what}, which the models are for; values that are a CT's all the same are taken by "
+                "`bunet predict --intensity hu`"
+            )
+        notes = (f"{is_what}, which the models are for; its values are taken as `{rule}` all the same",)
     try:
         lazy, found = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
-    return LoadedVolume(lazy, found, path.name or path.resolve().name, stored)
+    return LoadedVolume(lazy, found, path.name or path.resolve().name, stored, notes)
 
 
 def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
@@ -56,17 +68,20 @@ def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
     return read_volume(path, key).array
 
 
-def read_volume(path: str | Path, key: str | None = None) -> Volume:
+def read_volume(path: str | Path, key: str | None = None, series: str | None = None) -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
-    key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. A single slice (rows, columns)
+    key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
+    folder's, by number (`dicom.read_series`). A single slice (rows, columns)
     or a leading axis of 1 is not accepted as a volume. Raises VolumeError, in one sentence that names the file, for a missing
     or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
     numbers, and whatever is wrong with a series (`dicom.read_series`).
     """
     path = Path(path)
-    if path.is_dir():
-        return dicom.read_series(path)
+    if path.is_dir() or dicom.is_dicom(path):
+        return dicom.read_series(path, series)
+    if series is not None:
+        raise VolumeError(f"{path}: is no DICOM folder, of which --series {series} could choose")
     kind = kind_of(path)
     if kind == DICOM:
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))

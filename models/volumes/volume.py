@@ -109,7 +109,9 @@ class Volume:
     array: (slice, row, column), of any real kind, Hounsfield units or what the file holds; may be mapped from a file.
     affine: (4, 4), from (slice, row, column, 1) to millimetres (see the top of this file); None where the file does
     not tell. kind: one of KINDS, the file format it came from. layout: of that file. source: that file or folder. notes: what
-    people should know of how it was read, a sentence each, such as that its orientation was guessed.
+    people should know of how it was read, a sentence each, such as that its orientation was guessed. files: of a DICOM
+    series, those that it was read from, in the order of the slices of `stored()`; fewer than slices where files hold several
+    frames. modality: of a DICOM series, by its header (CT, MR, ...); "?" for no known term, "" where nothing is known.
     Raises VolumeError for an array that is no volume and for an affine that is none.
     """
 
@@ -119,6 +121,8 @@ class Volume:
     layout: Layout = Layout()
     source: Path | None = None
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    modality: str = ""
 
     def __post_init__(self) -> None:
         check_shape(self.array)
