@@ -43,24 +43,31 @@ class LoadedVolume:
 def load(path: str | Path, rule: str = "auto", series: str | None = None) -> LoadedVolume:
     """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file.
 
-    A DICOM series of another modality than CT is refused, unless `rule` says what its values are.
+    A DICOM series of another modality than CT is refused, unless `rule` says what its values are; one of modality OT (other),
+    which tells nothing, is remarked.
     """
     path = Path(path)
     stored = read_volume(path, series=series)
-    notes: tuple[str, ...] = ()
-    if stored.modality not in ("", dicom.CT):
-        is_what = f"{path.name}: its modality is {'none that is known' if stored.modality == '?' else stored.modality}, not CT"
-        if rule == "auto":
-            raise VolumeError(
-                f"{path.parent / is_what}, which the models are for; values that are a CT's all the same are taken by "
-                "`bunet predict --intensity hu`"
-            )
-        notes = (f"{is_what}, which the models are for; its values are taken as `{rule}` all the same",)
+    notes = _of_modality(path, stored, rule)
     try:
         lazy, found = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     return LoadedVolume(lazy, found, path.name or path.resolve().name, stored, notes)
+
+
+def _of_modality(path: Path, stored: Volume, rule: str) -> tuple[str, ...]:
+    """What is to be remarked of a volume's modality. Raises VolumeError where it is none that the models are for."""
+    if stored.modality in ("", dicom.CT):
+        return ()
+    told = stored.modality not in ("OT", "?")
+    is_what = f"its modality is {stored.modality if stored.modality != '?' else 'none that is known'}, not CT"
+    if told and rule == "auto":
+        raise VolumeError(
+            f"{path}: {is_what}, which the models are for; values that are a CT's all the same are taken by "
+            "`bunet predict --intensity hu`"
+        )
+    return (f"{is_what}, which the models are for: a mask is worth nothing unless its values are a CT's",)
 
 
 def read(path: str | Path, key: str | None = None) -> NDArray[Any]:

@@ -164,7 +164,7 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
         load(folder)
     assert read_volume(folder).modality == modality  # a label may be of any
     (note,) = load(folder, "hu").notes
-    assert note.startswith(f"other: its modality is {modality}")
+    assert note.startswith(f"its modality is {modality}, not CT")
 
 
 @pytest.mark.parametrize(
@@ -172,3 +172,8 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
 )
 def test_a_series_that_may_be_a_ct_is_read(tmp_path, hu, edit):
     assert load(write_ct(tmp_path / "ct", hu, AXIAL, edit=edit)).notes == ()
+
+
+def test_modality_other_tells_nothing_and_is_remarked(tmp_path, hu):
+    (note,) = load(write_ct(tmp_path / "ct", hu, AXIAL, edit=marked(Modality="OT"))).notes
+    assert note.startswith("its modality is OT, not CT")
