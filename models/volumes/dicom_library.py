@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bunet.models.volumes.volume import VolumeError
 
 Header = Any  # pydicom.Dataset, which is there only where the extra is
+Said = Callable[[], bytes]  # what was printed on standard error since the last call
 
 
 def pydicom_for(path: Path) -> Any:
@@ -26,19 +28,20 @@ def pydicom_for(path: Path) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Iterator[Said]:
     """Whatever reads or writes DICOM runs in here: no warning, log or print of a library is seen.
 
     pydicom warns of malformed elements and quotes their values, such as a name; the decoders of compressed pixels print on
-    standard error from C, past Python's warnings. Nested uses are fine; other threads are silenced meanwhile, too.
+    standard error from C, past Python's warnings. What they print is often all that they do about damage: the function that
+    is given returns it. Nested uses are fine; other threads are silenced meanwhile, too.
     """
     logger = logging.getLogger("pydicom")
     level = logger.level
-    with warnings.catch_warnings(), _unseen_stderr(), _unchecked_values():
+    with warnings.catch_warnings(), _unseen_stderr() as said, _unchecked_values():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL + 1)
         try:
-            yield
+            yield said
         finally:
             logger.setLevel(level)
 
@@ -60,19 +63,33 @@ def _unchecked_values() -> Iterator[None]:
 
 
 @contextmanager
-def _unseen_stderr() -> Iterator[None]:
+def _unseen_stderr() -> Iterator[Said]:
     try:
-        kept = os.dup(2)
+        before = os.dup(2)
     except OSError:  # it is closed: nothing is seen anyway
-        yield
+        yield lambda: b""
         return
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
+        with _room() as room:
+            os.dup2(room.fileno(), 2)
+            read = 0
+
+            def said() -> bytes:
+                nonlocal read
+                text = os.pread(room.fileno(), 1 << 16, read)  # leaves its end where it is
+                read += len(text)
+                return text
+
+            yield said
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _room() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(prefix="bunet-")
+    except OSError:  # no folder for it, or a full one: others will say so
+        return open(os.devnull, "r+b")

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes.dicom_library import Said
 from bunet.models.volumes.dicom_slice import Slice
 from bunet.models.volumes.volume import VolumeError
 
 AIR_HU = -1024
 BODY_HU = (-1000.0, 3000.0)  # where air, tissue and bone lie, both ends excluded
+DAMAGED = (b"corrupt", b"premature")  # what libjpeg prints of data that it decodes to something all the same
+DEFLATED = "1.2.840.10008.1.2.1.99"
 HTJ2K = "1.2.840.10008.1.2.4.20"  # 201 to 203: of pydicom's plugins only OpenJPEG's knows them
 
 
@@ -68,11 +71,15 @@ def kind_of(slices: Sequence[Slice], padding: Padding) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
-def decoded(pydicom: Any, slices: Sequence[Slice], kind: np.dtype[Any], padding: Padding) -> Iterator[NDArray[Any]]:
-    """The slices' values, one array at a time. Raises VolumeError."""
+def decoded(
+    pydicom: Any, slices: Sequence[Slice], kind: np.dtype[Any], padding: Padding, said: Said
+) -> Iterator[NDArray[Any]]:
+    """The slices' values, one array at a time. said: what decoders print, of `dicom_library.quiet`. Raises VolumeError."""
     for path, frames in groupby(slices, key=lambda each: each.path):
         ordered = list(frames)
         for each, stored in zip(ordered, _stored(pydicom, ordered), strict=True):
+            if (text := said().lower()) and any(word in text for word in DAMAGED):
+                raise VolumeError(f"{path}: its pixels are damaged, as their decoder finds")
             if stored.shape != each.shape:
                 raise VolumeError(f"{path}: holds pixels of shape {stored.shape}, its header says {each.shape}")
             yield _values(each, stored, padding).astype(kind)
@@ -95,8 +102,11 @@ def _stored(pydicom: Any, slices: Sequence[Slice]) -> Iterator[NDArray[Any]]:
     """The pixels of slices of one file."""
     path, syntax = slices[0].path, None
     try:
-        syntax = pydicom.dcmread(path, specific_tags=["SOPClassUID"]).file_meta.get("TransferSyntaxUID")
-        yield from pydicom.pixels.iter_pixels(path, indices=[each.frame for each in slices], raw=True)
+        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+        whole = len(slices) == 1 or syntax == DEFLATED  # else frames are read from the file where they lie
+        yield from pydicom.pixels.iter_pixels(
+            pydicom.dcmread(path) if whole else path, indices=[each.frame for each in slices], raw=True
+        )
     except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
         raise VolumeError(f"{path}: its pixels ({_syntax_name(pydicom, syntax)}) cannot be decoded here"
                           f"{_reason(pydicom, syntax, error)}") from error
