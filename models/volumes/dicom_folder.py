@@ -205,8 +205,8 @@ def _image(path: Path, header: Header) -> Image | None:
     """None for an object without pixels, such as a report. Raises whatever pydicom does on damaged values."""
     if not any(name in header for name in ("Rows", "Columns", "BitsAllocated")):
         return None
-    key, modality = str(header.get("SeriesInstanceUID") or ""), str(header.get("Modality") or "").strip()
-    number, types = header.get("SeriesNumber"), header.get("ImageType") or ()
+    key, modality = str(header.get("SeriesInstanceUID") or ""), str(header.get("Modality") or "").strip().upper()
+    types = header.get("ImageType") or ()
     slices: tuple[Slice, ...] | VolumeError
     try:
         if dicom_multiframe.is_multiframe(header):
@@ -216,12 +216,19 @@ def _image(path: Path, header: Header) -> Image | None:
     except VolumeError as error:
         slices = error
     return Image(
-        path, key, None if number in (None, "") else int(number),
+        path, key, _series_number(header),
         modality=modality if modality in MODALITIES or not modality else "?",
         scout="LOCALIZER" in ([types] if isinstance(types, str) else [str(each) for each in types]),
         size=f" of {int(header.Rows)}x{int(header.Columns)}" if header.get("Rows") and header.get("Columns") else "",
         slices=slices,
     )
+
+
+def _series_number(header: Header) -> int | None:
+    try:
+        return int(header.get("SeriesNumber"))
+    except (TypeError, ValueError):  # it has none, or a text; it serves for choosing only
+        return None
 
 
 def _grouped(images: Sequence[Image]) -> list[Series]:

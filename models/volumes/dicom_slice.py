@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Slice:
 
 def slice_of(path: Path, header: Header) -> Slice:
     """The slice of a file that holds one. Raises VolumeError, and whatever pydicom does on damaged values."""
-    lacking = [name for name in NEEDED if header.get(name) in (None, "")]
+    lacking = [name for name in NEEDED if _value(path, header, name) in (None, "")]
     if lacking:
         raise VolumeError(f"{path}: is not a slice of a DICOM series: it has no {lacking[0]}")
     frames = int(header.get("NumberOfFrames") or 1)
@@ -70,10 +71,10 @@ def made_slice(
         path, frame, str(header.SeriesInstanceUID), str(header.get("StudyInstanceUID")),
         reference=str(header.get("FrameOfReferenceUID")), instance=str(header.get("SOPInstanceUID") or path),
         shape=(int(header.Rows), int(header.Columns)),
-        place=_numbers(position, "ImagePositionPatient"), spacing=_numbers(measures, "PixelSpacing"),
-        cosines=_numbers(orientation, "ImageOrientationPatient"),
+        place=_numbers(path, position, "ImagePositionPatient"), spacing=_numbers(path, measures, "PixelSpacing"),
+        cosines=_numbers(path, orientation, "ImageOrientationPatient"),
         thickness=float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0),
-        rescale=(_number(values, "RescaleSlope", 1), _number(values, "RescaleIntercept", 0)),
+        rescale=(_number(path, values, "RescaleSlope", 1), _number(path, values, "RescaleIntercept", 0)),
         stored=(low, low + (1 << bits) - 1), padding=_padding(header, low < 0),
     )
     if min(found.shape) < 1:
@@ -87,13 +88,31 @@ def made_slice(
     return found
 
 
-def _numbers(header: Header, name: str) -> Numbers:
-    return np.array([float(number) for number in header.get(name)])
+def _value(path: Path, header: Header, name: str) -> Any:
+    """Raises VolumeError where pydicom cannot make one of what the file holds."""
+    try:
+        return header.get(name)
+    except Exception as error:
+        raise _damaged(path, name) from error
 
 
-def _number(header: Header, name: str, usual: float) -> float:
-    value = header.get(name)
-    return float(usual if value in (None, "") else value)
+def _numbers(path: Path, header: Header, name: str) -> Numbers:
+    try:
+        return np.array([float(number) for number in _value(path, header, name)])
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, name) from error
+
+
+def _number(path: Path, header: Header, name: str, usual: float) -> float:
+    value = _value(path, header, name)
+    try:
+        return float(usual if value in (None, "") else value)
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, name) from error
+
+
+def _damaged(path: Path, name: str) -> VolumeError:
+    return VolumeError(f"{path}: its {name} is damaged, or holds another kind of value")
 
 
 def _padding(header: Header, signed: bool) -> tuple[int, int] | None:
