@@ -33,7 +33,7 @@ def read_series(path: Path, series: str | None = None) -> Volume:
     orientation, twice in one place, missing, or encoded in a way that is not installed here. Nothing of a patient is in it.
     """
     pydicom = pydicom_for(path)
-    with quiet() as said:
+    with quiet():
         chosen, notes = dicom_folder.choose(dicom_folder.find(pydicom, path), series)
         slices, scouts = dicom_folder.slices_of(chosen)
         if path.is_file() and len(slices) == 1:
@@ -47,7 +47,7 @@ def read_series(path: Path, series: str | None = None) -> Volume:
         padding = Padding(chosen.modality == CT)
         kind, shape = kind_of(stack.slices, padding), stack.slices[0].shape
         try:
-            array = kept(decoded(pydicom, stack.slices, kind, padding, said), kind, (len(stack.slices), *shape))
+            array = kept(decoded(pydicom, stack.slices, kind, padding), kind, (len(stack.slices), *shape))
         except OSError as error:
             raise VolumeError(f"{path}: cannot be unpacked to the disk ({error.strerror or error})") from error
     files = tuple(dict.fromkeys(each.path for each in stack.slices))

@@ -10,15 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.dicom_library import Said
+from bunet.models.volumes.dicom_apart import Apart
 from bunet.models.volumes.dicom_slice import Slice
 from bunet.models.volumes.volume import VolumeError
 
 AIR_HU = -1024
 BODY_HU = (-1000.0, 3000.0)  # where air, tissue and bone lie, both ends excluded
-DAMAGED = (b"corrupt", b"premature")  # what libjpeg prints of data that it decodes to something all the same
 DEFLATED = "1.2.840.10008.1.2.1.99"
-HTJ2K = "1.2.840.10008.1.2.4.20"  # 201 to 203: of pydicom's plugins only OpenJPEG's knows them
+DECODERS = {  # what pydicom decodes compressed pixels by, by the start of the transfer syntax (PS3.5 10, A.4)
+    "1.2.840.10008.1.2.4.20": "pylibjpeg pylibjpeg-openjpeg",  # 201 to 203: high-throughput JPEG 2000
+    "1.2.840.10008.1.2.4.8": "pyjpegls",  # 80, 81: JPEG-LS
+    "1.2.840.10008.1.2.4.9": "pillow",  # 90, 91: JPEG 2000
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG of 8 bits
+    "1.2.840.10008.1.2.4.57": "python-gdcm",  # lossless JPEG, process 14
+    "1.2.840.10008.1.2.4.70": "python-gdcm",
+}
 
 
 @dataclass
@@ -71,18 +77,15 @@ def kind_of(slices: Sequence[Slice], padding: Padding) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
-def decoded(
-    pydicom: Any, slices: Sequence[Slice], kind: np.dtype[Any], padding: Padding, said: Said
-) -> Iterator[NDArray[Any]]:
-    """The slices' values, one array at a time. said: what decoders print, of `dicom_library.quiet`. Raises VolumeError."""
-    for path, frames in groupby(slices, key=lambda each: each.path):
-        ordered = list(frames)
-        for each, stored in zip(ordered, _stored(pydicom, ordered), strict=True):
-            if (text := said().lower()) and any(word in text for word in DAMAGED):
-                raise VolumeError(f"{path}: its pixels are damaged, as their decoder finds")
-            if stored.shape != each.shape:
-                raise VolumeError(f"{path}: holds pixels of shape {stored.shape}, its header says {each.shape}")
-            yield _values(each, stored, padding).astype(kind)
+def decoded(pydicom: Any, slices: Sequence[Slice], kind: np.dtype[Any], padding: Padding) -> Iterator[NDArray[Any]]:
+    """The slices' values, one array at a time. Raises VolumeError."""
+    with Apart() as apart:
+        for path, frames in groupby(slices, key=lambda each: each.path):
+            ordered = list(frames)
+            for each, stored in zip(ordered, _stored(pydicom, ordered, apart), strict=True):
+                if stored.shape != each.shape:
+                    raise VolumeError(f"{path}: holds pixels of shape {stored.shape}, its header says {each.shape}")
+                yield _values(each, stored, padding).astype(kind)
 
 
 def _values(each: Slice, stored: NDArray[Any], padding: Padding) -> NDArray[Any]:
@@ -98,18 +101,33 @@ def _values(each: Slice, stored: NDArray[Any], padding: Padding) -> NDArray[Any]
     return np.where(changed, AIR_HU, values)
 
 
-def _stored(pydicom: Any, slices: Sequence[Slice]) -> Iterator[NDArray[Any]]:
+def _stored(pydicom: Any, slices: Sequence[Slice], apart: Apart) -> Iterator[NDArray[Any]]:
     """The pixels of slices of one file."""
     path, syntax = slices[0].path, None
+    indices = [each.frame for each in slices]
     try:
         syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
         whole = len(slices) == 1 or syntax == DEFLATED  # else frames are read from the file where they lie
-        yield from pydicom.pixels.iter_pixels(
-            pydicom.dcmread(path) if whole else path, indices=[each.frame for each in slices], raw=True
-        )
+        plugin = _plugin(pydicom, syntax)
+        if plugin == "gdcm":
+            yield from apart.frames(path, indices)
+        else:
+            yield from pydicom.pixels.iter_pixels(
+                pydicom.dcmread(path) if whole else path, indices=indices, raw=True, decoding_plugin=plugin
+            )
     except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
-        raise VolumeError(f"{path}: its pixels ({_syntax_name(pydicom, syntax)}) cannot be decoded here"
-                          f"{_reason(pydicom, syntax, error)}") from error
+        raise VolumeError(
+            f"{path}: its pixels ({_syntax_name(pydicom, syntax)}) cannot be decoded here{_reason(pydicom, syntax, error)}"
+        ) from error
+
+
+def _plugin(pydicom: Any, syntax: Any) -> str:
+    """The decoder of compressed pixels that pydicom shall use, "" for its own choice.
+
+    GDCM's comes last, and never after another failed (`dicom_apart`).
+    """
+    available = pydicom.pixels.get_decoder(syntax).available_plugins
+    return next((name for name in available if name != "gdcm"), "gdcm" if available else "")
 
 
 def _syntax_name(pydicom: Any, syntax: Any) -> str:
@@ -123,10 +141,11 @@ def _reason(pydicom: Any, syntax: Any, error: Exception) -> str:
         decoder = pydicom.pixels.get_decoder(syntax)
     except Exception:
         return ": BUNET reads no such encoding"
-    if syntax.is_compressed and syntax.is_encapsulated and not decoder.is_available:
-        if str(syntax).startswith(HTJ2K):
-            return ": its decoder is not installed: pip install pylibjpeg pylibjpeg-openjpeg"
-        return ": its decoder is not installed: pip install python-gdcm"
+    if syntax.is_encapsulated and not decoder.is_available:
+        packages = next((packages for start, packages in DECODERS.items() if str(syntax).startswith(start)), None)
+        if packages is None:
+            return ": BUNET reads no such encoding"
+        return f": its decoder is not installed: pip install {packages}"
     if isinstance(error, MemoryError | OSError):
         return f" ({type(error).__name__})"
     return ": they are missing, incomplete or damaged"

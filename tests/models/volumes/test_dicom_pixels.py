@@ -76,14 +76,26 @@ def test_a_missing_decoder_is_named_with_one_command(tmp_path, hu):
     assert done.stderr == ""
 
 
-def test_damaged_compressed_pixels_are_a_sentence_and_no_print(tmp_path, hu, capfd):
+def flipped(data, where):
+    for k in where:
+        data[k] ^= 0x5A
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: flipped(data, range(len(data) - 300, len(data) - 50, 7)),  # libjpeg decodes it, and prints a warning
+        lambda data: flipped(data, [data.index(b"\xff\xc3\x00\x0b") + 4]),  # 74 bits for each pixel: a segmentation fault
+    ],
+    ids=["data", "precision"],
+)
+def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(tmp_path, hu, capfd, damage):
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     path = next(folder.iterdir())
     data = bytearray(path.read_bytes())
-    for k in range(len(data) - 300, len(data) - 50, 7):
-        data[k] ^= 0x5A
+    damage(data)
     path.write_bytes(data)
-    with pytest.raises(VolumeError, match=rf"{path}: its pixels are damaged, as their decoder finds"):
+    with pytest.raises(VolumeError, match=rf"{path}: its pixels \(JPEG Lossless.*: they are missing, incomplete or damaged"):
         read_volume(folder)
     assert capfd.readouterr() == ("", "")
 
