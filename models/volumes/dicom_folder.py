@@ -123,6 +123,8 @@ def find(pydicom: Any, path: Path) -> Found:
             found.without += 1
         else:
             images.append(image)
+    if not images and path.is_file():
+        raise VolumeError(f"{path}: holds no image; give the folder of a series")
     if not images:
         what = _counted(found.foreign, "file") + " that are no DICOM" if found.foreign else "no files"
         if found.without:

@@ -59,6 +59,8 @@ def test_a_cd_with_an_index_and_subfolders(tmp_path, hu):
     volume = read_volume(tmp_path / "cd")
     np.testing.assert_array_equal(volume.array, hu)
     assert volume.notes == ()
+    with pytest.raises(VolumeError, match="DICOMDIR: holds no image; give the folder of a series"):
+        read_volume(tmp_path / "cd" / "DICOMDIR")
 
 
 @pytest.mark.parametrize("is_marked", [True, False], ids=["marked as a scout", "of another plane only"])

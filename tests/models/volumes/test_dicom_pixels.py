@@ -191,6 +191,17 @@ def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced, tmp_path, hu):
     assert pydicom.dcmread(next((tmp_path / "mask").iterdir())).PatientName == "Doe^Jane"
 
 
+@pytest.mark.parametrize("syntax", GDCM)
+def test_frames_of_an_enhanced_file_may_be_compressed(enhanced, syntax):
+    folder, path = enhanced
+    data = pydicom.dcmread(path)
+    encoded = pydicom.dcmread(next(compressed_by_gdcm(path.parent, syntax).iterdir()))
+    data["PixelData"] = encoded["PixelData"]  # no more of it: GDCM writes one rescaling for all frames
+    data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    data.save_as(path, enforce_file_format=True)
+    np.testing.assert_array_equal(read_volume(path).array, read_volume(folder).array)
+
+
 def test_enhanced_files_of_one_series_are_put_together(enhanced, hu):
     folder, path = enhanced
     whole = pydicom.dcmread(path)
