@@ -101,6 +101,7 @@ def demo(
         Path | None,
         typer.Option("--volume", metavar="FILE", help=".npz, .npy, NIfTI, or a DICOM folder, instead of the embedded chest."),
     ] = None,
+    series: o.SeriesOption = None,
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")
     ] = None,
@@ -152,6 +153,8 @@ def demo(
     values = o.label_values(label_value)
     if values and volume is None:
         raise UsageError("--label-value belongs to the label of a --volume; the embedded chest has its own")
+    if series is not None and volume is None:
+        raise UsageError("--series belongs to a --volume, the folder of several DICOM series")
     if json_file is not None:
         o.writable_parent("--json", json_file)
     check_apart([volume, truth], out, [out / "mask.npz", *[json_file] * bool(json_file)])
@@ -160,7 +163,7 @@ def demo(
     from bunet.parties.console import RunConsole
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
-    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify, values)
+    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify, values, series)
     result = run_demo(request, console)
     if result.document["verified"] is False:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ import typer
 from bunet.experiments import prepare
 from bunet.experiments.options import (
     OtOption,
+    SeriesOption,
     UsageError,
     chosen_link,
     chosen_protocols,
@@ -130,6 +131,7 @@ def alice(
     volume: Annotated[
         Path, typer.Option("--volume", help=".npz (key array or ct), .npy, NIfTI, or the folder of a DICOM series.")
     ],
+    series: SeriesOption = None,
     connect: Annotated[str, typer.Option("--connect", help="tcp://HOST:PORT of Bob")] = "tcp://127.0.0.1:7010",
     key: Annotated[Path | None, typer.Option("--key", help="Alice's key file (required off loopback).")] = None,
     server: Annotated[Path | None, typer.Option("--server", help="Bob's public key file (.pub).")] = None,
@@ -187,7 +189,7 @@ def alice(
     check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
-    loaded = formats.load(volume)
+    loaded = formats.load(volume, series=series)
     for remark in loaded.remarks():
         typer.echo(remark)
     array = loaded.volume

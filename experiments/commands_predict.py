@@ -38,6 +38,7 @@ def predict(
     volume: Annotated[
         Path | None, typer.Option("--volume", metavar="FILE", help="One .npz, .npy, NIfTI or DICOM folder instead.")
     ] = None,
+    series: o.SeriesOption = None,
     label: Annotated[Path | None, typer.Option("--label", metavar="FILE", help="Label of --volume, for the Dice.")] = None,
     label_value: o.LabelValueOption = None,
     axes: Annotated[str, typer.Option("--axes", help="Which of x, y, z: their slices make one mask together.")] = "x,y,z",
@@ -148,6 +149,7 @@ def predict(
     folders = {target: folders[target] for target in settings.targets}
     settings = replace(settings, rule=predict_models.intensity_rule(settings.rule, folders, settings.axes))
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
+    files = [replace(each, series=series) for each in files]
     for each in files:  # by name alone, before anything is read
         results = [*written(formats.kind_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
         check_apart([test_data_dir, volume, label], out / each.name, results)

@@ -31,7 +31,7 @@ class DemoRequest:
 
     size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
     truth: a file with its labels. label_values: what is inside of them, none for what they tell. weights: auto, demo, random or
-    a file. out: folder of the results. json: a further place for the document.
+    a file. out: folder of the results. json: a further place for the document. series: which of a DICOM folder's.
     """
 
     settings: RunSettings
@@ -43,6 +43,7 @@ class DemoRequest:
     json: Path | None = None
     verify: bool = True
     label_values: tuple[int, ...] = ()
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     if request.volume is None:
         images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
-        images = prepare.volume_slices(settings, request.volume, request.truth, request.size, request.label_values)
+        images = prepare.volume_slices(
+            settings, request.volume, request.truth, request.size, request.label_values, request.series
+        )
     chosen = prepare.choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")

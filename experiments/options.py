@@ -227,6 +227,9 @@ ProtocolOption = Annotated[
 OtOption = Annotated[
     str, typer.Option("--ot", help="OT extension: iknp, or softspoken-2, -4, -8 for less traffic and more computation.")
 ]
+SeriesOption = Annotated[
+    str | None, typer.Option("--series", metavar="N", help="Which series of a DICOM folder that holds several, by its number.")
+]
 JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the run as one JSON document.")]
 VerifyOption = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Compare every layer with the oracle afterwards.")

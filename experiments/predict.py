@@ -92,7 +92,7 @@ class Found:
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
     try:
-        loaded = formats.load(files.volume, settings.rule)
+        loaded = formats.load(files.volume, settings.rule, files.series)
         mask_files.check_writable(loaded.stored)
         label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     except VolumeError as error:
@@ -191,7 +191,7 @@ class CaseRun:
         else:
             compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
             console = self._live(stage.title)
-            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
+            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule, self.case.files.series)
             document = run_secure(
                 stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair
             )

@@ -184,14 +184,15 @@ def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
 
 def volume_slices(
     settings: RunSettings, path: Path, truth_path: Path | None, size: int | None, label_values: Sequence[int] = (),
+    series: str | None = None,
 ) -> SliceSet:
     """Slices of a volume file, at their own size or resampled to `size`; UsageError in one sentence.
 
     truth_path: its label's file, else the label inside its own `.npz` is taken. label_values: what is inside of a label
-    (`labels.beside`).
+    (`labels.beside`). series: which of a DICOM folder's.
     """
     try:
-        loaded = formats.load(path)
+        loaded = formats.load(path, series=series)
     except ValueError as error:
         raise UsageError(f"--volume: {error}") from error
     try:

@@ -21,12 +21,13 @@ class VolumeSlices:
     """Slices of a volume's file or folder, cut where they are needed.
 
     size: pixels of the network's square slices (`models.cut`), None for the volume's own, padded. rule: of the
-    intensities (`volumes.intensity`).
+    intensities (`volumes.intensity`). series: which of a DICOM folder's, None where it holds one.
     """
 
     volume: Path
     size: int | None = None
     rule: str = "auto"
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def open_source(document: dict[str, Any], labels: Sequence[tuple[str, int]]) -> 
     if "file" in document:
         array = np.load(document["file"], mmap_mode="r", allow_pickle=False)
         return Source(array.shape[1:], lambda program, k: np.asarray(array[k]))
-    volume = formats.load(document["volume"], document["rule"]).volume
+    volume = formats.load(document["volume"], document["rule"], document["series"]).volume
     axis = labels[0][0]
     fit = fit_slices(volume.shape, axis, document["size"])
 

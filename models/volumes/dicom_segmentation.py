@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.volumes.about import MAKER, software
-from bunet.models.volumes.dicom import pydicom_for
+from bunet.models.volumes.dicom_library import pydicom_for
 from bunet.models.volumes.dicom_sources import PATIENT, STUDY, SourceImage, Sources, as_it_is, sources_of
 from bunet.models.volumes.dicom_writing import CT_IMAGE, LOSSY, plane_at, plane_of
 from bunet.models.volumes.structures import SEGMENTATION_SERIES, Structure, structure_of

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bunet.models.volumes.dicom import pydicom_for, series_files
-from bunet.models.volumes.volume import DICOM, Affine, Volume, VolumeError
+from bunet.models.volumes.dicom_library import pydicom_for, quiet
+from bunet.models.volumes.volume import Affine, Volume, VolumeError
 
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
@@ -79,14 +76,9 @@ class Sources:
         return str(self.first.get(name) or pydicom.uid.generate_uid(entropy_srcs=[str(series), name] if series else None))
 
 
-def source_files(volume: Volume) -> Sequence[Path]:
-    """The files that a DICOM volume was read from, in any order; none for a volume of another kind."""
-    return series_files(volume.source) if volume.kind == DICOM and volume.source is not None else ()
-
-
 def sources_of(volume: Volume, affine: Affine) -> Sources:
     """affine: of `Volume.stored`. Raises VolumeError where a file cannot be read any more."""
-    files = source_files(volume)
+    files = volume.files
     if not files:
         import pydicom
 
@@ -137,14 +129,5 @@ def _place(data: Any) -> Affine | None:
 @contextlib.contextmanager
 def as_it_is(pydicom: Any) -> Iterator[None]:
     """Within, what a scanner wrote is copied even where it is not to the letter, and no library repeats it for all to see."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    with quiet(), pydicom.config.disable_value_validation():
+        yield

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bunet.models.volumes.about import MAKER, About, software
-from bunet.models.volumes.dicom import pydicom_for
+from bunet.models.volumes.dicom_library import pydicom_for
 from bunet.models.volumes.dicom_sources import SourceImage, Sources, as_it_is, sources_of
 from bunet.models.volumes.volume import DICOM, Affine, Volume, VolumeError
 

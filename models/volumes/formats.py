@@ -41,15 +41,34 @@ class LoadedVolume:
         return [f"intensities of {self.source}: rule `{self.rule}`", *self.stored.notes, *self.notes]
 
 
-def load(path: str | Path, rule: str = "auto") -> LoadedVolume:
-    """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file."""
+def load(path: str | Path, rule: str = "auto", series: str | None = None) -> LoadedVolume:
+    """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file.
+
+    A DICOM series of another modality than CT is refused, unless `rule` says what its values are; one of modality OT (other),
+    which tells nothing, is remarked.
+    """
     path = Path(path)
-    stored = read_volume(path)
+    stored = read_volume(path, series=series)
+    notes = _of_modality(path, stored, rule)
     try:
         lazy, found = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
-    return LoadedVolume(lazy, found, path.name or path.resolve().name, stored)
+    return LoadedVolume(lazy, found, path.name or path.resolve().name, stored, notes)
+
+
+def _of_modality(path: Path, stored: Volume, rule: str) -> tuple[str, ...]:
+    """What is to be remarked of a volume's modality. Raises VolumeError where it is none that the models are for."""
+    if stored.modality in ("", dicom.CT):
+        return ()
+    told = stored.modality not in ("OT", "?")
+    is_what = f"its modality is {stored.modality if stored.modality != '?' else 'none that is known'}, not CT"
+    if told and rule == "auto":
+        raise VolumeError(
+            f"{path}: {is_what}, which the models are for; values that are a CT's all the same are taken by "
+            "`bunet predict --intensity hu`"
+        )
+    return (f"{is_what}, which the models are for: a mask is worth nothing unless its values are a CT's",)
 
 
 def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
@@ -57,17 +76,20 @@ def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
     return read_volume(path, key).array
 
 
-def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf") -> Volume:
+def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", series: str | None = None) -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
-    key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. A single slice (rows, columns)
+    key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
+    folder's, by number (`dicom.read_series`). A single slice (rows, columns)
     or a leading axis of 1 is not accepted as a volume. Raises VolumeError, in one sentence that names the file, for a missing
     or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
     numbers, and whatever is wrong with a series (`dicom.read_series`). kinds: as for `arrays.read_npy`, of numpy's own files.
     """
     path = Path(path)
-    if path.is_dir():
-        return dicom.read_series(path)
+    if path.is_dir() or dicom.is_dicom(path):
+        return dicom.read_series(path, series)
+    if series is not None:
+        raise VolumeError(f"{path}: is no DICOM folder, of which --series {series} could choose")
     kind = kind_of(path)
     if kind == DICOM:
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))

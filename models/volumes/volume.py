@@ -112,7 +112,9 @@ class Volume:
     affine: (4, 4), from (slice, row, column, 1) to millimetres (see the top of this file); None where the file does
     not tell. kind: one of KINDS, the file format it came from. layout: of that file. source: that file or folder. notes: what
     people should know of how it was read, a sentence each, such as that its orientation was guessed. header: of the NIfTI file
-    it came from, for what is written on its grid.
+    it came from, for what is written on its grid. files: of a DICOM series, those that it was read from, in the order of the
+    slices of `stored()`; fewer than slices where files hold several frames. modality: of a DICOM series, by its header (CT,
+    MR, ...); "?" for no known term, "" where nothing is known.
     Raises VolumeError for an array that is no volume and for an affine that is none.
     """
 
@@ -123,6 +125,8 @@ class Volume:
     source: Path | None = None
     notes: tuple[str, ...] = ()
     header: NiftiHeader | None = None
+    files: tuple[Path, ...] = ()
+    modality: str = ""
 
     def __post_init__(self) -> None:
         check_shape(self.array)

@@ -146,7 +146,7 @@ def edited_size(k, data):
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
-        (with_(SeriesInstanceUID="1.2.3"), "a folder holds one series"),
+        (with_(SeriesInstanceUID="1.2.3"), r"1 missing; series .* is taken; left out: none.1 \(CT, 1 image of 5x7\)"),
         (with_(StudyInstanceUID="1.2.3"), "of another study"),
         (with_(FrameOfReferenceUID="1.2.3"), "another frame of reference"),
         (with_(PixelSpacing=["0.7", "0.9"]), "another pixel spacing"),
@@ -220,7 +220,7 @@ def test_a_copy_of_a_slice_is_named(tmp_path, hu):
 def test_two_series_in_one_folder_are_refused(tmp_path, hu):
     write_ct(tmp_path / "ct", hu, names=[f"a{k}" for k in range(6)])
     write_ct(tmp_path / "ct", hu, names=[f"b{k}" for k in range(6)])
-    with pytest.raises(VolumeError, match="b0: is of another series than a0"):
+    with pytest.raises(VolumeError, match="ct: holds 2 series; choose one by its number"):
         read_volume(tmp_path / "ct")
 
 
@@ -234,7 +234,9 @@ def test_folders_that_hold_no_series(tmp_path, hu):
     (folder / "DICOMDIR").write_text("ignored")
     read_volume(folder)
     (folder / "notes.txt").write_text("not an image, and longer than the preamble of a DICOM file" * 5)
-    with pytest.raises(VolumeError, match=r"notes.txt: is not a DICOM file"):
+    assert read_volume(folder).notes == ("2 files that are no DICOM were left out",)
+    (folder / "damaged.dcm").write_text("a slice whose copy went wrong, and longer than the preamble of a DICOM file" * 5)
+    with pytest.raises(VolumeError, match=r"damaged.dcm: is named like a DICOM file but is not a DICOM file"):
         read_volume(folder)
     with pytest.raises(VolumeError, match="no such file or folder"):
         read_volume(tmp_path / "absent")

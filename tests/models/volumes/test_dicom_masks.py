@@ -51,18 +51,29 @@ def enhanced(folder, order=(2, 0, 3, 1)):
     data.NumberOfFrames = 4
     data.PixelData = np.concatenate([pydicom.dcmread(series / f"{k}.dcm").pixel_array[None] for k in order]).tobytes()
     shared, frames = pydicom.Dataset(), []
+    groups = {
+        "PlaneOrientationSequence": ("ImageOrientationPatient",), "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+        "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    }
+    for sequence, names in groups.items():
+        group = pydicom.Dataset()
+        for name in names:
+            if name in data:
+                setattr(group, name, data[name].value)
+                del data[name]
+        setattr(shared, sequence, [group])
     for k in order:
         plane, frame = pydicom.Dataset(), pydicom.Dataset()
         plane.ImagePositionPatient = pydicom.dcmread(series / f"{k}.dcm").ImagePositionPatient
         frame.PlanePositionSequence = [plane]
         frames.append(frame)
     data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence = [shared], frames
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        del data[name]
+    del data.ImagePositionPatient
     (folder / "enhanced").mkdir()
     data.save_as(folder / "enhanced" / "all.dcm")
-    volume = read_volume(series)
-    return data, replace(volume, source=folder / "enhanced")
+    volume = read_volume(folder / "enhanced")
+    np.testing.assert_array_equal(volume.array, read_volume(series).array)
+    return data, volume
 
 
 @pytest.fixture
