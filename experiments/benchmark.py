@@ -120,7 +120,7 @@ def document_of(
     """The JSON document of a local run."""
     run = {
         **settings.document(), "height": images.padded[0], "width": images.padded[1], "volume": images.source,
-        "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
+        "remarks": list(images.notes), "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
     }
     return ledger.document(
         link=settings.link.describe(), environment=environment(settings.cores),

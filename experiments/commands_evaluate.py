@@ -89,6 +89,8 @@ def evaluate(
     with CaseBar() as bar:
         for name in names:
             case = read_case(data, name, target)
+            for remark in case.remarks:
+                bar.console.print(f"{name}: {remark}", soft_wrap=True, markup=False)
             bar.begin(name, slice_count(case.volume, axis), axis, len(compiled) + 1)
             scored.score(case, bar.done)
     evaluation.print_tables(scored)

@@ -12,10 +12,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bunet.experiments import prepare
+from bunet.experiments import alice_masks
 from bunet.experiments.options import (
+    FieldOption,
+    IntensityOption,
     OtOption,
     UsageError,
+    chosen_field_of_view,
+    chosen_intensity,
     chosen_link,
     chosen_protocols,
     operand_format,
@@ -23,11 +27,12 @@ from bunet.experiments.options import (
     slice_size,
     writable_parent,
 )
-from bunet.experiments.results import environment, write_json, write_mask
+from bunet.experiments.results import environment, write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import compile as compiling
 from bunet.models.compile import quantise_input
 from bunet.models.program import Program
+from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats, slices
 from bunet.net import keys, zeromq
 from bunet.parties import alice as alice_party
@@ -121,8 +126,10 @@ def alice(
     axis: Annotated[str, typer.Option("--axis", help="x, y or z.")] = "z",
     which: Annotated[str, typer.Option("--slices", help="A:B, positions along the axis.")] = ":",
     size: Annotated[
-        str | None, typer.Option("--size", help="Resample slices to this many pixels, or to HEIGHTxWIDTH.")
+        str | None, typer.Option("--size", help="Bring slices to this many pixels, or stretch them to HEIGHTxWIDTH.")
     ] = None,
+    intensity: IntensityOption = "auto",
+    field_of_view: FieldOption = "auto",
     format: Annotated[str | None, typer.Option("--format", help="Insist on this operand format.")] = None,
     relu: Annotated[str | None, typer.Option("--relu", help="Protocol of ReLU layers: gc-sign or gc.")] = None,
     protocol: Annotated[list[str] | None, typer.Option("--protocol", help="OPERATION=NAME or LAYER=NAME.")] = None,
@@ -133,13 +140,14 @@ def alice(
     in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=MAX_IN_FLIGHT, help="Slices that interleave.")] = 1,
     cores: CoresOption = 1,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the masks; a run that was cut off goes on here.")
+        Path, typer.Option("--out", help="Folder for the mask; a run that was cut off goes on here, other slices are added.")
     ] = Path("result"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the run's document to this file.")] = None,
 ) -> None:
     """Have slices of a volume segmented by Bob; he sees neither them nor the result.
 
-    Each finished slice is written at once; the same command goes on where it stopped.
+    Each finished slice is written at once; the same command goes on where it stopped. The mask lies on the volume's own grid
+    and has its format; slices that were asked for earlier with the same --out are in it too.
 
     Examples:
 
@@ -155,48 +163,54 @@ def alice(
     ot_extension(ot)
     if format is not None:
         format = str(operand_format(format))
-    target = None if size is None else slice_size("--size", size, multiple=1)
+    height_width = None if size is None else slice_size("--size", size, multiple=1)
+    square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-        if json_file.resolve() == (out / "run.json").resolve():
+        if json_file.resolve() in {(out / name).resolve() for name in ("run.json", alice_masks.DOCUMENT)}:
             raise UsageError(f"--json {json_file} is where --out keeps what its slices belong to: choose another file")
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
-    loaded = formats.load(volume)
+    loaded = formats.load(volume, chosen_intensity(intensity), chosen_field_of_view(field_of_view))
     for remark in loaded.remarks():
         typer.echo(remark)
     array = loaded.volume
-    positions = _positions(which, slices.slice_count(array, axis))
-    shape = np.delete(array.shape, slices.axis_number(axis))
-    height, width = target or shape
+    asked = _positions(which, slices.slice_count(array, axis))
+    source = SliceSource.of(array, axis, height_width[0] if height_width and square else height_width, loaded.crop)
+    frame, positions = source.frame, source.frame.positions(asked)
+    if not positions:
+        raise UsageError(f"--slices {which}: no body is there, and slices are cut to it; or say --field-of-view whole")
+    if len(positions) < len(asked):
+        left = len(asked) - len(positions)
+        typer.echo(f"{left} of {len(asked)} slices show no body and are left out; Bob learns how many remain")
+    (height, width), (rows, columns) = frame.fit.size, frame.padded
     identity = {
-        "volume": digest_of(array), "axis": axis, "size": f"{height}x{width}", "format": format, "server": server_key,
+        "volume": digest_of(array), "axis": axis, "size": f"{height}x{width} in {rows}x{columns}",
+        "crop": None if frame.crop is None else frame.crop.as_list(), "format": format, "server": server_key,
         "protocols": overrides, "ot": ot,
     }
     with SliceFolder(out, identity) as folder:
+        if folder.noted is None:
+            alice_masks.check_free(out, volume, loaded.stored)
         todo = [k for k in positions if not folder.has(k)]
         resumed = [k for k in positions if folder.has(k)]
         if resumed:
             typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
         if not todo:
-            _assemble(folder, axis, positions)
+            alice_masks.write_masks(out, volume, loaded, frame, positions, typer.echo)
             if json_file is not None:
                 typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
             return
 
-        def padded_slice(k: int) -> np.ndarray:
-            return slices.pad(prepare.slice_image(array, axis, k, target))
-
         def slice_at(program: Program, k: int) -> np.ndarray:
             folder.belongs_to(program)
-            return quantise_input(program, padded_slice(todo[k]))
+            return quantise_input(program, source.image(todo[k]))
 
         def keep(job: SliceJob, result: np.ndarray) -> None:
-            folder.write(job.index, slices.crop(result, height, width))
+            folder.write(job.index, result)
 
-        channels, rows, columns = padded_slice(todo[0]).shape
         request = Request(
-            (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
+            source.shape, len(todo), in_flight, format, "argmax", folder.digest, choices=overrides,
             settings={"ot": ot},
         )
         with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
@@ -204,7 +218,7 @@ def alice(
                 lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
                 slice_at, keep, console, link=chosen, cores=cores,
             )
-        _assemble(folder, axis, positions)
+        alice_masks.write_masks(out, volume, loaded, frame, positions, typer.echo)
         if json_file is not None:
             run = {
                 **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
@@ -212,11 +226,6 @@ def alice(
             }
             document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)
             write_json(json_file, document)
-
-
-def _assemble(folder: SliceFolder, axis: str, positions: range) -> None:
-    mask = folder.assemble(axis, positions)
-    typer.echo(f"{len(positions)} slices in {folder.folder}/mask.npz, {int(mask.sum())} pixels marked")
 
 
 def say_plainly(event: Event) -> None:
@@ -257,15 +266,6 @@ class SliceFolder(RunFolder):
 
     def write(self, k: int, mask: np.ndarray) -> None:
         outcomes.write(self.folder, k, mask.astype(np.uint8))
-
-    def assemble(self, axis: str, positions: range) -> np.ndarray:
-        """All slices as one array in mask.npz (key `array`), in the order of positions."""
-        masks = [outcomes.read(self.folder, k) for k in positions]
-        if len({mask.shape for mask in masks}) > 1:
-            raise UsageError(f"--out {self.folder} holds slices of different sizes: choose another folder")
-        mask = np.stack(masks)
-        write_mask(self.folder / "mask.npz", mask, axis, positions)
-        return mask
 
 
 def _positions(text: str, count: int) -> range:

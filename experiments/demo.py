@@ -30,7 +30,7 @@ class DemoRequest:
 
     size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
     truth: a file with its labels. weights: auto, demo, random or a file. out: folder of the results. json: a further
-    place for the document.
+    place for the document. intensity (a rule), field_of_view: as `formats.load`.
     """
 
     settings: RunSettings
@@ -41,6 +41,8 @@ class DemoRequest:
     weights: str = "auto"
     json: Path | None = None
     verify: bool = True
+    intensity: str = "auto"
+    field_of_view: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     if request.volume is None:
         images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
-        images = prepare.volume_slices(settings, request.volume, request.truth, request.size)
+        images = prepare.volume_slices(
+            settings, request.volume, request.truth, request.size, request.intensity, request.field_of_view
+        )
     chosen = prepare.choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")

@@ -35,6 +35,7 @@ from bunet.experiments.predict_stage import (
 from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
+from bunet.models.slice_source import SliceFrame
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import VolumeError
 from bunet.models.volumes.whole import write_whole
@@ -81,7 +82,7 @@ class Found:
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
     try:
-        loaded = formats.load(files.volume, settings.rule)
+        loaded = formats.load(files.volume, settings.rule, settings.field_of_view)
     except VolumeError as error:
         raise UsageError(str(error)) from error
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
@@ -109,10 +110,17 @@ class CaseRun:
         ]
 
     def _stage(self, way: str, model: PredictModel) -> Stage:
-        size = self.settings.size or model.size
+        loaded, region = self.case.loaded, self.case.region
+        frame = SliceFrame.of(loaded.volume.shape, model.axis, self.settings.size or model.size, loaded.crop)
+        positions = frame.positions(region.positions(model.axis))
+        if not positions:
+            raise UsageError(
+                f"{self.case.name}: --slices {self.settings.slices}: along {model.axis} no body is there, and slices are cut "
+                "to it; choose others, or say --field-of-view whole"
+            )
         slices = self.folder / "slices" / f"{model.name}-{way}"
         shared = way == "secure" and self.settings.ensemble == "majority"
-        return Stage(way, model, self.case.region.positions(model.axis), size, slices, shared)
+        return Stage(way, model, positions, frame, slices, shared)
 
     @property
     def _written(self) -> list[Path]:
@@ -123,8 +131,10 @@ class CaseRun:
     def identity(self) -> dict[str, Any]:
         """Whatever the case's slices depend on."""
         models = {m.name: m.digest for of_axis in self.models.values() for m in of_axis.values()}
+        crops = [stage.frame.crop for stage in self.stages if stage.frame.crop is not None]
         return {
             "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
+            "crop": crops[0].as_list() if crops else None,
             "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
             "software": software(),
         }
@@ -133,7 +143,7 @@ class CaseRun:
         """Raise what stands against the secure stages that are not done: UsageError of a model, RunError of a protocol."""
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
-                compiled = compile_stage(stage, self.case.loaded.volume.shape, self.settings, self._calibration)
+                compiled = compile_stage(stage, self.settings, self._calibration)
                 choose(compiled.program, self.settings.choices())
 
     def open(self) -> RunFolder:
@@ -164,13 +174,12 @@ class CaseRun:
             self._check_verified(stage)
 
     def _run(self, stage: Stage) -> None:
-        volume = self.case.loaded.volume
         if stage.way == "float":
-            document = run_float(stage, volume, self.settings, self._progress, self._console)
+            document = run_float(stage, self.case.loaded.volume, self.settings, self._progress, self._console)
         else:
-            compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
+            compiled = compile_stage(stage, self.settings, self._calibration)
             console = self._live(stage.title)
-            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule)
+            inputs = VolumeSlices(self.case.files.volume, stage.frame.size, self.case.loaded.rule, stage.frame.crop)
             document = run_secure(
                 stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair
             )
@@ -237,6 +246,6 @@ class CaseRun:
 
     def _total(self, way: str, target: str) -> NDArray[Any]:
         stages = {stage.model.axis: stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)}
-        sizes = {axis: stage.size for axis, stage in stages.items()}
+        frames = {axis: stage.frame for axis, stage in stages.items()}
         kind = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
-        return total(self.case.region, sizes, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)
+        return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)

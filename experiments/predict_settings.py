@@ -10,6 +10,8 @@ from bunet.experiments.options import (
     MAX_SIZE,
     MIN_SIZE,
     UsageError,
+    chosen_field_of_view,
+    chosen_intensity,
     max_in_flight,
     one_of,
     operand_format,
@@ -17,7 +19,6 @@ from bunet.experiments.options import (
     relu_protocol,
 )
 from bunet.experiments.predict_region import AXIS_ORDER
-from bunet.models.volumes.intensity import RULES
 from bunet.models.volumes.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 
@@ -32,9 +33,9 @@ class PredictSettings:
     axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. filtered: whether it goes through the 3x3x3
     maximum filter. lung_mask: whether an infection is cut to the lung. secure: False for the same job in the clear. compare:
     also run the job in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the
-    models were trained at, or the volume's own. rule: of the intensities. probabilities: whether the mean probability is
-    written too. verify: hold layers of the first slices of every session against the oracle. The rest as in
-    `options.RunSettings`.
+    models were trained at, or the volume's own. rule: of the intensities. field_of_view: auto or whole. probabilities: whether
+    the mean probability is written too. verify: hold layers of the first slices of every session against the oracle. The rest
+    as in `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
@@ -52,6 +53,7 @@ class PredictSettings:
     compare: bool = True
     size: int | None = None
     rule: str = "auto"
+    field_of_view: str = "auto"
     slices: str = ":"
     probabilities: bool = False
     verify: bool = False
@@ -63,7 +65,8 @@ class PredictSettings:
             raise UsageError("--axes: name at least one of x, y, z")
         object.__setattr__(self, "axes", tuple(axis for axis in AXIS_ORDER if axis in self.axes))
         one_of("--ensemble", self.ensemble, ENSEMBLES)
-        one_of("--intensity", self.rule, ("auto", *RULES))
+        chosen_intensity(self.rule)
+        chosen_field_of_view(self.field_of_view)
         object.__setattr__(self, "format", str(operand_format(self.format)))
         relu_protocol(self.relu)
         ot_extension(self.ot)
@@ -111,5 +114,5 @@ class PredictSettings:
         """What was asked for."""
         return {
             **self.identity(), "link": self.link.describe(), "in_flight": self.in_flight, "cores": self.cores,
-            "slices": self.slices, "compare": self.compare,
+            "slices": self.slices, "compare": self.compare, "field_of_view": self.field_of_view,
         }

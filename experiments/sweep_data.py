@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bunet.experiments import prepare
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep_config import PointData, SweepConfig
+from bunet.models.volumes import formats
 
 CHUNK_BYTES = 1 << 20
 
@@ -43,6 +44,11 @@ def chosen_data(config: SweepConfig, volume: Path | None, truth: Path | None) ->
             digest=f"{content}-{digest([prepare.weight_path(name)])}",
         )
     return chosen
+
+
+def remarks(data: Mapping[str, PointData]) -> list[str]:
+    """What there is to say of how the volume is read. Raises VolumeError where it cannot be."""
+    return [remark for path in sorted({each.volume for each in data.values()}) for remark in formats.load(path).remarks()]
 
 
 def _place(option: str, given: Path | None, written: str | None) -> Path | None:

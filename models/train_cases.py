@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.train_config import ONE_PATIENT, TrainError
-from bunet.models.volumes import formats, intensity
+from bunet.models.volumes import formats
 from bunet.models.volumes.slices import Floats
 from bunet.models.volumes.volume import VolumeError
 
@@ -28,13 +28,15 @@ Bools = NDArray[np.bool_]
 @dataclass(frozen=True)
 class Case:
     """volume float32 (slices, rows, columns) in [0, 1]; label bool of the same shape; lung likewise, None where the
-    file has none.
+    file has none. rule: which of `intensity.RULES` put it on the scale. remarks: what there is to say of how it was read.
     """
 
     name: str
     volume: Floats
     label: Bools
     lung: Bools | None
+    rule: str = "unit"
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def read_case(folder: Path, name: str, target: str) -> Case:
     """
     path = folder / f"{name}.npz"
     try:
-        ct = formats.read(path, "ct")
+        stored = formats.read_volume(path, "ct")
         label = formats.read(path, LABEL_KEYS[target])
         with np.load(path, allow_pickle=False) as archive:
             has_lung = LABEL_KEYS["lung"] in archive.files
@@ -108,10 +110,11 @@ def read_case(folder: Path, name: str, target: str) -> Case:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise TrainError(f"{path}: not a readable .npz file ({error})") from error
     for key, mask in ((LABEL_KEYS[target], label), (LABEL_KEYS["lung"], lung)):
-        if mask is not None and mask.shape != ct.shape:
-            raise TrainError(f"{path}: `{key}` has shape {mask.shape}, `ct` {ct.shape}")
+        if mask is not None and mask.shape != stored.shape:
+            raise TrainError(f"{path}: `{key}` has shape {mask.shape}, `ct` {stored.shape}")
     try:
-        volume, _ = intensity.normalise(ct)
+        loaded = formats.on_scale(stored, path, field_of_view="whole")
     except VolumeError as error:
-        raise TrainError(f"{path}: {error}") from error
-    return Case(name, volume, label != 0, None if lung is None else lung != 0)
+        raise TrainError(f"{error}; cases are read by what is recognised, so convert it") from error
+    volume = np.asarray(loaded.volume)
+    return Case(name, volume, label != 0, None if lung is None else lung != 0, loaded.rule, tuple(loaded.remarks()))

@@ -159,7 +159,12 @@ class CaseSource:
         return [cut(self.cases[number].volume, self.config.axis, k, self.config.size) for number, k in rows]
 
     def notes(self) -> dict[str, Any]:
-        return {"source": "cases", **{part: list(names) for part, names in self.split.parts().items()}}
+        read = (*self.cases, *self.watched)
+        return {
+            "source": "cases", **{part: list(names) for part, names in self.split.parts().items()},
+            "intensities": {case.name: case.rule for case in read},
+            "remarks": [f"{case.name}: {remark}" for case in read for remark in case.remarks[1:]],  # the first is the rule
+        }
 
 
 def has_squares(config: TrainConfig) -> bool:
