@@ -85,7 +85,7 @@ class Bench:
         if self._model is not None and key == self._key:
             return self._model
         if data is not None:
-            images = prepare.volume_slices(settings, data.volume, data.truth, settings.size, data.label_values)
+            images = prepare.volume_slices(settings, data.volume, data.truth, settings.size, label_values=data.label_values)
             chosen = prepare.choose_weights(settings, data.weights, images.padded)
             compiled = prepare.compile_for(settings, chosen, images.padded)
             self._key, self._model = key, (compiled, chosen, images)
@@ -120,7 +120,7 @@ def document_of(
     """The JSON document of a local run."""
     run = {
         **settings.document(), "height": images.padded[0], "width": images.padded[1], "volume": images.source,
-        "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
+        "remarks": list(images.notes), "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
         "beyond_calibration": result.beyond, "input_beyond_calibration": dict(result.input_beyond),
     }
     if images.label is not None:

@@ -121,6 +121,8 @@ def demo(
     in_flight: o.InFlightOption = 2,
     axis: Annotated[str, typer.Option("--axis", help="x, y or z: what the slices are perpendicular to.")] = "z",
     weights: Annotated[str, typer.Option("--weights", help="auto, demo, random, or a weight file.")] = "auto",
+    intensity: o.IntensityOption = "auto",
+    field_of_view: o.FieldOption = "auto",
     protocol: o.ProtocolOption = None,
     ot: o.OtOption = "iknp",
     seed: o.SeedOption = 0,
@@ -163,7 +165,10 @@ def demo(
     from bunet.parties.console import RunConsole
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
-    request = DemoRequest(settings, out, size, volume, truth, weights, json_file, verify, values, series)
+    request = DemoRequest(
+        settings, out, size, volume, truth, weights, json_file, verify, values, series, o.chosen_intensity(intensity),
+        o.chosen_field_of_view(field_of_view),
+    )
     result = run_demo(request, console)
     if result.document["verified"] is False:
         raise typer.Exit(1)
@@ -300,6 +305,8 @@ def sweep(
         return run(sweeping.settings_of(point), verify=point.verify, data=point.data).document
 
     typer.echo(f"{config.name}: {len(points)} points, results in {folder}")
+    for remark in sweep_data.remarks(data):
+        typer.echo(remark)
     summary = sweeping.run_sweep(config, folder, runner, typer.echo, data=data)
     counts = f"{summary.ran} points run, {summary.skipped} skipped, {summary.failed} failed"
     typer.echo(f"{counts}; table in {folder}/{'accuracy.md' if data else 'points.csv'}")

@@ -13,11 +13,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bunet.experiments import prepare
+from bunet.experiments import alice_masks, mask_files
 from bunet.experiments.options import (
+    FieldOption,
+    IntensityOption,
     OtOption,
     SeriesOption,
     UsageError,
+    chosen_field_of_view,
+    chosen_intensity,
     chosen_link,
     chosen_protocols,
     operand_format,
@@ -25,7 +29,7 @@ from bunet.experiments.options import (
     slice_size,
     writable_parent,
 )
-from bunet.experiments.results import environment, write_json, write_mask
+from bunet.experiments.results import environment, write_json
 from bunet.experiments.results_apart import check_apart
 from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import compile as compiling
@@ -33,6 +37,7 @@ from bunet.models.commitment import COMMITMENT
 from bunet.models.compile import Compiled, quantise_input
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, intensity_of, parse_model
 from bunet.models.program import Program
+from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats, slices
 from bunet.net import keys, zeromq
 from bunet.parties import alice as alice_party
@@ -144,8 +149,10 @@ def alice(
     ] = None,
     which: Annotated[str, typer.Option("--slices", help="A:B, positions along the axis.")] = ":",
     size: Annotated[
-        str | None, typer.Option("--size", help="Resample slices to this many pixels, or to HEIGHTxWIDTH.")
+        str | None, typer.Option("--size", help="Bring slices to this many pixels, or stretch them to HEIGHTxWIDTH.")
     ] = None,
+    intensity: IntensityOption = "auto",
+    field_of_view: FieldOption = "auto",
     format: Annotated[str | None, typer.Option("--format", help="Insist on this operand format.")] = None,
     relu: Annotated[str | None, typer.Option("--relu", help="Protocol of ReLU layers: gc-sign or gc.")] = None,
     protocol: Annotated[list[str] | None, typer.Option("--protocol", help="OPERATION=NAME or LAYER=NAME.")] = None,
@@ -156,13 +163,14 @@ def alice(
     in_flight: Annotated[int, typer.Option("--in-flight", min=1, max=MAX_IN_FLIGHT, help="Slices that interleave.")] = 1,
     cores: CoresOption = 1,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the masks; a run that was cut off goes on here.")
+        Path, typer.Option("--out", help="Folder for the mask; a run that was cut off goes on here, other slices are added.")
     ] = Path("result"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the run's document to this file.")] = None,
 ) -> None:
     """Have slices of a volume segmented by Bob; he sees neither them nor the result.
 
-    Each finished slice is written at once; the same command goes on where it stopped, with the same model.
+    Each finished slice is written at once; the same command goes on where it stopped, with the same model. The mask lies on the
+    volume's own grid and has its format; slices that were asked for earlier with the same --out are in it too.
 
     Examples:
 
@@ -181,38 +189,46 @@ def alice(
     wish = ModelWish(marks, axis, *(parse_model(model) if model is not None else (None, None)))
     if format is not None:
         format = str(operand_format(format))
-    target = None if size is None else slice_size("--size", size, multiple=1)
+    height_width = None if size is None else slice_size("--size", size, multiple=1)
+    square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-        if json_file.resolve() == (out / "run.json").resolve():
+        if json_file.resolve() in {(out / name).resolve() for name in ("run.json", alice_masks.DOCUMENT)}:
             raise UsageError(f"--json {json_file} is where --out keeps what its slices belong to: choose another file")
     check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
-    loaded = formats.load(volume, series=series)
+    loaded = formats.load(volume, chosen_intensity(intensity), series, chosen_field_of_view(field_of_view))
+    mask_files.check_writable(loaded.stored)
     for remark in loaded.remarks():
         typer.echo(remark)
     array = loaded.volume
-    positions = _positions(which, slices.slice_count(array, axis))
-    shape = np.delete(array.shape, slices.axis_number(axis))
-    height, width = target or shape
+    asked = _positions(which, slices.slice_count(array, axis))
+    source = SliceSource.of(array, axis, height_width[0] if height_width and square else height_width, loaded.crop)
+    frame, positions = source.frame, source.frame.positions(asked)
+    if not positions:
+        raise UsageError(f"--slices {which}: no body is there, and slices are cut to it; or say --field-of-view whole")
+    if len(positions) < len(asked):
+        left = len(asked) - len(positions)
+        typer.echo(f"{left} of {len(asked)} slices show no body and are left out; Bob learns how many remain")
+    (height, width), (rows, columns) = frame.fit.size, frame.padded
     identity = {
-        "volume": digest_of(array), "axis": axis, "size": f"{height}x{width}", "format": format, "server": server_key,
+        "volume": digest_of(array), "axis": axis, "size": f"{height}x{width} in {rows}x{columns}",
+        "crop": None if frame.crop is None else frame.crop.as_list(), "format": format, "server": server_key,
         "protocols": overrides, "ot": ot, "wish": asdict(wish),
     }
     with SliceFolder(out, identity) as folder:
+        if folder.noted is None:
+            alice_masks.check_free(out, volume)
         todo = [k for k in positions if not folder.has(k)]
         resumed = [k for k in positions if folder.has(k)]
         if resumed:
             typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
         if not todo:
-            _assemble(folder, axis, positions)
+            alice_masks.write_masks(out, volume, loaded, frame, positions, folder.target, typer.echo)
             if json_file is not None:
                 typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
             return
-
-        def padded_slice(k: int) -> np.ndarray:
-            return slices.pad(prepare.slice_image(array, axis, k, target))
 
         got: list[tuple[Terms, Mapping[str, float]]] = []
 
@@ -223,15 +239,14 @@ def alice(
                              f"{intensity_of(loaded.rule)} (rule `{loaded.rule}`): the mask may be wrong"))
 
         def slice_at(program: Program, k: int) -> np.ndarray:
-            return quantise_input(program, padded_slice(todo[k]))
+            return quantise_input(program, source.image(todo[k]))
 
         def keep(job: SliceJob, result: np.ndarray) -> None:
             folder.belongs_to(got[0][0])
-            folder.write(job.index, slices.crop(result, height, width))
+            folder.write(job.index, result)
 
-        channels, rows, columns = padded_slice(todo[0]).shape
         request = Request(
-            (channels, rows, columns), len(todo), in_flight, format, "argmax", folder.digest, folder.commitment, committed=True,
+            source.shape, len(todo), in_flight, format, "argmax", folder.digest, folder.commitment, committed=True,
             model=folder.wish or wish, choices=overrides, settings={"ot": ot},
         )
         with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
@@ -239,7 +254,7 @@ def alice(
                 lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
                 slice_at, keep, console, link=chosen, cores=cores, agreed=agreed,
             )
-        _assemble(folder, axis, positions)
+        alice_masks.write_masks(out, volume, loaded, frame, positions, folder.target, typer.echo)
         if json_file is not None:
             run = {
                 **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
@@ -253,11 +268,6 @@ def alice(
 def served(terms: Terms) -> dict[str, Any]:
     """What Bob said of his model, for documents."""
     return {"model": None if terms.card is None else terms.card.to_document(), "commitment": terms.commitment}
-
-
-def _assemble(folder: SliceFolder, axis: str, positions: range) -> None:
-    mask = folder.assemble(axis, positions)
-    typer.echo(f"{len(positions)} slices in {folder.folder}/mask.npz, {int(mask.sum())} pixels marked")
 
 
 def say_plainly(event: Event) -> None:
@@ -303,6 +313,12 @@ class SliceFolder(RunFolder):
         """For the model of the slices that are there."""
         return None if self.noted is None else ModelWish.of(ModelCard.from_document(self.noted["model"]))
 
+    @property
+    def target(self) -> str:
+        """What the model of the slices that are there marks."""
+        assert self.noted is not None  # there are slices
+        return ModelCard.from_document(self.noted["model"]).target
+
     def belongs_to(self, terms: Terms) -> None:
         """Note the model of the first slice; the handshake holds every later session to it."""
         if self.noted is None:
@@ -313,15 +329,6 @@ class SliceFolder(RunFolder):
 
     def write(self, k: int, mask: np.ndarray) -> None:
         outcomes.write(self.folder, k, mask.astype(np.uint8))
-
-    def assemble(self, axis: str, positions: range) -> np.ndarray:
-        """All slices as one array in mask.npz (key `array`), in the order of positions."""
-        masks = [outcomes.read(self.folder, k) for k in positions]
-        if len({mask.shape for mask in masks}) > 1:
-            raise UsageError(f"--out {self.folder} holds slices of different sizes: choose another folder")
-        mask = np.stack(masks)
-        write_mask(self.folder / "mask.npz", mask, axis, positions)
-        return mask
 
 
 def _positions(text: str, count: int) -> range:

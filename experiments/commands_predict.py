@@ -11,7 +11,6 @@ import typer
 
 from bunet.experiments import options as o
 from bunet.experiments.options import UsageError
-from bunet.models.volumes.intensity import RULES
 
 DOCUMENT_VERSION = 1
 
@@ -82,10 +81,8 @@ def predict(
         list[Path] | None,
         typer.Option("--calibration", metavar="FILE", help="Volumes of Bob's to calibrate .pth files on; may be repeated."),
     ] = None,
-    intensity: Annotated[
-        str,
-        typer.Option("--intensity", help=f"auto (as-is for .pth), or {', '.join(RULES)}: how values become the network's."),
-    ] = "auto",
+    intensity: o.IntensityOption = "auto",
+    field_of_view: o.FieldOption = "auto",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the mean probability of infection.")
     ] = False,
@@ -120,7 +117,7 @@ def predict(
         axes=o.names(axes), ensemble=ensemble, lung_mask=lung_mask, filtered=filtered, format=format, relu=relu,
         protocols=o.chosen_protocols(protocol or []), ot=ot, link=o.chosen_link(link, bandwidth, rtt), in_flight=in_flight,
         cores=o.default_cores() if cores is None else cores, secure=not float_only, compare=compare, size=size, rule=intensity,
-        slices=which, probabilities=probabilities, verify=verify,
+        field_of_view=field_of_view, slices=which, probabilities=probabilities, verify=verify,
         label_values=o.label_values(label_value),
     )
     o.one_of("--pool", pool, ("auto", *o.POOLINGS))
@@ -159,11 +156,15 @@ def predict(
     for case in cases:
         for remark in (*case.loaded.remarks(), *case.label_notes):
             say(f"{case.name}: {remark}")
-    own = Calibration(tuple(formats.load(path, settings.rule).volume for path in calibration or []))
+    theirs = [formats.load(path, settings.rule, field_of_view=field_of_view) for path in calibration or []]
+    for remark in [remark for each in theirs for remark in each.remarks()]:
+        say(f"calibration: {remark}")
+    own = Calibration(tuple(each.volume for each in theirs), tuple(each.crop for each in theirs))
 
     def images(axis: str) -> Any:
         """What pooling is told from: Bob's own volumes, or else the first case, since how he pools is no secret."""
-        return spread_slices((own.volumes or [cases[0].loaded.volume])[0], axis, size)
+        first = (theirs or [cases[0].loaded])[0]
+        return spread_slices(first.volume, axis, size, first.crop)
 
     models = {
         target: predict_models.load_models(

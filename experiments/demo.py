@@ -31,7 +31,8 @@ class DemoRequest:
 
     size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
     truth: a file with its labels. label_values: what is inside of them, none for what they tell. weights: auto, demo, random or
-    a file. out: folder of the results. json: a further place for the document. series: which of a DICOM folder's.
+    a file. out: folder of the results. json: a further place for the document. series, intensity (a rule), field_of_view: as
+    `formats.load`.
     """
 
     settings: RunSettings
@@ -44,6 +45,8 @@ class DemoRequest:
     verify: bool = True
     label_values: tuple[int, ...] = ()
     series: str | None = None
+    intensity: str = "auto"
+    field_of_view: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
         images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
         images = prepare.volume_slices(
-            settings, request.volume, request.truth, request.size, request.label_values, request.series
+            settings, request.volume, request.truth, request.size, label_values=request.label_values, series=request.series,
+            rule=request.intensity, field_of_view=request.field_of_view,
         )
     chosen = prepare.choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)

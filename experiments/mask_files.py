@@ -6,6 +6,7 @@ series, and `ID_segmentation.dcm` holds all of them as named segments.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -38,25 +39,27 @@ def check_writable(volume: Volume) -> None:
         dicom_segmentation.highdicom_for(volume.source)
 
 
-def write_masks(volume: Volume, masks: Mapping[str, Mask], out: Path, name: str) -> list[Path]:
+def write_masks(
+    volume: Volume, masks: Mapping[str, Mask], out: Path, name: str, replace: bool = False
+) -> list[Path]:
     """Masks on the volume's grid, in the volume's format; returns what was written, as `paths`.
 
     masks: 0 and 1, of the volume's shape, by target. A DICOM series or Segmentation that is there already with the same mask
-    stays, with its identifiers. Raises UsageError where it has another, of slices that were run again since; VolumeError where
-    a file cannot be written.
+    stays, with its identifiers; one with another mask gives way if `replace`, because the same run wrote it of fewer slices.
+    Raises UsageError where it does not, since its slices were run again; VolumeError where a file cannot be written.
     """
     numbers = {target: np.asarray(mask).astype(np.uint8) for target, mask in masks.items()}
     files = paths(volume.kind, numbers, out, name)
     for (target, mask), path in zip(numbers.items(), files, strict=False):
-        if volume.kind != DICOM or not _stays(path, path.is_dir() and np.array_equal(formats.read(path), mask)):
+        if volume.kind != DICOM or not _stays(path, path.is_dir() and np.array_equal(formats.read(path), mask), replace):
             formats.write(volume.like(mask), path, structure_of(target).about)
     if volume.kind == DICOM:
-        _write_segmentation(volume, numbers, files[-1])
+        _write_segmentation(volume, numbers, files[-1], replace)
     return files
 
 
-def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], path: Path) -> None:
-    if _stays(path, path.exists() and dicom_segmentation.holds(path, volume, masks)):
+def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], path: Path, replace: bool) -> None:
+    if _stays(path, path.exists() and dicom_segmentation.holds(path, volume, masks), replace):
         return
     try:
         dicom_segmentation.write_segmentation(volume, masks, path)
@@ -64,10 +67,12 @@ def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], 
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _stays(path: Path, same: bool) -> bool:
-    """Whether what is there is what would be written; UsageError where it is something else."""
+def _stays(path: Path, same: bool, replace: bool) -> bool:
+    """Whether what is there is what would be written; something else is removed if `replace`, a UsageError otherwise."""
     if path.exists() and not same:
-        raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
+        if not replace:
+            raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return same
 
 

@@ -13,6 +13,7 @@ import typer
 from bunet.models.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
 from bunet.models.program import Format, ProgramError
 from bunet.models.volumes import label_values as values_of
+from bunet.models.volumes.intensity import RULES
 from bunet.models.volumes.slices import AXES, MULTIPLE
 from bunet.net.link import PRESETS, Link
 
@@ -139,6 +140,18 @@ def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, i
     return height, width
 
 
+def chosen_field_of_view(name: str) -> str:
+    """A way to treat the field of view that exists (`formats.FIELDS`); UsageError otherwise."""
+    from bunet.models.volumes.formats import FIELDS
+
+    return one_of("--field-of-view", name, FIELDS)
+
+
+def chosen_intensity(name: str) -> str:
+    """A rule of intensities that exists, or auto; UsageError otherwise."""
+    return one_of("--intensity", name, ("auto", *RULES))
+
+
 def relu_protocol(name: str) -> str:
     """A protocol that the registry has for ReLU; UsageError otherwise."""
     from bunet.protocols import registry  # loads the kernels: not for every `bunet --help`
@@ -229,6 +242,13 @@ OtOption = Annotated[
 ]
 SeriesOption = Annotated[
     str | None, typer.Option("--series", metavar="N", help="Which series of a DICOM folder that holds several, by its number.")
+]
+IntensityOption = Annotated[
+    str,
+    typer.Option("--intensity", help=f"auto (as-is for .pth), or {', '.join(RULES)}: how values become the network's."),
+]
+FieldOption = Annotated[
+    str, typer.Option("--field-of-view", help="auto: slices are cut to a body that is small in them; whole: never.")
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the run as one JSON document.")]
 VerifyOption = Annotated[

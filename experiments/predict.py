@@ -36,6 +36,7 @@ from bunet.experiments.predict_stage import (
 from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
+from bunet.models.slice_source import SliceFrame
 from bunet.models.volumes import formats, labels
 from bunet.models.volumes.slices import axis_number
 from bunet.models.volumes.volume import VolumeError
@@ -92,7 +93,7 @@ class Found:
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
     try:
-        loaded = formats.load(files.volume, settings.rule, files.series)
+        loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
         mask_files.check_writable(loaded.stored)
         label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     except VolumeError as error:
@@ -128,10 +129,17 @@ class CaseRun:
         ]
 
     def _stage(self, way: str, model: PredictModel) -> Stage:
-        size = self.settings.size or model.size
+        loaded, region = self.case.loaded, self.case.region
+        frame = SliceFrame.of(loaded.volume.shape, model.axis, self.settings.size or model.size, loaded.crop)
+        positions = frame.positions(region.positions(model.axis))
+        if not positions:
+            raise UsageError(
+                f"{self.case.name}: --slices {self.settings.slices}: along {model.axis} no body is there, and slices are cut "
+                "to it; choose others, or say --field-of-view whole"
+            )
         slices = self.folder / "slices" / f"{model.name}-{way}"
         shared = way == "secure" and self.settings.ensemble == "majority"
-        return Stage(way, model, self.case.region.positions(model.axis), size, slices, shared)
+        return Stage(way, model, positions, frame, slices, shared)
 
     @property
     def _written(self) -> list[Path]:
@@ -141,8 +149,10 @@ class CaseRun:
     def identity(self) -> dict[str, Any]:
         """Whatever the case's slices depend on."""
         models = {m.name: m.digest for of_axis in self.models.values() for m in of_axis.values()}
+        crops = [stage.frame.crop for stage in self.stages if stage.frame.crop is not None]
         return {
             "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
+            "crop": crops[0].as_list() if crops else None,
             "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
             "software": software(),
         }
@@ -151,7 +161,7 @@ class CaseRun:
         """Raise what stands against the secure stages that are not done: UsageError of a model, RunError of a protocol."""
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
-                compiled = compile_stage(stage, self.case.loaded.volume.shape, self.settings, self._calibration)
+                compiled = compile_stage(stage, self.settings, self._calibration)
                 choose(compiled.program, self.settings.choices())
 
     def open(self) -> RunFolder:
@@ -185,13 +195,13 @@ class CaseRun:
                     say(f"{head}: {line}")
 
     def _run(self, stage: Stage) -> None:
-        volume = self.case.loaded.volume
         if stage.way == "float":
-            document = run_float(stage, volume, self.settings, self._progress, self._console)
+            document = run_float(stage, self.case.loaded.volume, self.settings, self._progress, self._console)
         else:
-            compiled = compile_stage(stage, volume.shape, self.settings, self._calibration)
+            compiled = compile_stage(stage, self.settings, self._calibration)
             console = self._live(stage.title)
-            inputs = VolumeSlices(self.case.files.volume, stage.size, self.case.loaded.rule, self.case.files.series)
+            frame, files = stage.frame, self.case.files
+            inputs = VolumeSlices(files.volume, frame.size, self.case.loaded.rule, files.series, frame.crop)
             document = run_secure(
                 stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair
             )
@@ -262,6 +272,6 @@ class CaseRun:
         # The published sum is X + Y + Z, and the order of a float sum decides on ties: X is array axis 0.
         mine.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
         stages = {stage.model.axis: stage for stage in mine}
-        sizes = {axis: stage.size for axis, stage in stages.items()}
+        frames = {axis: stage.frame for axis, stage in stages.items()}
         kind = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
-        return total(self.case.region, sizes, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)
+        return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
-from bunet.models.cut import fit_slices
+from bunet.models.slice_source import SliceFrame
 from bunet.models.volumes import ensemble
 from bunet.models.volumes.slices import AXES, axis_number
 
@@ -99,25 +99,24 @@ def _span(text: str, count: int, part: str, axis: str, clip: bool) -> tuple[int,
     return start, stop
 
 
-def gather(region: Region, axis: str, size: int | None, map_of: Map, kind: Any) -> NDArray[Any]:
-    """The network's maps along one axis at the volume's own pixels: an array of the region's size and of `kind`.
+def gather(region: Region, frame: SliceFrame, map_of: Map, kind: Any) -> NDArray[Any]:
+    """The network's maps along the frame's axis at the volume's own pixels: an array of the region's size and of `kind`.
 
-    size: pixels of the network's slices, None for the volume's own. Pixels take the nearest value of a resampled map, so that
-    this also works on shares of bits.
+    Pixels take the nearest value of a resampled map, and zero outside of a crop, so that this also works on shares of bits.
     """
-    fit, rows = fit_slices(region.shape, axis, size), region.flat(axis)
-    out = np.empty(region.size, dtype=kind)
-    along = np.moveaxis(out, axis_number(axis), 0)
-    for k, index in enumerate(region.positions(axis)):
-        along[k] = fit.mask(map_of(axis, index))[rows]
+    axis, rows = frame.axis, region.flat(frame.axis)
+    out = np.zeros(region.size, dtype=kind)
+    along, wanted = np.moveaxis(out, axis_number(axis), 0), region.positions(axis)
+    for index in frame.positions(wanted):
+        along[index - wanted.start] = frame.restore(map_of(axis, index))[rows]
     return out
 
 
-def total(region: Region, sizes: Mapping[str, int | None], map_of: Map, kind: Any) -> NDArray[Any]:
-    """The sum over the axes of their maps, in the order of `sizes`: for each axis that takes part, as in `gather`."""
+def total(region: Region, frames: Mapping[str, SliceFrame], map_of: Map, kind: Any) -> NDArray[Any]:
+    """The sum over the axes of their maps, in the order of `frames`: for each axis that takes part."""
     out: NDArray[Any] = np.zeros(region.size, dtype=kind)
-    for axis, size in sizes.items():
-        out += gather(region, axis, size, map_of, kind)
+    for frame in frames.values():
+        out += gather(region, frame, map_of, kind)
     return out
 
 

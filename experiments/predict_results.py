@@ -15,6 +15,7 @@ from bunet.experiments.mask_files import write_masks, write_probabilities
 from bunet.experiments.plots import PicturesUnavailable
 from bunet.experiments.predict import VOTE, Case, CaseRun, Found
 from bunet.experiments.predict_figures import hu_range, millilitres, scope_of
+from bunet.experiments.predict_warnings import result_warnings
 from bunet.experiments.results import write_json
 from bunet.models.metrics import Agreement, agreement
 from bunet.parties.session import software
@@ -77,6 +78,8 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     """Write everything, the document last; returns it. created: a date, as text."""
     case, first, sessions = run.case, run.settings.ways[0], _sessions(run)
     scores, shares = scores_of(case, found), infected_shares(case, found)
+    warnings = result_warnings(case, found)
+    remarks = [*case.loaded.remarks(), *warnings]
     masks: dict[str, NDArray[Any]] = {way: case.region.embed(mask) for way, mask in found.masks.items()}
     targets = {"infection": masks[first]}
     for lung in list(found.lungs.values())[:1]:  # with a vote the float model's: it is shown, not written
@@ -90,7 +93,7 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     document = {
         "version": DOCUMENT_VERSION, "case": case.name, "volume": str(case.files.volume),
         "label": None if case.labelled is None else case.labelled.document(), "region": [list(b) for b in case.region.box],
-        "intensity": case.loaded.rule, "remarks": [*case.loaded.remarks(), *case.label_notes], "asked": run.settings.document(),
+        "intensity": case.loaded.rule, "remarks": remarks, "asked": run.settings.document(),
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
@@ -98,11 +101,11 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in sessions],
         "verified": _verified(sessions),
     }
-    files += _write_pictures(run, masks, measured, scores, shares, sessions, created, say)
+    files += _write_pictures(run, masks, measured, scores, shares, sessions, remarks, created, say)
     document["files"] = [str(path) for path in files]
     path = run.folder / "result.json"
     write_json(path, document)
-    for line in summary(document, scores):
+    for line in [*summary(document, scores), *(f"  {text}" for text in warnings)]:
         say(line)
     say("written: " + ", ".join(str(file) for file in [*files, path]))
     return document
@@ -161,14 +164,14 @@ def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
 
 def _write_pictures(
     run: CaseRun, masks: dict[str, NDArray[Any]], measured: dict[str, NDArray[Any]], scores: list[Score],
-    shares: dict[str, float], sessions: Sessions, created: str, say: Callable[[str], None],
+    shares: dict[str, float], sessions: Sessions, remarks: list[str], created: str, say: Callable[[str], None],
 ) -> list[Path]:
     case, settings = run.case, run.settings
     if case.label is not None:
         masks = {**masks, "truth": case.label}
     facts = [
         ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
-        ("intensities", f"rule `{case.loaded.rule}`"),
+        ("read and found", ". ".join(remarks)),
         ("segmented", case.region.describe()),
         ("axes", ", ".join(settings.axes)),
         ("ensemble", settings.ensemble),

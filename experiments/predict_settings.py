@@ -10,6 +10,8 @@ from bunet.experiments.options import (
     MAX_SIZE,
     MIN_SIZE,
     UsageError,
+    chosen_field_of_view,
+    chosen_intensity,
     max_in_flight,
     one_of,
     operand_format,
@@ -17,7 +19,6 @@ from bunet.experiments.options import (
     relu_protocol,
 )
 from bunet.experiments.predict_region import AXIS_ORDER
-from bunet.models.volumes.intensity import RULES
 from bunet.models.volumes.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 
@@ -33,9 +34,9 @@ class PredictSettings:
     maximum filter, None for what suits the models (`of_models`). lung_mask: whether an infection is cut to the lung. secure:
     False for the same job in the clear. compare: also run the job in the clear and say how well the masks agree. size: pixels
     of the network's slices, None for what the models were trained at, or the volume's own. rule: of the intensities.
-    probabilities: whether the mean probability is written too. verify: hold layers of the first slices of every session
-    against the oracle. label_values: of labels, what is inside; none for what a label itself tells (`label_values.chosen`). The
-    rest as in `options.RunSettings`.
+    field_of_view: auto or whole. probabilities: whether the mean probability is written too. verify: hold layers of the first
+    slices of every session against the oracle. label_values: of labels, what is inside; none for what a label itself tells
+    (`label_values.chosen`). The rest as in `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
@@ -53,6 +54,7 @@ class PredictSettings:
     compare: bool = True
     size: int | None = None
     rule: str = "auto"
+    field_of_view: str = "auto"
     slices: str = ":"
     probabilities: bool = False
     verify: bool = False
@@ -65,7 +67,8 @@ class PredictSettings:
             raise UsageError("--axes: name at least one of x, y, z")
         object.__setattr__(self, "axes", tuple(axis for axis in AXIS_ORDER if axis in self.axes))
         one_of("--ensemble", self.ensemble, ENSEMBLES)
-        one_of("--intensity", self.rule, ("auto", *RULES))
+        chosen_intensity(self.rule)
+        chosen_field_of_view(self.field_of_view)
         object.__setattr__(self, "format", str(operand_format(self.format)))
         relu_protocol(self.relu)
         ot_extension(self.ot)
@@ -117,5 +120,6 @@ class PredictSettings:
         """What was asked for."""
         return {
             **self.identity(), "link": self.link.describe(), "in_flight": self.in_flight, "cores": self.cores,
-            "slices": self.slices, "compare": self.compare, "label_values": list(self.label_values),
+            "slices": self.slices, "compare": self.compare, "field_of_view": self.field_of_view,
+            "label_values": list(self.label_values),
         }

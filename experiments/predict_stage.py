@@ -21,9 +21,12 @@ from bunet.experiments.results import environment
 from bunet.experiments.run_folder import digest_of
 from bunet.models import compile as compiling
 from bunet.models.compile import Compiled
-from bunet.models.cut import fit_slices
 from bunet.models.reference import FloatModel
-from bunet.models.volumes import ensemble, slices, synthetic
+from bunet.models.slice_source import Size as SliceSize
+from bunet.models.slice_source import SliceFrame, SliceSource
+from bunet.models.volumes import ensemble, synthetic
+from bunet.models.volumes.field_of_view import Crop
+from bunet.models.volumes.slices import axis_number
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole, duration
@@ -43,7 +46,7 @@ RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 @dataclass(frozen=True)
 class Stage:
-    """way: secure or float. size: pixels of the network's slices, None for the volume's own. folder: of finished slices.
+    """way: secure or float. frame: how its slices are cut. folder: of finished slices.
 
     shared: whether slices are left shared between the parties.
     """
@@ -51,7 +54,7 @@ class Stage:
     way: str
     model: PredictModel
     positions: range
-    size: int | None
+    frame: SliceFrame
     folder: Path
     shared: bool = False
 
@@ -121,24 +124,27 @@ class JobProgress:
 class Calibration:
     """What Bob calibrates on where a weight file brings no ranges: volumes of his own, or synthetic chests.
 
-    Never the volume that will be segmented: Bob has not seen it.
+    crops: of the volumes, where any is cropped. Never the volume that will be segmented: Bob has not seen it.
     """
 
     volumes: Sequence[Sliceable] = ()
+    crops: Sequence[Crop | None] = ()
 
-    def images(self, axis: str, size: int | None) -> list[np.ndarray]:
+    def images(self, axis: str, size: SliceSize) -> list[np.ndarray]:
         """float32 (5, H, W) each, as the network takes them, spread along the axis."""
         volumes = self.volumes or _chests()
-        return [image for volume in volumes for image in spread_slices(volume, axis, size)]
+        cropped = zip(volumes, self.crops or [None] * len(volumes), strict=True)
+        return [image for volume, crop in cropped for image in spread_slices(volume, axis, size, crop)]
 
-    def of(self, model: PredictModel, size: int | None) -> Any:
+    def of(self, model: PredictModel, size: SliceSize) -> Any:
         """Ranges by node where the weights know them, else slices; what `compile_model` takes."""
         ranges = model.notes.get("ranges")
         return self.images(model.axis, size if self.volumes else None) if ranges is None else ranges
 
     def identity(self) -> list[str]:
         """What integers depend on where they are calibrated here; the synthetic chests are always the same."""
-        return [digest_of(volume) for volume in self.volumes]
+        crops = [f" {crop.as_list()}" if crop else "" for crop in self.crops or [None] * len(self.volumes)]
+        return [digest_of(volume) + crop for volume, crop in zip(self.volumes, crops, strict=True)]
 
 
 def _chests() -> list[np.ndarray]:
@@ -146,19 +152,21 @@ def _chests() -> list[np.ndarray]:
     return [synthetic.generate(pixels, count, seed).volume for seed in synthetic.TRAINING_SEEDS[:2]]
 
 
-def spread_slices(volume: Sliceable, axis: str, size: int | None, count: int = CALIBRATION_SLICES) -> list[np.ndarray]:
-    """`count` slices of a volume, evenly along the axis, as a network of `size` pixels takes them."""
-    fit, total = fit_slices(volume.shape, axis, size), slices.slice_count(volume, axis)
-    return [fit.image(slices.slice_at(volume, axis, int((k + 0.5) * total / count))) for k in range(count)]
+def spread_slices(
+    volume: Sliceable, axis: str, size: SliceSize, crop: Crop | None = None, count: int = CALIBRATION_SLICES
+) -> list[np.ndarray]:
+    """`count` slices of a volume, evenly along the axis, as a network takes them. size, crop: as `SliceFrame.of`."""
+    source = SliceSource.of(volume, axis, size, crop)
+    there = source.frame.positions(range(volume.shape[axis_number(axis)]))
+    return [source.image(there[int((k + 0.5) * len(there) / count)]) for k in range(count)]
 
 
-def compile_stage(stage: Stage, shape: tuple[int, ...], settings: PredictSettings, calibration: Calibration) -> Compiled:
+def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibration) -> Compiled:
     """The stage's program and integers. Raises UsageError."""
-    fit = fit_slices(shape, stage.model.axis, stage.size)
     try:
-        slices_or_ranges = calibration.of(stage.model, stage.size)
+        slices_or_ranges = calibration.of(stage.model, stage.frame.size)
         return compiling.compile_model(
-            stage.model.weights, *fit.padded, settings.format, slices_or_ranges, readout=settings.readout
+            stage.model.weights, *stage.frame.padded, settings.format, slices_or_ranges, readout=settings.readout
         )
     except ValueError as error:
         raise UsageError(f"{stage.model.source} cannot be compiled: {error}") from error
@@ -211,13 +219,13 @@ def run_float(
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
     todo, axis = stage.todo(), stage.model.axis
-    fit, logits_of = fit_slices(volume.shape, axis, stage.size), _float_model(stage.model, settings.cores)
+    source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
     progress.begin()
     started = time.perf_counter()
     columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         for k in bar.track(todo):
-            logits = logits_of(fit.image(slices.slice_at(volume, axis, k)))
+            logits = logits_of(source.image(k))
             if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
                 raise UsageError(f"{stage.model.source}: its network overflows on slice {axis}{k}: is --activation right?")
             if settings.ensemble == "probabilities":

@@ -51,6 +51,6 @@ def _write_ballot(stage: Stage, region: Region, party: int, folder: Path) -> Non
     axis = stage.model.axis
     chosen = {(axis, k): done[axis, k] for k in stage.positions}
     bits = gather(
-        region, axis, stage.size, lambda axis, k: shares_on_disk.read(stage.shares[party], (axis, k), chosen[axis, k]), np.uint8
+        region, stage.frame, lambda axis, k: shares_on_disk.read(stage.shares[party], (axis, k), chosen[axis, k]), np.uint8
     )
     ballots.write(folder, stage.model.name, bits, shares_on_disk.source(chosen))

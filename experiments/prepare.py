@@ -16,7 +16,9 @@ from bunet.models.architecture import Architecture
 from bunet.models.compile import Compiled
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.reference import FloatModel
+from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats, labels, slices, synthetic
+from bunet.models.volumes.field_of_view import Crop
 from bunet.models.volumes.resampling import resample
 from bunet.models.volumes.volume import Sliceable
 from bunet.models.weights import FloatWeights
@@ -183,16 +185,17 @@ def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
 
 
 def volume_slices(
-    settings: RunSettings, path: Path, truth_path: Path | None, size: int | None, label_values: Sequence[int] = (),
-    series: str | None = None,
+    settings: RunSettings, path: Path, truth_path: Path | None, size: int | None, *, label_values: Sequence[int] = (),
+    series: str | None = None, rule: str = "auto", field_of_view: str = "auto",
 ) -> SliceSet:
-    """Slices of a volume file, at their own size or resampled to `size`; UsageError in one sentence.
+    """Slices of a volume file, at their own size or brought to `size` as everywhere (`slice_source`); UsageError in one
+    sentence.
 
     truth_path: its label's file, else the label inside its own `.npz` is taken. label_values: what is inside of a label
-    (`labels.beside`). series: which of a DICOM folder's.
+    (`labels.beside`). series, rule, field_of_view: as `formats.load`.
     """
     try:
-        loaded = formats.load(path, series=series)
+        loaded = formats.load(path, rule, series, field_of_view)
     except ValueError as error:
         raise UsageError(f"--volume: {error}") from error
     try:
@@ -201,58 +204,51 @@ def volume_slices(
         raise UsageError(f"--truth: {error}" if truth_path is not None else str(error)) from error
     if label_values and label is None:
         raise UsageError("--label-value: there is no label")
-    notes = (*loaded.remarks(), *notes)
-    found = _cut(loaded.volume, None if label is None else label.mask, settings, size, loaded.source, notes)
+    notes, mask = (*loaded.remarks(), *notes), None if label is None else label.mask
+    found = _cut(loaded.volume, mask, settings, size, loaded.source, notes, loaded.crop)
     return found if label is None else replace(found, label=label.document())
-
-
-def slice_image(volume: Sliceable, axis: str, index: int, size: tuple[int, int] | None) -> np.ndarray:
-    """float32 (5, height, width): one slice with its neighbours, resampled to `size` after it is cut, whatever the axis.
-
-    size: None for the volume's own. Not padded. Raises ValueError as `slices.slice_at` and `resampling.resample` do.
-    """
-    image = slices.slice_at(volume, axis, index)
-    return image if size is None or image.shape[1:] == size else resample(image, size)
 
 
 def _cut(
     volume: Sliceable, truth: np.ndarray | None, settings: RunSettings, size: int | None, source: str,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...], crop: Crop | None = None,
 ) -> SliceSet:
     count = slices.slice_count(volume, settings.axis)
     if settings.slices > count:
         raise UsageError(f"--slices {settings.slices}: {source} has {count} slices along {settings.axis}")
-    axis = slices.axis_number(settings.axis)
-    indices = spread(volume, truth, axis, settings.slices)
-    target = None if size is None else (size, size)
-    images = [slice_image(volume, settings.axis, index, target) for index in indices]
-    truths = None if truth is None else np.stack([np.take(truth, index, axis=axis) for index in indices])
-    height, width = images[0].shape[1:]
-    before = volume.shape[:axis] + volume.shape[axis + 1 :]
+    axis, cut = slices.axis_number(settings.axis), SliceSource.of(volume, settings.axis, size, crop)
+    indices = spread(volume, truth, axis, settings.slices, cut.frame.positions(range(count)))
+    images = [np.ascontiguousarray(cut.image(index)) for index in indices]
+    before, (height, width) = cut.frame.fit.shape, cut.frame.fit.size
+    truths = None
+    if truth is not None:
+        truths = np.stack([cut.frame.taken(np.take(truth, index, axis=axis)) for index in indices])
     if before != (height, width):
         notes = (*notes, f"slices resampled from {before[0]}x{before[1]} to {height}x{width}")
         truths = None if truths is None else resample(truths.astype(np.float32), (height, width)) > 0.5
-    images = [np.ascontiguousarray(slices.pad(image)) for image in images]
-    if images[0].shape[1:] != (height, width):
-        notes = (*notes, f"slices padded from {height}x{width} to {images[0].shape[1]}x{images[0].shape[2]}")
+    if cut.padded != (height, width):
+        notes = (*notes, f"slices padded from {height}x{width} to {cut.padded[0]}x{cut.padded[1]}")
     labels = [(settings.axis, index) for index in indices]
     return SliceSet(images, labels, height, width, source, truths, notes)
 
 
-def spread(volume: Sliceable, truth: np.ndarray | None, axis: int, count: int) -> list[int]:
+def spread(
+    volume: Sliceable, truth: np.ndarray | None, axis: int, count: int, within: range | None = None
+) -> list[int]:
     """`count` distinct slice numbers, spread evenly over where there is something to see.
 
     That is the slices with at least half as much truth as the fullest one; without a truth, the middle half of the
-    volume; the whole volume where these are fewer than `count`.
+    volume; the whole volume where these are fewer than `count`. within: the positions that are cut at all, by default all.
     """
-    total = volume.shape[axis]
+    total = range(volume.shape[axis])
+    there = total if within is None else within
     others = tuple(a for a in range(3) if a != axis)
-    candidates = list(range(total // 4, total - total // 4))
+    candidates = list(there[len(there) // 4 : len(there) - len(there) // 4])
     if truth is not None and truth.any():
         inside = truth.sum(axis=others)
-        candidates = [int(k) for k in np.flatnonzero(inside * 2 >= inside.max())]
+        candidates = [int(k) for k in np.flatnonzero(inside * 2 >= inside.max()) if k in there]
     if len(candidates) < count:
-        candidates = list(range(total))
+        candidates = list(there if len(there) >= count else total)
     return [candidates[int((k + 0.5) * len(candidates) / count)] for k in range(count)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bunet.experiments import prepare
@@ -61,6 +61,9 @@ def _check_label(volume: Path, label: Path | None, values: Sequence[int], say: C
         raise UsageError("--label-value: there is no label")
     for note in notes:
         say(note)
+def remarks(data: Mapping[str, PointData]) -> list[str]:
+    """What there is to say of how the volume is read. Raises VolumeError where it cannot be."""
+    return [remark for path in sorted({each.volume for each in data.values()}) for remark in formats.load(path).remarks()]
 
 
 def _place(option: str, given: Path | None, written: str | None) -> Path | None:

@@ -46,11 +46,6 @@ def fit(shape: tuple[int, ...], axis: str, size: int) -> SliceFit:
     return SliceFit((height, width), target, (size, size))
 
 
-def fit_slices(shape: tuple[int, ...], axis: str, size: int | None) -> SliceFit:
-    """`fit` for a network of `size` pixels; slices at the volume's own size, padded, where it has none (None)."""
-    return SliceFit.along(axis, shape) if size is None else fit(shape, axis, size)
-
-
 def cut(volume: Sliceable, axis: str, index: int, size: int) -> Floats:
     """The network's input at one position: float32 (5, size, size). Reads no more than five slices of the volume.
 

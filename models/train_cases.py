@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.train_config import ONE_PATIENT, TrainError
-from bunet.models.volumes import formats, intensity, labels
+from bunet.models.volumes import formats, labels
 from bunet.models.volumes.slices import Floats
 from bunet.models.volumes.volume import VolumeError
 
@@ -26,7 +26,8 @@ Bools = NDArray[np.bool_]
 @dataclass(frozen=True)
 class Case:
     """volume float32 (slices, rows, columns) in [0, 1]; label bool of the same shape; lung likewise, None where the
-    file has none. labelled: where the label comes from.
+    file has none. labelled: where the label comes from. rule: which of `intensity.RULES` put it on the scale. read: what there
+    is to say of how the volume was read.
     """
 
     name: str
@@ -34,13 +35,17 @@ class Case:
     label: Bools
     lung: Bools | None
     labelled: labels.Label | None = None
+    rule: str = "unit"
+    read: tuple[str, ...] = ()
 
     def remarks(self) -> list[str]:
-        """What people should know of the label, a line each; nothing of one that is as it should be, under its usual key."""
+        """What people should know of volume and label, a line each; nothing of a label that is as it should be, under its
+        usual key.
+        """
         if self.labelled is None:
-            return []
+            return list(self.read)
         usual = self.labelled.key in [keys[0] for keys in labels.KEYS.values()]
-        return list(self.labelled.notes) if usual else self.labelled.remarks()
+        return [*self.read, *(self.labelled.notes if usual else self.labelled.remarks())]
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,10 @@ def read_case(folder: Path, name: str, target: str, label_values: Sequence[int] 
     except VolumeError as error:
         raise TrainError(str(error)) from error
     try:
-        volume, _ = intensity.normalise(stored.array)
+        loaded = formats.on_scale(stored, path, field_of_view="whole")
     except VolumeError as error:
-        raise TrainError(f"{path}: {error}") from error
-    return Case(name, volume, label.mask, None if lung is None else lung.mask, label)
+        raise TrainError(f"{error}; cases are read by what is recognised, so convert it") from error
+    read = tuple(loaded.remarks())
+    return Case(
+        name, np.asarray(loaded.volume), label.mask, None if lung is None else lung.mask, label, loaded.rule, read
+    )

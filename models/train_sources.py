@@ -168,8 +168,13 @@ class CaseSource:
         return [cut(self.cases[number].volume, self.config.axis, k, self.config.size) for number, k in rows]
 
     def notes(self) -> dict[str, Any]:
+        read = (*self.cases, *self.watched)
         asked = {"label_values": list(self.config.label_values)} if self.config.label_values else {}
-        return {"source": "cases", **{part: list(names) for part, names in self.split.parts().items()}, **asked}
+        return {
+            "source": "cases", **{part: list(names) for part, names in self.split.parts().items()}, **asked,
+            "intensities": {case.name: case.rule for case in read},
+            "remarks": [f"{case.name}: {remark}" for case in read for remark in case.read[1:]],  # the first is the rule
+        }
 
 
 def has_squares(config: TrainConfig) -> bool:

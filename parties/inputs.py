@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bunet.models.compile import quantise_input
-from bunet.models.cut import fit_slices
 from bunet.models.program import Program
+from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats
-from bunet.models.volumes.slices import OFFSETS, slice_at
+from bunet.models.volumes.field_of_view import Crop
 
 
 @dataclass(frozen=True)
 class VolumeSlices:
     """Slices of a volume's file or folder, cut where they are needed.
 
-    size: pixels of the network's square slices (`models.cut`), None for the volume's own, padded. rule: of the
-    intensities (`volumes.intensity`). series: which of a DICOM folder's, None where it holds one.
+    size, crop: as `models.slice_source` takes them. rule: of the intensities (`volumes.intensity`). series: which of a DICOM
+    folder's, None where it holds one.
     """
 
     volume: Path
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     rule: str = "auto"
     series: str | None = None
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ class Source:
 def to_document(inputs: Path | VolumeSlices) -> dict[str, Any]:
     """JSON-able, for `open_source`."""
     if isinstance(inputs, VolumeSlices):
-        return {**asdict(inputs), "volume": str(inputs.volume.resolve())}
+        crop = None if inputs.crop is None else inputs.crop.as_list()
+        return {
+            "volume": str(inputs.volume.resolve()), "size": inputs.size, "rule": inputs.rule, "series": inputs.series,
+            "crop": crop,
+        }
     return {"file": str(inputs.resolve())}
 
 
@@ -53,11 +58,9 @@ def open_source(document: dict[str, Any], labels: Sequence[tuple[str, int]]) -> 
     if "file" in document:
         array = np.load(document["file"], mmap_mode="r", allow_pickle=False)
         return Source(array.shape[1:], lambda program, k: np.asarray(array[k]))
-    volume = formats.load(document["volume"], document["rule"], document["series"]).volume
-    axis = labels[0][0]
-    fit = fit_slices(volume.shape, axis, document["size"])
-
-    def slice_of(program: Program, k: int) -> np.ndarray:
-        return quantise_input(program, fit.image(slice_at(volume, axis, labels[k][1])))
-
-    return Source((len(OFFSETS), *fit.padded), slice_of)
+    volume = formats.load(document["volume"], document["rule"], document["series"], "whole").volume
+    size, crop = document["size"], document["crop"]
+    cut = SliceSource.of(
+        volume, labels[0][0], tuple(size) if isinstance(size, list) else size, None if crop is None else Crop.of_list(crop)
+    )
+    return Source(cut.shape, lambda program, k: quantise_input(program, cut.image(labels[k][1])))

@@ -13,12 +13,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bunet.models.volumes import arrays, dicom, dicom_writing, nifti
+from bunet.models.volumes import arrays, content, dicom, dicom_writing, nifti
 from bunet.models.volumes.about import About
 from bunet.models.volumes.arrays import KEYS as KEYS
+from bunet.models.volumes.field_of_view import Crop, crop_of
 from bunet.models.volumes.intensity import Windowed, windowed
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
+FIELDS = ("auto", "whole")
 ENDINGS = {NPZ: ".npz", NPY: ".npy", NIFTI: ".nii.gz", DICOM: ""}  # of what is written for a volume of each kind
 
 
@@ -27,7 +29,8 @@ class LoadedVolume:
     """volume: (slices, rows, columns) in [0, 1], computed where it is cut. rule: which of `intensity.RULES` puts it there.
 
     source: the file's or folder's name. stored: the volume as the file has it. notes: what people should know of how its
-    values were read, a sentence each.
+    values were read and of what it shows, a sentence each. crop: the rows and columns that slices are cut to where they are
+    brought to a network's size, None for all (`field_of_view`).
     """
 
     volume: Windowed
@@ -35,40 +38,58 @@ class LoadedVolume:
     source: str
     stored: Volume
     notes: tuple[str, ...] = ()
+    crop: Crop | None = None
 
     def remarks(self) -> list[str]:
         """What every command that reads a volume says of it, a line each: the rule, then the notes."""
         return [f"intensities of {self.source}: rule `{self.rule}`", *self.stored.notes, *self.notes]
 
 
-def load(path: str | Path, rule: str = "auto", series: str | None = None) -> LoadedVolume:
-    """`read_volume` and `intensity.windowed` in one. Raises VolumeError in one sentence that names the file.
-
-    A DICOM series of another modality than CT is refused, unless `rule` says what its values are; one of modality OT (other),
-    which tells nothing, is remarked.
-    """
+def load(path: str | Path, rule: str = "auto", series: str | None = None, field_of_view: str = "auto") -> LoadedVolume:
+    """`read_volume` and `on_scale` in one. Raises VolumeError in one sentence that names the file."""
     path = Path(path)
-    stored = read_volume(path, series=series)
-    notes = _of_modality(path, stored, rule)
+    return on_scale(read_volume(path, series=series), path, rule, field_of_view)
+
+
+def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str = "auto") -> LoadedVolume:
+    """A volume that was read from `path`, put on the common scale (`intensity.windowed`), and what is to be said of it.
+
+    field_of_view: one of FIELDS: `auto` finds a crop where the body is far smaller than in training, `whole` never does. Of
+    values that are taken `as-is` nothing is known, so nothing is said of them or cropped. A DICOM series of another modality
+    than CT is refused, unless `rule` says what its values are; one of modality OT (other), which tells nothing, is remarked.
+    Raises VolumeError in one sentence that names the file.
+    """
+    says = _of_modality(path, stored, rule)
     try:
         lazy, found = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
-    return LoadedVolume(lazy, found, path.name or path.resolve().name, stored, notes)
+    name = path.name or path.resolve().name
+    if found == "as-is":
+        return LoadedVolume(lazy, found, name, stored, tuple(says))
+    wrong = content.window_remark(lazy, found) or content.air_remark(lazy)
+    crop = crop_of(lazy) if field_of_view == "auto" and wrong is None else None
+    says += [] if wrong is None else [wrong]
+    count, rows, columns = lazy.shape
+    if crop is not None:
+        (top, bottom), (left, right) = crop.rows, crop.columns
+        says.append(
+            f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of {rows} "
+            f"and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)"
+        )
+    says += content.field_remarks(stored.spacing, (count, rows, columns) if crop is None else crop.shape(count))
+    return LoadedVolume(lazy, found, name, stored, tuple(says), crop)
 
 
-def _of_modality(path: Path, stored: Volume, rule: str) -> tuple[str, ...]:
+def _of_modality(path: Path, stored: Volume, rule: str) -> list[str]:
     """What is to be remarked of a volume's modality. Raises VolumeError where it is none that the models are for."""
     if stored.modality in ("", dicom.CT):
-        return ()
+        return []
     told = stored.modality not in ("OT", "?")
     is_what = f"its modality is {stored.modality if stored.modality != '?' else 'none that is known'}, not CT"
     if told and rule == "auto":
-        raise VolumeError(
-            f"{path}: {is_what}, which the models are for; values that are a CT's all the same are taken by "
-            "`bunet predict --intensity hu`"
-        )
-    return (f"{is_what}, which the models are for: a mask is worth nothing unless its values are a CT's",)
+        raise VolumeError(f"{path}: {is_what}, which the models are for; values that are a CT's all the same: `--intensity hu`")
+    return [f"{is_what}, which the models are for: a mask is worth nothing unless its values are a CT's"]
 
 
 def read(path: str | Path, key: str | None = None) -> NDArray[Any]:

@@ -257,7 +257,9 @@ def test_a_volume_is_padded_and_the_mask_cut_back(volume: Path, tmp_path: Path) 
 
 def test_a_volume_is_resampled_when_asked(volume: Path, tmp_path: Path) -> None:
     result = run_demo(DemoRequest(SMALL, tmp_path / "out", 32, volume=volume), console(), pretend())
-    assert result.masks.shape == (2, 32, 32)
+    assert result.masks.shape == (2, 32, 19)  # 40x24 pixels stay squares
+    assert (result.document["run"]["height"], result.document["run"]["width"]) == (32, 32)
+    assert any("rule `" in remark for remark in result.document["run"]["remarks"])
 
 
 @pytest.mark.parametrize(("axis", "shape"), [("x", (12, 40)), ("y", (12, 24)), ("z", (40, 24))])

@@ -13,6 +13,7 @@ from bunet.experiments.predict_region import Region, decide, gather, total
 from bunet.experiments.predict_stage import JobProgress, Stage
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
+from bunet.models.slice_source import SliceFrame
 
 SHAPE = (5, 20, 30)
 XYZ = ("x", "y", "z")
@@ -51,8 +52,8 @@ def test_maps_go_back_where_their_slices_were_cut():
         return np.pad(image, [(0, -n % 16) for n in image.shape])
 
     for axis in XYZ:
-        np.testing.assert_array_equal(gather(region, axis, None, padded, np.int64), volume[region.slices])
-    summed = total(region, dict.fromkeys(XYZ), padded, np.int64)
+        np.testing.assert_array_equal(gather(region, SliceFrame.of(SHAPE, axis), padded, np.int64), volume[region.slices])
+    summed = total(region, {axis: SliceFrame.of(SHAPE, axis) for axis in XYZ}, padded, np.int64)
     np.testing.assert_array_equal(summed, 3 * volume[region.slices])
     np.testing.assert_array_equal(region.embed(np.ones(region.size))[region.slices], 1)
     assert region.embed(np.ones(region.size)).sum() == 3 * 7 * 20
@@ -61,7 +62,7 @@ def test_maps_go_back_where_their_slices_were_cut():
 def test_resampled_maps_keep_the_nearest_value():
     region = Region.of(":", (2, 4, 4), ("z",))
     small = np.array([[1, 2], [3, 4]], np.uint8).repeat(8, 0).repeat(8, 1)  # a network of 16 pixels
-    found = gather(region, "z", 16, lambda axis, k: small, np.uint8)
+    found = gather(region, SliceFrame.of(region.shape, "z", 16), lambda axis, k: small, np.uint8)
     np.testing.assert_array_equal(found[0], [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]])
 
 
@@ -76,7 +77,7 @@ def test_a_voxel_that_all_axes_agree_on_marks_its_neighbours():
 def test_the_time_left_follows_the_pace_of_this_run(tmp_path: Path):
     clock = iter([0.0, 10.0, 20.0])
     weights = weight_files.seeded(Architecture(features=2))
-    stage = Stage("secure", PredictModel("lung", "z", weights, "x"), range(6), None, tmp_path)
+    stage = Stage("secure", PredictModel("lung", "z", weights, "x"), range(6), SliceFrame.of(SHAPE, "z"), tmp_path)
     np.save(tmp_path / "slice-0000.npy", np.zeros(1))  # of an earlier run: it took none of this one's time
     np.save(tmp_path / "slice-0001.npy", np.zeros(1))
     progress = JobProgress(lambda: next(clock))

@@ -47,9 +47,11 @@ def test_evaluation_knows_the_split_and_the_axis_from_the_weights(place: Path, t
     assert status == 0, error
     for word in ("case", "Dice to label", "overlap", "sensitivity", "infected %", "mean"):
         assert word in out
+    assert "d: intensities of d.npz: rule `tissue`" in error
     document = json.loads((tmp_path / "e.json").read_text())
     assert (document["axis"], document["target"], document["size"]) == ("y", "infection", 32)
     assert document["notes"]["test"] == ["d"]
+    assert document["notes"]["intensities"] == {"a": "tissue", "b": "tissue", "c": "tissue"}
     assert [case["case"] for case in document["cases"]] == ["d"]
     case = document["cases"][0]
     assert 0 <= case["overlap"] <= case["dice"] <= 1

@@ -134,7 +134,11 @@ def test_a_run_with_its_document(folder):
         assert "4 slices in" in out
         assert bob.end() == 0, bob.said()
     assert any("session finished after" in line for line in bob.lines)
-    assert (mask_of(folder / "result") == expected(folder, range(3, 7))).all()
+    mask = mask_of(folder / "result")
+    assert (mask[3:7] == expected(folder, range(3, 7))).all()
+    assert mask.shape == (SLICES, SIZE, SIZE)
+    assert not mask[:3].any()
+    assert not mask[7:].any()
     document = json.loads((folder / "run.json").read_text())
     program = exact().program
     assert (document["version"], document["view"], document["program"]) == (1, "alice", program.digest())
@@ -172,7 +176,7 @@ def test_a_run_goes_on_after_alice_is_killed(folder):
         assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written), "what was done is not done again"
     files = {path.name for path in (folder / "whole").iterdir()}
     assert {path.name for path in (folder / "result").iterdir()} == files
-    assert len(files) == SLICES + 3  # mask.npz, run.json, .lock
+    assert len(files) == SLICES + 5  # volume_mask.npy, mask.npz, result.json, run.json, .lock
     for name in files - {"mask.npz"}:
         assert (folder / "result" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name
     assert (mask_of(folder / "result") == expected(folder, range(SLICES))).all()

@@ -58,7 +58,8 @@ def test_two_hosts_with_curve_and_an_allow_list(hosts, folder):
             done = alice(here, folder, address)
             assert done.returncode == 0, done.stderr
             with np.load(folder / "result-alice" / "mask.npz", allow_pickle=False) as result:
-                assert result["array"].shape == (2, 16, 16)
+                assert result["array"].shape == (12, 16, 16)
+                assert not np.delete(result["array"], [3, 4], axis=0).any()
                 assert set(np.unique(result["array"])) <= {0, 1}
 
             again = alice(here, folder, address)

@@ -93,3 +93,63 @@ def test_values_that_are_taken_as_they_are_are_not_clipped():
     assert rule == "as-is"
     np.testing.assert_array_equal(np.asarray(lazy), array)
     assert np.abs(array).max() > 3
+
+
+def with_corner(array, value):
+    """What lies outside of a scanner's round field of view is often such a corner."""
+    out = array.copy()
+    out[:, :12, :12] = value
+    return out
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("padding", [-1024, -2000, -3024, -32768])
+def test_padding_does_not_decide_the_scale(chest, padding, kind):
+    hu = np.maximum(hounsfield(chest), -1024).astype(kind)
+    for array, rule in ((hu + 1024, "hu+1024"), (hu, "hu")):
+        back, found = normalise(with_corner(array.astype(kind), padding))
+        assert found == rule
+        inside = np.s_[:, 12:, 12:]
+        np.testing.assert_array_equal(back[inside], normalise(array)[0][inside])
+
+
+def test_padding_that_wrapped_around_is_no_bone(chest):
+    stored = (np.maximum(hounsfield(chest), -1024) + 1024).astype(np.uint16)
+    back, rule = normalise(with_corner(stored, 63536))
+    assert rule == "hu+1024"
+    assert back[:, :12, :12].max() == 0
+    np.testing.assert_array_equal(back[:, 12:], normalise(stored)[0][:, 12:])
+
+
+def test_noise_below_air_does_not_decide_the_scale(chest):
+    stored = np.maximum(hounsfield(chest), -1024) + 1024
+    stored[3, 2, 1] = -40
+    assert normalise(stored)[1] == "hu+1024"
+
+
+def test_whole_numbers_that_a_slope_made_floats_are_recognised(chest):
+    for bytes_like, rule in ((chest * 255, "windowed"), ((np.maximum(hounsfield(chest), -1024) + 1024) / 12, "tissue")):
+        array = np.clip(np.round(bytes_like), 0, 255)
+        whole, found = normalise(array.astype(np.float32))
+        assert found == rule
+        np.testing.assert_array_equal(whole, normalise(array.astype(np.uint8))[0])
+
+
+def test_real_numbers_with_the_offset_are_recognised_where_it_is_clear(chest):
+    values = (chest * 1500 - 1250 + 1024).clip(0).astype(np.float32)
+    back, rule = normalise(values)
+    assert rule == "hu+1024"
+    np.testing.assert_allclose(back, np.maximum(chest, 226 / 1500), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.linspace(0, 700, 64, dtype=np.float32).reshape(4, 4, 4), r"say `--intensity hu\+1024` if water is at 1024"),
+        (np.linspace(-3, 3, 64, dtype=np.float32).reshape(4, 4, 4), r"`as-is` if they are on the network's own scale"),
+        (np.arange(-90, 10, dtype=np.int16).reshape(4, 5, 5), "say `--intensity hu` if they are Hounsfield units"),
+    ],
+)
+def test_a_refusal_names_the_option_and_the_rule(array, words):
+    with pytest.raises(VolumeError, match=words):
+        normalise(array)

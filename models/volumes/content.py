@@ -1,0 +1,79 @@
+"""What a volume shows, held against what the networks were trained on: sentences for people where the two differ.
+
+On the common scale (`intensity`) air is at 0.15 and soft tissue at about 0.86. Measured within the circle that scanners
+fill, over the 17 series that the clinical models were trained and tested on and one in Hounsfield units: soft tissue, the
+median above Otsu's threshold, lies from 0.84 to 0.96, and no value at 0. Floats that were made with another window differ:
+[-1000, 400] HU gives 0.73 and 40 % at 0, [-1000, 200] gives 0.85 and 39 % at 0, minimum to maximum gives about 0.4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bunet.models.volumes.intensity import HU_WINDOW
+from bunet.models.volumes.recognition import tissue_level
+from bunet.models.volumes.sample import sample, within_circle
+from bunet.models.volumes.volume import Sliceable
+
+TISSUE = (0.8, 0.98)
+BLACK, BLACK_SHARE = 0.03, 0.05  # -1205 HU: below any air; of the values, at most
+DENSE, LEAST_SHARE = 0.5, 0.01  # -500 HU: what lies below is air or lung; of the values, at least, on either side
+NARROWEST_MM, WIDEST_MM, LONGEST_MM = 230, 520, 600  # of rows and columns; of all slices
+
+WINDOW = f"[{HU_WINDOW[0]:g}, {HU_WINDOW[1]:g}] HU"
+
+
+def window_remark(volume: Sliceable, rule: str) -> str | None:
+    """A sentence where values that were in [0, 1] already, or in a byte, are not those of the training's window."""
+    if rule not in ("unit", "windowed"):
+        return None
+    values = _values(volume)
+    tissue = tissue_level(np.bincount((values * 255).astype(np.int64), minlength=256)) / 255
+    black = float((values < BLACK).mean())
+    if TISSUE[0] <= tissue <= TISSUE[1] and black <= BLACK_SHARE:
+        return None
+    return (
+        f"WARNING: its values are not those of the window {WINDOW} that the models were trained with: soft tissue lies at "
+        f"{tissue:.2f} (0.86 is expected) and {100 * black:.0f} % of the values at 0 (air is expected at 0.15); masks will be "
+        f"wrong or empty: give Hounsfield units, or values of that window; `--intensity` names another rule"
+    )
+
+
+def air_remark(volume: Sliceable) -> str | None:
+    """A sentence where there is next to no air, or next to nothing else: no chest, or read by the wrong rule."""
+    air = float((_values(volume) < DENSE).mean())
+    if air < LEAST_SHARE:
+        return (
+            f"WARNING: only {100 * air:.1f} % of the values are air or lung (below -500 HU): either this is no chest, or its "
+            "values are read by the wrong rule (`--intensity` names another)"
+        )
+    if air > 1 - LEAST_SHARE:
+        return (
+            f"WARNING: only {100 * (1 - air):.1f} % of the values are denser than lung (-500 HU): either this is no chest, or "
+            "its values are read by the wrong rule (`--intensity` names another)"
+        )
+    return None
+
+
+def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, int, int]) -> list[str]:
+    """Sentences where what slices show is far from a chest's size. shape: of what is cut; spacing: None where not known."""
+    if spacing is None:
+        return []
+    long, *sides = (n * mm for n, mm in zip(shape, spacing, strict=True))
+    side, says = max(sides), []
+    if not NARROWEST_MM <= side <= WIDEST_MM:
+        says.append(
+            f"WARNING: slices show {side:.0f} mm, and the models were trained on whole chests, of about 300 to 450 mm: masks "
+            "may be wrong"
+        )
+    if long > LONGEST_MM:
+        says.append(
+            f"WARNING: the slices reach over {long:.0f} mm, more than a chest: what is marked outside of it is wrong; along x "
+            "and y the chest is squeezed (`--slices` takes a part along z)"
+        )
+    return says
+
+
+def _values(volume: Sliceable) -> NDArray[np.float32]:
+    return np.clip(np.concatenate([within_circle(image) for image in sample(volume)]), 0.0, 1.0)

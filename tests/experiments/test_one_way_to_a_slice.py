@@ -1,0 +1,220 @@
+"""Every command cuts the same slice from the same volume, and puts its mask back at the same place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bunet.experiments import commands_party, predict_stage, prepare, sweep_data
+from bunet.experiments.options import RunSettings
+from bunet.experiments.predict import CaseRun, open_case
+from bunet.experiments.predict_cases import one_case
+from bunet.experiments.predict_models import PredictModel
+from bunet.experiments.predict_settings import PredictSettings
+from bunet.experiments.predict_stage import Calibration, JobProgress, spread_slices
+from bunet.experiments.sweep_config import PointData
+from bunet.models import weights as weight_files
+from bunet.models.architecture import Architecture
+from bunet.models.compile import quantise_input
+from bunet.models.cut import cut
+from bunet.models.volumes import formats, synthetic
+from bunet.models.volumes.volume import Volume
+from bunet.net.link import PRESETS
+from bunet.parties.errors import RunError
+from bunet.parties.inputs import open_source, to_document
+from tests.experiments.test_commands_party import Session, bunet
+from tests.parties.programs import small
+
+SIZE = 32
+WIDE, NARROW = (100, 140), (64, 50)  # rows and columns: much air around the body, or none
+
+
+def chest(folder: Path, shape: tuple[int, int]) -> Path:
+    """A chest of 64 x 64 pixels in Hounsfield units on a field of view that is not square."""
+    hu = np.round(synthetic.generate(64, 16, 3).volume * 1500 - 1250).astype(np.int16)
+    whole = np.full((16, *(max(n, 64) for n in shape)), -1000, np.int16)
+    whole[:, -64:, -64:] = hu
+    np.save(folder / "ct.npy", whole[:, : shape[0], -shape[1] :])
+    return folder / "ct.npy"
+
+
+class Enough(RunError):
+    """The job was seen; nothing needs to run."""
+
+
+def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, field: str) -> dict[str, np.ndarray]:
+    """What --float and Alice's process of a secure run see at one position."""
+    model = PredictModel("infection", axis, weight_files.seeded(Architecture(features=2), 1), "m", SIZE)
+    settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, field_of_view=field)
+    seen: dict[str, np.ndarray] = {}
+
+    def floats(model, threads):
+        def logits(image):
+            seen["predict --float"] = image
+            return np.zeros((2, *image.shape[1:]), np.float32)
+
+        return logits
+
+    def pair(job, bus):
+        source = open_source(json.loads(json.dumps(to_document(job.inputs))), job.labels)
+        seen["predict"] = source.slice_at(small(SIZE).program, 0)
+        raise Enough("seen")
+
+    monkeypatch.setattr(predict_stage, "_float_model", floats)
+    for way in (replace(settings, secure=False), settings):
+        case, out = open_case(one_case(path, None), way), path.parent / f"out-{axis}-{field}-{way.secure}"
+        run = CaseRun(case, {"infection": {axis: model}}, way, out, Calibration(), JobProgress(), Console(quiet=True), pair)
+        with run.open():
+            if way.secure:
+                with pytest.raises(RunError, match="seen"):
+                    run.run_stages(lambda text: None)
+            else:
+                run.run_stages(lambda text: None)
+    return seen
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+@pytest.mark.parametrize(("shape", "field"), [(WIDE, "auto"), (WIDE, "whole"), (NARROW, "auto")])
+def test_all_commands_see_the_same_slice(
+    axis: str, shape: tuple[int, int], field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, program = chest(tmp_path, shape), small(SIZE).program
+    demo = prepare.volume_slices(RunSettings(size=SIZE, axis=axis), path, None, SIZE, field_of_view=field)
+    k = demo.labels[0][1]
+    seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
+    session = Session(small(SIZE))
+    monkeypatch.setattr(commands_party.alice_party, "run", session)
+    status, _, error = bunet("alice", "--volume", path, "--axis", axis, "--size", SIZE, "--slices", f"{k}:{k + 1}",
+                             "--field-of-view", field, "--out", tmp_path / "alice")
+    assert status == 0, error
+    seen["alice"] = session.inputs[0]
+    loaded = formats.load(path, field_of_view=field)
+    count = loaded.volume.shape["zyx".index(axis)]
+    if loaded.crop is None:
+        seen["calibration"] = spread_slices(loaded.volume, axis, SIZE, count=count)[k]
+        seen["training"] = cut(loaded.volume, axis, k, SIZE)
+    else:
+        start, stop = loaded.crop.along(axis, count)
+        seen["calibration"] = spread_slices(loaded.volume, axis, SIZE, loaded.crop, stop - start)[k - start]
+    assert (loaded.crop is None) == (shape == NARROW or field == "whole")
+    assert len(seen) >= 5
+    whole = {name: image if image.dtype == np.int64 else quantise_input(program, image) for name, image in seen.items()}
+    for name, image in whole.items():
+        np.testing.assert_array_equal(image, whole["predict"], err_msg=name)
+    assert whole["predict"].std() > 0
+
+
+def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also along x and y, where slices beside the body are not run at all."""
+    path = chest(tmp_path, WIDE)
+    tissue = lambda image: np.stack([0.5 - image[2], image[2] - 0.5])  # noqa: E731
+    monkeypatch.setattr(predict_stage, "_float_model", lambda model, threads: tissue)
+    weights = weight_files.seeded(Architecture(features=2), 1)
+    models = {"infection": {axis: PredictModel("infection", axis, weights, "m", 64) for axis in "xyz"}}
+    settings = PredictSettings(lung_mask=False, secure=False, ensemble="argmax", filtered=False)
+    case = open_case(one_case(path, None), settings)
+    run = CaseRun(case, models, settings, tmp_path / "out", Calibration(), JobProgress(), Console(quiet=True))
+    with run.open():
+        run.run_stages(lambda text: None)
+    assert sum(len(stage.positions) for stage in run.stages) < sum(case.region.shape)
+    mask, body = run.combine().masks["float"], np.asarray(case.loaded.volume) > 0.5
+    assert mask.shape == body.shape
+    assert 2 * (mask & body).sum() / (mask.sum() + body.sum()) > 0.9
+    (top, bottom), (left, right) = case.loaded.crop.rows, case.loaded.crop.columns
+    assert not np.delete(np.delete(mask, range(top, bottom), 1), range(left, right), 2).any()
+
+
+def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = chest(tmp_path, WIDE)
+    for arguments in (("predict", "--float", "--axes", "x"), ("alice", "--axis", "x", "--size", "32")):
+        status, _, error = bunet(*arguments, "--volume", path, "--slices", "0:3", "--out", tmp_path / "out")
+        assert status == 2
+        assert "no body is there" in error
+        assert "--field-of-view whole" in error
+
+
+def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = chest(tmp_path, WIDE)
+    monkeypatch.setattr(commands_party.alice_party, "run", Session(small(SIZE)))
+    asked = ["alice", "--volume", path, "--size", SIZE, "--slices", "2:4", "--out", tmp_path / "out"]
+    assert bunet(*asked)[0] == 0
+    status, _, error = bunet(*asked, "--field-of-view", "whole")
+    assert status == 2
+    assert "its crop differs" in error
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "dicom", "npz"])
+def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nibabel" if kind == "nii.gz" else "pydicom" if kind == "dicom" else "numpy")
+    affine = np.array([[0, 0, -4.0, 200], [0, 4.0, 0, -150], [5, 0, 0, 100], [0, 0, 0, 1.0]])
+    hu = np.load(chest(tmp_path, WIDE))
+    path = tmp_path / ("scan" if kind == "dicom" else f"scan.{kind}")
+    formats.write(Volume(hu, affine), path)
+    monkeypatch.setattr(commands_party.alice_party, "run", Session(small(SIZE)))
+    asked = ["alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out", "--slices"]
+    status, out, error = bunet(*asked, "3:5")
+    assert status == 0, error
+    assert "of 16 slices along z, 2 are segmented" in out
+    status, out, error = bunet(*asked, "8:9")
+    assert status == 0, error
+    assert "with those of earlier commands 3 are in it" in out
+    name = {"dicom": "scan_mask", "nii.gz": "scan_mask.nii.gz", "npz": "scan_mask.npz"}[kind]
+    given = formats.read_volume(path)
+    for found in (formats.read_volume(tmp_path / "out" / name), formats.read_volume(tmp_path / "out" / "mask.npz")):
+        np.testing.assert_allclose(found.affine, given.affine, atol=1e-4)
+        assert found.shape == given.shape
+        assert [k for k in range(16) if found.array[k].any()] == [3, 4, 8]
+        crop = formats.load(path).crop
+        (top, bottom), (left, right) = crop.rows, crop.columns
+        assert found.array[3, top:bottom, left:right].all()
+        assert found.array[3].sum() == (bottom - top) * (right - left)
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (document["asked_slices"], document["finished_slices"]) == ([8], [3, 4, 8])
+    assert any("rule `hu`" in remark for remark in document["remarks"])
+
+
+def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, session = chest(tmp_path, WIDE), Session(small(SIZE))
+    monkeypatch.setattr(commands_party.alice_party, "run", session)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ct_mask.npy").write_bytes(b"mine")
+    status, _, error = bunet("alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out")
+    assert status == 2
+    assert "ct_mask.npy is there already" in error
+    assert not session.inputs
+    assert (tmp_path / "out" / "ct_mask.npy").read_bytes() == b"mine"
+
+
+def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Path) -> None:
+    """Both parties' shares are put back alike: zero outside of the crop, the nearest share within."""
+    path = chest(tmp_path, WIDE)
+    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights.tensors["conv.bias"][:] = [0.0, 0.2]
+    models = {"infection": {"z": PredictModel("infection", "z", weights, "m", SIZE)}}
+    settings = PredictSettings(
+        axes=("z",), lung_mask=False, ensemble="majority", filtered=False, slices="z=7:9", format="12.8",
+        link=PRESETS["loopback"],
+    )
+    run = CaseRun(open_case(one_case(path, None), settings), models, settings, tmp_path / "out", Calibration(), JobProgress(),
+                  Console(quiet=True))
+    with run.open():
+        run.run_stages(lambda text: None)
+        masks = run.combine().masks
+    (top, bottom), (left, right) = run.case.loaded.crop.rows, run.case.loaded.crop.columns
+    inside = np.s_[:, top:bottom, left:right]
+    for mask in masks.values():
+        assert 0.02 < mask[inside].mean() < 0.98
+        assert mask.sum() == mask[inside].sum()
+    assert (masks["secure"] == masks["float"]).mean() > 0.97
+
+
+def test_a_sweep_says_how_its_volume_is_read(tmp_path: Path) -> None:
+    point = PointData(chest(tmp_path, WIDE), None, "infection-z", "z", "0")
+    first, second = sweep_data.remarks({"relu": point, "hybrid": point})
+    assert first == "intensities of ct.npy: rule `hu`"
+    assert "cut to the body" in second

@@ -1,0 +1,59 @@
+"""Masks that say something against themselves are never passed over in silence."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bunet.experiments import predict_stage
+from bunet.experiments.predict import CaseRun, open_case
+from bunet.experiments.predict_cases import one_case
+from bunet.experiments.predict_models import PredictModel
+from bunet.experiments.predict_results import write_case
+from bunet.experiments.predict_settings import PredictSettings
+from bunet.experiments.predict_stage import Calibration, JobProgress
+from bunet.experiments.predict_warnings import lung_warnings
+from bunet.models import weights as weight_files
+from bunet.models.architecture import Architecture
+from bunet.models.volumes import synthetic
+
+
+@pytest.mark.parametrize(
+    ("marked", "words"),
+    [
+        ({"lung": False, "infection": True}, "no lung was found (0 voxels), so the infection's mask is empty whatever"),
+        ({"lung": True, "infection": False}, "100.0 % of the voxels were taken for lung, too much for a chest"),
+        ({"lung": True, "infection": False}, "nothing was marked: the models found no infection in the lung of 16384 voxels"),
+    ],
+)
+def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path, monkeypatch, marked, words):
+    np.save(tmp_path / "ct.npy", synthetic.generate(32, 16, 3).volume)
+    weights = weight_files.seeded(Architecture(features=2), 1)
+    models = {target: {"z": PredictModel(target, "z", weights, "m", 32)} for target in ("infection", "lung")}
+
+    def answer(model, threads):
+        value = 9.0 if marked[model.target] else -9.0
+        return lambda image: np.stack([np.zeros(image.shape[1:]), np.full(image.shape[1:], value)])
+
+    monkeypatch.setattr(predict_stage, "_float_model", answer)
+    settings = PredictSettings(axes=("z",), secure=False)
+    case = open_case(one_case(tmp_path / "ct.npy", None), settings)
+    run, said = CaseRun(case, models, settings, tmp_path, Calibration(), JobProgress(), Console(quiet=True)), []
+    with run.open():
+        run.run_stages(lambda text: None)
+        write_case(run, run.combine(), "2026-01-01", said.append)
+    assert words in "\n".join(said)
+    assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
+    assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
+
+
+def test_a_lung_of_a_chest_s_size_is_not_warned_of():
+    lung = np.zeros(1000, bool)
+    lung[:100] = True
+    assert lung_warnings(lung, 1000, True) == []
+    lung[10:] = False
+    assert "1.0 % of the voxels were taken for lung, too little" in lung_warnings(lung, 1000, True)[0]
+    assert lung_warnings(lung, 1000, False) == [], "a few slices at the end of a lung show little of it"

@@ -1,0 +1,85 @@
+"""What is said of a volume that is unlike the training's."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bunet.models.volumes import content, synthetic
+from bunet.models.volumes.formats import load
+from bunet.models.volumes.intensity import windowed
+
+DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
+
+
+@pytest.fixture(scope="module")
+def hu():
+    """A chest in Hounsfield units, with the noise that every scanner has."""
+    noise = np.random.default_rng(5).normal(0, 12, (16, 64, 64))
+    return synthetic.generate(size=64, slices=16, seed=3).volume * 1500 - 1250 + noise
+
+
+def saved(folder, array):
+    np.save(folder / "ct.npy", array)
+    return load(folder / "ct.npy")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        (-1000, 400, np.float32), (-160, 240, np.float32), (-1000, 200, np.float32), (-1024, 3071, np.float32),
+        (-1350, 800, np.float32), (-1000, 200, np.uint8),
+    ],
+)
+def test_another_window_is_said(tmp_path, hu, low, high, kind):
+    values = (hu.clip(low, high) - low) / (high - low)
+    loaded = saved(tmp_path, values.astype(kind) if kind is np.float32 else np.round(values * 255).astype(kind))
+    (warning,) = loaded.notes
+    assert "not those of the window [-1250, 250] HU" in warning
+    assert "`--intensity`" in warning
+    assert warning in loaded.remarks()
+    assert loaded.crop is None
+
+
+def test_the_training_s_window_is_not_warned_of(tmp_path, hu):
+    for array in (((hu.clip(-1250, 250) + 1250) / 1500).astype(np.float32), hu.astype(np.int16)):
+        assert saved(tmp_path, array).notes == ()
+
+
+def test_nothing_is_said_of_values_that_are_taken_as_they_are(tmp_path, hu):
+    np.save(tmp_path / "ct.npy", hu.astype(np.float32) / 4000)
+    assert load(tmp_path / "ct.npy", "as-is").notes == ()
+
+
+def test_a_volume_without_air_or_without_tissue_is_said(hu):
+    (full, _), (empty, _) = windowed(np.clip(hu, -150, None), "hu"), windowed(np.clip(hu, None, -600), "hu")
+    assert "only 0.0 % of the values are air or lung" in content.air_remark(full)
+    assert "only 0.0 % of the values are denser than lung" in content.air_remark(empty)
+    assert content.air_remark(windowed(hu, "hu")[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape", "words"),
+    [
+        ((5, 0.8, 0.8), (60, 512, 512), []), ((1, 0.98, 0.98), (400, 512, 512), []), (None, (60, 512, 512), []),
+        ((5, 1.37, 1.37), (60, 512, 512), ["slices show 701 mm"]), ((5, 0.3, 0.3), (60, 512, 512), ["slices show 154 mm"]),
+        ((5, 0.8, 0.8), (350, 512, 512), ["the slices reach over 1750 mm"]),
+    ],
+)
+def test_a_field_of_view_that_no_chest_has_is_said(spacing, shape, words):
+    found = content.field_remarks(spacing, shape)
+    assert len(found) == len(words)
+    assert all(word in text for word, text in zip(words, found, strict=True))
+
+
+@needs_data
+def test_of_real_chests_nothing_is_said_or_cropped():
+    paths = sorted((DATA / "covid_ct_seg_128").glob("*.npz"))
+    assert len(paths) == 17
+    for path in paths:
+        loaded = load(path)
+        assert (loaded.rule, loaded.notes, loaded.crop) == ("tissue" if "corona" in path.stem else "windowed", (), None)
+    loaded = load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")
+    assert (loaded.rule, loaded.notes, loaded.crop) == ("hu", (), None)

@@ -1,0 +1,113 @@
+"""The frame around a body that is small in its slices."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bunet.models.volumes.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, body_share, crop_of, largest_part
+from bunet.models.volumes.intensity import windowed
+
+DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
+AIR, TISSUE, LUNG = 0.15, 0.86, 0.25
+
+
+def scan(rows, columns, width, at, table=False):
+    """An ellipse `width` columns wide and two thirds as high around `at`, with lungs; below it a thin table."""
+    y, x = np.ogrid[:rows, :columns]
+    inside = ((y - at[0]) / (width / 3)) ** 2 + ((x - at[1]) / (width / 2)) ** 2
+    image = np.where(inside <= 1, TISSUE, AIR).astype(np.float32)
+    image[inside < 0.4] = LUNG
+    if table:
+        image[int(at[0] + width / 3) + 6 : int(at[0] + width / 3) + 8, 2:-2] = TISSUE
+    return np.stack([image] * 20)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(128, 128), (300, 300), (512, 512), (200, 300)])
+@pytest.mark.parametrize("table", [False, True])
+def test_a_small_body_gets_the_training_s_share(rows, columns, table):
+    longer = max(rows, columns)
+    volume = scan(rows, columns, 0.45 * longer, (0.5 * rows, 0.55 * columns), table)
+    crop = crop_of(volume)
+    (top, bottom), (left, right) = crop.rows, crop.columns
+    assert bottom - top == right - left == pytest.approx(0.45 * longer / USUAL_SHARE, rel=0.06)
+    assert body_share(volume[:, top:bottom, left:right]) == pytest.approx(USUAL_SHARE, abs=0.05)
+    assert (left + right) / 2 == pytest.approx(0.55 * columns, abs=0.03 * longer)
+    assert crop_of(volume[:, top:bottom, left:right]) is None
+
+
+def test_a_body_as_large_as_in_training_is_left_alone():
+    for share in (LEAST_SHARE + 0.03, 0.9, 1.0):
+        assert crop_of(scan(128, 128, share * 128, (64, 64))) is None
+
+
+def test_the_frame_stays_within_the_volume():
+    crop = crop_of(scan(256, 256, 90, (240, 20)))
+    assert crop.rows[1] == 256
+    assert crop.columns[0] == 0
+    flat = crop_of(scan(60, 256, 100, (30, 128)))
+    assert flat.rows == (0, 60)
+    assert flat.columns[1] - flat.columns[0] == pytest.approx(100 / USUAL_SHARE, abs=6)
+
+
+def test_where_there_is_no_body_nothing_is_cut():
+    assert crop_of(np.full((4, 64, 64), AIR, np.float32)) is None
+    specks = np.full((4, 64, 64), AIR, np.float32)
+    specks[:, 10:14, 10:14] = TISSUE
+    assert crop_of(specks) is None
+    assert crop_of(np.ones((1, 1, 1), np.float32)) is None
+
+
+def test_a_crop_knows_its_place_along_every_axis():
+    crop = Crop((2, 6), (3, 9))
+    assert [crop.along(axis, 20) for axis in "zyx"] == [(0, 20), (2, 6), (3, 9)]
+    volume = np.arange(5 * 10 * 12).reshape(5, 10, 12)
+    part = volume[:, 2:6, 3:9]
+    for axis, number in (("z", 0), ("y", 1), ("x", 2)):
+        start = crop.along(axis, volume.shape[number])[0]
+        np.testing.assert_array_equal(volume.take(start, number)[crop.flat(axis)], part.take(0, number))
+    assert crop.shape(5) == part.shape
+    assert Crop.of_list(crop.as_list()) == crop
+
+
+def flood(mask):
+    """Boxes and areas of all parts, by filling them one after the other."""
+    left, found = {tuple(p) for p in np.argwhere(mask).tolist()}, []
+    while left:
+        part, todo = [], [left.pop()]
+        while todo:
+            y, x = todo.pop()
+            part.append((y, x))
+            near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & left
+            left -= near
+            todo += near
+        rows, columns = zip(*part, strict=True)
+        found.append((len(part), (min(rows), max(rows) + 1, min(columns), max(columns) + 1)))
+    return found
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0.2, 0.9), st.integers(0, 2**32 - 1))
+def test_the_largest_part_is_that_of_a_flood_fill(rows, columns, share, seed):
+    mask = np.random.default_rng(seed).random((rows, columns)) < share
+    parts = flood(mask)
+    box = largest_part(mask)
+    if not parts:
+        assert box is None
+    else:
+        assert (max(area for area, _ in parts), box) in parts
+
+
+@needs_data
+def test_air_around_a_real_chest_is_cut_off_again():
+    hu = np.load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")["hu"][16:48:2, ::2, ::2]
+    crops = []
+    for k in (13, 26, 45, 64):
+        padded, _ = windowed(np.pad(hu, ((0, 0), (k, k), (k, k)), constant_values=-1024))
+        crop = crop_of(padded)
+        crops.append([[bound - k for bound in each] for each in crop.as_list()])
+    assert crop_of(windowed(hu)[0]) is None
+    assert np.ptp(np.array(crops), axis=0).max() <= 8, "the same part of the patient, however much air is around"
