@@ -203,14 +203,9 @@ def alice(
     for remark in loaded.remarks():
         typer.echo(remark)
     array = loaded.volume
-    asked = _positions(which, slices.slice_count(array, axis))
+    positions = _positions(which, slices.slice_count(array, axis))
     source = SliceSource.of(array, axis, height_width[0] if height_width and square else height_width, loaded.crop)
-    frame, positions = source.frame, source.frame.positions(asked)
-    if not positions:
-        raise UsageError(f"--slices {which}: no body is there, and slices are cut to it; or say --field-of-view whole")
-    if len(positions) < len(asked):
-        left = len(asked) - len(positions)
-        typer.echo(f"{left} of {len(asked)} slices show no body and are left out; Bob learns how many remain")
+    frame = source.frame  # slices beside the body are sent too: how many there are would tell Bob how large it is
     (height, width), (rows, columns) = frame.fit.size, frame.padded
     identity = {
         "volume": digest_of(array), "axis": axis, "size": f"{height}x{width} in {rows}x{columns}",

@@ -74,7 +74,7 @@ def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path, a
                                "--label", given / "classes.npy", "--label-value", asked)
     assert status == 0, error
     dice = expected_dice(array(given, "mask"), np.isin(array(given, "classes"), values))
-    assert f"against the label: Dice {dice:.4f}" in out
+    assert f"Dice {dice:.4f} of the float model's mask against the label" in out
     document = document_of(tmp_path, "ct")
     assert document["scores"][0]["dice"] == pytest.approx(dice)
     voxels = {str(value): int((array(given, "classes") == value).sum()) for value in range(4)}
@@ -168,7 +168,7 @@ def test_demo_and_sweep_read_by_the_same_rule(given, tmp_path):
     settings = SMALL
     with pytest.raises(UsageError, match=CONVENTION):
         prepare.volume_slices(settings, given / "ct.npz", given / "classes.npy", None)
-    images = prepare.volume_slices(settings, given / "ct.npz", given / "classes.npy", None, (3,))
+    images = prepare.volume_slices(settings, given / "ct.npz", given / "classes.npy", None, label_values=(3,))
     inside = array(given, "inside")
     np.testing.assert_array_equal(images.truth, [inside[index] for _, index in images.labels])
     assert images.label is not None
@@ -179,7 +179,7 @@ def test_demo_and_sweep_read_by_the_same_rule(given, tmp_path):
         with pytest.raises(UsageError, match=words):
             prepare.volume_slices(settings, given / "ct.npz", tmp_path / "label.npy", None)
     with pytest.raises(UsageError, match="there is no label"):
-        prepare.volume_slices(settings, given / "ct.npz", None, None, (3,))
+        prepare.volume_slices(settings, given / "ct.npz", None, None, label_values=(3,))
 
 
 def test_demo_holds_a_label_to_the_volumes_place(tmp_path):

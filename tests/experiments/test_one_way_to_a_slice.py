@@ -28,7 +28,7 @@ from bunet.net.link import PRESETS
 from bunet.parties.errors import RunError
 from bunet.parties.inputs import open_source, to_document
 from tests.experiments.test_commands_party import Session, bunet
-from tests.parties.programs import small
+from tests.parties.programs import named, small
 
 SIZE = 32
 WIDE, NARROW = (100, 140), (64, 50)  # rows and columns: much air around the body, or none
@@ -87,7 +87,7 @@ def test_all_commands_see_the_same_slice(
     demo = prepare.volume_slices(RunSettings(size=SIZE, axis=axis), path, None, SIZE, field_of_view=field)
     k = demo.labels[0][1]
     seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
-    session = Session(small(SIZE))
+    session = Session(named(small(SIZE)))
     monkeypatch.setattr(commands_party.alice_party, "run", session)
     status, _, error = bunet("alice", "--volume", path, "--axis", axis, "--size", SIZE, "--slices", f"{k}:{k + 1}",
                              "--field-of-view", field, "--out", tmp_path / "alice")
@@ -131,16 +131,24 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
 
 def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> None:
     path = chest(tmp_path, WIDE)
-    for arguments in (("predict", "--float", "--axes", "x"), ("alice", "--axis", "x", "--size", "32")):
-        status, _, error = bunet(*arguments, "--volume", path, "--slices", "0:3", "--out", tmp_path / "out")
-        assert status == 2
-        assert "no body is there" in error
-        assert "--field-of-view whole" in error
+    status, _, error = bunet("predict", "--float", "--axes", "x", "--volume", path, "--slices", "0:3", "--out", tmp_path / "out")
+    assert status == 2
+    assert "no body is there" in error
+    assert "--field-of-view whole" in error
+
+
+def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number would tell Bob how large the body is."""
+    path, session = chest(tmp_path, WIDE), Session(named(small(SIZE), axis="x"))
+    monkeypatch.setattr(commands_party.alice_party, "run", session)
+    status, _, error = bunet("alice", "--volume", path, "--axis", "x", "--size", SIZE, "--out", tmp_path / "out")
+    assert status == 0, error
+    assert session.requests[0].slices == WIDE[1]
 
 
 def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = chest(tmp_path, WIDE)
-    monkeypatch.setattr(commands_party.alice_party, "run", Session(small(SIZE)))
+    monkeypatch.setattr(commands_party.alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--slices", "2:4", "--out", tmp_path / "out"]
     assert bunet(*asked)[0] == 0
     status, _, error = bunet(*asked, "--field-of-view", "whole")
@@ -155,7 +163,7 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
     hu = np.load(chest(tmp_path, WIDE))
     path = tmp_path / ("scan" if kind == "dicom" else f"scan.{kind}")
     formats.write(Volume(hu, affine), path)
-    monkeypatch.setattr(commands_party.alice_party, "run", Session(small(SIZE)))
+    monkeypatch.setattr(commands_party.alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out", "--slices"]
     status, out, error = bunet(*asked, "3:5")
     assert status == 0, error
@@ -163,7 +171,7 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
     status, out, error = bunet(*asked, "8:9")
     assert status == 0, error
     assert "with those of earlier commands 3 are in it" in out
-    name = {"dicom": "scan_mask", "nii.gz": "scan_mask.nii.gz", "npz": "scan_mask.npz"}[kind]
+    name = {"dicom": "scan_prediction", "nii.gz": "scan_prediction.nii.gz", "npz": "scan_prediction.npz"}[kind]
     given = formats.read_volume(path)
     for found in (formats.read_volume(tmp_path / "out" / name), formats.read_volume(tmp_path / "out" / "mask.npz")):
         np.testing.assert_allclose(found.affine, given.affine, atol=1e-4)
@@ -179,15 +187,15 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
 
 
 def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, session = chest(tmp_path, WIDE), Session(small(SIZE))
+    path, session = chest(tmp_path, WIDE), Session(named(small(SIZE)))
     monkeypatch.setattr(commands_party.alice_party, "run", session)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "ct_mask.npy").write_bytes(b"mine")
+    (tmp_path / "out" / "ct_prediction.npy").write_bytes(b"mine")
     status, _, error = bunet("alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out")
     assert status == 2
-    assert "ct_mask.npy is there already" in error
+    assert "ct_prediction.npy is there already" in error
     assert not session.inputs
-    assert (tmp_path / "out" / "ct_mask.npy").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "ct_prediction.npy").read_bytes() == b"mine"
 
 
 def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Path) -> None:

