@@ -131,7 +131,8 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
 
 def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> None:
     path = chest(tmp_path, WIDE)
-    status, _, error = bunet("predict", "--float", "--axes", "x", "--volume", path, "--slices", "0:3", "--out", tmp_path / "out")
+    asked = ["predict", "--float", "--axes", "x", "--slices", "0:3"]
+    status, _, error = bunet(*asked, "--volume", path, "--out", tmp_path / "out")
     assert status == 2
     assert "no body is there" in error
     assert "--field-of-view whole" in error
