@@ -76,20 +76,18 @@ def read_label(files: CaseFiles, volume: Volume) -> NDArray[np.bool_] | None:
     affine = None
     try:
         if files.label.suffix == ".npz":
-            with np.load(files.label, allow_pickle=False) as archive:
-                known = [key for key in LABEL_KEYS if key in archive.files]
-                if not known:
-                    wanted, there = " or ".join(f"`{key}`" for key in LABEL_KEYS), ", ".join(archive.files) or "nothing"
-                    raise UsageError(f"{files.label}: no key {wanted}, the file holds {there}")
-                label = archive[known[0]]
+            names = formats.keys_of(files.label)
+            known = [key for key in LABEL_KEYS if key in names]
+            if not known:
+                wanted, there = " or ".join(f"`{key}`" for key in LABEL_KEYS), ", ".join(names) or "nothing"
+                raise UsageError(f"{files.label}: no key {wanted}, the file holds {there}")
+            label = formats.read_array(files.label, known[0])
             check_shape(label, f"{files.label}: ", kinds="biuf")
         else:
             stored = formats.read_volume(files.label)
             label, affine = stored.array, stored.affine
     except VolumeError as error:
         raise UsageError(str(error)) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{files.label}: not a readable .npz file of plain numbers ({error})") from error
     if label.dtype.kind == "f" and any(np.isnan(image).any() for image in label):
         raise UsageError(f"{files.label}: the label holds NaN")
     if label.shape != volume.shape:

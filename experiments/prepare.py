@@ -187,8 +187,7 @@ def _truth_of(path: Path, keys: Sequence[str]) -> np.ndarray | None:
         return formats.read(path)
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
+    names = formats.keys_of(path)
     for key in keys:
         if key in names:
             return formats.read(path, key)

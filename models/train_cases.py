@@ -7,7 +7,6 @@ are put on one scale as everywhere (`volumes.intensity`).
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +99,10 @@ def read_case(folder: Path, name: str, target: str) -> Case:
     try:
         ct = formats.read(path, "ct")
         label = formats.read(path, LABEL_KEYS[target])
-        with np.load(path, allow_pickle=False) as archive:
-            has_lung = LABEL_KEYS["lung"] in archive.files
+        has_lung = LABEL_KEYS["lung"] in formats.keys_of(path)
         lung = formats.read(path, LABEL_KEYS["lung"]) if has_lung else None
     except VolumeError as error:
         raise TrainError(str(error)) from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise TrainError(f"{path}: not a readable .npz file ({error})") from error
     for key, mask in ((LABEL_KEYS[target], label), (LABEL_KEYS["lung"], lung)):
         if mask is not None and mask.shape != ct.shape:
             raise TrainError(f"{path}: `{key}` has shape {mask.shape}, `ct` {ct.shape}")

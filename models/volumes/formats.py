@@ -56,6 +56,16 @@ def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
     return read_volume(path, key).array
 
 
+def keys_of(path: str | Path) -> list[str]:
+    """The names of the arrays in an `.npz` file. Raises VolumeError."""
+    return arrays.keys_of(Path(path))
+
+
+def read_array(path: str | Path, key: str) -> NDArray[Any]:
+    """One array of an `.npz` file, whatever its shape and kind. Raises VolumeError where it is damaged or not there."""
+    return arrays.read_array(Path(path), key)
+
+
 def read_volume(path: str | Path, key: str | None = None) -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
