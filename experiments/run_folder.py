@@ -37,7 +37,7 @@ class RunFolder:
 
     def __init__(
         self, folder: Path, identity: Mapping[str, Any], *, command: str, later: Sequence[str] = (),
-        leftovers: str = "slice-*.npy", option: str = "--out",
+        leftovers: str = "slice-*", option: str = "--out",
     ) -> None:
         self.folder = folder
         self.noted: dict[str, Any] | None = None

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from bunet.models import sealed
 from bunet.models.calibrate import calibrate, checked_ranges
 from bunet.models.convolve import conv_norm, conv_transpose_norm
 from bunet.models.graph import lower
@@ -20,7 +19,7 @@ from bunet.models.passes.widths import choose_widths
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, ProgramError
 from bunet.models.weights import FloatWeights
 
-FILE_KIND = "bunet-compiled-1"
+FILE = sealed.Kind("bunet-compiled", 2, "a compiled model", "compile it again (`bunet compile`)")
 MAX_SIDE = 4096
 
 
@@ -115,12 +114,12 @@ def _check_layer(program: Program, node: Node, layer: IntegerWeights) -> None:
 
 
 def save(compiled: Compiled, path: str | Path) -> None:
-    """Write program and integers as one safetensors file; the program's text is in its metadata."""
+    """Write program and integers as one sealed file (`models/sealed.py`); the program's text is in its metadata."""
     tensors = {}
     for name, layer in compiled.weights.items():
         tensors[f"{name}.weight"] = _smallest_kind(layer.weight)
         tensors[f"{name}.bias"] = layer.bias
-    save_file(tensors, path, metadata={"kind": FILE_KIND, "program": compiled.program.to_json()})
+    sealed.save(path, FILE, tensors, {"program": compiled.program.to_json()})
 
 
 def load(path: str | Path) -> Compiled:
@@ -128,14 +127,11 @@ def load(path: str | Path) -> Compiled:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no compiled model {path}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("kind") != FILE_KIND:
-                raise CompileError(f"its metadata does not say {FILE_KIND!r}")
-            program = Program.from_json(metadata.get("program", ""))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Compiled(program, _layers(tensors))
-    except (SafetensorError, ProgramError, CompileError, TypeError) as error:
+        texts, tensors = sealed.load(path, FILE)
+        return Compiled(Program.from_json(texts.get("program", "")), _layers(tensors))
+    except sealed.SealError as error:
+        raise CompileError(str(error)) from error
+    except (ProgramError, CompileError, TypeError) as error:
         raise CompileError(f"{path} is not a compiled model of this version: {error}") from error
 
 

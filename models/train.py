@@ -36,7 +36,6 @@ from bunet.models.unet import UNet
 
 __all__ = ["evaluate", "held_out", "load", "save", "segmentation_loss", "train"]
 
-CHECKPOINT_VERSION = 2
 GAMMA_LIMIT = 2.0
 PEAK_LIMIT = 4.0  # times the activation limit
 
@@ -176,16 +175,12 @@ class _Run:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v.detach().contiguous() for k, v in state.items()}
         state = {name: getattr(self, name) for name in ("step", "best_step", "best_score", "best_dice", "seconds")}
-        metadata = {
-            "version": str(CHECKPOINT_VERSION), "config": self.config.fingerprint(), "state": json.dumps(state),
-        }
+        metadata = {"config": self.config.fingerprint(), "state": json.dumps(state)}
         write_tensors(tensors, self.config.checkpoint, metadata)
 
     def restore(self) -> None:
         path = self.config.checkpoint
         tensors, metadata = read_tensors(path)
-        if metadata.get("version") != str(CHECKPOINT_VERSION):
-            raise TrainError(f"{path} is not a training checkpoint of version {CHECKPOINT_VERSION}")
         if metadata.get("config") != self.config.fingerprint():
             raise TrainError(f"{path} belongs to a training with other settings; remove it or train without resuming")
         try:
@@ -201,7 +196,7 @@ class _Run:
             self.step, self.best_step = int(state["step"]), int(state["best_step"])
             self.best_score, self.best_dice = float(state["best_score"]), float(state["best_dice"])
             self.seconds = float(state["seconds"])
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise TrainError(f"{path} is not a whole training checkpoint: {error}") from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from bunet.models import oracle
 from bunet.models.compile import Compiled
 from bunet.models.program import Node
+from bunet.models.volumes import formats
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
 from bunet.protocols.ass.share import Share, open_shares
@@ -47,13 +48,32 @@ def verify(
     Returns (layers compared, mismatches as sentences).
     """
     compared, mismatches = 0, []
-    with np.load(alice, allow_pickle=False) as of_alice, np.load(bob, allow_pickle=False) as of_bob:
-        for k in range(count):
-            for sentence in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
-                compared += 1
-                if sentence:
-                    mismatches.append(f"slice {k}: {sentence}")
+    of_alice, of_bob = _Record(alice), _Record(bob)
+    for k in range(count):
+        for sentence in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
+            compared += 1
+            if sentence:
+                mismatches.append(f"slice {k}: {sentence}")
     return compared, mismatches
+
+
+class _Record(Mapping[str, np.ndarray]):
+    """What a party recorded, read where it is asked for, each array held against its checksum. Raises VolumeError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._names = path, frozenset(formats.keys_of(path))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return formats.read_array(self._path, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping) -> Iterator[str | None]:

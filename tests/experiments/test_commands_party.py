@@ -173,10 +173,10 @@ def test_a_damaged_or_foreign_folder_is_refused_in_a_sentence(text: str, words: 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"nonsense"])
 def test_a_damaged_slice_is_named(damage: bytes, volume: Path, session: Session) -> None:
     assert alice(volume, "--size", "16", "--slices", "0:2")[0] == 0
-    (volume.parent / "out" / "slice-0001.npy").write_bytes(damage)
+    (volume.parent / "out" / "slice-0001.safetensors").write_bytes(damage)
     status, _, error = alice(volume, "--size", "16", "--slices", "0:2")
     assert status == 2
-    assert "slice-0001.npy is damaged" in error
+    assert "slice-0001.safetensors is damaged" in error
 
 
 def test_the_place_of_the_document_is_checked_first(volume: Path, session: Session) -> None:
