@@ -51,6 +51,7 @@ def _belongs_to_typer(error: Exception) -> bool:
 
 def explain(error: Exception) -> tuple[str, int]:
     """(one sentence, exit status) for an exception."""
+    from bunet.models.room import is_full, sentence
     from bunet.net.channel import AddressError, ChannelError, InsecureChannel
     from bunet.net.keys import BadKey
     from bunet.parties.errors import RunError
@@ -64,6 +65,8 @@ def explain(error: Exception) -> tuple[str, int]:
     # Bad arguments are ValueErrors of many kinds, raised at the border with a sentence (VolumeError, CompileError, ...).
     if isinstance(error, (UsageError, ConfigError, FileNotFoundError)) and not getattr(error, "strerror", None):
         return str(error), 2
+    if isinstance(error, OSError) and is_full(error):
+        return sentence(None if error.filename is None else Path(os.fsdecode(error.filename)).parent, error), 1
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
     if type(error).__module__.startswith("bunet."):

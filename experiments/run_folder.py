@@ -13,6 +13,7 @@ import numpy as np
 from bunet.experiments.file_lock import lock
 from bunet.experiments.options import UsageError
 from bunet.experiments.results import write_json
+from bunet.models.room import room_in
 from bunet.models.volumes.volume import Sliceable
 
 IDENTITY = "run.json"
@@ -44,8 +45,9 @@ class RunFolder:
         self._identity = json.loads(json.dumps(dict(identity)))  # as it will be read back: tuples are lists
         self._command, self._later, self._option = command, set(later), option
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / ".lock")
+            with room_in(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = _locked(folder / ".lock")
         except BlockingIOError:
             raise UsageError(f"{option} {folder} is used by another process") from None
         except OSError as error:

@@ -20,6 +20,7 @@ from bunet.experiments.file_lock import lock
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, PointData, SweepConfig
+from bunet.models.room import room_in
 from bunet.parties.errors import RunError
 
 COLUMNS = (
@@ -85,6 +86,7 @@ class Journal:
     """The JSON lines of a sweep, appended to durably; held by one sweep at a time where the system has file locks."""
 
     def __init__(self, path: Path) -> None:
+        self._folder = path.parent
         self._stream = open(path, "ab")  # noqa: SIM115 - lives as long as the sweep
         try:
             lock(self._stream)
@@ -105,13 +107,15 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, separators=(",", ":"), allow_nan=False) + "\n"
-        self._stream.write(line.encode())
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        with room_in(self._folder):
+            self._stream.write(line.encode())
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
         self.entries[entry["identity"]] = entry
 
     def close(self) -> None:
-        self._stream.close()
+        with room_in(self._folder):
+            self._stream.close()
 
 
 def run_sweep(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from bunet.models.activation_noise import Activations, Noise
+from bunet.models.room import room_in
 from bunet.models.train_augment import wild
 from bunet.models.train_config import TrainConfig, TrainError, TrainProgress, TrainResult
 from bunet.models.train_files import load, read_tensors, save, write_tensors
@@ -33,6 +33,7 @@ from bunet.models.train_ranges import has_ranges, note_ranges
 from bunet.models.train_score import TARGET, evaluate, held_out, score
 from bunet.models.train_sources import has_squares, source_of
 from bunet.models.unet import UNet
+from bunet.models.volumes.whole import write_whole
 
 __all__ = ["evaluate", "held_out", "load", "save", "segmentation_loss", "train"]
 
@@ -79,7 +80,7 @@ def train(
         if mark > run.best_score:
             run.best_score, run.best_dice, run.best_step = mark, dice, run.step
             save(run.model, config.output, run.notes() | {"step": run.step, "validation_dice": round(dice, 4)})
-        with config.metrics.open("a", encoding="utf-8") as stream:
+        with room_in(config.metrics.parent), config.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(report)) + "\n")
         run.keep()
         if progress is not None:
@@ -94,13 +95,13 @@ def _cut_metrics(config: TrainConfig, step: int, notes: dict[str, Any]) -> None:
     lines = [json.dumps({"run": notes})]
     if step and config.metrics.exists():
         try:
-            earlier = [json.loads(line) for line in config.metrics.read_text(encoding="utf-8").splitlines()[1:]]
+            text = config.metrics.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]  # the last line may be cut off
+            earlier = [json.loads(line) for line in whole.splitlines()[1:]]
             lines += [json.dumps(line) for line in earlier if line["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
             raise TrainError(f"{config.metrics} is not this training's metrics file: {error}") from error
-    part = config.metrics.with_name(config.metrics.name + ".part")
-    part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    os.replace(part, config.metrics)
+    write_whole(config.metrics, lambda stream: stream.write("".join(line + "\n" for line in lines).encode()))
 
 
 class _Run:

@@ -15,6 +15,8 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
+from bunet.models.room import room_in
+
 
 class BadKey(Exception):
     """A key or a key file is missing, unsafe or not what it should be."""
@@ -55,7 +57,8 @@ class KeyPair:
     def save(self, path: str | os.PathLike[str], name: str = "") -> Path:
         """Write a key file (mode 0600) and its public half to `path`.pub; returns the latter.
 
-        Never overwrites: raises BadKey where either file exists, since a lost secret key cannot be had again.
+        Never overwrites: raises BadKey where either file exists, since a lost secret key cannot be had again. Leaves neither
+        file where one cannot be written (NoRoom, OSError).
         """
         path = Path(path)
         public_path = path.with_name(path.name + ".pub")
@@ -63,7 +66,11 @@ class KeyPair:
             raise BadKey(f"{public_path} exists already; keys are not overwritten")
         label = " ".join((name or path.name).split())
         _create(path, 0o600, f"# BUNET key pair: keep this file secret\npublic {self.public}\nsecret {self.secret}\n")
-        _create(public_path, 0o644, f"{self.public} {label}\n")
+        try:
+            _create(public_path, 0o644, f"{self.public} {label}\n")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return public_path
 
 
@@ -114,13 +121,20 @@ def _lines(path: Path) -> list[str]:
 
 def _create(path: Path, mode: int, text: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with room_in(path.parent):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         raise BadKey(f"{path} exists already; keys are not overwritten") from None
     except OSError as error:
         raise BadKey(f"cannot write {path}: {_reason(error)}") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with room_in(path.parent), os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _reason(error: Exception) -> str:

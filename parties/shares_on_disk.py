@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bunet.models import sealed
+from bunet.models.room import NoRoom
 from bunet.parties import private_files
 from bunet.parties.errors import RunError
 from bunet.parties.scheduler import SliceJob
@@ -49,6 +50,8 @@ def write(folder: Path, at: Slice, session: str, bits: np.ndarray) -> None:
     packed = np.packbits(bits, axis=1, bitorder="little")
     try:
         sealed.save(path, FILE, {"bits": packed}, {"slice": path.name, "width": str(bits.shape[1])}, private_files.OWNER_ONLY)
+    except NoRoom as error:
+        raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bunet.models.room import room_in
 from bunet.models.volumes import arrays, dicom, dicom_writing, nifti
 from bunet.models.volumes.arrays import KEYS as KEYS
 from bunet.models.volumes.intensity import Windowed, windowed
@@ -98,7 +99,8 @@ def write(volume: Volume, path: str | Path) -> None:
         NPZ: arrays.write_npz, NPY: arrays.write_npy, NIFTI: nifti.write_nifti, DICOM: dicom_writing.write_series,
     }
     try:
-        writers[kind_of(path)](volume, path)
+        with room_in(path.parent):
+            writers[kind_of(path)](volume, path)
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
