@@ -13,6 +13,7 @@ import numpy as np
 from bunet.experiments.file_lock import lock
 from bunet.experiments.options import UsageError
 from bunet.experiments.results import write_json
+from bunet.models import json_text
 from bunet.models.room import room_in
 from bunet.models.volumes.volume import Sliceable
 
@@ -76,8 +77,8 @@ class RunFolder:
 
     def _stored(self) -> dict[str, Any]:
         try:
-            stored = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            stored = json_text.parse(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise UsageError(
                 f"{self.file} cannot be read ({type(error).__name__}): choose another {self._option}"
             ) from error

@@ -20,6 +20,7 @@ from bunet.experiments.file_lock import lock
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, PointData, SweepConfig
+from bunet.models import json_text
 from bunet.models.room import room_in
 from bunet.parties.errors import RunError
 
@@ -75,7 +76,7 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:
-            entry = json.loads(line)
+            entry = json_text.parse(line)
             found[entry["identity"]] = entry
         except (ValueError, KeyError, TypeError) as error:
             raise SweepError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bunet.models import json_text
 from bunet.models.activation_noise import Activations, Noise
 from bunet.models.room import room_in
 from bunet.models.train_augment import wild
@@ -97,7 +98,7 @@ def _cut_metrics(config: TrainConfig, step: int, notes: dict[str, Any]) -> None:
         try:
             text = config.metrics.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]  # the last line may be cut off
-            earlier = [json.loads(line) for line in whole.splitlines()[1:]]
+            earlier = [json_text.parse(line) for line in whole.splitlines()[1:]]
             lines += [json.dumps(line) for line in earlier if line["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
             raise TrainError(f"{config.metrics} is not this training's metrics file: {error}") from error
@@ -193,7 +194,7 @@ class _Run:
                     _, index, key = name.split(".", 2)
                     states.setdefault(int(index), {})[key] = value
             self.optimizer.load_state_dict(optimizer | {"state": states})
-            state = json.loads(metadata["state"])
+            state = json_text.parse(metadata["state"])
             self.step, self.best_step = int(state["step"]), int(state["best_step"])
             self.best_score, self.best_dice = float(state["best_score"]), float(state["best_dice"])
             self.seconds = float(state["seconds"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models import reference, sealed
+from bunet.models import json_text, reference, sealed
 from bunet.models.architecture import NORM_EPSILON, Architecture, ArchitectureError
 from bunet.models.graph import FloatNode, lower
 from bunet.models.passes.fold import Folded, fold_node
@@ -125,8 +125,8 @@ def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 def _notes(path: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:
     try:
-        notes = json.loads(texts.get("notes", "{}"))
-    except (ValueError, RecursionError) as error:
+        notes = json_text.parse(texts.get("notes", "{}"))
+    except ValueError as error:
         raise WeightsError(f"{path}: its notes cannot be read: {error}") from error
     if not isinstance(notes, dict):
         raise WeightsError(f"{path}: its notes are not a table of names and values")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bunet.models.program import Format, Program, ProgramError
+from bunet.models.room import NoRoom
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
 from bunet.parties.errors import PeerError, RunError, plain
@@ -295,6 +296,9 @@ def conduct(
             peer_left = scheduler.said_bye
     except RunError as error:
         refuse(channel, str(error))
+        raise
+    except NoRoom:
+        refuse(channel, f"the disk of {role.value} is full")
         raise
     except Exception:
         refuse(channel, f"{role.value} ended with an internal error")

@@ -82,7 +82,7 @@ def read_volume(path: str | Path, key: str | None = None) -> Volume:
     if kind == DICOM:
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))
     if not path.is_file():
-        raise VolumeError(f"{path}: there is no such file")
+        raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
     if kind == NPZ:
         return arrays.read_npz(path, key)
     return arrays.read_npy(path) if kind == NPY else nifti.read_nifti(path)
