@@ -12,7 +12,6 @@ import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bunet.models.architecture import NORM_EPSILON, Architecture, Block
+from bunet.models.volumes.arrays import DAMAGE
 from bunet.models.weights import FloatWeights, WeightsError
 
 SQUARE_GAMMA = 0.5
@@ -125,12 +125,12 @@ def read_checkpoint(path: str | Path, activation: str = "relu", pooling: str = "
 
 def _check_members(path: Path) -> None:
     """torch reads the members of its archives past their checksums. Files of the format before that one have none."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise WeightsError(f"{path} is not a readable torch file: {error}") from error
     if damaged is not None:
         raise WeightsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import tokenize
 import warnings
 import zipfile
@@ -25,7 +26,7 @@ AFFINE_KEY, SPACING_KEY = "affine_zyx_to_lps_mm", "spacing_zyx_mm"
 LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and its extra field
 DAMAGE = (
     OSError, ValueError, EOFError, KeyError, OverflowError, MemoryError, NotImplementedError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )
 
 
