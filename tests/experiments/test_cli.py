@@ -21,7 +21,7 @@ from bunet.net.channel import AddressError, InsecureChannel, PeerGone
 from bunet.net.keys import BadKey
 from bunet.parties.errors import PeerError, RunError
 
-COMMANDS = ("demo", "bench", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob", "keygen")
+COMMANDS = ("demo", "bench", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob", "keygen", "seal")
 
 
 def bunet(*arguments: str | Path) -> tuple[int, str, str]:

@@ -284,8 +284,8 @@ class Code:
     ("content", "words"),
     [
         (b"nonsense", "best_model-Y.pth is no plain dictionary of tensors"),
-        ({"weights": 1}, "best_model-Y.pth has no dictionary of tensors under the key 'state_dict'"),
-        ({"state_dict": {}}, "best_model-Y.pth is not of a U-Net: its state_dict lacks"),
+        ({"weights": 1}, "best_model-Y.pth is no dictionary of tensors and has none under the key 'state_dict'"),
+        ({"state_dict": {}}, "best_model-Y.pth is no dictionary of tensors"),
         ({"state_dict": Code()}, "a weight file holds tensors only, so nothing of it was loaded"),
         (None, "has no best_model-Y.pth"),
     ],
