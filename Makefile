@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup itk demo test test-slow check bench bench-kernels clean train-clinical evaluate-clinical clinical-data
+.PHONY: help setup itk demo test test-slow check fuzz bench bench-kernels clean train-clinical evaluate-clinical clinical-data
 
 help:
 	@echo "make demo           set up .venv, then segment two slices with two processes over an emulated network"
 	@echo "make test           set up .venv, then run all tests but the slow ones"
 	@echo "make itk            ITK 5.3 and 5.4 into .itk, for the tests that hold masks against them"
 	@echo "make check          ruff, mypy and the import contracts"
+	@echo "make fuzz           every reader of files and messages under a coverage-guided fuzzer, FUZZ_SECONDS=600"
 	@echo "make test-slow      the exhaustive and slow tests, and only those"
 	@echo "make bench          time whole slices at 128x128 over the lan link"
 	@echo "make bench-kernels  time every kernel, beside other libraries where they are installed"
@@ -54,6 +55,13 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is found lies in runs/fuzz; without atheris, which not every machine can have, it says so and does nothing.
+FUZZ_SECONDS ?= 600
+
+fuzz: setup
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]' || true
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: setup
 	$(BIN)/bunet bench slice --size 128 --features 16 --relu gc-sign --format 8.4 --link lan --slices 2

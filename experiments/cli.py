@@ -7,6 +7,7 @@ shows the traceback instead.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +20,12 @@ from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results_apart import check_apart
 from bunet.experiments.sweep_config import ConfigError, Point
 from bunet.experiments.sweep_config import load as load_config
+from bunet.models.printable import printable
 
 STOPPED = 130
+UNREAD = 141  # as of a process that SIGPIPE ends
 PROFILE_LINES = 15
+LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
 class OneSentence(TyperGroup):
@@ -37,11 +41,13 @@ class OneSentence(TyperGroup):
             raise typer.Exit(STOPPED) from None
         except (typer.Exit, typer.Abort):
             raise
+        except BrokenPipeError:  # who read our output has left, such as `| head`: nobody is there to be told
+            raise typer.Exit(UNREAD) from None
         except Exception as error:
             if _belongs_to_typer(error):
                 raise
             sentence, status = explain(error)
-            typer.echo(f"bunet: {sentence}", err=True)
+            typer.echo(f"bunet: {printable(LINE_BREAK.sub(' ', sentence))}", err=True)
             raise typer.Exit(status) from None
 
 
@@ -52,6 +58,7 @@ def _belongs_to_typer(error: Exception) -> bool:
 
 def explain(error: Exception) -> tuple[str, int]:
     """(one sentence, exit status) for an exception."""
+    from bunet.models.room import is_full, sentence
     from bunet.net.channel import AddressError, ChannelError, InsecureChannel
     from bunet.net.keys import BadKey
     from bunet.parties.errors import RunError
@@ -65,6 +72,10 @@ def explain(error: Exception) -> tuple[str, int]:
     # Bad arguments are ValueErrors of many kinds, raised at the border with a sentence (VolumeError, CompileError, ...).
     if isinstance(error, (UsageError, ConfigError, FileNotFoundError)) and not getattr(error, "strerror", None):
         return str(error), 2
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory{f': {error}' if str(error) else ''}", 1
+    if isinstance(error, OSError) and is_full(error):
+        return sentence(None if error.filename is None else Path(os.fsdecode(error.filename)).parent, error), 1
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
     if type(error).__module__.startswith("bunet."):

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the four commands to the command line."""
+    """Add the five commands to the command line."""
     app.command("train")(train)
     commands_evaluate.register(app)
     app.command("compile")(compile_weights)
     app.command("plan")(plan)
+    app.command("seal")(seal)
 
 
 def train(
@@ -207,6 +208,19 @@ def plan(
     program = prepare.compile_for(settings, random, (size, size)).program
     layers = planner.plan(program, planner.choose(program, settings.choices()), settings.public())
     print_plan([layer.summary for layer in layers], settings.link)
+
+
+def seal(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Weight files of an earlier version.")],
+) -> None:
+    """Give weight files of an earlier version the checksum that is verified now. Whether they are whole cannot be known.
+
+    Example: bunet seal relu.safetensors
+    """
+    from bunet.models import weights
+
+    for path in files:
+        typer.echo(f"{path}: {'sealed' if weights.seal(path) else 'has its checksum already'}")
 
 
 def print_plan(lines: list[LayerPlan], link: Link) -> None:

@@ -6,7 +6,6 @@ what they do to caches and clock does, and shows in the spread. Only warm calls 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from bunet.experiments import kernel_limits
 from bunet.experiments.kernel_cases import UNITS, Call, Case
 from bunet.experiments.kernel_limits import Throughput
 from bunet.experiments.options import UsageError
+from bunet.models import json_text
 
 FORMAT, VERSION = "bunet-kernels", 1
 RUNS = 9
@@ -108,7 +108,7 @@ class Change:
 def load_baseline(path: Path) -> dict[str, Any]:
     """A document of `run`, checked; UsageError in one sentence otherwise."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_text.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--baseline {path}: {error.strerror}") from error
     except ValueError as error:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
+from bunet.models.room import room_in
 from bunet.models.volumes import dicom_segmentation, formats
 from bunet.models.volumes.about import About
 from bunet.models.volumes.structures import structure_of
@@ -62,7 +63,8 @@ def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], 
     if _stays(path, path.exists() and dicom_segmentation.holds(path, volume, masks), replace):
         return
     try:
-        dicom_segmentation.write_segmentation(volume, masks, path)
+        with room_in(path.parent):
+            dicom_segmentation.write_segmentation(volume, masks, path)
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 

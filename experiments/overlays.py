@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bunet.experiments.plots import MASK_COLOUR, TRUTH_COLOUR, new_figure, rgba, save_figure
 from bunet.experiments.report import MASKS, ReportData
 from bunet.experiments.report_images import centre
+from bunet.models.printable import printable
 
 COLOURS = {"secure": MASK_COLOUR, "float": "#ffd740", "truth": TRUTH_COLOUR, "lung": "#9ae080"}
 LETTER = {"boxstyle": "round,pad=0.15", "facecolor": "black", "edgecolor": "none", "alpha": 0.6}
@@ -135,4 +136,4 @@ def _legend(data: ReportData) -> str:
 
 def _plain(text: str) -> str:
     """Text in which matplotlib sees no formula."""
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")

@@ -36,11 +36,11 @@ from bunet.experiments.predict_stage import (
 from bunet.experiments.predict_vote import vote
 from bunet.experiments.results import write_json
 from bunet.experiments.run_folder import RunFolder, digest_of
+from bunet.models import sealed
 from bunet.models.slice_source import SliceFrame
 from bunet.models.volumes import formats, labels
 from bunet.models.volumes.slices import axis_number
 from bunet.models.volumes.volume import VolumeError
-from bunet.models.volumes.whole import write_whole
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
 from bunet.parties.errors import RunError
@@ -51,6 +51,7 @@ from bunet.parties.record import beyond_calibration
 from bunet.parties.session import software
 
 SESSIONS, VOTE = "sessions", "vote"
+OPENED = sealed.Kind("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
 
 Bools = NDArray[np.bool_]
 Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
@@ -252,18 +253,18 @@ class CaseRun:
 
     def _vote(self) -> Bools:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
-        opened = self.folder / "slices" / "vote.npy"
+        opened = self.folder / "slices" / "vote.safetensors"
         if opened.exists():
             try:
-                mask = np.load(opened, allow_pickle=False) != 0
-            except (OSError, ValueError, EOFError) as error:
-                raise UsageError(f"{opened} is damaged: remove it, and the same command votes again") from error
-            if mask.shape != self.case.region.size:
-                raise UsageError(f"{opened} is not of this region: remove it, and the same command votes again")
-            return np.asarray(mask)
+                found = sealed.load(opened, OPENED)[1].get("mask")
+            except sealed.SealError as error:
+                raise UsageError(str(error)) from error
+            if found is None or found.shape != self.case.region.size:
+                raise UsageError(f"{opened} is not of this region: {OPENED.remedy}")
+            return found != 0
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
-        write_whole(opened, lambda stream: np.save(stream, mask))
+        sealed.save(opened, OPENED, {"mask": mask.astype(np.uint8)})
         self._keep_document(VOTE, document)
         return mask
 

@@ -21,6 +21,7 @@ from bunet.models.volumes import formats, labels, slices, synthetic
 from bunet.models.volumes.field_of_view import Crop
 from bunet.models.volumes.resampling import resample
 from bunet.models.volumes.volume import Sliceable
+from bunet.models.volumes.whole import write_whole
 from bunet.models.weights import FloatWeights
 from bunet.parties.local import PairJob
 
@@ -298,7 +299,8 @@ def write_job(
     """Write model and inputs into `folder`, an existing one; verify: keep what the check against the oracle needs."""
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     compiling.save(compiled, model)
-    np.save(inputs, np.stack([compiling.quantise_input(compiled.program, image) for image in images.images]))
+    quantised = np.stack([compiling.quantise_input(compiled.program, image) for image in images.images])
+    write_whole(inputs, lambda stream: np.save(stream, quantised))
     height, width = images.padded
     recorded = recordable(len(images.labels), height, width) if verify else 0
     return PairJob(

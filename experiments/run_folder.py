@@ -13,6 +13,8 @@ import numpy as np
 from bunet.experiments.file_lock import lock
 from bunet.experiments.options import UsageError
 from bunet.experiments.results import write_json
+from bunet.models import json_text
+from bunet.models.room import room_in
 from bunet.models.volumes.volume import Sliceable
 
 IDENTITY = "run.json"
@@ -37,15 +39,16 @@ class RunFolder:
 
     def __init__(
         self, folder: Path, identity: Mapping[str, Any], *, command: str, later: Sequence[str] = (),
-        leftovers: str = "slice-*.npy", option: str = "--out",
+        leftovers: str = "slice-*", option: str = "--out",
     ) -> None:
         self.folder = folder
         self.noted: dict[str, Any] | None = None
         self._identity = json.loads(json.dumps(dict(identity)))  # as it will be read back: tuples are lists
         self._command, self._later, self._option = command, set(later), option
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / ".lock")
+            with room_in(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = _locked(folder / ".lock")
         except BlockingIOError:
             raise UsageError(f"{option} {folder} is used by another process") from None
         except OSError as error:
@@ -74,8 +77,8 @@ class RunFolder:
 
     def _stored(self) -> dict[str, Any]:
         try:
-            stored = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            stored = json_text.parse(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise UsageError(
                 f"{self.file} cannot be read ({type(error).__name__}): choose another {self._option}"
             ) from error

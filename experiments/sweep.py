@@ -21,6 +21,8 @@ from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, PointData, SweepConfig
 from bunet.experiments.sweep_facts import name_of, words
+from bunet.models import json_text
+from bunet.models.room import room_in
 from bunet.parties.errors import RunError
 
 RESULTS = (
@@ -73,7 +75,7 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:
-            entry = json.loads(line)
+            entry = json_text.parse(line)
             found[entry["identity"]] = entry
         except (ValueError, KeyError, TypeError) as error:
             raise SweepError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error
@@ -84,6 +86,7 @@ class Journal:
     """The JSON lines of a sweep, appended to durably; held by one sweep at a time where the system has file locks."""
 
     def __init__(self, path: Path) -> None:
+        self._folder = path.parent
         self._stream = open(path, "ab")  # noqa: SIM115 - lives as long as the sweep
         try:
             lock(self._stream)
@@ -104,13 +107,15 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, separators=(",", ":"), allow_nan=False) + "\n"
-        self._stream.write(line.encode())
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        with room_in(self._folder):
+            self._stream.write(line.encode())
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
         self.entries[entry["identity"]] = entry
 
     def close(self) -> None:
-        self._stream.close()
+        with room_in(self._folder):
+            self._stream.close()
 
 
 def run_sweep(

@@ -278,6 +278,10 @@ def parse(text: str, source: str) -> SweepConfig:
         place = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{source}{place}: not valid YAML: {problem}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: is nested too deeply") from error
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # of a value that its tag does not fit
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{source}: an experiment file is a mapping with `name` and `grid`")
     try:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from bunet.models import json_text
+
 ACTIVATIONS = ("relu", "square", "hybrid")
 POOLINGS = ("avg", "max")
 HYBRID_SQUARE_LEVELS = 2
@@ -115,7 +117,7 @@ class Architecture:
     def from_json(cls, text: str) -> Architecture:
         """Read what `to_json` wrote; ArchitectureError on anything else."""
         try:
-            document = json.loads(text)
+            document = json_text.parse(text)
             return cls(**document)
         except ArchitectureError:
             raise

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from bunet.models import sealed
 from bunet.models.calibrate import calibrate, checked_ranges
 from bunet.models.commitment import SALT_BYTES, commit
 from bunet.models.convolve import conv_norm, conv_transpose_norm
@@ -23,7 +22,7 @@ from bunet.models.passes.widths import choose_widths
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, ProgramError
 from bunet.models.weights import FloatWeights
 
-FILE_KIND = "bunet-compiled-2"
+FILE = sealed.Kind("bunet-compiled", 2, "a compiled model", "compile it again (`bunet compile`)")
 MAX_SIDE = 4096
 
 
@@ -131,14 +130,14 @@ def _check_layer(program: Program, node: Node, layer: IntegerWeights) -> None:
 
 
 def save(compiled: Compiled, path: str | Path) -> None:
-    """Write program and integers as one safetensors file; the program's text, the card and the salt are in its metadata."""
+    """Write program and integers as one sealed file (`models/sealed.py`); the program's text, the card and the salt are in its
+    metadata.
+    """
     tensors = {}
     for name, layer in compiled.weights.items():
         tensors[f"{name}.weight"] = _smallest_kind(layer.weight)
         tensors[f"{name}.bias"] = layer.bias
-    save_file(tensors, path, metadata={
-        "kind": FILE_KIND, "program": compiled.program.to_json(), "identity": _identity_text(compiled),
-    })
+    sealed.save(path, FILE, tensors, {"program": compiled.program.to_json(), "identity": _identity_text(compiled)})
 
 
 def load(path: str | Path) -> Compiled:
@@ -146,15 +145,12 @@ def load(path: str | Path) -> Compiled:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no compiled model {path}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("kind") != FILE_KIND:
-                raise CompileError(f"its metadata does not say {FILE_KIND!r}")
-            program = Program.from_json(metadata.get("program", ""))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            identity = _read_identity(metadata.get("identity", ""))
-        return Compiled(program, _layers(tensors), *identity)
-    except (SafetensorError, ProgramError, CompileError, TypeError) as error:
+        texts, tensors = sealed.load(path, FILE)
+        identity = _read_identity(texts.get("identity", ""))
+        return Compiled(Program.from_json(texts.get("program", "")), _layers(tensors), *identity)
+    except sealed.SealError as error:
+        raise CompileError(str(error)) from error
+    except (ProgramError, CompileError, TypeError) as error:
         raise CompileError(f"{path} is not a compiled model of this version: {error}") from error
 
 

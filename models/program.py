@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bunet.models import json_text
+
 PROGRAM_VERSION = 2
 MAX_WIDTH = 64
 
@@ -165,14 +167,14 @@ class Program:
     def from_json(cls, text: str) -> Program:
         """Read and type-check; raises ProgramError on anything that is not a program of this version."""
         try:
-            document = json.loads(text)
+            document = json_text.parse(text)
             if document["version"] != PROGRAM_VERSION:
                 raise ProgramError(f"program version {document['version']} is not {PROGRAM_VERSION}")
             nodes = tuple(_read_node(entry) for entry in document["nodes"])
             return cls(Format.parse(document["format"]), nodes)
         except ProgramError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError) as error:
             raise ProgramError(f"not a layer program: {type(error).__name__}: {error}") from error
 
     def digest(self) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,7 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bunet.models import json_text
 from bunet.models.activation_noise import Activations, Noise
+from bunet.models.room import room_in
 from bunet.models.train_augment import wild
 from bunet.models.train_config import TrainConfig, TrainError, TrainProgress, TrainResult
 from bunet.models.train_files import load, read_tensors, save, write_tensors
@@ -33,10 +34,10 @@ from bunet.models.train_ranges import has_ranges, note_ranges
 from bunet.models.train_score import TARGET, evaluate, held_out, score
 from bunet.models.train_sources import has_squares, source_of
 from bunet.models.unet import UNet
+from bunet.models.volumes.whole import write_whole
 
 __all__ = ["evaluate", "held_out", "load", "save", "segmentation_loss", "train"]
 
-CHECKPOINT_VERSION = 2
 GAMMA_LIMIT = 2.0
 PEAK_LIMIT = 4.0  # times the activation limit
 
@@ -83,7 +84,7 @@ def train(
         if mark > run.best_score:
             run.best_score, run.best_dice, run.best_step = mark, dice, run.step
             save(run.model, config.output, run.notes() | {"step": run.step, "validation_dice": round(dice, 4)})
-        with config.metrics.open("a", encoding="utf-8") as stream:
+        with room_in(config.metrics.parent), config.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(report)) + "\n")
         run.keep()
         if progress is not None:
@@ -98,13 +99,13 @@ def _cut_metrics(config: TrainConfig, step: int, notes: dict[str, Any]) -> None:
     lines = [json.dumps({"run": notes})]
     if step and config.metrics.exists():
         try:
-            earlier = [json.loads(line) for line in config.metrics.read_text(encoding="utf-8").splitlines()[1:]]
+            text = config.metrics.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]  # the last line may be cut off
+            earlier = [json_text.parse(line) for line in whole.splitlines()[1:]]
             lines += [json.dumps(line) for line in earlier if line["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
             raise TrainError(f"{config.metrics} is not this training's metrics file: {error}") from error
-    part = config.metrics.with_name(config.metrics.name + ".part")
-    part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    os.replace(part, config.metrics)
+    write_whole(config.metrics, lambda stream: stream.write("".join(line + "\n" for line in lines).encode()))
 
 
 class _Run:
@@ -179,16 +180,12 @@ class _Run:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v.detach().contiguous() for k, v in state.items()}
         state = {name: getattr(self, name) for name in ("step", "best_step", "best_score", "best_dice", "seconds")}
-        metadata = {
-            "version": str(CHECKPOINT_VERSION), "config": self.config.fingerprint(), "state": json.dumps(state),
-        }
+        metadata = {"config": self.config.fingerprint(), "state": json.dumps(state)}
         write_tensors(tensors, self.config.checkpoint, metadata)
 
     def restore(self) -> None:
         path = self.config.checkpoint
         tensors, metadata = read_tensors(path)
-        if metadata.get("version") != str(CHECKPOINT_VERSION):
-            raise TrainError(f"{path} is not a training checkpoint of version {CHECKPOINT_VERSION}")
         if metadata.get("config") != self.config.fingerprint():
             raise TrainError(f"{path} belongs to a training with other settings; remove it or train without resuming")
         try:
@@ -200,11 +197,11 @@ class _Run:
                     _, index, key = name.split(".", 2)
                     states.setdefault(int(index), {})[key] = value
             self.optimizer.load_state_dict(optimizer | {"state": states})
-            state = json.loads(metadata["state"])
+            state = json_text.parse(metadata["state"])
             self.step, self.best_step = int(state["step"]), int(state["best_step"])
             self.best_score, self.best_dice = float(state["best_score"]), float(state["best_dice"])
             self.seconds = float(state["seconds"])
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise TrainError(f"{path} is not a whole training checkpoint: {error}") from error
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from bunet.models import weights
+from bunet.models import sealed, weights
 from bunet.models.architecture import NORM_EPSILON, Architecture
 from bunet.models.parabola import carried_over
 from bunet.models.train_config import TrainError
 from bunet.models.unet import UNet
 from bunet.models.weights import FloatWeights, WeightsError
+
+CHECKPOINT = sealed.Kind("bunet-training-checkpoint", 3, "a training's checkpoint", "remove it, and train from the start")
 
 
 def save(model: UNet, path: Path, notes: Mapping[str, Any] | None = None) -> None:
@@ -34,9 +33,7 @@ def save(model: UNet, path: Path, notes: Mapping[str, Any] | None = None) -> Non
             tensors[f"{conv}.weight"] = tensors[f"{conv}.weight"] * factor[:, None, None, None]
             tensors[f"{norm}.running_mean"] = tensors[f"{norm}.running_mean"] * factor
             tensors[f"{norm}.running_var"] = np.full_like(factor, 1.0 - NORM_EPSILON)
-    part = path.with_name(path.name + ".part")
-    weights.save(FloatWeights(model.architecture, tensors), part, half=True, notes=notes)
-    os.replace(part, path)
+    weights.save(FloatWeights(model.architecture, tensors), path, half=True, notes=notes)
 
 
 def load(path: Path, architecture: Architecture | None = None) -> UNet:
@@ -58,18 +55,14 @@ def load(path: Path, architecture: Architecture | None = None) -> UNet:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write in one move: a reader sees the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    save_file(dict(tensors), part, metadata=metadata)
-    os.replace(part, path)
+    """Write a checkpoint in one move: a reader sees the old file or the new one."""
+    sealed.save(path, CHECKPOINT, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, metadata)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata; TrainError naming the file where it is absent or something else."""
+    """Tensors and metadata of a checkpoint; TrainError naming the file where it is absent, damaged or something else."""
     try:
-        with safe_open(path, framework="pt") as stream:  # type: ignore[no-untyped-call]
-            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise TrainError(f"{path} does not exist") from error
-    except (SafetensorError, OSError) as error:
-        raise TrainError(f"{path} is not a safetensors file: {error}") from error
+        metadata, tensors = sealed.load(path, CHECKPOINT)
+    except sealed.SealError as error:
+        raise TrainError(str(error)) from error
+    return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, metadata

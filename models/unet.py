@@ -10,18 +10,26 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bunet.models.architecture import NORM_EPSILON, Architecture, Block
+from bunet.models.volumes.arrays import DAMAGE
 from bunet.models.weights import FloatWeights, WeightsError
 
 SQUARE_GAMMA = 0.5
 SQUARE_BETA = 1.0
+
+WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of DataParallel and of torch.compile, before every name
+SAVE_AGAIN = "save it again with `torch.save({'state_dict': model.state_dict()}, FILE)`"
 
 
 class Square(nn.Module):
@@ -93,28 +101,19 @@ def to_weights(model: UNet) -> FloatWeights:
 
 
 def read_checkpoint(path: str | Path, activation: str = "relu", pooling: str = "max") -> FloatWeights:
-    """Read a published weight file: a torch file that holds a dictionary with key `state_dict`.
+    """Read a published weight file: a torch file that holds a dictionary with key `state_dict`, or the state_dict itself.
 
+    Tensors of any float kind become float32; the prefixes that DataParallel and torch.compile put before names are left off.
     Sizes are read off the tensors; activation and pooling are not in such a file and must be told. Nothing in the file
     is executed. Raises FileNotFoundError, or WeightsError naming the file and the tensor.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weight file {path}")
-    try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch's own text advises to load it without the check, which is just what must not be done.
-        unknown = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"names {unknown[1]}, which is no tensor" if unknown else "is no plain dictionary of tensors"
-        raise WeightsError(f"{path} {what}: a weight file holds tensors only, so nothing of it was loaded") from error
-    except Exception as error:
-        raise WeightsError(f"{path} is not a torch file of weights") from error
-    state = document.get("state_dict") if isinstance(document, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise WeightsError(f"{path} has no dictionary of tensors under the key 'state_dict'")
+    _check_members(Path(path))
+    state = _state_of(path, _loaded(path))
     try:
         features, in_channels = state["encoder1.enc1conv1.weight"].shape[:2]
-        depth = sum(1 for name in state if str(name).startswith("upconv") and str(name).endswith(".weight"))
+        depth = sum(1 for name in state if name.startswith("upconv") and name.endswith(".weight"))
         out_channels = state["conv.weight"].shape[0]
         architecture = Architecture(features, in_channels, depth, out_channels, activation, pooling)
         return _from_state(architecture, state)
@@ -124,6 +123,58 @@ def read_checkpoint(path: str | Path, activation: str = "relu", pooling: str = "
         raise WeightsError(f"{path}: {error}") from error
 
 
+def _check_members(path: Path) -> None:
+    """torch reads the members of its archives past their checksums. Files of the format before that one have none."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except DAMAGE as error:
+        raise WeightsError(f"{path} is not a readable torch file: {error}") from error
+    if damaged is not None:
+        raise WeightsError(
+            f"{path} is damaged: the checksum of its member {damaged!r} differs (or it was saved with compute_crc32=False: "
+            f"then {SAVE_AGAIN} without)"
+        )
+
+
+def _loaded(path: str | Path) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch's, of its own old formats
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own text advises to load it without the check, which is just what must not be done.
+        unknown = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"names {unknown[1]}, which is no tensor" if unknown else "is no plain dictionary of tensors"
+        raise WeightsError(
+            f"{path} {what}: a weight file holds tensors only, so nothing of it was loaded; {SAVE_AGAIN}"
+        ) from error
+    except Exception as error:
+        raise WeightsError(f"{path} is not a torch file of weights") from error
+
+
+def _state_of(path: str | Path, document: Any) -> dict[str, Tensor]:
+    """The tensors of a state_dict by their published names."""
+    state = document.get("state_dict", document) if isinstance(document, Mapping) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path} is no dictionary of tensors and has none under the key 'state_dict': {SAVE_AGAIN}")
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        plain = WRAPPERS.sub("", str(name))
+        if plain in found:
+            raise WeightsError(f"{path} holds tensor {plain!r} twice, with and without a prefix")
+        found[plain] = tensor
+    return found
+
+
 def _from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> FloatWeights:
-    tensors = {name: t.detach().cpu().numpy() for name, t in state.items() if not name.endswith("num_batches_tracked")}
-    return FloatWeights(architecture, tensors)
+    return FloatWeights(architecture, {n: _array(n, t) for n, t in state.items() if not n.endswith("num_batches_tracked")})
+
+
+def _array(name: str, tensor: Tensor) -> np.ndarray:
+    try:
+        tensor = tensor.detach().cpu()
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:  # sparse, quantised, without values
+        raise WeightsError(f"tensor {name!r} is of a kind that is not read: {tensor.dtype}, {tensor.layout}") from error

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from bunet.models import reference
+from bunet.models import json_text, reference, sealed
 from bunet.models.architecture import NORM_EPSILON, Architecture, ArchitectureError
 from bunet.models.graph import FloatNode, lower
 from bunet.models.passes.fold import Folded, fold_node
 
-FILE_KIND = "bunet-float-weights-1"
+FILE = sealed.Kind(
+    "bunet-float-weights", 2, "a weight file", "make it again, or get it from where it came from", "`bunet seal` converts it"
+)
+EARLIER_KIND = "bunet-float-weights-1"  # of files without a checksum, which `seal` converts
 
 
 class WeightsError(ValueError):
@@ -67,52 +67,70 @@ def save(weights: FloatWeights, path: str | Path, half: bool = False, notes: Map
             if np.abs(tensor).max() > np.finfo(np.float16).max:
                 raise WeightsError(f"tensor {name!r} holds values beyond half precision")
             tensors[name] = tensor.astype(np.float16)
-    metadata = {"kind": FILE_KIND, "architecture": weights.architecture.to_json()}
+    texts = {"architecture": weights.architecture.to_json()}
     if notes is not None:
-        metadata["notes"] = json.dumps(notes, sort_keys=True)
-    save_file(tensors, path, metadata=metadata)
+        texts["notes"] = json.dumps(notes, sort_keys=True)
+    sealed.save(path, FILE, tensors, texts)
 
 
 def load(path: str | Path) -> FloatWeights:
     """Read what `save` wrote; WeightsError with the file's name on anything else, FileNotFoundError where it is not."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weight file {path}")
+    texts, tensors = _read(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("kind") != FILE_KIND:
-                raise WeightsError(f"its metadata does not say {FILE_KIND!r}")
-            architecture = Architecture.from_json(metadata.get("architecture", ""))
-            return FloatWeights(architecture, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, ArchitectureError, WeightsError, TypeError, AttributeError) as error:
+        return FloatWeights(Architecture.from_json(texts.get("architecture", "")), tensors)
+    except (ArchitectureError, WeightsError) as error:
         raise WeightsError(f"{path} is not a weight file of this version: {error}") from error
 
 
 def read_notes(path: str | Path) -> dict[str, Any]:
     """What `save` was told of the weights' origin, empty where it was told nothing; raises as `load` does."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weight file {path}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            notes = json.loads((file.metadata() or {}).get("notes", "{}"))
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path} is not a weight file of this version: {error}") from error
-    if not isinstance(notes, dict):
-        raise WeightsError(f"{path}: its notes are not a table of names and values")
-    return notes
+    return _notes(path, _read(path)[0])
 
 
 def add_notes(path: str | Path, notes: Mapping[str, Any]) -> None:
     """Add to a file's notes, in one move; its tensors stay as they are. Raises as `load` does."""
-    together = {**read_notes(path), **notes}
-    with safe_open(path, framework="numpy") as file:
-        metadata = dict(file.metadata() or {})
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("kind") != FILE_KIND:
-        raise WeightsError(f"{path} is not a weight file of this version: its metadata does not say {FILE_KIND!r}")
-    part = Path(path).with_name(Path(path).name + ".part")
-    save_file(tensors, part, metadata=metadata | {"notes": json.dumps(together, sort_keys=True)})
-    os.replace(part, path)
+    texts, tensors = _read(path)
+    together = {**_notes(path, texts), **notes}
+    sealed.save(path, FILE, tensors, texts | {"notes": json.dumps(together, sort_keys=True)})
+
+
+def seal(path: str | Path) -> bool:
+    """Give a weight file of the version before this one its checksum, in one move; False where it has one already.
+
+    Whether it is whole cannot be known. Raises as `load` does.
+    """
+    try:
+        texts, tensors = sealed.read_earlier(path, FILE)
+    except sealed.SealError as error:
+        raise WeightsError(str(error)) from error
+    if texts.get(sealed.KIND) != EARLIER_KIND:
+        load(path)
+        return False
+    try:
+        FloatWeights(Architecture.from_json(texts.get("architecture", "")), tensors)
+    except (ArchitectureError, WeightsError) as error:
+        raise WeightsError(f"{path} is not a weight file: {error}") from error
+    sealed.save(path, FILE, tensors, {name: text for name, text in texts.items() if name != sealed.KIND})
+    return True
+
+
+def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weight file {path}")
+    try:
+        return sealed.load(path, FILE)
+    except sealed.SealError as error:
+        raise WeightsError(str(error)) from error
+
+
+def _notes(path: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        notes = json_text.parse(texts.get("notes", "{}"))
+    except ValueError as error:
+        raise WeightsError(f"{path}: its notes cannot be read: {error}") from error
+    if not isinstance(notes, dict):
+        raise WeightsError(f"{path}: its notes are not a table of names and values")
+    return notes
 
 
 def seeded_slice(architecture: Architecture, height: int, width: int, seed: int) -> np.ndarray:

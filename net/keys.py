@@ -7,6 +7,7 @@ that is empty or begins with a hash is a comment (no key can: the first of five 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -15,6 +16,11 @@ from pathlib import Path
 
 import zmq
 from zmq.utils import z85
+
+from bunet.models.printable import printable
+from bunet.models.room import room_in
+
+MAX_BYTES = 16 << 20  # of a file of keys
 
 
 class BadKey(Exception):
@@ -41,7 +47,7 @@ class KeyPair:
         try:
             mode = path.stat().st_mode
             lines = _lines(path)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise BadKey(f"cannot read the key file {path}: {_reason(error)}") from None
         if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise BadKey(f"the key file {path} can be read by other users: run `chmod 600 {path}`")
@@ -56,15 +62,20 @@ class KeyPair:
     def save(self, path: str | os.PathLike[str], name: str = "") -> Path:
         """Write a key file (mode 0600) and its public half to `path`.pub; returns the latter.
 
-        Never overwrites: raises BadKey where either file exists, since a lost secret key cannot be had again.
+        Never overwrites: raises BadKey where either file exists, since a lost secret key cannot be had again. Leaves neither
+        file where one cannot be written (NoRoom, OSError).
         """
         path = Path(path)
         public_path = path.with_name(path.name + ".pub")
         if public_path.exists():
             raise BadKey(f"{public_path} exists already; keys are not overwritten")
-        label = " ".join((name or path.name).split())
+        label = printable(" ".join((name or path.name).split()))
         _create(path, 0o600, f"# BUNET key pair: keep this file secret\npublic {self.public}\nsecret {self.secret}\n")
-        _create(public_path, 0o644, f"{self.public} {label}\n")
+        try:
+            _create(public_path, 0o644, f"{self.public} {label}\n")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return public_path
 
 
@@ -88,7 +99,7 @@ def load_allowed(path: str | os.PathLike[str]) -> dict[str, str]:
     path = Path(path)
     try:
         lines = _lines(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
     allowed = {}
     for line in lines:
@@ -129,19 +140,30 @@ def check(key: str, where: str = "a key") -> str:
 
 
 def _lines(path: Path) -> list[str]:
+    if not path.is_file():  # a pipe would be waited for, and a device has no end
+        raise OSError(errno.EINVAL, "there is no such file" if not path.exists() else "it is not a file")
+    if path.stat().st_size > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {MAX_BYTES >> 20} MiB")
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def _create(path: Path, mode: int, text: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with room_in(path.parent):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         raise BadKey(f"{path} exists already; keys are not overwritten") from None
     except OSError as error:
         raise BadKey(f"cannot write {path}: {_reason(error)}") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with room_in(path.parent), os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _reason(error: Exception) -> str:

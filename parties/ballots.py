@@ -1,4 +1,4 @@
-"""A party's shares of the ballots of a vote, as files: one `<name>.npy` a ballot, and beside it what it was made of.
+"""A party's shares of the ballots of a vote, as files: one `<name>.ballot` each, with what it was made of.
 
 A ballot is named by its group and axis, such as `infection-x`; the names and their order are public. Its source is a text
 (`shares_on_disk.source`) that the parties compare before they vote: shares of different runs would open to noise.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from bunet.models import sealed
 from bunet.parties import private_files
 from bunet.parties.errors import RunError
 from bunet.protocols.vote.election import Election
 
+FILE = sealed.Kind("bunet-ballot", 1, "a ballot", "it is made again by the command that votes")
 _NAME = re.compile(r"([a-z][a-z0-9]{0,30})-([xyz])")
 
 
@@ -42,29 +43,24 @@ def election_of(shape: Sequence[int], names: Sequence[str], filtered: bool = Tru
 
 def write(folder: Path, name: str, bits: np.ndarray, source: str = "") -> None:
     """Keep this party's share of a ballot, uint8 (Z, H, W) of 0 and 1, for its owner only. source: see above."""
-    path, beside = _paths(folder, name)
     private_files.make_folder(folder)
-    beside.unlink(missing_ok=True)  # it must never stand beside another ballot than its own
-    private_files.write(path, lambda stream: np.save(stream, bits))
-    private_files.write(beside, lambda stream: stream.write(source.encode()))
+    sealed.save(_path(folder, name), FILE, {"bits": bits}, {"name": name, "source": source}, private_files.OWNER_ONLY)
 
 
 def read(folder: Path, name: str, shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
     """(shares uint8 `shape`, mapped, not read; source, empty where there is none); RunError naming a file that is no ballot."""
-    path, beside = _paths(folder, name)
+    path = _path(folder, name)
     try:
-        bits = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"ballot {path} cannot be read: {error}") from error
-    if not isinstance(bits, np.ndarray) or bits.dtype != np.uint8 or bits.shape != tuple(shape):
-        raise RunError(f"ballot {path} is not uint8 {tuple(shape)}")
+        texts, arrays = sealed.load(path, FILE, mapped=True)
+    except sealed.SealError as error:
+        raise RunError(f"ballot {error}") from error
+    bits = arrays.get("bits")
+    if bits is None or bits.dtype != np.uint8 or bits.shape != tuple(shape) or texts.get("name") != name:
+        raise RunError(f"ballot {path} is not uint8 {tuple(shape)} of {name}")
     if any(part.max() > 1 for part in bits):
         raise RunError(f"ballot {path} holds other values than 0 and 1")
-    source = ""
-    with suppress(FileNotFoundError):
-        source = beside.read_text(errors="replace")
-    return bits, source
+    return bits, texts.get("source", "")
 
 
-def _paths(folder: Path, name: str) -> tuple[Path, Path]:
-    return folder / f"{name}.npy", folder / f"{name}.source"
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.ballot"

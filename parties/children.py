@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -89,8 +90,9 @@ class _Party:
 
     def tell(self, document: dict[str, Any]) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(document).encode() + b"\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, which its reader says
+            self.process.stdin.write(json.dumps(document).encode() + b"\n")
+            self.process.stdin.flush()
 
     def complaint(self) -> str:
         """The last line that the process wrote to stderr."""
@@ -102,7 +104,8 @@ class _Party:
     def close(self) -> None:
         """End the process; its pipes are closed and its exit is waited for."""
         if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
         try:
             self.process.wait(EXIT_GRACE_S)
         except subprocess.TimeoutExpired:

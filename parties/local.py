@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bunet.models import compile as compiling
+from bunet.models.room import room_in
 from bunet.net.link import Link
 from bunet.parties import children, input_range, inputs, profile, record
 from bunet.parties.children import Outcome
@@ -79,7 +80,8 @@ def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
     """Run Alice and Bob to the end; raises RunError (or PeerError) with one sentence if either fails."""
     if not job.labels:
         raise RunError("there is no slice to run")
-    outcome = children.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus)
+    with room_in(job.folder):
+        outcome = children.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus)
     return _collect(job, outcome)
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models import sealed
 from bunet.models.program import Program
 from bunet.models.volumes import ensemble
-from bunet.models.volumes.whole import write_whole
+
+FILE = sealed.Kind("bunet-slice", 1, "a slice of a run", "remove it, and the same command runs that slice again")
 
 
 class DamagedSlice(ValueError):
@@ -23,20 +25,21 @@ def compact(program: Program, result: np.ndarray) -> np.ndarray:
 
 
 def path_of(folder: Path, index: int) -> Path:
-    return folder / f"slice-{index:04d}.npy"
+    return folder / f"slice-{index:04d}.safetensors"
 
 
 def write(folder: Path, index: int, array: np.ndarray) -> None:
-    write_whole(path_of(folder, index), lambda stream: np.save(stream, array))
+    sealed.save(path_of(folder, index), FILE, {"slice": array}, {"index": str(index)})
 
 
 def read(folder: Path, index: int, kind: type = np.uint8) -> np.ndarray:
     """(H, W) of `kind`; DamagedSlice for anything else."""
     path = path_of(folder, index)
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DamagedSlice(f"{path} is damaged: remove it, and the same command runs that slice again") from error
-    if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != 2:
-        raise DamagedSlice(f"{path} is not of a slice of this run: remove it, and the same command runs that slice again")
+        texts, arrays = sealed.load(path, FILE)
+    except sealed.SealError as error:
+        raise DamagedSlice(str(error)) from error
+    array = arrays.get("slice")
+    if array is None or array.dtype != kind or array.ndim != 2 or texts.get("index") != str(index):
+        raise DamagedSlice(f"{path} is not of a slice of this run: {FILE.remedy}")
     return array

@@ -8,6 +8,8 @@ from typing import IO
 
 from bunet.models.volumes.whole import write_whole
 
+OWNER_ONLY = 0o600
+
 
 def make_folder(path: Path) -> Path:
     """The folder, made where it is not there, with nobody but its owner let in."""
@@ -18,4 +20,4 @@ def make_folder(path: Path) -> Path:
 
 def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """As `write_whole`, for the owner only."""
-    write_whole(path, fill, mode=0o600)
+    write_whole(path, fill, mode=OWNER_ONLY)

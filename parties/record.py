@@ -16,6 +16,7 @@ import numpy as np
 from bunet.models import oracle
 from bunet.models.compile import Compiled
 from bunet.models.oracle import Verdict
+from bunet.models.volumes import formats
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.scheduler import SliceJob
 from bunet.protocols.ass.share import Share, open_shares
@@ -62,14 +63,14 @@ def verify(
     slice_at: int64 (channels, height, width), what Alice was to share; the opened input layers must equal it.
     """
     found = Verification()
-    with np.load(alice, allow_pickle=False) as of_alice, np.load(bob, allow_pickle=False) as of_bob:
-        for k in range(count):
-            for name, verdict in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
-                found.compared += 1
-                if verdict.message:
-                    found.mismatches.append(f"slice {k}: {verdict.message}")
-                if verdict.beyond:
-                    found.beyond[name] += verdict.beyond
+    of_alice, of_bob = _Record(alice), _Record(bob)
+    for k in range(count):
+        for name, verdict in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
+            found.compared += 1
+            if verdict.message:
+                found.mismatches.append(f"slice {k}: {verdict.message}")
+            if verdict.beyond:
+                found.beyond[name] += verdict.beyond
     return found
 
 
@@ -82,6 +83,25 @@ def beyond_calibration(beyond: Mapping[str, int] | None, named: int = 4) -> list
     rest = len(parts) - named
     listed = ", ".join(parts[:named]) + (f" and more in {rest} further layers" if rest > 0 else "")
     return [f"beyond calibration: {listed}; the mask may be wrong there"] if parts else []
+
+
+class _Record(Mapping[str, np.ndarray]):
+    """What a party recorded, read where it is asked for, each array held against its checksum. Raises VolumeError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._names = path, frozenset(formats.keys_of(path))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return formats.read_array(self._path, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _verify_slice(

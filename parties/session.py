@@ -22,6 +22,7 @@ import numpy as np
 from bunet.models.commitment import COMMITMENT
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.models.program import Format, Program, ProgramError
+from bunet.models.room import NoRoom
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, MalformedFrame
 from bunet.parties.errors import PeerError, RunError, plain
@@ -342,6 +343,9 @@ def conduct(
             peer_left = scheduler.said_bye
     except RunError as error:
         refuse(channel, str(error))
+        raise
+    except NoRoom:
+        refuse(channel, f"the disk of {role.value} is full")
         raise
     except Exception:
         refuse(channel, f"{role.value} ended with an internal error")

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from bunet.models import sealed
+from bunet.models.room import NoRoom
 from bunet.parties import private_files
 from bunet.parties.errors import RunError
 from bunet.parties.scheduler import SliceJob
 
+FILE = sealed.Kind("bunet-share", 1, "a share of a slice", "remove it, and the same command runs that slice again")
 _NAME = re.compile(r"([xyz])(\d{4,})\.([0-9a-f]{32})\.share")
 
 Slice = tuple[str, int]  # (axis, index)
@@ -47,9 +48,10 @@ def write(folder: Path, at: Slice, session: str, bits: np.ndarray) -> None:
     if path.exists():
         raise RunError(f"{path} is there already: a session's number was used again")
     packed = np.packbits(bits, axis=1, bitorder="little")
-    data = save({"bits": packed}, {"slice": path.name, "width": str(bits.shape[1])})
     try:
-        private_files.write(path, lambda stream: stream.write(data))
+        sealed.save(path, FILE, {"bits": packed}, {"slice": path.name, "width": str(bits.shape[1])}, private_files.OWNER_ONLY)
+    except NoRoom as error:
+        raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -58,14 +60,16 @@ def read(folder: Path, at: Slice, session: str) -> np.ndarray:
     """What `write` kept, uint8 (H, W); RunError naming the file where it is damaged or not there."""
     path = path_of(folder, at, session)
     try:
-        with safe_open(path, framework="numpy") as file:
-            facts, packed = file.metadata() or {}, file.get_tensor("bits")
-        width = int(facts["width"])
+        facts, arrays = sealed.load(path, FILE)
+    except sealed.SealError as error:
+        raise RunError(str(error)) from error
+    try:
+        packed, width = arrays["bits"], int(facts["width"])
         if facts["slice"] != path.name or packed.dtype != np.uint8 or packed.shape[1] != (width + 7) // 8:
             raise ValueError("it is another slice's")
         return np.unpackbits(packed, axis=1, count=width, bitorder="little")
-    except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
-        raise RunError(f"{path} is damaged: remove it, and the same command runs that slice again ({error})") from error
+    except (KeyError, ValueError, IndexError) as error:
+        raise RunError(f"{path} is not that slice's share: {FILE.remedy} ({error})") from error
 
 
 def held(folder: Path) -> dict[Slice, set[str]]:

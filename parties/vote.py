@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.room import room_in
 from bunet.net.link import Link
 from bunet.parties import ballots, children
 from bunet.parties.errors import RunError
@@ -51,7 +52,8 @@ def run_vote(job: VoteJob, bus: Subscriber) -> np.ndarray:
         raise RunError(f"OT extension {job.ot!r} is not one of {', '.join(extension.KINDS)}")
     result = job.folder / "mask.npy"
     result.unlink(missing_ok=True)  # an earlier vote's must not be taken for this one's
-    children.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus, "bunet.parties.vote_worker")
+    with room_in(job.folder):
+        children.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus, "bunet.parties.vote_worker")
     return np.load(result, allow_pickle=False)
 
 

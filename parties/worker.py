@@ -18,6 +18,8 @@ import numpy as np
 
 from bunet.models.compile import load
 from bunet.models.program import Program
+from bunet.models.room import NoRoom, room_in
+from bunet.models.volumes.whole import write_whole
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice, bob, input_range, outcomes
@@ -110,7 +112,8 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
         agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])),
     )
     if job["results"] is None and job["shares"] is None:
-        np.save(Path(job["folder"]) / "masks.npy", np.stack([results[k] for k in range(len(labels))]))
+        masks = np.stack([results[k] for k in range(len(labels))])
+        write_whole(Path(job["folder"]) / "masks.npy", lambda stream: np.save(stream, masks))
     _keep(job, "alice", recorder, profiler)
 
 
@@ -121,10 +124,11 @@ def _labels(job: dict[str, Any]) -> list[tuple[str, int]]:
 def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: Profiler | None) -> None:
     """Write what was collected during the run, after its timed part."""
     folder = Path(job["folder"])
-    if recorder is not None:
-        recorder.save(folder / f"{role}.npz")
-    if profiler is not None:
-        profiler.save(folder / f"{role}-profile.json")
+    with room_in(folder):
+        if recorder is not None:
+            recorder.save(folder / f"{role}.npz")
+        if profiler is not None:
+            profiler.save(folder / f"{role}-profile.json")
 
 
 def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bob) -> int:
@@ -136,6 +140,9 @@ def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bo
     pin(job["first_core"], job["cores"])
     try:
         (as_alice if role == "alice" else as_bob)(job, link)
+    except NoRoom as error:
+        emit(Failed(role, str(error)))
+        return 1
     except RunError as error:
         if role == "bob":
             emit(Failed(role, str(error), error.fault))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
+import warnings
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.unpacked import unpack
+from bunet.models.volumes.unpacked import read_to_the_end, unpack
 from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine
 from bunet.models.volumes.whole import write_whole
 
@@ -17,7 +24,10 @@ KEYS = ("array", "ct", "hu")
 AFFINE_KEY, SPACING_KEY = "affine_zyx_to_lps_mm", "spacing_zyx_mm"
 
 LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and its extra field
-DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+DAMAGE = (
+    OSError, ValueError, EOFError, KeyError, OverflowError, MemoryError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+)
 
 
 def read_npy(path: Path, kinds: str = "iuf") -> Volume:
@@ -26,12 +36,20 @@ def read_npy(path: Path, kinds: str = "iuf") -> Volume:
     kinds: those of numpy that are taken; with "b" masks of truth values too, which become uint8 of 0 and 1.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                raise VolumeError(f"{path}: holds an archive, not an array; rename it to .npz")
+            stream.seek(0)
+            shape, order, kind = _header(stream)
+            within = stream.tell()
+        check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ", kinds)
+        if within + _bytes(shape, kind) > path.stat().st_size:
+            raise EOFError("it ends early")
+        array = np.memmap(path, kind, "r", within, shape, order)
+    except VolumeError:
+        raise
     except DAMAGE as error:
-        raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise VolumeError(f"{path}: holds an archive, not an array; rename it to .npz")
-    check_shape(array, f"{path}: ", kinds)
+        raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({_reason(error)})") from error
     return Volume(_plain(array), kind=NPY, source=path)
 
 
@@ -39,74 +57,113 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
     return array.view(np.uint8) if array.dtype == np.bool_ else array
 
 
-def keys_of(path: Path) -> tuple[str, ...]:
-    """The names of an `.npz` file's arrays, in its order. Raises VolumeError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return tuple(name.removesuffix(".npy") for name in archive.namelist())
-    except DAMAGE as error:
-        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({error})") from error
-
-
 def read_npz(path: Path, key: str | None = None, kinds: str = "iuf") -> Volume:
     """One array of an `.npz` file: mapped where it lies in the file, or unpacked to the disk if it is compressed.
 
     key: its name; without it the first of `array`, `ct`, `hu` that is there. Where it lies in the patient is read from
-    the key `affine_zyx_to_lps_mm` ((4, 4), `Volume.affine`), or the spacing alone from `spacing_zyx_mm`. kinds: as for
-    `read_npy`. Raises VolumeError.
+    the key `affine_zyx_to_lps_mm` ((4, 4), `Volume.affine`), or the spacing alone from `spacing_zyx_mm`. Whatever is read is
+    held against its checksum first. kinds: as for `read_npy`. Raises VolumeError.
     """
     wanted = KEYS if key is None else (key,)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            found = next((name for name in wanted if name in names), None)
-            if found is None:
-                there = ", ".join(f"`{name}`" for name in names) or "nothing"
-                raise VolumeError(f"{path}: no key {' or '.join(f'`{name}`' for name in wanted)}, the file holds {there}")
-            array = _plain(_member(path, archive, found, kinds))
-            affine = _affine(archive, names)
-    except VolumeError:
-        raise
-    except DAMAGE as error:
-        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({error})") from error
+    with _opened(path) as archive:
+        names = _names(archive)
+        found = next((name for name in wanted if name in names), None)
+        if found is None:
+            there = ", ".join(f"`{name}`" for name in names) or "nothing"
+            raise VolumeError(f"{path}: no key {' or '.join(f'`{name}`' for name in wanted)}, the file holds {there}")
+        array = _plain(_member(path, archive, found, kinds))
+        affine = _affine(path, archive, names)
     try:
         return Volume(array, affine, NPZ, source=path)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
 
 
-def _member(path: Path, archive: zipfile.ZipFile, key: str, kinds: str) -> NDArray[Any]:
+def keys_of(path: Path) -> list[str]:
+    """The names of the arrays in an `.npz` file, in its order. Raises VolumeError."""
+    with _opened(path) as archive:
+        return _names(archive)
+
+
+def read_array(path: Path, key: str) -> NDArray[Any]:
+    """One array of an `.npz` file, of any shape and kind but Python objects, mapped or unpacked as a volume is, once its
+    checksum was found right. Raises VolumeError.
+    """
+    with _opened(path) as archive:
+        if key not in _names(archive):
+            raise VolumeError(f"{path}: no key `{key}`")
+        return _member(path, archive, key)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not path.is_file():  # a pipe would be waited for
+        raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is not a file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except VolumeError:
+        raise
+    except DAMAGE as error:
+        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({_reason(error)})") from error
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _bytes(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:
+    return kind.itemsize * int(np.prod(shape, dtype=object))
+
+
+def _member(path: Path, archive: zipfile.ZipFile, key: str, kinds: str | None = None) -> NDArray[Any]:
+    """An array of an archive, after the whole member was read once and agreed with its checksum; a volume of `kinds` if any."""
     info = archive.getinfo(f"{key}.npy")
     with archive.open(info) as stream:
         shape, order, kind = _header(stream)
-        check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ", kinds)  # before anything is unpacked
+        if kinds is not None:
+            check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ", kinds)  # before anything is unpacked
         if info.compress_type != zipfile.ZIP_STORED:
             return unpack(stream, kind, shape, order)
         within = stream.tell()
+        if within + _bytes(shape, kind) > info.file_size:
+            raise EOFError(f"`{key}` ends early")
+        read_to_the_end(stream)
+    if not _bytes(shape, kind):
+        return np.empty(shape, kind)
     with path.open("rb") as file:
         file.seek(info.header_offset)
         local = file.read(LOCAL_HEADER_BYTES)
     name_bytes, extra_bytes = int.from_bytes(local[26:28], "little"), int.from_bytes(local[28:30], "little")
-    if within + kind.itemsize * int(np.prod(shape, dtype=object)) > info.file_size:
-        raise EOFError(f"`{key}` ends early")
     offset = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes + within
-    return np.memmap(path, kind, "r", offset, shape, "F" if order == "F" else "C")
+    return np.memmap(path, kind, "r", offset, shape, order)
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], str, np.dtype[Any]]:
-    """(shape, order, kind) of an array in numpy's format, up to its first value. ValueError for a pickle."""
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, kind = read(stream)
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
+    """(shape, order, kind) of an array in numpy's format, up to its first value. ValueError for anything else."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # numpy's, of headers that Python 2 wrote
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, kind = read(stream)
+    except (*DAMAGE, SyntaxError, TypeError, IndexError, AttributeError, tokenize.TokenError) as error:
+        if isinstance(error, DAMAGE) and not isinstance(error, (ValueError, EOFError)):
+            raise  # the file's, not the header's
+        raise ValueError(f"no array's header: {_reason(error)}") from error
     if kind.hasobject:
         raise ValueError("Python objects, which are not read")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"no array has shape {shape}")
     return shape, "F" if fortran else "C", kind
 
 
-def _affine(archive: zipfile.ZipFile, names: list[str]) -> Affine | None:
+def _affine(path: Path, archive: zipfile.ZipFile, names: list[str]) -> Affine | None:
     def small(key: str, shape: tuple[int, ...]) -> Affine:
-        with archive.open(f"{key}.npy") as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
+        array = _member(path, archive, key)
         if array.shape != shape or array.dtype.kind not in "iuf":
             raise ValueError(f"`{key}` is not {shape} numbers")
         return array.astype(np.float64)

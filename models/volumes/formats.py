@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bunet.models.room import room_in
 from bunet.models.volumes import arrays, content, dicom, dicom_writing, nifti
 from bunet.models.volumes.about import About
 from bunet.models.volumes.arrays import KEYS as KEYS
@@ -97,6 +98,16 @@ def read(path: str | Path, key: str | None = None) -> NDArray[Any]:
     return read_volume(path, key).array
 
 
+def keys_of(path: str | Path) -> list[str]:
+    """The names of the arrays in an `.npz` file. Raises VolumeError."""
+    return arrays.keys_of(Path(path))
+
+
+def read_array(path: str | Path, key: str) -> NDArray[Any]:
+    """One array of an `.npz` file, whatever its shape and kind. Raises VolumeError where it is damaged or not there."""
+    return arrays.read_array(Path(path), key)
+
+
 def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", series: str | None = None) -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
@@ -115,7 +126,7 @@ def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", se
     if kind == DICOM:
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))
     if not path.is_file():
-        raise VolumeError(f"{path}: there is no such file")
+        raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
     if kind == NPZ:
         return arrays.read_npz(path, key, kinds)
     return arrays.read_npy(path, kinds) if kind == NPY else nifti.read_nifti(path)
@@ -137,7 +148,8 @@ def write(volume: Volume, path: str | Path, about: About = About()) -> None:
         DICOM: lambda: dicom_writing.write_series(volume, path, about),
     }
     try:
-        writers[kind_of(path)]()
+        with room_in(path.parent):
+            writers[kind_of(path)]()
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 

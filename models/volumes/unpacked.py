@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bunet.models.room import SCRATCH, room_for_scratch
 
 CHUNK = 1 << 20
 
@@ -20,24 +23,41 @@ CHUNK = 1 << 20
 def unpack(stream: IO[bytes] | gzip.GzipFile, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
     """The array whose bytes come next in `stream`, mapped from the disk. order: "C" or "F".
 
-    Raises EOFError where the stream ends before it, OSError where there is no room for it.
+    The stream is read to its end, where zip and gzip keep their checksums, and so raises its own error where they differ.
+    Raises EOFError where the stream ends before the array does, NoRoom where there is none for it.
     """
     missing = kind.itemsize * int(np.prod(shape, dtype=object))
-    with tempfile.TemporaryFile(prefix="bunet-") as room:
+    if not missing:
+        read_to_the_end(stream)
+        return np.empty(shape, kind)
+    with _room() as room:
         while missing:
             chunk = stream.read(min(CHUNK, missing))
             if not chunk:
                 raise EOFError(f"it ends {missing} bytes early")
             room.write(chunk)
             missing -= len(chunk)
+        read_to_the_end(stream)
         room.flush()
         return np.memmap(room, kind, "r", shape=shape, order="F" if order == "F" else "C")
 
 
+def read_to_the_end(stream: IO[bytes] | gzip.GzipFile) -> None:
+    """Read what is left, for the checksum that is compared at the end."""
+    while stream.read(CHUNK):
+        pass
+
+
 def kept(images: Iterable[NDArray[Any]], kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """(slices, rows, columns) = shape, mapped from the disk; images: the slices, taken one at a time."""
-    with tempfile.TemporaryFile(prefix="bunet-") as room:
+    """(slices, rows, columns) = shape, mapped from the disk; images: the slices, taken one at a time. Raises NoRoom."""
+    with _room() as room:
         for image in images:
             room.write(np.ascontiguousarray(image, dtype=kind).data)
         room.flush()
         return np.memmap(room, kind, "r", shape=shape)
+
+
+@contextmanager
+def _room() -> Iterator[IO[bytes]]:
+    with room_for_scratch(), tempfile.TemporaryFile(prefix=SCRATCH) as stream:
+        yield stream

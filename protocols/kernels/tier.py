@@ -16,10 +16,13 @@ is named by the tier, the processor and the sources that other kernels build on.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import llvmlite
@@ -108,13 +111,27 @@ def cache_folder(tier: str) -> Path:
     return Path(root) / "bunet" / hashlib.sha256(version.encode()).hexdigest()[:16] / tier
 
 
-def _use_cache(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return  # no place to write: numba falls back to its own choice
+def _use_cache(tier: str) -> None:
+    folder = _writable(tier)
+    if folder is None:  # no home, or a read-only one: kept for this process and its children, and compiled anew by the next
+        try:
+            root = tempfile.mkdtemp(prefix="bunet-kernels-")
+        except OSError:
+            raise TierUnavailable("there is no folder for compiled kernels: NUMBA_CACHE_DIR can name one") from None
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        os.environ["NUMBA_CACHE_DIR"] = root
+        folder = _writable(tier)
     numba.config.CACHE_DIR = str(folder)  # not the environment: a child process may run another tier
 
 
+def _writable(tier: str) -> Path | None:
+    try:
+        folder = cache_folder(tier)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (OSError, RuntimeError):  # the latter where no home is known
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
 TIER = choose(os.environ.get("BUNET_TIER"))
-_use_cache(cache_folder(TIER))
+_use_cache(TIER)

@@ -23,6 +23,7 @@ from bunet.parties.errors import PeerError, RunError
 
 COMMANDS = (
     "demo", "bench", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob", "keygen", "fingerprint", "synthesise",
+    "seal",
 )
 
 

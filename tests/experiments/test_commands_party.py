@@ -305,10 +305,10 @@ def test_bob_does_not_serve_a_model_without_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"nonsense"])
 def test_a_damaged_slice_is_named(damage: bytes, volume: Path, session: Session) -> None:
     assert alice(volume, "--size", "16", "--slices", "0:2")[0] == 0
-    (volume.parent / "out" / "slice-0001.npy").write_bytes(damage)
+    (volume.parent / "out" / "slice-0001.safetensors").write_bytes(damage)
     status, _, error = alice(volume, "--size", "16", "--slices", "0:2")
     assert status == 2
-    assert "slice-0001.npy is damaged" in error
+    assert "slice-0001.safetensors is damaged" in error
 
 
 def test_the_place_of_the_document_is_checked_first(volume: Path, session: Session) -> None:

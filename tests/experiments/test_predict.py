@@ -77,7 +77,7 @@ def cut_off(arguments: list[str], slices: Path, after: int) -> None:
         [sys.executable, "-m", "bunet.experiments", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     deadline = time.monotonic() + 120
-    while len(list(slices.glob("*/*.npy"))) < after:
+    while len(list(slices.glob("*/*.safetensors"))) < after:
         assert process.poll() is None, process.stdout.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -92,7 +92,7 @@ def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path):
              "--format", "8.12", "--link", "loopback", "--verify"]
     folder = tmp_path / "one" / "slices"
     cut_off(asked, folder, 4 + 4 + random.randrange(1, 12))  # x in the clear and secure, and something of what follows
-    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.npy")}
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.safetensors")}
     assert 8 < len(kept) < 48
     assert not (tmp_path / "one_prediction.npz").exists(), "no partial result that looks whole"
 
@@ -100,7 +100,7 @@ def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path):
     assert status == 0, err
     assert "infection along x, 4 slices (4 done already)" in out
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in kept.items()), "what was done is not done again"
-    assert len(list(folder.glob("*/*.npy"))) == 48
+    assert len(list(folder.glob("*/*.safetensors"))) == 48
     document = json.loads((tmp_path / "one" / "result.json").read_text())
     against = {(s["found"], s["against"]): s["dice"] for s in document["scores"]}
     assert against["secure", "float"] >= 0.998
@@ -122,14 +122,14 @@ def test_a_vote_opens_the_majority_only(given, tmp_path):
     assert not (tmp_path / "one_lung.npz").exists(), "the lung is not opened"
     shares = list((tmp_path / "one" / "slices").glob("*-secure/*/*.share"))
     assert len(shares) == 2 * 2 * 2 * 4
-    assert not list((tmp_path / "one" / "slices").glob("*-secure/*.npy")), "nothing of a slice is opened"
+    assert not list((tmp_path / "one" / "slices").glob("*-secure/*.safetensors")), "nothing of a slice is opened"
     assert document["stages"][-1]["title"] == "the vote"
 
     # A share that is lost before the vote runs its slice again, at both parties.
     mask = array(tmp_path / "one_prediction.npz")
     (lost, *_) = sorted((tmp_path / "one" / "slices" / "infection-z-secure" / "bob").glob("*.share"))
     lost.unlink()
-    (tmp_path / "one" / "slices" / "vote.npy").unlink()
+    (tmp_path / "one" / "slices" / "vote.safetensors").unlink()
     (tmp_path / "one" / "scratch-killed" / "bob").mkdir(parents=True)
     status, out, err = bunet(*asked)
     assert status == 0, err
@@ -372,8 +372,8 @@ class Code:
     ("content", "words"),
     [
         (b"nonsense", "best_model-Y.pth is no plain dictionary of tensors"),
-        ({"weights": 1}, "best_model-Y.pth has no dictionary of tensors under the key 'state_dict'"),
-        ({"state_dict": {}}, "best_model-Y.pth is not of a U-Net: its state_dict lacks"),
+        ({"weights": 1}, "best_model-Y.pth is no dictionary of tensors and has none under the key 'state_dict'"),
+        ({"state_dict": {}}, "best_model-Y.pth is no dictionary of tensors"),
         ({"state_dict": Code()}, "a weight file holds tensors only, so nothing of it was loaded"),
         (None, "has neither best_model-Y.pth (published) nor infection-y.safetensors, for the axis y"),
     ],

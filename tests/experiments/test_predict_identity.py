@@ -10,11 +10,12 @@ import pytest
 from rich.console import Console
 
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict import CaseRun, open_case
+from bunet.experiments.predict import OPENED, CaseRun, open_case
 from bunet.experiments.predict_cases import one_case
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_settings import PredictSettings
 from bunet.experiments.predict_stage import Calibration, JobProgress, RunPair
+from bunet.models import sealed
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.parties.local import run_pair
@@ -62,12 +63,15 @@ def test_the_same_weights_with_other_ranges_are_another_model(tmp_path):
         claim(a_run(tmp_path, Calibration(), ranges={"input": 2.0}))
 
 
-@pytest.mark.parametrize(("mask", "words"), [(None, "vote.npy is damaged"), ((3, 3, 3), "vote.npy is not of this region")])
+@pytest.mark.parametrize(("mask", "words"), [(None, "vote.safetensors is damaged"), ((3, 3, 3), "is not of this region")])
 def test_a_damaged_vote_is_named(tmp_path, mask, words):
     run = a_run(tmp_path, Calibration(), replace(SETTINGS, ensemble="majority"))
     with run.open() as folder:
         (folder.folder / "slices").mkdir()
-        opened = folder.folder / "slices" / "vote.npy"
-        opened.write_bytes(b"nonsense") if mask is None else np.save(opened, np.zeros(mask, np.uint8))
+        opened = folder.folder / "slices" / "vote.safetensors"
+        if mask is None:
+            opened.write_bytes(b"nonsense")
+        else:
+            sealed.save(opened, OPENED, {"mask": np.zeros(mask, np.uint8)})
         with pytest.raises(UsageError, match=words):
             run.combine()

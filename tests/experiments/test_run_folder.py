@@ -46,7 +46,7 @@ def test_what_is_no_identity_is_named(tmp_path, text):
 
 
 def test_slices_of_nobody_are_left_alone(tmp_path):
-    (tmp_path / "slice-0001.npy").write_bytes(b"")
+    (tmp_path / "slice-0001.safetensors").write_bytes(b"")
     with pytest.raises(UsageError, match="unknown run"):
         make(tmp_path)
 

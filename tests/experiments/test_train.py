@@ -121,7 +121,7 @@ def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pyt
         ((*train, cases, *SPLIT, "--axis", "w"), "axis 'w' is not one of x, y, z"),
         ((*train, cases, *SPLIT, "--target", "heart"), "target 'heart' is not one of infection, lung"),
         ((*evaluate, "nowhere.safetensors"), "no weight file nowhere.safetensors"),
-        ((*evaluate, "text.safetensors"), "text.safetensors is not a weight file"),
+        ((*evaluate, "text.safetensors"), "text.safetensors is damaged or not a weight file"),
         ((*evaluate, file, "--cases", "z"), "has no case 'z'; it has a, b, c, d"),
         ((*evaluate, file, "--cases", ","), "there is no such case"),
         ((*evaluate, file, "--size", "30"), "--size: a slice of 30x30 does not divide by 16"),

@@ -174,7 +174,7 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(TrainError, match=r"nowhere.safetensors does not exist"):
         train(config(tmp_path, initial=tmp_path / "nowhere.safetensors"))
     (tmp_path / "w.checkpoint.safetensors").write_bytes(b"nothing")
-    with pytest.raises(TrainError, match="is not a safetensors file"):
+    with pytest.raises(TrainError, match="not a training's checkpoint: remove it, and train from the start"):
         train(config(tmp_path), resume=True)
     save(UNet(Architecture(features=3, depth=2)), tmp_path / "other.safetensors")
     with pytest.raises(TrainError, match="cannot be started from"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bunet.models import calibrate, reference, weights
 from bunet.models.architecture import Architecture, ArchitectureError
@@ -88,7 +89,7 @@ def test_files_of_another_kind_are_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"x\.safetensors"):
         weights.load(path)
     tensors = dict(weights.seeded(SMALL).tensors)
-    weights.save_file(tensors, path)
+    save_file(tensors, path)
     with pytest.raises(WeightsError, match="metadata"):
         weights.load(path)
     tensors["conv.bias"] = np.full(2, 1e6, np.float32)

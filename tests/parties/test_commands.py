@@ -155,13 +155,14 @@ def test_a_run_goes_on_after_alice_is_killed(folder):
     with Bob(folder, *slow) as bob:
         first = alice(folder, bob.address, *slow)
         deadline = time.monotonic() + 60
-        while len(list((folder / "result").glob("slice-*.npy"))) < 2:
+        while len(list((folder / "result").glob("slice-*.safetensors"))) < 2:
             assert first.poll() is None, first.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         first.kill()
         finish(first)
-        done = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (folder / "result").glob("slice-*.npy")}
+        there = (folder / "result").glob("slice-*.safetensors")
+        done = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in there}
         assert 2 <= len(done) < SLICES
         assert not (folder / "result" / "mask.npz").exists()
 

@@ -231,7 +231,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path):
     result = run_pair(job, lambda event: None)
     assert result.verified is True, result.mismatches
     assert result.masks.size == 0
-    assert sorted(path.name for path in job.results.iterdir()) == ["slice-0002.npy", "slice-0005.npy"]
+    assert sorted(path.name for path in job.results.iterdir()) == ["slice-0002.safetensors", "slice-0005.safetensors"]
     for index in (2, 5):
         image = compiling.quantise_input(compiled.program, cut(volume, "z", index, 32))
         logits = oracle.run(compiled.program, compiled.weights, image)["readout"]

@@ -76,16 +76,16 @@ def test_two_processes_open_the_clear_rules_mask_and_keep_books(tmp_path):
 def test_an_earlier_mask_is_never_taken_for_this_votes(tmp_path):
     job, _ = cast(tmp_path, ("lung-x",))
     np.save(tmp_path / "mask.npy", np.zeros(SHAPE, np.uint8))
-    (tmp_path / "bob" / "lung-x.npy").unlink()
-    with pytest.raises(RunError, match=r"ballot .*bob/lung-x.npy cannot be read"):
+    (tmp_path / "bob" / "lung-x.ballot").unlink()
+    with pytest.raises(RunError, match=r"ballot .*bob/lung-x.ballot: there is no such file"):
         run_vote(job, Bus())
     assert not (tmp_path / "mask.npy").exists()
 
 
 def test_a_ballot_of_alices_that_is_damaged_is_one_sentence(tmp_path):
     job, _ = cast(tmp_path, ("lung-x",))
-    (tmp_path / "alice" / "lung-x.npy").write_bytes(b"nonsense")
-    with pytest.raises(RunError, match=r"^Alice: ballot .*alice/lung-x.npy cannot be read"):
+    (tmp_path / "alice" / "lung-x.ballot").write_bytes(b"nonsense")
+    with pytest.raises(RunError, match=r"^Alice: ballot .*alice/lung-x.ballot is damaged"):
         run_vote(job, Bus())
 
 

@@ -1,0 +1,44 @@
+"""The fuzzer's corpus, with every input that was once a finding, and some mutations of it, through every reader."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+
+import pytest
+
+from tests.fuzz.__main__ import CORPUS
+from tests.fuzz.targets import NEEDS, TARGETS
+
+MUTATIONS = 12  # of each input
+
+
+def mutated(data: bytes, generator: random.Random) -> bytes:
+    """A few bytes exchanged, cut out or doubled."""
+    changed = bytearray(data)
+    for _ in range(generator.randrange(1, 4)):
+        at, length = generator.randrange(len(changed) + 1), generator.randrange(1, 9)
+        piece = generator.choice([b"", generator.randbytes(length), bytes(changed[at : at + length]) * 2])
+        changed[at : at + generator.choice([0, length])] = piece
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path, name):
+    if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
+        pytest.skip(f"{NEEDS[name]} is not installed")
+    paths = sorted((CORPUS / name).iterdir())
+    assert paths, "a target without a corpus"
+    generator = random.Random(0)
+    for path in paths:
+        data = path.read_bytes()
+        for number, given in enumerate([data, *(mutated(data, generator) for _ in range(MUTATIONS))]):
+            folder = tmp_path / f"{path.name}-{number}"
+            folder.mkdir()
+            TARGETS[name](given, folder)
+
+
+def test_the_corpus_is_small_and_of_known_targets():
+    files = [path for path in CORPUS.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files} <= set(TARGETS)
+    assert sum(path.stat().st_size for path in files) < 600_000
