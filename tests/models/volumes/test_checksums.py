@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import CaseFiles, read_label
 from bunet.models.train_cases import read_case
 from bunet.models.train_config import TrainError
+from bunet.models.volumes import labels
 from bunet.models.volumes.formats import keys_of, read_array, read_volume
 from bunet.models.volumes.volume import Volume, VolumeError
 
@@ -73,10 +72,10 @@ def test_labels_and_cases_are_checked_too(tmp_path, save):
     path = tmp_path / "one.npz"
     volume = Volume(CHEST)
     save(path, label=(CHEST > 300).astype(np.uint8))
-    assert read_label(CaseFiles("one", Path("ct.npz"), path), volume).sum() == (CHEST > 300).sum()
+    assert labels.read(path, volume).mask.sum() == (CHEST > 300).sum()
     flipped(path, 150 if save is np.savez_compressed else 600)
-    with pytest.raises(UsageError, match="not a readable"):
-        read_label(CaseFiles("one", Path("ct.npz"), path), volume)
+    with pytest.raises(VolumeError, match="not a readable"):
+        labels.read(path, volume)
     save(path, ct=CHEST, infection=(CHEST > 300).astype(np.uint8))
     end = path.read_bytes().index(b"infection")
     flipped(path, end + 200)
