@@ -123,9 +123,12 @@ def public_keys(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def fingerprint(public: str) -> str:
-    """What two people compare: the first 80 bits of the SHA-256 of a public key's 32 bytes, as five groups of four digits."""
-    digits = hashlib.sha256(z85.decode(check(public).encode("ascii"))).hexdigest()[:20]
-    return " ".join(digits[at : at + 4] for at in range(0, 20, 4))
+    """What two people compare: the first 128 bits of the SHA-256 of a public key's 32 bytes, as eight groups of four digits.
+
+    Somebody who would stand in the middle needs a key of his own with the same ones: 2^128 tries.
+    """
+    digits = hashlib.sha256(z85.decode(check(public).encode("ascii"))).hexdigest()[:32]
+    return " ".join(digits[at : at + 4] for at in range(0, 32, 4))
 
 
 def check(key: str, where: str = "a key") -> str:

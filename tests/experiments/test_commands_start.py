@@ -58,8 +58,8 @@ def test_a_fingerprint_is_of_the_keys_bytes_and_the_same_for_both(tmp_path: Path
     status, made, _ = bunet("keygen", tmp_path / "bob.key", "--name", "imaging service")
     assert status == 0
     pair = keys.KeyPair.load(tmp_path / "bob.key")
-    digits = hashlib.sha256(z85.decode(pair.public.encode())).hexdigest()[:20]
-    expected = " ".join(digits[k : k + 4] for k in range(0, 20, 4))
+    digits = hashlib.sha256(z85.decode(pair.public.encode())).hexdigest()[:32]
+    expected = " ".join(digits[k : k + 4] for k in range(0, 32, 4))
     assert f"fingerprint: {expected}" in made
     (tmp_path / "clients.allow").write_text((tmp_path / "bob.key.pub").read_text() + keys.KeyPair.generate().public + " ward\n")
     status, out, _ = bunet("fingerprint", *(tmp_path / name for name in ("bob.key", "bob.key.pub", "clients.allow")))
