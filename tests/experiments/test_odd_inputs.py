@@ -14,13 +14,12 @@ import pytest
 from bunet.experiments.cli import explain
 from bunet.experiments.kernel_bench import load_baseline
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict_cases import CaseFiles, read_label
 from bunet.experiments.sweep import SweepError, read_points
 from bunet.experiments.sweep_config import ConfigError, parse
 from bunet.models.architecture import Architecture, ArchitectureError
 from bunet.models.printable import printable
 from bunet.models.program import Program, ProgramError
-from bunet.models.volumes import formats
+from bunet.models.volumes import formats, labels
 from bunet.models.volumes.volume import Volume, VolumeError
 from bunet.net import keys
 from bunet.net.keys import BadKey
@@ -74,8 +73,8 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
     for name in ("a.npz", "a.npy", "a.nii.gz"):
         with pytest.raises(VolumeError, match="is neither a file nor a folder"):
             formats.read_volume(tmp_path / name)
-    with pytest.raises(UsageError, match="is not a file"):
-        read_label(CaseFiles("a", Path("b.npy"), tmp_path / "a.npz"), Volume(np.zeros((2, 2, 2))))
+    with pytest.raises(VolumeError, match="is not a file"):
+        labels.read(tmp_path / "a.npz", Volume(np.zeros((2, 2, 2))))
     os.chmod(tmp_path / "a.key", 0o600)
     for read in (keys.KeyPair.load, keys.load_allowed):
         for path in (tmp_path / "a.key", Path("/dev/zero"), tmp_path):

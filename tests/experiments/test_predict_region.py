@@ -14,6 +14,7 @@ from bunet.experiments.predict_stage import JobProgress, Stage
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.slice_source import SliceFrame
+from bunet.parties import outcomes
 
 SHAPE = (5, 20, 30)
 XYZ = ("x", "y", "z")
@@ -78,8 +79,8 @@ def test_the_time_left_follows_the_pace_of_this_run(tmp_path: Path):
     clock = iter([0.0, 10.0, 20.0])
     weights = weight_files.seeded(Architecture(features=2))
     stage = Stage("secure", PredictModel("lung", "z", weights, "x"), range(6), SliceFrame.of(SHAPE, "z"), tmp_path)
-    np.save(tmp_path / "slice-0000.npy", np.zeros(1))  # of an earlier run: it took none of this one's time
-    np.save(tmp_path / "slice-0001.npy", np.zeros(1))
+    outcomes.write(tmp_path, 0, np.zeros((1, 1), np.uint8))  # of an earlier run: it took none of this one's time
+    outcomes.write(tmp_path, 1, np.zeros((1, 1), np.uint8))
     progress = JobProgress(lambda: next(clock))
     progress.expect(stage)
     assert progress.text() == "job 33 %"

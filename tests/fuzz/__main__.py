@@ -6,6 +6,7 @@ Inputs that are kept and those that are findings lie in runs/fuzz/TARGET; a find
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -64,6 +65,9 @@ def fuzz(name: str, seconds: int) -> None:
         for module in [m for m in sys.modules if m.startswith(tuple(INSTRUMENTED)) or m == "tests.fuzz.targets"]:
             del sys.modules[module]
         from tests.fuzz.targets import TARGETS as INSTRUMENTED_TARGETS
+        for module in ("nibabel", "pydicom"):  # else imported where they are needed, which is too late
+            if importlib.util.find_spec(module) is not None:
+                importlib.import_module(module)
     target = INSTRUMENTED_TARGETS[name]
     shared = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="bunet-fuzz-", dir=shared if shared.is_dir() else None))
