@@ -95,7 +95,7 @@ def evaluate(
             case = read_case(data, name, target, values)
             bar.begin(name, slice_count(case.volume, axis), axis, len(compiled) + 1)
             for remark in case.remarks():
-                bar.console.print(remark, markup=False, soft_wrap=True)
+                bar.console.print(f"{name}: {remark}", markup=False, soft_wrap=True)
             figures = scored.score(case, bar.done)
             if case.labelled is not None:
                 figures["label"] = case.labelled.document()

@@ -5,7 +5,7 @@ All values are int64, the signed representative in [-2^(width-1), 2^(width-1)) o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,23 +55,24 @@ class Verdict:
 
 
 def apply(
-    node: Node, weights: IntegerWeights | None, *inputs: np.ndarray, rounding: Rounding = "nearest"
+    node: Node, weights: IntegerWeights | None, *inputs: np.ndarray, rounding: Rounding = "nearest", width: int = 64
 ) -> np.ndarray:
     """What `node` makes of its opened inputs, int64 of the node's shape.
 
     Deterministic but for truncate, which rounds as asked: `nearest` (halves up), `floor`, or stochastically with a
     numpy Generator, distributed as the shared truncation rounds. A readout gives labels (1, H, W) for `argmax` and
-    `label-share`, else its input. Raises ValueError where inputs have the wrong kind or number.
+    `label-share`, the sign of the logits' difference in their ring of `width` bits; else its input. Raises ValueError where
+    inputs have the wrong kind or number.
     """
     if any(x.dtype != np.int64 for x in inputs):
         raise ValueError(f"{node.name}: the oracle works on int64, not {[str(x.dtype) for x in inputs]}")
     if len(inputs) != len(node.inputs):
         raise ValueError(f"{node.name} takes {len(node.inputs)} inputs, not {len(inputs)}")
-    return _in_ring(node, _unwrapped(node, weights, inputs, rounding))
+    return _in_ring(node, _unwrapped(node, weights, inputs, rounding, width))
 
 
 def _unwrapped(
-    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], rounding: Rounding
+    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], rounding: Rounding, width: int
 ) -> np.ndarray:
     """What `node` would give in a ring of 64 bits: its true values, as long as they fit that."""
     x = inputs[0]
@@ -94,7 +95,7 @@ def _unwrapped(
     if node.operation in ("avgpool", "maxpool"):
         return _windows(x).sum(axis=(2, 4)) if node.operation == "avgpool" else _windows(x).max(axis=(2, 4))
     if node.operation == "readout":
-        return (x[1:] > x[:1]).astype(np.int64) if node.attributes["kind"] in LABELS else x.copy()
+        return (wrap(x[:1] - x[1:], width) < 0).astype(np.int64) if node.attributes["kind"] in LABELS else x.copy()
     raise ValueError(f"{node.name}: the oracle has no operation {node.operation!r}")
 
 
@@ -143,8 +144,8 @@ def run(
     kept: dict[str, np.ndarray] = {}
     for node in program:
         if node.operation != "input":
-            inputs = (alive[name] for name in node.inputs)
-            alive[node.name] = apply(node, weights.get(node.name), *inputs, rounding=rounding)
+            inputs, width = (alive[name] for name in node.inputs), program.input_types(node)[0].width
+            alive[node.name] = apply(node, weights.get(node.name), *inputs, rounding=rounding, width=width)
         if node.name in wanted:
             kept[node.name] = alive[node.name]
         for name in set(node.inputs):
@@ -155,16 +156,16 @@ def run(
 
 def agrees(
     node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], output: np.ndarray,
-    bounds: Sequence[int] = (),
+    width: int = 64,
 ) -> Verdict:
     """Hold the opened output of one layer against the oracle on its opened inputs.
 
-    Equality where the layer is deterministic; a truncation by shift > 0 may give floor or floor + 1 (modulo the ring).
-    `output` may leave out axes of length 1, and have any integer kind. bounds: of the inputs, |x| < 2^bound. An extension and
-    a label are exact only within them: beyond, an extension depends on how x is shared, and a label's difference wraps. Such
-    elements are not compared.
+    Equality where the layer is deterministic; a truncation by shift > 0 may give floor or floor + 1 (modulo the ring). width:
+    of the inputs' ring. An extension is exact for -2^(width - 2) <= x < 2^(width - 2); beyond, what is added to x modulo
+    2^width depends on how x is shared, so there it must agree modulo that. `output` may leave out axes of length 1, and have
+    any integer kind.
     """
-    true = _unwrapped(node, weights, inputs, "floor")
+    true = _unwrapped(node, weights, inputs, "floor", width)
     expected = _in_ring(node, true)
     if output.size != expected.size or [s for s in output.shape if s != 1] != [s for s in expected.shape if s != 1]:
         return Verdict(expected.size, expected.size, f"{node.name}: shape {output.shape} is not {expected.shape}")
@@ -173,9 +174,10 @@ def agrees(
     if node.operation == "truncate" and node.integer("shift") > 0:
         up = wrong & (actual == wrap(expected + 1, node.type.width))
         wrong, true = wrong & ~up, true + up
-    if bounds and (node.operation == "extend" or _is_label(node)):
-        outside = _outside(inputs[0], bounds[0])
-        wrong = wrong & ~(outside.any(axis=0, keepdims=True) if _is_label(node) else outside)
+    if node.operation == "extend":
+        quarter = 1 << (width - 2)
+        inside = (inputs[0] >= -quarter) & (inputs[0] < quarter)
+        wrong = np.where(inside, wrong, wrap(actual - inputs[0], width) != 0)
     count, beyond = int(wrong.sum()), _beyond(node, weights, inputs, true)
     if not count:
         return Verdict(0, expected.size, beyond=beyond)
@@ -184,14 +186,7 @@ def agrees(
         f"{node.name} ({node.operation}): {count} of {expected.size} differ, first at {where}: "
         f"{int(actual[where])}, the oracle has {int(expected[where])}"
     )
-    if node.operation == "extend":
-        message += "; an extension is exact only within its input's bound"
     return Verdict(count, expected.size, message, beyond)
-
-
-def beyond_bound(node: Node, output: np.ndarray) -> int:
-    """How many elements of an opened output are outside the node's promise |x| < 2^bound (0 for labels)."""
-    return 0 if _is_label(node) else int(_outside(output, node.type.bound).sum())
 
 
 def _beyond(

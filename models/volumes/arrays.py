@@ -98,7 +98,7 @@ def read_array(path: Path, key: str) -> NDArray[Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     if not path.is_file():  # a pipe would be waited for
-        raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is not a file")
+        raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

@@ -64,7 +64,8 @@ def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_
     assert status == 0, error
     assert "calibrated: ranges measured on slices of the weights' own training" in out
     weights.save(weights.load(place / "w.safetensors"), tmp_path / "bare.safetensors")
-    bare = ("compile", "--weights", tmp_path / "bare.safetensors", "--size", 32, "--out", tmp_path / "bare.model")
+    bare = ("compile", "--weights", tmp_path / "bare.safetensors", "--size", 32, "--out", tmp_path / "bare.model",
+            "--target", "infection", "--axis", "y")
     assert "calibrated: ranges measured on synthetic chests" in bunet(*bare)[1]
     weights.add_notes(tmp_path / "bare.safetensors", {"ranges": {"input": 1.0}})
     status, _, error = bunet(*bare)

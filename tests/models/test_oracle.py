@@ -88,8 +88,9 @@ def test_readouts(kind):
 
 def test_bounds_are_watched():
     kind = Node("n", "relu", ("x",), TensorType((1, 1, 3), 8, 0, 3))
-    assert oracle.beyond_bound(kind, np.array([[[7, -7, 0]]])) == 0
-    assert oracle.beyond_bound(kind, np.array([[[8, -8, 0]]])) == 2
+    for x, beyond in (([7, -9, 0], 0), ([8, -8, 9], 2)):
+        array = np.array([[x]])
+        assert oracle.agrees(kind, None, (array,), np.maximum(array, 0)).beyond == beyond
 
 
 def test_wrong_arguments_are_refused():
@@ -128,7 +129,7 @@ def layer(operation, x, weights, kind, source, **attributes):
     """The verdict of one layer that did what its ring makes of it."""
     made = Node("n", operation, ("x",), kind, attributes)
     output = oracle.apply(made, weights, x, rounding="floor")
-    return oracle.agrees(made, weights, (x,), output, (source.bound,))
+    return oracle.agrees(made, weights, (x,), output, source.width)
 
 
 def test_true_values_beyond_the_bound_are_counted_though_the_ring_wraps_them_into_it():
@@ -156,15 +157,23 @@ def test_a_rounding_that_leaves_the_bound_is_counted():
     assert (verdict.wrong, verdict.beyond) == (0, 1)
 
 
-def test_layers_that_need_headroom_are_not_compared_beyond_the_bound():
-    """What an extension gives there depends on the shares, and a label's difference wraps (SECURITY.md)."""
-    x = np.array([[[3, 8]]], dtype=np.int64)
-    extend = Node("n", "extend", ("x",), TensorType((1, 1, 2), 8, 0, 3))
-    other = np.array([[[3, -8]]])
-    assert oracle.agrees(extend, None, (x,), other).wrong == 1
-    assert oracle.agrees(extend, None, (x,), other, (3,)).wrong == 0
-    assert oracle.agrees(extend, None, (x,), np.array([[[4, 8]]]), (3,)).wrong == 1
-    logits = np.array([[[1, 9]], [[2, -9]]], dtype=np.int64)
-    label = Node("n", "readout", ("x",), TensorType((1, 1, 2), 2, 0, 1), {"kind": "argmax"})
-    assert oracle.agrees(label, None, (logits,), np.array([[1, 1]]), (3,)).wrong == 0
-    assert oracle.agrees(label, None, (logits,), np.array([[0, 0]]), (3,)).wrong == 1
+def test_an_extension_is_exact_within_its_range_and_agrees_modulo_its_ring_beyond_it():
+    """What it gives beyond depends on the shares, but never by anything else than multiples of the ring (SECURITY.md)."""
+    x = np.array([[[15, -16, 16, -17, 20]]], dtype=np.int64)  # of 6 bits: exact for -16 <= x < 16
+    extend = Node("n", "extend", ("x",), TensorType((1, 1, 5), 12, 0, 4))
+    assert oracle.agrees(extend, None, (x,), x, 6)
+    assert oracle.agrees(extend, None, (x,), np.add(x, [[[0, 0, 64, -64, 128]]]), 6)
+    for k, off in ((0, 64), (1, -64), (0, 1), (2, 1), (4, 63)):
+        other = x.copy()
+        other[0, 0, k] += off
+        verdict = oracle.agrees(extend, None, (x,), other, 6)
+        assert verdict.wrong == 1, (k, off)
+
+
+def test_a_label_is_the_sign_of_the_difference_in_the_ring():
+    logits = np.array([[[1, 100, -100]], [[2, -100, 100]]], dtype=np.int64)  # of 8 bits: 200 wraps to -56
+    label = Node("n", "readout", ("x",), TensorType((1, 1, 3), 2, 0, 1), {"kind": "argmax"})
+    np.testing.assert_array_equal(oracle.apply(label, None, logits, width=8), [[[1, 1, 0]]])
+    assert oracle.agrees(label, None, (logits,), np.array([[1, 1, 0]]), 8)
+    assert oracle.agrees(label, None, (logits,), np.array([[1, 0, 0]]), 8).wrong == 1
+    np.testing.assert_array_equal(oracle.apply(label, None, logits, width=9), [[[1, 0, 1]]])

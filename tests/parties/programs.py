@@ -96,7 +96,8 @@ def verify(compiled: Compiled, image: np.ndarray, seen_a: Mapping[str, Any], see
             assert (opened[node.name] == image).all()
         else:
             inputs = tuple(opened[name] for name in node.inputs)
-            verdict = oracle.agrees(node, compiled.weights.get(node.name), inputs, opened[node.name])
+            width = compiled.program.input_types(node)[0].width
+            verdict = oracle.agrees(node, compiled.weights.get(node.name), inputs, opened[node.name], width)
             assert verdict, verdict.message
 
 

@@ -191,7 +191,7 @@ def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder):
             code, out, err = finish(alice(folder, bob.address, "--slices", "3:5", "--target", target, out=target))
             assert code == 0, err
             assert f"alice: Bob serves {target} along z, `" in out
-            assert (mask_of(folder / target) == expected(folder, range(3, 5), seed)).all()
+            assert (mask_of(folder / target)[3:5] == expected(folder, range(3, 5), seed)).all()
         assert (mask_of(folder / "lung") != mask_of(folder / "infection")).any()
         refused = (
             ((), "2 of Bob's models fit: infection along z (small@1), 5x16x16, format 8.4, read-out argmax; lung along z (lu"),
@@ -220,7 +220,7 @@ def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_oth
         code, out, err = finish(alice(folder, bob.address, "--slices", "0:4"))
         assert code == 0, err
         assert "2 of 4 slices are done already" in out
-    assert (mask_of(folder / "result") == expected(folder, range(4))).all()
+    assert (mask_of(folder / "result")[:4] == expected(folder, range(4))).all()
     done = sorted(path.name for path in (folder / "result").glob("slice-*"))
     for other in (named(exact(4)), named(exact(), salt=b"1" * 32)):  # retrained; compiled again
         compiling.save(other, folder / "exact.model")

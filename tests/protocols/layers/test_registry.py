@@ -121,7 +121,7 @@ def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, setti
     else:
         assert result_b is None, "Bob learns nothing"
         opened = result_a.astype(np.int64).reshape(node.type.shape)
-    verdict = oracle.agrees(node, weights, tuple(secrets), opened)
+    verdict = oracle.agrees(node, weights, tuple(secrets), opened, shares[0][0].width)
     assert verdict, verdict.message
     stated = protocol.cost(hers)
     assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (
