@@ -40,7 +40,9 @@ def predict(
     series: o.SeriesOption = None,
     label: Annotated[Path | None, typer.Option("--label", metavar="FILE", help="Label of --volume, for the Dice.")] = None,
     label_value: o.LabelValueOption = None,
-    axes: Annotated[str, typer.Option("--axes", help="Which of x, y, z: their slices make one mask together.")] = "x,y,z",
+    axes: Annotated[
+        str, typer.Option("--axes", help="Which of x, y, z make one mask together; z is the slices (for .pth: array axis 2).")
+    ] = "x,y,z",
     which: Annotated[
         str, typer.Option("--slices", metavar="A:B", help="Only these positions, along every axis; or such as z=20:24.")
     ] = ":",
@@ -144,7 +146,7 @@ def predict(
 
     folders = {"infection": ("--model-infection-dir", model_infection_dir), "lung": ("--model-lung-dir", model_lung_dir)}
     folders = {target: folders[target] for target in settings.targets}
-    settings = replace(settings, rule=predict_models.intensity_rule(settings.rule, folders, settings.axes))
+    settings = predict_models.suited(settings, folders)
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
     files = [replace(each, series=series) for each in files]
     for each in files:  # by name alone, before anything is read

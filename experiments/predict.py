@@ -99,7 +99,7 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
         label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     except VolumeError as error:
         raise UsageError(str(error)) from error
-    region = Region.of(settings.slices, loaded.volume.shape, settings.axes)
+    region = Region.of(settings.slices, loaded.volume.shape, settings.axes, settings.published)
     return Case(files, loaded, region, label, notes)
 
 
@@ -135,7 +135,7 @@ class CaseRun:
         positions = frame.positions(region.positions(model.axis))
         if not positions:
             raise UsageError(
-                f"{self.case.name}: --slices {self.settings.slices}: along {model.axis} no body is there, and slices are cut "
+                f"{self.case.name}: --slices {self.settings.slices}: along {model.along} no body is there, and slices are cut "
                 "to it; choose others, or say --field-of-view whole"
             )
         slices = self.folder / "slices" / f"{model.name}-{way}"

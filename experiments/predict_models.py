@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from bunet.experiments.options import UsageError
+from bunet.experiments.predict_region import AXIS_ORDER, letter
+from bunet.experiments.predict_settings import PredictSettings
 from bunet.experiments.prepare import CLINICAL_FOLDER
 from bunet.models import pooling as pooling_of
 from bunet.models import weights as weight_files
+from bunet.models.volumes.slices import axis_number
 from bunet.models.weights import FloatWeights, WeightsError
 
 COMMITTED = {"clinical": "{target}-{axis}.safetensors", "clinical-hybrid": "{target}-{axis}-hybrid.safetensors"}
 PUBLISHED_POOLING = "max"  # of the published float models
-PUBLISHED_LETTERS = {"z": "X", "y": "Y", "x": "Z"}  # the published names count array axes: X is axis 0, our slices
 FILTERED_SIZE = 512  # pixels of slices for which the maximum filter was published; at fewer a voxel's width is too much
 
 
@@ -40,6 +42,13 @@ class PredictModel:
     @property
     def name(self) -> str:
         return f"{self.target}-{self.axis}"
+
+    @property
+    def along(self) -> str:
+        """The axis in words."""
+        if not self.published:
+            return self.axis
+        return f"{letter(self.axis, True).upper()} (array axis {axis_number(self.axis)})"
 
     @property
     def published(self) -> bool:
@@ -77,8 +86,8 @@ def load_models(
     found = {axis: _load(option, where, target, axis, pool, activation) for axis in axes}
     untold = [model for model in found.values() if model.published]
     if untold:
-        which = ", ".join(f"{model.source} along {model.axis}" for model in untold)
-        say(f"{target} models: {which} (published names count array axes: X is axis 0, the slices)")
+        which = ", ".join(f"{model.source} along array axis {axis_number(model.axis)}" for model in untold)
+        say(f"{target} models, published: {which}")
     if untold and pool == "auto":
         chosen = None
         if images is not None:
@@ -136,38 +145,39 @@ def _file(option: str, where: str, target: str, axis: str) -> Path:
     names = (_published_name(axis), f"best_model-{axis.upper()}.safetensors", f"{target}-{axis}.safetensors")
     there = [folder / name for name in names if (folder / name).is_file()]
     if not there:
-        raise UsageError(f"{option}: {folder} has neither {names[0]} (published) nor {names[2]}, for the axis {axis}")
+        raise UsageError(f"{option}: {folder} has neither {names[0]} (published) nor {names[2]}")
     if len(there) > 1:
         raise UsageError(f"{option}: {folder} has both {there[0].name} and {there[1].name}; remove one")
     return there[0]
 
 
 def _published_name(axis: str) -> str:
-    return f"best_model-{PUBLISHED_LETTERS[axis]}.pth"
+    return f"best_model-{letter(axis, True).upper()}.pth"
 
 
-def holds_published(where: str, axes: Sequence[str]) -> bool:
-    """Whether `load_models` would find published files there, for some axis."""
-    return where not in COMMITTED and any((Path(where) / _published_name(axis)).is_file() for axis in axes)
+def suited(settings: PredictSettings, folders: Mapping[str, tuple[str, str]]) -> PredictSettings:
+    """What was asked for, as the models mean it: published ones take intensities as they are and call axes by their own
+    letters, others take what is recognised and call the slices z.
 
-
-def intensity_rule(asked: str, folders: Mapping[str, tuple[str, str]], axes: Sequence[str]) -> str:
-    """The rule of the volume's intensities: published files take values as they are, others what is recognised.
-
-    asked: `auto`, or a rule that is taken whatever the models are. folders: by target, the option and its value. Raises
-    UsageError where the models take values of two kinds.
+    folders: by target, the option and its value. Raises UsageError where models of both kinds leave open which is meant.
     """
     there = {target: where for target, (_, where) in folders.items() if where in COMMITTED or Path(where).is_dir()}
-    published = {target: holds_published(where, axes) for target, where in there.items()}
-    if asked != "auto" or not any(published.values()):
-        return asked
-    if not all(published.values()):
-        ours = next(target for target in there if not published[target])
-        raise UsageError(
-            f"{folders[ours][0]}: the {ours} models take values on a scale of ours, the published ones as they are: "
-            "say which --intensity the volume is read with"
-        )
-    return "as-is"
+    published = {target: _holds_published(where) for target, where in there.items()}
+    if not any(published.values()):
+        return settings
+    if all(published.values()):
+        return replace(settings.as_published(), rule="as-is" if settings.rule == "auto" else settings.rule)
+    ours = next(target for target in there if not published[target])
+    head = f"{folders[ours][0]}: the {ours} models are ours, the others published"
+    if settings.rule == "auto":
+        raise UsageError(f"{head}, which take values as they are: say which --intensity the volume is read with")
+    if len(settings.axes) < len(AXIS_ORDER) or "=" in settings.slices:
+        raise UsageError(f"{head}, which call array axis 0 X where ours call it z: say all of --axes x,y,z, and --slices A:B")
+    return settings
+
+
+def _holds_published(where: str) -> bool:
+    return where not in COMMITTED and any((Path(where) / _published_name(axis)).is_file() for axis in AXIS_ORDER)
 
 
 def _published(path: Path, activation: str, pool: str) -> FloatWeights:

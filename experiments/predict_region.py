@@ -15,6 +15,12 @@ from bunet.models.volumes import ensemble
 from bunet.models.volumes.slices import AXES, axis_number
 
 AXIS_ORDER = ("x", "y", "z")  # of stages, and of the sum of the axes
+PUBLISHED = {"x": "z", "z": "x"}  # the published letters count array axes: X is axis 0, which is z here; and the other way
+
+
+def letter(axis: str, published: bool) -> str:
+    """How an axis is called where letters are as published, and which one such a letter is; the axis itself otherwise."""
+    return PUBLISHED.get(axis, axis) if published else axis
 
 Bools = NDArray[np.bool_]
 Map = Callable[[str, int], NDArray[Any]]  # (axis, index) -> the network's map of that slice
@@ -28,23 +34,25 @@ class Region:
     box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
     @classmethod
-    def of(cls, text: str, shape: tuple[int, ...], axes: Sequence[str]) -> Region:
+    def of(cls, text: str, shape: tuple[int, ...], axes: Sequence[str], published: bool = False) -> Region:
         """`A:B` for the same positions along every axis of `axes`, or `x=A:B,z=C:D`; the rest of the volume whole.
 
-        Where one range is for all axes, it ends with each axis. Raises UsageError.
+        Where one range is for all axes, it ends with each axis. published: letters in `text` are as published. Raises
+        UsageError.
         """
         bounds = {axis: (0, shape[axis_number(axis)]) for axis in AXES}
         named, seen = "=" in text, set[str]()
         for part in text.split(","):
             axis, _, span = part.rpartition("=") if named else ("", "", part)
-            axis = axis.strip()
+            axis = letter(axis.strip(), published)
             if named and axis not in axes:
-                raise UsageError(f"--slices {part!r}: not one of the axes {', '.join(axes)}, such as z=20:24")
+                known = ", ".join(letter(each, published) for each in axes)
+                raise UsageError(f"--slices {part!r}: not one of the axes {known}, such as z=20:24")
             if axis in seen:
                 raise UsageError(f"--slices {text!r}: one range for all axes, or one for each of some, such as y=40:50,z=20:24")
             seen.add(axis)
             for each in (axis,) if named else axes:
-                bounds[each] = _span(span, shape[axis_number(each)], part, each, clip=not named and len(axes) > 1)
+                bounds[each] = _span(span, shape[axis_number(each)], part, letter(each, published), len(axes) > 1 > named)
         z, y, x = (bounds[axis] for axis in ("z", "y", "x"))
         return cls((shape[0], shape[1], shape[2]), (z, y, x))
 
@@ -73,9 +81,9 @@ class Region:
         first, second = (s for k, s in enumerate(self.slices) if k != axis_number(axis))
         return first, second
 
-    def describe(self) -> str:
+    def describe(self, published: bool = False) -> str:
         """Such as `z 20:24`, or `the whole volume`."""
-        parts = [f"{axis} {a}:{b}" for axis, (a, b) in zip("zyx", self.box, strict=True)]
+        parts = [f"{letter(axis, published)} {a}:{b}" for axis, (a, b) in zip("zyx", self.box, strict=True)]
         parts = [part for part, n, whole in zip(parts, self.size, self.shape, strict=True) if n != whole]
         return ", ".join(parts) or "the whole volume"
 

@@ -15,6 +15,7 @@ from bunet.experiments.mask_files import write_masks, write_probabilities
 from bunet.experiments.plots import PicturesUnavailable
 from bunet.experiments.predict import VOTE, Case, CaseRun, Found
 from bunet.experiments.predict_figures import hu_range, millilitres, scope_of
+from bunet.experiments.predict_region import letter
 from bunet.experiments.predict_warnings import result_warnings
 from bunet.experiments.results import write_json
 from bunet.models.metrics import Agreement, agreement
@@ -172,13 +173,13 @@ def _write_pictures(
     facts = [
         ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
         ("read and found", ". ".join(remarks)),
-        ("segmented", case.region.describe()),
-        ("axes", ", ".join(settings.axes)),
+        ("segmented", case.region.describe(settings.published)),
+        ("axes", ", ".join(letter(axis, settings.published) for axis in settings.axes)),
         ("ensemble", settings.ensemble),
         ("maximum filter", "on: masks are wider by a voxel" if settings.filtered else "off"),
         ("software", f"BUNET {software()}"),
         *(
-            (f"model, {m.target} along {m.axis}", f"{m.source}, SHA-256 of its weights {m.digest[:12]}")
+            (f"model, {m.target} along {m.along}", f"{m.source}, SHA-256 of its weights {m.digest[:12]}")
             for of in run.models.values() for m in of.values()
         ),
     ]

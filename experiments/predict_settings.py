@@ -18,7 +18,7 @@ from bunet.experiments.options import (
     ot_extension,
     relu_protocol,
 )
-from bunet.experiments.predict_region import AXIS_ORDER
+from bunet.experiments.predict_region import AXIS_ORDER, letter
 from bunet.models.volumes.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 
@@ -36,7 +36,8 @@ class PredictSettings:
     of the network's slices, None for what the models were trained at, or the volume's own. rule: of the intensities.
     field_of_view: auto or whole. probabilities: whether the mean probability is written too. verify: hold layers of the first
     slices of every session against the oracle. label_values: of labels, what is inside; none for what a label itself tells
-    (`label_values.chosen`). The rest as in `options.RunSettings`.
+    (`label_values.chosen`). published: whether `slices` calls axes as the published files do. The rest as in
+    `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
@@ -59,6 +60,7 @@ class PredictSettings:
     probabilities: bool = False
     verify: bool = False
     label_values: tuple[int, ...] = ()
+    published: bool = False
 
     def __post_init__(self) -> None:
         for axis in self.axes:
@@ -84,6 +86,10 @@ class PredictSettings:
     def of_models(self, filtered: Iterable[bool]) -> PredictSettings:
         """With what was left to the models decided. filtered: of each model, whether its masks are usually filtered."""
         return self if self.filtered is not None else replace(self, filtered=all(filtered))
+
+    def as_published(self) -> PredictSettings:
+        """For published models only, whose letters count array axes: `axes` and `slices` were meant so."""
+        return replace(self, axes=tuple(letter(axis, True) for axis in self.axes), published=True)
 
     @property
     def readout(self) -> str:

@@ -70,7 +70,7 @@ class Stage:
 
     @property
     def title(self) -> str:
-        return f"{self.model.target} along {self.model.axis}" + (" in the clear" if self.way == "float" else "")
+        return f"{self.model.target} along {self.model.along}" + (" in the clear" if self.way == "float" else "")
 
     def todo(self) -> list[int]:
         """Positions that are not done."""
@@ -227,7 +227,7 @@ def run_float(
         for k in bar.track(todo):
             logits = logits_of(source.image(k))
             if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
-                raise UsageError(f"{stage.model.source}: its network overflows on slice {axis}{k}: is --activation right?")
+                raise UsageError(f"{stage.model.source}: its network overflows on slice {k} along {stage.model.along}: is --activation right?")
             if settings.ensemble == "probabilities":
                 outcomes.write(stage.folder, k, ensemble.probability(logits))
             else:

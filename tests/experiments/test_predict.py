@@ -98,7 +98,7 @@ def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path):
 
     status, out, err = bunet(*asked)
     assert status == 0, err
-    assert "infection along x, 4 slices (4 done already)" in out
+    assert "infection along Z (array axis 2), 4 slices (4 done already)" in out
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in kept.items()), "what was done is not done again"
     assert len(list(folder.glob("*/*.safetensors"))) == 48
     document = json.loads((tmp_path / "one" / "result.json").read_text())
@@ -127,13 +127,13 @@ def test_a_vote_opens_the_majority_only(given, tmp_path):
 
     # A share that is lost before the vote runs its slice again, at both parties.
     mask = array(tmp_path / "one_prediction.npz")
-    (lost, *_) = sorted((tmp_path / "one" / "slices" / "infection-z-secure" / "bob").glob("*.share"))
+    (lost, *_) = sorted((tmp_path / "one" / "slices" / "infection-x-secure" / "bob").glob("*.share"))
     lost.unlink()
     (tmp_path / "one" / "slices" / "vote.safetensors").unlink()
     (tmp_path / "one" / "scratch-killed" / "bob").mkdir(parents=True)
     status, out, err = bunet(*asked)
     assert status == 0, err
-    assert "infection along z, 4 slices (3 done already)" in out
+    assert "infection along Z (array axis 2), 4 slices (3 done already)" in out
     assert not list((tmp_path / "one").glob("scratch-*")), "ballots do not outlive a vote, whatever became of it"
     assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.99
 
@@ -223,7 +223,7 @@ def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_
     for name, size in folders.items():
         (tmp_path / name).mkdir()
         if size is None:
-            torch.save({"state_dict": from_weights(weights).state_dict()}, tmp_path / name / "best_model-X.pth")
+            torch.save({"state_dict": from_weights(weights).state_dict()}, tmp_path / name / "best_model-Z.pth")
         else:
             notes = {"axis": "z", **({"size": size} if size else {})}
             weight_files.save(weights, tmp_path / name / "infection-z.safetensors", notes=notes)
@@ -234,6 +234,32 @@ def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_
         assert lone_voxel(tmp_path, f"with-{name}", asked, "--maximum-filter") == 27
         assert lone_voxel(tmp_path, f"without-{name}", asked, "--no-maximum-filter") == 1
     assert found == {"published": 27, "of-512": 27, "of-128": 1, "untold": 1}
+
+
+def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path):
+    """Published ones count array axes: Z is axis 2. Models of ours call the slices z."""
+    np.save(tmp_path / "ct.npy", cube())
+    for name, letters in (("one", "z"), ("two", "x")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f"best_model-{letters.upper()}.pth").write_bytes(
+            (given / "infection" / f"best_model-{letters.upper()}.pth").read_bytes()
+        )
+        asked = ["predict", "--model-infection-dir", folder, "--no-lung-mask", "--volume", tmp_path / "ct.npy", "--float",
+                 "--axes", letters, "--slices", f"{letters}=3:5", "--out", tmp_path / f"out-{name}", "--ensemble", "argmax"]
+        status, out, err = bunet(*asked)
+        assert status == 0, err
+        assert f"along {letters.upper()} (array axis {'xyz'.index(letters)}) in the clear, 2 slices" in out
+        document = json.loads((tmp_path / f"out-{name}" / "ct" / "result.json").read_text())
+        assert document["region"] == [[3, 5] if axis == "xyz".index(letters) else [0, SIZE] for axis in range(3)]
+    status, _, err = bunet(*asked[:-6], "--slices", "y=3:5", *asked[-4:])
+    assert status == 2
+    assert "not one of the axes x" in err
+    mixed = ["predict", "--model-infection-dir", given / "infection", "--intensity", "as-is", "--volume", tmp_path / "ct.npy",
+             "--float", "--size", "16", "--out", tmp_path / "mixed", "--axes", "z"]
+    status, _, err = bunet(*mixed)
+    assert status == 2
+    assert "say all of --axes x,y,z" in err
 
 
 def test_own_models_keep_their_axes_whatever_the_file_is_called(tmp_path):
@@ -260,7 +286,7 @@ def test_published_values_are_taken_as_they_are(given, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "ct_lung.npy") != 0, lung)
     status, _, err = bunet(*asked[:3], "--model-lung-dir", "clinical", *asked[5:], "--out", tmp_path / "mixed")
     assert status == 2
-    assert "the lung models take values on a scale of ours" in err
+    assert "the lung models are ours, the others published" in err
     assert "--intensity" in err
 
 
@@ -359,7 +385,7 @@ def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path):
     status, _, err = bunet("predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path, "--axes", "z",
                            "--float", "--activation", "square")
     assert status == 2
-    assert "overflows on slice z0: is --activation right?" in err
+    assert "overflows on slice 0 along Z (array axis 2): is --activation right?" in err
     assert not (tmp_path / "one_prediction.npz").exists()
 
 
@@ -375,7 +401,7 @@ class Code:
         ({"weights": 1}, "best_model-Y.pth is no dictionary of tensors and has none under the key 'state_dict'"),
         ({"state_dict": {}}, "best_model-Y.pth is no dictionary of tensors"),
         ({"state_dict": Code()}, "a weight file holds tensors only, so nothing of it was loaded"),
-        (None, "has neither best_model-Y.pth (published) nor infection-y.safetensors, for the axis y"),
+        (None, "has neither best_model-Y.pth (published) nor infection-y.safetensors"),
     ],
 )
 def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path, content, words):
