@@ -218,7 +218,7 @@ def run_float(
     stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, console: Console
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
-    todo, axis = stage.todo(), stage.model.axis
+    todo, model = stage.todo(), stage.model
     source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
     progress.begin()
     started = time.perf_counter()
@@ -227,7 +227,7 @@ def run_float(
         for k in bar.track(todo):
             logits = logits_of(source.image(k))
             if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
-                raise UsageError(f"{stage.model.source}: its network overflows on slice {k} along {stage.model.along}: is --activation right?")
+                raise UsageError(f"{model.source}: its network overflows on slice {k} along {model.along}: is --activation right?")
             if settings.ensemble == "probabilities":
                 outcomes.write(stage.folder, k, ensemble.probability(logits))
             else:
