@@ -227,7 +227,8 @@ def run_float(
         for k in bar.track(todo):
             logits = logits_of(source.image(k))
             if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
-                raise UsageError(f"{model.source}: its network overflows on slice {k} along {model.along}: is --activation right?")
+                where = f"slice {k} along {model.along}"
+                raise UsageError(f"{model.source}: its network overflows on {where}: is --activation right?")
             if settings.ensemble == "probabilities":
                 outcomes.write(stage.folder, k, ensemble.probability(logits))
             else:
