@@ -51,7 +51,7 @@ def config_of(place: Path) -> SweepConfig:
 
 
 def runner(point: Point) -> dict[str, Any]:
-    return Bench(pretend())(settings_of(point), verify=point.verify, data=point.data).document
+    return Bench(pretend(beyond={"first": 2, "second": 3}))(settings_of(point), verify=point.verify, data=point.data).document
 
 
 def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
@@ -83,6 +83,8 @@ def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 6
     assert len({line.count("|") for line in lines}) == 1
+    assert "| verified | beyond | input beyond % |" in text
+    assert {(row["beyond"], row["input_beyond"]) for row in secure} == {("5", "0.0")}
     assert [path.name for path in summary.pictures][2:] in ([], ["seconds_by_kind.png"])
     with open(place / "out" / "points.csv", newline="") as stream:
         assert {(row["volume"], row["axis"]) for row in csv.DictReader(stream)} == {("case.npz", "y")}
