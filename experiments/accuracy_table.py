@@ -10,6 +10,7 @@ from typing import IO, Any
 from bunet.experiments.report_costs import kind_of
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_facts import COMMON, beyond_of, name_of, told, varied, words
+from bunet.models.metrics import dice_text
 from bunet.models.volumes.whole import write_whole
 
 SHOWN = ("activation", "convolution", "pooling")  # kinds of report_costs
@@ -105,7 +106,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
         cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)))]
         traffic = row.get("bytes_per_slice")
         cells += ["" if traffic is None else _number(traffic / (1 << 20), 0)]
-        cells += [_number(row.get("dice_float"), 4), _number(row.get("dice_truth"), 4)]
+        cells += [dice_text(row["dice_float"]), _number(row.get("dice_truth"), 4)]  # there need be no truth
         cells += [{True: "yes", False: "NO"}.get(row.get("verified"), "")]  # type: ignore[arg-type]
         cells += ["" if row.get("beyond") is None else str(row["beyond"])]
         cells += ["" if row.get("input_beyond") is None else f"{100 * row['input_beyond']:.2g}"]

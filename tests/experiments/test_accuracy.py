@@ -16,7 +16,7 @@ from bunet.experiments.benchmark import Bench
 from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import run_sweep, settings_of
-from bunet.experiments.sweep_config import Point, SweepConfig, parse
+from bunet.experiments.sweep_config import Point, PointData, SweepConfig, parse
 from bunet.experiments.sweep_data import Asked
 from bunet.models import weights
 from bunet.models.architecture import Architecture
@@ -129,11 +129,18 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
     text = accuracy_table.markdown(rows, "t", entries)
     assert "| weights | format | ot | size |" in text
     assert "Dice against the float model | Dice against the truth" in text
+    entries[0]["document"]["dice"]["float"] = None  # of two empty masks
+    text = accuracy_table.markdown(accuracy_table.rows_of(entries), "t", entries)
+    cells = [line.split(" | ")[-5] for line in text.splitlines() if line.startswith("| w | 8.4")]
+    assert cells == ["both are empty", "1.0000", "1.0000", "1.0000"]
 
 
-def test_points_without_data_keep_their_identity() -> None:
+def test_points_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
+    data = PointData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
+    (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points({"relu": data})
+    assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 
 
 def test_seconds_by_kind_add_up_and_are_scaled_where_slices_interleave() -> None:
