@@ -9,7 +9,8 @@ from typing import IO, Any
 
 from bunet.experiments.report_costs import kind_of
 from bunet.experiments.results import write_csv
-from bunet.experiments.sweep_facts import COMMON, name_of, told, varied, words
+from bunet.experiments.sweep_facts import COMMON, beyond_of, name_of, told, varied, words
+from bunet.models.metrics import dice_text
 from bunet.models.volumes.whole import write_whole
 
 SHOWN = ("activation", "convolution", "pooling")  # kinds of report_costs
@@ -20,6 +21,7 @@ SECURE_FACTS = ("link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot",
 FIRST = ("weights", "format")
 RESULTS = (
     "seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)), "bytes_per_slice", "dice_float", "dice_truth", "verified",
+    "beyond", "input_beyond",
 )
 
 
@@ -72,7 +74,7 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
         **{f"{kind}_s": seconds for kind, seconds in seconds_by_kind(document).items()},
         "bytes_per_slice": (totals["bytes_sent"] + totals["bytes_received"]) // count,
         "dice_float": document["dice"]["float"], "dice_truth": document["dice"]["truth"],
-        "verified": document["verified"],
+        "verified": document["verified"], **beyond_of(document),
     }
 
 
@@ -96,7 +98,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
     apart = varied(points, but=FIRST)
     heads = [
         *FIRST, *apart, "s a slice", *(f"{kind} s" for kind in (*SHOWN, REST)), "MiB a slice",
-        "Dice against the float model", "Dice against the truth", "verified",
+        "Dice against the float model", "Dice against the truth", "verified", "beyond", "input beyond %",
     ]
     lines = [f"# {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for row in rows:
@@ -104,8 +106,10 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
         cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)))]
         traffic = row.get("bytes_per_slice")
         cells += ["" if traffic is None else _number(traffic / (1 << 20), 0)]
-        cells += [_number(row.get("dice_float"), 4), _number(row.get("dice_truth"), 4)]
+        cells += [dice_text(row["dice_float"]), _number(row.get("dice_truth"), 4)]  # there need be no truth
         cells += [{True: "yes", False: "NO"}.get(row.get("verified"), "")]  # type: ignore[arg-type]
+        cells += ["" if row.get("beyond") is None else str(row["beyond"])]
+        cells += ["" if row.get("input_beyond") is None else f"{100 * row['input_beyond']:.2g}"]
         lines.append(f"| {' | '.join(cells)} |")
     point, document = entries[0]["point"], entries[0]["document"]
     shared = name_of(point, [key for key in told(point) if key not in (*FIRST, *apart, *COMMON, "volume", "axis")])
@@ -114,6 +118,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
     lines += [
         "", f"Volume {point['volume']}, slices {places}; {shared}.",
         "`rest`: extensions, truncations, readout, and the set-up's share. Float: numpy, in the clear, no network.",
+        "`beyond`: values of compared layers beyond calibration, where masks may be wrong; `input beyond %`: of the input's.",
         f"Machine: {where.get('cpu', 'unknown')}, {where.get('cores', '?')} core(s) of each party.", "",
     ]
     return "\n".join(lines)

@@ -44,6 +44,7 @@ class Bench:
         self._run = run
         self._key: tuple[object, ...] | None = None
         self._model: tuple[Compiled, ChosenWeights, SliceSet] | None = None
+        self._read: tuple[tuple[object, ...], SliceSet] | None = None
 
     def __call__(
         self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None, profile: bool = False,
@@ -85,7 +86,7 @@ class Bench:
         if self._model is not None and key == self._key:
             return self._model
         if data is not None:
-            images = prepare.volume_slices(settings, data.volume, data.truth, settings.size, label_values=data.label_values)
+            images = self._slices(settings, data)
             chosen = prepare.choose_weights(settings, data.weights, images.padded)
             compiled = prepare.compile_for(settings, chosen, images.padded)
             self._key, self._model = key, (compiled, chosen, images)
@@ -96,6 +97,16 @@ class Bench:
             compiled = prepare.compile_for(settings, chosen, (settings.size, settings.size))
             self._key, self._model = key, (compiled, chosen, prepare.seeded_slices(settings, settings.size))
         return self._model
+
+    def _slices(self, settings: RunSettings, data: PointData) -> SliceSet:
+        """Read again for slices of another kind only, not for other weights or formats."""
+        key = (settings.size, settings.slices, settings.axis, replace(data, weights="", digest=""))
+        if self._read is None or self._read[0] != key:
+            self._read = key, prepare.volume_slices(
+                settings, data.volume, data.truth, settings.size, label_values=data.label_values, series=data.series,
+                rule=data.intensity, field_of_view=data.field_of_view,
+            )
+        return self._read[1]
 
 
 def float_seconds(chosen: ChosenWeights, images: SliceSet) -> float:

@@ -168,6 +168,8 @@ def demo(
         raise UsageError("--label-value belongs to the label of a --volume; the embedded chest has its own")
     if series is not None and volume is None:
         raise UsageError("--series belongs to a --volume, the folder of several DICOM series")
+    if volume is None and (intensity, field_of_view) != ("auto", "auto"):
+        raise UsageError("--intensity and --field-of-view belong to a --volume; the embedded chest is read as it is")
     if json_file is not None:
         o.writable_parent("--json", json_file)
     check_apart([volume, truth], out, [out / "mask.npz", *[json_file] * bool(json_file)])
@@ -271,6 +273,13 @@ def sweep(
     ] = None,
     truth: Annotated[Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume.")] = None,
     label_value: o.LabelValueOption = None,
+    series: o.SeriesOption = None,
+    intensity: Annotated[
+        str | None, typer.Option("--intensity", help="How the volume's values become the network's  [default: auto]")
+    ] = None,
+    field_of_view: Annotated[
+        str | None, typer.Option("--field-of-view", help="auto or whole, as `bunet demo` has it  [default: auto]")
+    ] = None,
 ) -> None:
     """Run a grid of links, protocols, formats and slices in flight; an interrupted sweep goes on where it stopped.
 
@@ -289,7 +298,11 @@ def sweep(
     from bunet.experiments import sweep as sweeping
 
     config = load_config(file)
-    data = sweep_data.chosen_data(config, volume, truth, o.label_values(label_value), typer.echo)
+    asked = sweep_data.Asked(
+        volume, truth, o.label_values(label_value), series, None if intensity is None else o.chosen_intensity(intensity),
+        None if field_of_view is None else o.chosen_field_of_view(field_of_view),
+    )
+    data = sweep_data.chosen_data(config, asked, typer.echo)
     points = list(config.points(data))
     warnings: dict[str, None] = {}
     for point in points:  # what does not fit together is said before the first run
@@ -301,7 +314,8 @@ def sweep(
     for warning in warnings:
         typer.echo(warning)
     folder = out or Path("runs") / config.name
-    check_apart([volume, truth], folder)
+    inputs = [file for each in data.values() for file in (each.volume, each.truth)]
+    check_apart(inputs, folder, [folder / "points.jsonl"])
     if dry_run:
         entries, _ = sweeping.read_points(folder / "points.jsonl")
         for point in points:
@@ -316,8 +330,6 @@ def sweep(
         return run(sweeping.settings_of(point), verify=point.verify, data=point.data).document
 
     typer.echo(f"{config.name}: {len(points)} points, results in {folder}")
-    for remark in sweep_data.remarks(data):
-        typer.echo(remark)
     summary = sweeping.run_sweep(config, folder, runner, typer.echo, data=data)
     counts = f"{summary.ran} points run, {summary.skipped} skipped, {summary.failed} failed"
     typer.echo(f"{counts}; table in {folder}/{'accuracy.md' if data else 'points.csv'}")

@@ -12,7 +12,7 @@ from bunet.experiments import options as o
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.models import weights as weight_files
 from bunet.models.train_config import TARGETS, TrainConfig
-from bunet.models.volumes.slices import AXES, slice_count
+from bunet.models.volumes.slices import AXES
 
 PARTS = ("test", "validation", "training")
 DOCUMENT_VERSION = 1
@@ -34,6 +34,8 @@ def evaluate(
     ] = None,
     axis: Annotated[str | None, typer.Option("--axis", help="x, y or z; default as for --target.")] = None,
     label_value: o.LabelValueOption = None,
+    intensity: o.IntensityOption = "auto",
+    field_of_view: o.FieldOption = "auto",
     size: Annotated[int | None, typer.Option("--size", help="Pixels of a slice; default as for --target.")] = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="FORMATS", help="Operand bits, comma-separated, such as 8.4,12.4,8.8.")
@@ -44,8 +46,8 @@ def evaluate(
 ) -> None:
     """Segment whole cases along one axis in the clear and compare them with their labels.
 
-    Masks are compared at the cases' own pixels. With --format the integer program of each format, which a secure run
-    computes, is run by the oracle too. Needs torch: pip install 'bunet[models]'.
+    Slices are cut as `bunet predict` cuts them, and masks are compared at the cases' own pixels. With --format the integer
+    program of each format, which a secure run computes, is run by the oracle too. Needs torch: pip install 'bunet[models]'.
 
     Examples:
 
@@ -74,10 +76,13 @@ def evaluate(
     if chosen.warning:
         typer.echo(f"warning: {chosen.warning}")
     notes = weight_files.read_notes(path)
-    target = o.one_of("--target", target or notes.get("target", TARGETS[0]), TARGETS)
-    axis = o.one_of("--axis", axis or notes.get("axis", "z"), tuple(AXES))
-    size = size or notes.get("size", TrainConfig.size)
-    values = o.label_values(label_value)
+    target = _noted("--target", target, notes.get("target", TARGETS[0]), TARGETS)
+    axis = _noted("--axis", axis, notes.get("axis", "z"), tuple(AXES))
+    size = notes.get("size", TrainConfig.size) if size is None else size
+    if not isinstance(size, int):
+        raise UsageError(f"the weights note size {size!r}: say --size")
+    values, rule = o.label_values(label_value), o.chosen_intensity(intensity)
+    field = o.chosen_field_of_view(field_of_view)
     names = known_cases(data, chosen_cases(cases, notes, data))
     torch.set_num_threads(threads)
     model = train_files.load(path)
@@ -85,6 +90,7 @@ def evaluate(
         model.architecture.check_size(size, size)
     except ValueError as error:
         raise UsageError(f"--size: {error}") from error
+    RunSettings(size=size)  # as everywhere
     compiled = {}
     for text in o.names(formats):
         settings = RunSettings(features=model.architecture.features, pool=model.architecture.pooling, format=text)
@@ -92,8 +98,8 @@ def evaluate(
     scored = evaluation.Evaluation(model, target, axis, size, compiled, seed)
     with CaseBar() as bar:
         for name in names:
-            case = read_case(data, name, target, values)
-            bar.begin(name, slice_count(case.volume, axis), axis, len(compiled) + 1)
+            case = read_case(data, name, target, values, rule, field)
+            bar.begin(name, scored.slices(case), axis, len(compiled) + 1)
             for remark in case.remarks():
                 bar.console.print(f"{name}: {remark}", markup=False, soft_wrap=True)
             figures = scored.score(case, bar.done)
@@ -105,9 +111,19 @@ def evaluate(
     if document is not None:
         whole = {
             "version": DOCUMENT_VERSION, "weights": path.name, "notes": notes, "target": target, "axis": axis,
-            "size": size, "seed": seed, "calibration": chosen.calibration, "cases": scored.found, **scored.summary(),
+            "size": size, "intensity": rule, "field_of_view": field, "seed": seed,
+            "calibration": chosen.calibration, "cases": scored.found, **scored.summary(),
         }
         write_json(document, whole)
+
+
+def _noted(option: str, given: str | None, noted: object, known: tuple[str, ...]) -> str:
+    """What was given, else what the weights note; UsageError, which does not say what nobody gave, where it is not known."""
+    if given is not None:
+        return o.one_of(option, given, known)
+    if noted not in known:
+        raise UsageError(f"the weights note {option.removeprefix('--')} {noted!r}: say {option} {' or '.join(known)}")
+    return str(noted)
 
 
 class CaseBar:

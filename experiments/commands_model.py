@@ -59,6 +59,7 @@ def train(
     ] = None,
     target: Annotated[str, typer.Option("--target", help="infection or lung: what is labelled.")] = TrainConfig.target,
     label_value: o.LabelValueOption = None,
+    intensity: o.IntensityOption = TrainConfig.intensity,
     axis: Annotated[str, typer.Option("--axis", help="x, y or z: what slices are perpendicular to.")] = TrainConfig.axis,
     test: Annotated[
         str, typer.Option("--test", metavar="NAMES", help="Cases kept for test, comma-separated; used with --data.")
@@ -86,6 +87,8 @@ def train(
     values = o.label_values(label_value)
     if values and data is None:
         raise UsageError("--label-value belongs to --data; synthetic chests have labels of their own")
+    if o.chosen_intensity(intensity) != "auto" and data is None:
+        raise UsageError("--intensity belongs to --data; synthetic chests are read as they are")
     settings = RunSettings(size=size, features=features, activation=activation, pool=pool, seed=seed)
     try:
         from bunet.models import train as training
@@ -97,7 +100,7 @@ def train(
         output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
         evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, settle=settle, mixed=mixed,
         threads=threads, data=data, target=target, axis=axis, test_cases=o.names(test), validation_cases=o.names(validation),
-        label_values=values,
+        label_values=values, intensity=intensity,
     )
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped, bar.say)

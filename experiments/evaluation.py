@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bunet.models import integer_score
 from bunet.models.compile import Compiled
-from bunet.models.metrics import Agreement, agreement
+from bunet.models.metrics import BOTH_EMPTY, Agreement, agreement
+from bunet.models.slice_source import SliceFrame
 from bunet.models.train_cases import Case
 from bunet.models.volumes.slices import slice_count
 
@@ -48,14 +49,14 @@ class Evaluation:
             return None if progress is None else lambda done: progress(name, done)
 
         began = time.perf_counter()
-        reference = train_score.segment(self.model, case.volume, self.axis, self.size, told(FLOAT))
-        count = slice_count(case.volume, self.axis)
+        reference = train_score.segment(self.model, case.volume, self.axis, self.size, told(FLOAT), case.crop)
+        count = max(1, self.slices(case))
         figures = train_score.case_figures(case, reference, self.target)
         figures["seconds_per_slice"] = (time.perf_counter() - began) / count
         self._pool(self._truth, FLOAT, agreement(reference, case.label))
         for name, compiled in self.compiled.items():
             began = time.perf_counter()
-            mask = integer_score.segment(compiled, case.volume, self.axis, self.seed, told(name))
+            mask = integer_score.segment(compiled, case.volume, self.axis, self.seed, told(name), case.crop)
             seconds = (time.perf_counter() - began) / count
             against_float = agreement(mask, reference)
             self._pool(self._truth, name, agreement(mask, case.label))
@@ -63,10 +64,17 @@ class Evaluation:
             integer = train_score.case_figures(case, mask, self.target)
             del integer["case"], integer["slices"]
             figures.setdefault("formats", {})[name] = {
-                **integer, "dice_float": against_float.dice, "seconds_per_slice": seconds,
+                **integer, "dice_float": against_float.known()["dice"], "seconds_per_slice": seconds,
             }
+        if case.crop is not None:
+            figures["crop"] = case.crop.as_list()
         self.found.append(figures)
         return figures
+
+    def slices(self, case: Case) -> int:
+        """How many slices of a case are segmented: those that its crop holds."""
+        frame = SliceFrame.of(case.volume.shape, self.axis, self.size, case.crop)
+        return len(frame.positions(range(slice_count(case.volume, self.axis))))
 
     @staticmethod
     def _pool(table: dict[str, Agreement], name: str, counts: Agreement) -> None:
@@ -77,15 +85,20 @@ class Evaluation:
         return _means(self.found)
 
     def summary(self) -> Figures:
-        """`mean`, `lowest` and `highest` over cases, and `pooled` over all their voxels; the same for every format."""
+        """`mean`, `lowest` and `highest` over cases, and `pooled` over all their voxels; the same for every format.
+
+        Cases of two empty masks have no figure, and are left out of those over cases.
+        """
         document: Figures = {
-            "mean": self.means(), **_extremes(self.found), "pooled": {"dice": self._truth[FLOAT].dice},
+            "mean": self.means(), **_extremes(self.found), "pooled": {"dice": self._truth[FLOAT].known()["dice"]},
         }
         for name in self.compiled:
             each = [figures["formats"][name] for figures in self.found]
             document.setdefault("formats", {})[name] = {
                 "mean": _means(each), **_extremes(each),
-                "pooled": {"dice": self._truth[name].dice, "dice_float": self._float[name].dice},
+                "pooled": {
+                    "dice": self._truth[name].known()["dice"], "dice_float": self._float[name].known()["dice"],
+                },
             }
         return document
 
@@ -100,10 +113,12 @@ def _means(each: list[Figures]) -> dict[str, float]:
 
 
 def _extremes(each: list[Figures]) -> Figures:
-    keys = [key for key in ("dice", "dice_float") if key in each[0]]
+    known = {
+        key: [figures[key] for figures in each if figures[key] is not None] for key in ("dice", "dice_float") if key in each[0]
+    }
     return {
-        "lowest": {key: min(figures[key] for figures in each) for key in keys},
-        "highest": {key: max(figures[key] for figures in each) for key in keys},
+        "lowest": {key: min(values) for key, values in known.items() if values},
+        "highest": {key: max(values) for key, values in known.items() if values},
     }
 
 
@@ -115,7 +130,7 @@ def print_tables(evaluation: Evaluation) -> None:
     shares = ("infected %", "true %") if evaluation.target == "infection" else ()
     table = _table(("case",), ("slices", "Dice to label", "overlap", "sensitivity", *shares))
     for figures in [*evaluation.found, {"case": "mean", **evaluation.means()}]:
-        cells = [_ratio(figures.get(key)) for key in FIGURES[:3]]
+        cells = [_dice(figures, "dice"), *(_ratio(figures.get(key)) for key in FIGURES[1:3])]
         if shares:
             cells += [_ratio(figures.get(key), 100, 2) for key in FIGURES[3:]]
         table.add_row(figures["case"], str(figures.get("slices", "")), *cells)
@@ -124,15 +139,16 @@ def print_tables(evaluation: Evaluation) -> None:
         return
     table = _table(("case", "numbers"), ("Dice to label", "Dice to float", "s a slice"))
     for figures in evaluation.found:
-        table.add_row(figures["case"], FLOAT, _ratio(figures["dice"]), "", f"{figures['seconds_per_slice']:.3f}")
+        table.add_row(figures["case"], FLOAT, _dice(figures, "dice"), "", f"{figures['seconds_per_slice']:.3f}")
         for name, integer in figures["formats"].items():
-            table.add_row("", name, _ratio(integer["dice"]), _ratio(integer["dice_float"], digits=5),
+            table.add_row("", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5),
                           f"{integer['seconds_per_slice']:.3f}")
     summary = evaluation.summary()
     for kind in ("mean", "pooled"):
-        table.add_row(kind, FLOAT, _ratio(summary[kind]["dice"]), "", "")
+        table.add_row(kind, FLOAT, _ratio(summary[kind].get("dice")), "", "")
         for name, integer in summary["formats"].items():
-            table.add_row("", name, _ratio(integer[kind]["dice"]), _ratio(integer[kind]["dice_float"], digits=5), "")
+            dice, against_float = (integer[kind].get(key) for key in ("dice", "dice_float"))
+            table.add_row("", name, _ratio(dice), _ratio(against_float, digits=5), "")
     console.print()
     console.print(table)
 
@@ -146,6 +162,11 @@ def _table(left: tuple[str, ...], right: tuple[str, ...]) -> Any:
     for title in right:
         table.add_column(title, justify="right", no_wrap=True)
     return table
+
+
+def _dice(figures: Figures, key: str, digits: int = 4) -> str:
+    """Of one case; of the mean, - where no case has a figure."""
+    return BOTH_EMPTY if key in figures and figures[key] is None else _ratio(figures.get(key), digits=digits)
 
 
 def _ratio(value: float | None, scale: float = 1, digits: int = 4) -> str:

@@ -20,14 +20,14 @@ from bunet.experiments.file_lock import lock
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results import write_csv
 from bunet.experiments.sweep_config import Point, PointData, SweepConfig
-from bunet.experiments.sweep_facts import name_of, words
+from bunet.experiments.sweep_facts import beyond_of, name_of, words
 from bunet.models import json_text
 from bunet.models.room import room_in
 from bunet.parties.errors import RunError
 
 RESULTS = (
     "seconds", "seconds_per_slice", "setup_s", "bytes_sent", "bytes_received", "rounds", "dice_float", "dice_truth",
-    "verified", "peak_memory_alice", "peak_memory_bob", "error",
+    "verified", "beyond", "input_beyond", "peak_memory_alice", "peak_memory_bob", "error",
 )
 
 Runner = Callable[[Point], Mapping[str, Any]]
@@ -171,7 +171,10 @@ def _outcome(entry: Mapping[str, Any], elapsed: float) -> str:
         return f"failed: {entry['error']}"
     row = row_of(entry)
     checked = {True: "verified", False: "DOES NOT AGREE with the oracle", None: "not verified"}[row["verified"]]
-    return f"{row['seconds_per_slice']:.2f} s a slice, {checked} ({elapsed:.0f} s in all)"
+    parts = [f"{row['seconds_per_slice']:.2f} s a slice", checked]
+    parts += [f"{row['beyond']} values beyond calibration, the mask may be wrong there"] * bool(row["beyond"])
+    parts += [f"{100 * (row['input_beyond'] or 0):.2g} % of the input beyond calibration"] * bool(row["input_beyond"])
+    return f"{', '.join(parts)} ({elapsed:.0f} s in all)"
 
 
 def entries_of(journal: Journal, points: Mapping[str, Point]) -> list[dict[str, Any]]:
@@ -199,6 +202,7 @@ def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
         "setup_s": document["setup"]["seconds"],
         "bytes_sent": totals["bytes_sent"], "bytes_received": totals["bytes_received"], "rounds": totals["rounds"],
         "dice_float": document["dice"]["float"], "dice_truth": document["dice"]["truth"], "verified": document["verified"],
+        **beyond_of(document),
         "peak_memory_alice": memory["alice"], "peak_memory_bob": memory["bob"],
     }
 

@@ -25,6 +25,7 @@ from pydantic import (
 from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
 from bunet.models.program import Format
 from bunet.models.volumes import label_values
+from bunet.models.volumes.intensity import RULES
 from bunet.models.volumes.slices import MULTIPLE
 from bunet.net.link import Link
 
@@ -56,6 +57,12 @@ def _in_flight(value: int) -> int:
 def _label_value(value: int | str | None) -> int | str | None:
     if value is not None:
         label_values.parse(value)
+    return value
+
+
+def _rule(value: str) -> str:
+    if value not in ("auto", *RULES):
+        raise ValueError(f"{value!r} is not one of auto, {', '.join(RULES)}")
     return value
 
 
@@ -140,7 +147,7 @@ class SweepConfig(_Strict):
     weights: a weight file or the name of committed ones, for the whole grid or by activation; without them weights and
     images are random. volume, truth: files of CT and its label, with environment variables; the command line may give
     them instead. axis: of the slices that are cut from the volume. label_value: what is inside of the label, such as 3 or
-    "1,2", where it has several values.
+    "1,2", where it has several values. series, intensity (a rule), field_of_view: of the volume, as `formats.load`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -152,6 +159,9 @@ class SweepConfig(_Strict):
     volume: str | None = None
     truth: str | None = None
     label_value: Annotated[int | str | None, AfterValidator(_label_value)] = None
+    series: int | str | None = None
+    intensity: Annotated[str, AfterValidator(_rule)] = "auto"
+    field_of_view: Literal["auto", "whole"] = "auto"
     weights: str | dict[Activation, str] | None = None
     axis: Literal["x", "y", "z"] = "z"
     grid: Grid = Grid()
@@ -184,7 +194,8 @@ DETAILS = {"link": ("bandwidth_bps", "rtt_s", "jitter_s"), "weights": ("data",)}
 class PointData:
     """A volume, its label where it is another file, and trained weights. digest: of what these hold, not of their names.
 
-    label_values: what is inside of the label; none for what it tells.
+    label_values: what is inside of the label; none for what it tells. series, intensity (a rule), field_of_view: how the volume
+    is read, as `formats.load`.
     """
 
     volume: Path
@@ -193,6 +204,9 @@ class PointData:
     axis: str
     digest: str
     label_values: tuple[int, ...] = ()
+    series: str | None = None
+    intensity: str = "auto"
+    field_of_view: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -233,6 +247,8 @@ class Point:
             }
             if self.data.label_values:
                 found["label_value"] = ",".join(map(str, self.data.label_values))
+            usual = {"series": None, "intensity": "auto", "field_of_view": "auto"}
+            found |= {name: getattr(self.data, name) for name in usual if getattr(self.data, name) != usual[name]}
         return found
 
     def identity(self) -> str:
@@ -289,6 +305,7 @@ def parse(text: str, source: str) -> SweepConfig:
     except ValidationError as error:
         raise ConfigError(f"{source}: {_sentence(error)}") from error
     _check_protocols(config, source)
+    _check_apart(config, source)
     return config
 
 
@@ -306,6 +323,21 @@ def _check_protocols(config: SweepConfig, source: str) -> None:
             if known is not None and name not in known:
                 raise ConfigError(f"{source}: grid.protocols[{index}].{operation}: no protocol {name!r}; known are "
                                   f"{', '.join(known) or 'none'}")
+
+
+def _check_apart(config: SweepConfig, source: str) -> None:
+    """No two combinations may be one run: one of them would be left out."""
+    from bunet.experiments.sweep_facts import name_of
+
+    known: dict[str, Point] = {}
+    for point in config.points():
+        other = known.setdefault(point.identity(), point)
+        if other is not point:
+            first, second = name_of(other.describe()), name_of(point.describe())
+            raise ConfigError(
+                f"{source}: grid: a point stands twice: {first}" if first == second
+                else f"{source}: grid: two points are one and the same run: {first}; and {second}"
+            )
 
 
 def _sentence(error: ValidationError) -> str:

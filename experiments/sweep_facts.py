@@ -44,6 +44,18 @@ def words(key: str, value: Any) -> str:
     return _WORDS.get(key, key.replace("_", " ") + " {}").format(value)
 
 
+def beyond_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What left its bounds in one run, for tables. beyond: values of all layers, None where none were compared.
+    input_beyond: which share of the input's values lies beyond the calibrated range, 0 to 1. None of a run that notes none.
+    """
+    run = document.get("run", {})
+    layers, shares = run.get("beyond_calibration"), run.get("input_beyond_calibration")
+    return {
+        "beyond": None if layers is None else sum(layers.values()),
+        "input_beyond": None if shares is None else sum(shares.values()) / len(document["slices"]),
+    }
+
+
 def name_of(facts: Facts, keys: Sequence[str] | None = None) -> str:
     """A point by some of its facts, or by all that a grid varies."""
     chosen = [key for key in told(facts) if key not in COMMON] if keys is None else keys

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bunet.models.train_config import ONE_PATIENT, TrainError
 from bunet.models.volumes import formats, labels
+from bunet.models.volumes.field_of_view import Crop
 from bunet.models.volumes.slices import Floats
 from bunet.models.volumes.volume import VolumeError
 
@@ -27,7 +28,7 @@ Bools = NDArray[np.bool_]
 class Case:
     """volume float32 (slices, rows, columns) in [0, 1]; label bool of the same shape; lung likewise, None where the
     file has none. labelled: where the label comes from. rule: which of `intensity.RULES` put it on the scale. read: what there
-    is to say of how the volume was read.
+    is to say of how the volume and the lung were read. crop: what slices are cut to (`field_of_view`), None for all.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Case:
     labelled: labels.Label | None = None
     rule: str = "unit"
     read: tuple[str, ...] = ()
+    crop: Crop | None = None
 
     def remarks(self) -> list[str]:
         """What people should know of volume and label, a line each; nothing of a label that is as it should be, under its
@@ -101,8 +103,11 @@ def split(folder: Path, test: Sequence[str], validation: Sequence[str]) -> Split
     return found
 
 
-def read_case(folder: Path, name: str, target: str, label_values: Sequence[int] = ()) -> Case:
-    """One case with the label of `target` (of `labels.KEYS`). label_values: what is inside of it, none for what it tells.
+def read_case(
+    folder: Path, name: str, target: str, label_values: Sequence[int] = (), rule: str = "auto", field_of_view: str = "whole"
+) -> Case:
+    """One case with the label of `target` (of `labels.KEYS`). label_values: what is inside of it, none for what it tells. rule,
+    field_of_view: as `formats.load`; training takes cases whole.
 
     Raises TrainError in one sentence that names the file: absent or damaged, a key missing, a label of another shape or of
     values that are none (`volumes.label_values`), values that are no intensities.
@@ -115,10 +120,15 @@ def read_case(folder: Path, name: str, target: str, label_values: Sequence[int] 
     except VolumeError as error:
         raise TrainError(str(error)) from error
     try:
-        loaded = formats.on_scale(stored, path, field_of_view="whole")
+        loaded = formats.on_scale(stored, path, rule, field_of_view)
     except VolumeError as error:
-        raise TrainError(f"{error}; cases are read by what is recognised, so convert it") from error
-    read = tuple(loaded.remarks())
+        raise TrainError(str(error)) from error
+    read = (*loaded.remarks(), *_lung_notes(lung if target != "lung" else None))
     return Case(
-        name, np.asarray(loaded.volume), label.mask, None if lung is None else lung.mask, label, loaded.rule, read
+        name, np.asarray(loaded.volume), label.mask, None if lung is None else lung.mask, label, loaded.rule, read, loaded.crop
     )
+
+
+def _lung_notes(lung: labels.Label | None) -> tuple[str, ...]:
+    """Of a lung that is empty or everywhere; that it is not drawn as two lungs is nothing to say."""
+    return () if lung is None or 0 < int(lung.mask.sum()) < lung.mask.size else lung.notes

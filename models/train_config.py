@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bunet.models.architecture import Architecture
 from bunet.models.volumes import synthetic
+from bunet.models.volumes.intensity import RULES
 from bunet.models.volumes.slices import AXES
 
 SEEDS_A_RUN = 1000  # volumes set aside for each value of `seed`
@@ -29,7 +30,8 @@ class TrainConfig:
 
     output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. data: folder of cases
     (`train_cases`), None for synthetic chests. target: what is labelled 1. axis: what slices are perpendicular to.
-    label_values: of the cases' labels, what is inside; none for what each tells.
+    label_values: of the cases' labels, what is inside; none for what each tells. intensity: the rule of the cases' values
+    (`volumes.intensity`), auto for what is recognised.
     test_cases, validation_cases: names that are kept out of training, used with `data` only. validation_slices: evenly
     spaced, of all validation cases together. initial: weights to start from, of the same features, channels and depth.
     size: pixels of a (square) slice. slices: of a synthetic volume for axis z; it is a cube for the others. volumes:
@@ -67,6 +69,7 @@ class TrainConfig:
     validation_cases: tuple[str, ...] = VALIDATION_CASES
     validation_slices: int = 64
     label_values: tuple[int, ...] = ()
+    intensity: str = "auto"
 
     def __post_init__(self) -> None:
         whole = (
@@ -88,6 +91,8 @@ class TrainConfig:
             raise TrainError("training takes 5 input channels and 2 classes")
         if self.target not in TARGETS:
             raise TrainError(f"target {self.target!r} is not one of {', '.join(TARGETS)}")
+        if self.intensity not in ("auto", *RULES):
+            raise TrainError(f"intensity {self.intensity!r} is not one of auto, {', '.join(RULES)}")
         if self.axis not in AXES:
             raise TrainError(f"axis {self.axis!r} is not one of {', '.join(sorted(AXES))}")
         if max(self.volumes, self.validation_volumes) > SEEDS_A_RUN:
@@ -118,6 +123,8 @@ class TrainConfig:
             del values[name]
         if not self.label_values:  # checkpoints from before there was a choice go on
             del values["label_values"]
+        if self.intensity == "auto":
+            del values["intensity"]
         places = {"initial": self.initial is not None, "data": self.data is not None}
         return json.dumps(values | places, sort_keys=True)
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from bunet.models.activation_noise import Activations
-from bunet.models.cut import cut, restore
 from bunet.models.metrics import Agreement, agreement
+from bunet.models.slice_source import SliceSource
 from bunet.models.train_cases import Bools, Case
 from bunet.models.train_config import TrainConfig
 from bunet.models.train_sources import EVALUATED_TOGETHER, Batch, chest_batches
 from bunet.models.unet import UNet
 from bunet.models.volumes import synthetic
+from bunet.models.volumes.field_of_view import Crop
 from bunet.models.volumes.slices import Floats, axis_number, slice_count
 from bunet.models.volumes.synthetic import SyntheticVolume
 
@@ -46,35 +47,36 @@ def held_out(config: TrainConfig, count: int) -> Iterator[SyntheticVolume]:
 
 
 def segment(
-    model: UNet, volume: Floats, axis: str, size: int, progress: Callable[[int], None] | None = None
+    model: UNet, volume: Floats, axis: str, size: int, progress: Callable[[int], None] | None = None, crop: Crop | None = None
 ) -> Bools:
-    """The mask of a whole volume from its slices along one axis, of the volume's shape.
+    """The mask of a whole volume from its slices along one axis, of the volume's shape; as `predict` cuts and puts back.
 
-    size: the network's slices (`cut` says how they are cut). progress is told how many slices are done.
+    size: the network's slices. crop: what they are cut to (`slice_source`); outside of it nothing is marked. progress is told
+    how many slices are done.
     """
-    number = axis_number(axis)
-    count = slice_count(volume, axis)
+    source = SliceSource.of(volume, axis, size, crop)
+    positions = source.frame.positions(range(slice_count(volume, axis)))
     mask = np.zeros(volume.shape, dtype=np.bool_)
-    along = np.moveaxis(mask, number, 0)
+    along = np.moveaxis(mask, axis_number(axis), 0)
     model.eval()
     with torch.no_grad():
-        for start in range(0, count, EVALUATED_TOGETHER):
-            rows = range(start, min(start + EVALUATED_TOGETHER, count))
-            found = _mask(model, np.stack([cut(volume, axis, k, size) for k in rows]))
-            along[rows.start : rows.stop] = [restore(one, axis, volume.shape) for one in found]
+        for start in range(0, len(positions), EVALUATED_TOGETHER):
+            rows = positions[start : start + EVALUATED_TOGETHER]
+            found = _mask(model, np.stack([source.image(k) for k in rows]))
+            along[rows.start : rows.stop] = [source.frame.restore(one) for one in found]
             if progress is not None:
-                progress(rows.stop)
+                progress(start + len(rows))
     return mask
 
 
 def case_figures(case: Case, mask: Bools, target: str) -> dict[str, Any]:
-    """Dice, volume overlap, sensitivity of a mask against the case's label; for infection also the infected share of
-    the lung, found and true, each None where the case has no lung mask.
+    """Dice, volume overlap, sensitivity of a mask against the case's label, None where both are empty; for infection also the
+    infected share of the lung, found and true, each None where the case has no lung mask.
     """
     counts = agreement(mask, case.label)
     figures: dict[str, Any] = {
-        "case": case.name, "slices": len(case.volume), "dice": counts.dice, "overlap": counts.overlap,
-        "sensitivity": counts.sensitivity, "found_voxels": counts.found, "true_voxels": counts.true,
+        "case": case.name, "slices": len(case.volume), **counts.known(), "found_voxels": counts.found,
+        "true_voxels": counts.true,
     }
     if target == "infection":
         lung = 0 if case.lung is None else int(case.lung.sum())

@@ -125,10 +125,14 @@ class CaseSource:
         self.config = config
         self.split = split(config.data, config.test_cases, config.validation_cases)
         self.squares = has_squares(config)
-        read = partial(read_case, config.data, target=config.target, label_values=config.label_values)
+        read = partial(
+            read_case, config.data, target=config.target, label_values=config.label_values, rule=config.intensity
+        )
         self.cases = [read(name) for name in self.split.training]
         self.watched = [read(name) for name in self.split.validation]
-        self.remarks: Sequence[str] = [remark for case in (*self.cases, *self.watched) for remark in case.remarks()]
+        self.remarks: Sequence[str] = [
+            f"{case.name}: {remark}" for case in (*self.cases, *self.watched) for remark in case.remarks()
+        ]
         self.showing = [showing(case.label, config.axis) for case in self.cases]
         self.all = [np.arange(slice_count(case.volume, config.axis)) for case in self.cases]
 
@@ -169,7 +173,8 @@ class CaseSource:
 
     def notes(self) -> dict[str, Any]:
         read = (*self.cases, *self.watched)
-        asked = {"label_values": list(self.config.label_values)} if self.config.label_values else {}
+        asked: dict[str, Any] = {"label_values": list(self.config.label_values)} if self.config.label_values else {}
+        asked |= {"intensity": self.config.intensity} if self.config.intensity != "auto" else {}
         return {
             "source": "cases", **{part: list(names) for part, names in self.split.parts().items()}, **asked,
             "intensities": {case.name: case.rule for case in read},

@@ -70,7 +70,7 @@ def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, 
     if long > LONGEST_MM:
         says.append(
             f"WARNING: the slices reach over {long:.0f} mm, more than a chest: what is marked outside of it is wrong; along x "
-            "and y the chest is squeezed (`--slices` takes a part along z)"
+            "and y the chest is squeezed: give a part along z"
         )
     return says
 

@@ -16,9 +16,12 @@ from bunet.experiments.benchmark import Bench
 from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import run_sweep, settings_of
-from bunet.experiments.sweep_config import Point, SweepConfig, parse
+from bunet.experiments.sweep_config import Point, PointData, SweepConfig, parse
+from bunet.experiments.sweep_data import Asked
 from bunet.models import weights
 from bunet.models.architecture import Architecture
+from bunet.models.volumes import formats
+from bunet.models.volumes.volume import Volume
 from tests.experiments.test_demo import pretend
 
 GRID = "grid:\n  links: [lan]\n  formats: ['8.4', '12.4']\n  sizes: [32]\n  features: [1]\n  activations: [relu, hybrid]\n"
@@ -48,12 +51,12 @@ def config_of(place: Path) -> SweepConfig:
 
 
 def runner(point: Point) -> dict[str, Any]:
-    return Bench(pretend())(settings_of(point), verify=point.verify, data=point.data).document
+    return Bench(pretend(beyond={"first": 2, "second": 3}))(settings_of(point), verify=point.verify, data=point.data).document
 
 
 def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
     config = config_of(place)
-    data = sweep_data.chosen_data(config, None, None)
+    data = sweep_data.chosen_data(config)
     said: list[str] = []
     summary = run_sweep(config, place / "out", runner, said.append, data=data)
     assert (summary.points, summary.ran, summary.failed) == (4, 4, 0)
@@ -80,10 +83,12 @@ def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 6
     assert len({line.count("|") for line in lines}) == 1
+    assert "| verified | beyond | input beyond % |" in text
+    assert {(row["beyond"], row["input_beyond"]) for row in secure} == {("5", "0.0")}
     assert [path.name for path in summary.pictures][2:] in ([], ["seconds_by_kind.png"])
     with open(place / "out" / "points.csv", newline="") as stream:
         assert {(row["volume"], row["axis"]) for row in csv.DictReader(stream)} == {("case.npz", "y")}
-    again = run_sweep(config, place / "out", runner, said.append, data=sweep_data.chosen_data(config, None, None))
+    again = run_sweep(config, place / "out", runner, said.append, data=sweep_data.chosen_data(config))
     assert (again.ran, again.skipped) == (0, 4)
 
 
@@ -91,13 +96,13 @@ def test_a_point_is_told_by_content_not_by_name(place: Path) -> None:
     config = config_of(place)
 
     def identities() -> list[str]:
-        return [point.identity() for point in config.points(sweep_data.chosen_data(config, None, None))]
+        return [point.identity() for point in config.points(sweep_data.chosen_data(config))]
 
     before = identities()
     assert not set(before) & {point.identity() for point in config.points()}
     moved = place / "elsewhere.npz"
     (place / "case.npz").rename(moved)
-    assert before == [p.identity() for p in config.points(sweep_data.chosen_data(config, moved, None))]
+    assert before == [p.identity() for p in config.points(sweep_data.chosen_data(config, Asked(moved)))]
     np.savez(place / "case.npz", ct=np.full((12, 32, 32), 100, np.uint8))
     assert not set(before) & set(identities())
     moved.rename(place / "case.npz")
@@ -124,11 +129,18 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
     text = accuracy_table.markdown(rows, "t", entries)
     assert "| weights | format | ot | size |" in text
     assert "Dice against the float model | Dice against the truth" in text
+    entries[0]["document"]["dice"]["float"] = None  # of two empty masks
+    text = accuracy_table.markdown(accuracy_table.rows_of(entries), "t", entries)
+    cells = [line.split(" | ")[-5] for line in text.splitlines() if line.startswith("| w | 8.4")]
+    assert cells == ["both are empty", "1.0000", "1.0000", "1.0000"]
 
 
-def test_points_without_data_keep_their_identity() -> None:
+def test_points_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
+    data = PointData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
+    (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points({"relu": data})
+    assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 
 
 def test_seconds_by_kind_add_up_and_are_scaled_where_slices_interleave() -> None:
@@ -149,7 +161,7 @@ def test_what_is_missing_is_one_sentence(place: Path, monkeypatch: pytest.Monkey
 
     def message(change: tuple[str, str], volume: Path | None = None, truth: Path | None = None) -> str:
         with pytest.raises(UsageError) as caught:
-            sweep_data.chosen_data(parse(text.replace(*change), "test.yaml"), volume, truth)
+            sweep_data.chosen_data(parse(text.replace(*change), "test.yaml"), Asked(volume, truth))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -161,8 +173,8 @@ def test_what_is_missing_is_one_sentence(place: Path, monkeypatch: pytest.Monkey
     assert "--weights nowhere: no weight file" in message((f"{place}/r.safetensors", "nowhere"))
     weightless = parse("name: a\ngrid:\n  links: [lan]", "x")
     with pytest.raises(UsageError, match="a volume needs `weights`"):
-        sweep_data.chosen_data(weightless, place / "case.npz", None)
-    assert sweep_data.chosen_data(weightless, None, None) == {}
+        sweep_data.chosen_data(weightless, Asked(place / "case.npz"))
+    assert sweep_data.chosen_data(weightless) == {}
 
 
 def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,3 +192,85 @@ def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pyte
         assert result.exit_code == 2
         assert words in result.stderr
     assert not (place / "runs").exists()
+
+
+def test_how_a_volume_is_read_is_part_of_the_point(place: Path) -> None:
+    text, said = (place / "test.yaml").read_text(), list[str]()
+
+    def point(keys: str = "", **asked: Any) -> Point:
+        config = parse(keys + text, "test.yaml")
+        return next(config.points(sweep_data.chosen_data(config, Asked(**asked), said.append)))
+
+    plain = point()
+    assert set(plain.describe()) & {"series", "intensity", "field_of_view"} == set()
+    assert point(intensity="auto", field_of_view="auto").identity() == plain.identity()
+    by_key, by_option = point("intensity: tissue\n"), point(intensity="tissue")
+    assert by_key.identity() == by_option.identity() != plain.identity()
+    assert by_key.describe()["intensity"] == "tissue"
+    assert point("intensity: tissue\n", intensity="windowed").describe()["intensity"] == "windowed"
+    assert point("field_of_view: whole\n").identity() == point(field_of_view="whole").identity() != plain.identity()
+    with pytest.raises(UsageError, match="is no DICOM folder, of which --series 2 could choose"):
+        point("series: 2\n")
+    images = [Bench()._slices(settings_of(each), each.data).images[0] for each in (plain, by_key) if each.data is not None]
+    assert not np.array_equal(*images)
+
+
+def test_what_the_file_says_of_its_data_is_not_for_others(place: Path) -> None:
+    with np.load(place / "case.npz") as case:
+        np.savez(place / "other.npz", **case)
+        np.save(place / "label.npy", case["infection"])
+        np.save(place / "threes.npy", case["infection"] * 3)
+    text = "label_value: 3\nintensity: tissue\ntruth: $CT_FOLDER/threes.npy\n" + (place / "test.yaml").read_text()
+    config = parse(text, "test.yaml")
+
+    def found(**asked: Any) -> tuple[tuple[int, ...], str, list[str]]:
+        said: list[str] = []
+        data = sweep_data.chosen_data(config, Asked(**asked), said.append)["relu"]
+        return data.label_values, data.intensity, [line for line in said if "not for these" in line]
+
+    assert found() == ((3,), "tissue", [])
+    assert found(truth=place / "threes.npy", volume=place / "case.npz") == ((3,), "tissue", [])
+    assert found(truth=place / "label.npy")[:2] == ((), "tissue")
+    assert found(truth=place / "label.npy", label_value=(1,)) == ((1,), "tissue", [])
+    values, rule, said = found(volume=place / "other.npz")
+    assert (values, rule) == ((3,), "auto")
+    assert said == ["`intensity` of the experiment file is for the data that it names, not for these: --intensity is"]
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [("", ("--label-value", "3")), ("", ("--truth", "t.npy")), ("", ("--series", "1")), ("", ("--intensity", "hu")),
+     ("", ("--field-of-view", "whole")), ("label_value: 3\n", ()), ("field_of_view: whole\n", ())],
+)
+def test_an_experiment_without_data_refuses_what_is_said_of_data(
+    key: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("n.yaml").write_text(f"name: n\n{key}grid:\n  links: [lan]\n")
+    result = CliRunner().invoke(app, ["sweep", "n.yaml", *options, "--dry-run"])
+    assert result.exit_code == 2
+    assert f"{options[0] if options else '`' + key.partition(':')[0] + '`'} is for a volume" in result.stderr
+
+
+def test_a_dry_run_says_how_the_volume_is_read_and_refuses_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
+    assert result.stdout.startswith("intensities of case.npz: rule `")
+    assert CliRunner().invoke(app, ["sweep", "test.yaml", "--intensity", "windowed", "--dry-run"]).stdout.startswith(
+        "intensities of case.npz: rule `windowed`"
+    )
+    np.savez(place / "case.npz", ct=np.full((12, 32, 32), 30.5, np.float32))
+    result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
+    assert result.exit_code == 2
+    assert "--intensity" in result.stderr
+
+
+def test_results_do_not_go_into_the_volume_that_the_file_names(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    series = place / "series"
+    pytest.importorskip("pydicom", reason="needs the extra `clinical`")
+    place_of = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [5, 0, 0, 0], [0, 0, 0, 1.0]])
+    formats.write(Volume((np.random.default_rng(0).random((8, 32, 32)) * 1200 - 1000).astype(np.int16), place_of), series)
+    text = (place / "test.yaml").read_text().replace("case.npz", "series")
+    (place / "test.yaml").write_text(text)
+    result = CliRunner().invoke(app, ["sweep", str(place / "test.yaml"), "--out", str(series / "out"), "--dry-run"])
+    assert (result.exit_code, "lies in the input" in result.stderr) == (2, True), result.stderr

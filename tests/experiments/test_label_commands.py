@@ -15,6 +15,7 @@ from bunet.experiments import prepare, sweep_data
 from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep_config import ConfigError, parse
+from bunet.experiments.sweep_data import Asked
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.volumes import formats
@@ -202,6 +203,8 @@ def test_a_truth_of_the_volumes_own_file_is_never_its_ct(tmp_path):
 def test_demo_says_what_it_needs(given):
     for arguments, words in (
         (("--label-value", "3"), "--label-value belongs to the label of a --volume"),
+        (("--intensity", "hu"), "--intensity and --field-of-view belong to a --volume"),
+        (("--field-of-view", "whole"), "--intensity and --field-of-view belong to a --volume"),
         (("--volume", given / "ct.npz", "--truth", given / "classes.npy", "--label-value", "x"), "'x' is not a whole number"),
     ):
         status, _, error = bunet("demo", *arguments, "--out", given / "demo")
@@ -216,18 +219,18 @@ def test_a_sweep_knows_its_label_before_the_first_run(given, tmp_path):
         "grid:\n  formats: ['8.4']\n  sizes: [16]\n  features: [1]\n"
     )
     with pytest.raises(UsageError, match=CONVENTION):
-        sweep_data.chosen_data(parse(text, "test.yaml"), None, None)
+        sweep_data.chosen_data(parse(text, "test.yaml"))
     said: list[str] = []
     identities = set()
     tries = (("label_value: 3\n", (), (3,)), ("label_value: '1,2'\n", (), (1, 2)), ("", (1, 3), (1, 3)))
     for key, given_values, values in tries:
         config = parse(key + text, "test.yaml")
-        data = sweep_data.chosen_data(config, None, None, given_values, said.append)
+        data = sweep_data.chosen_data(config, Asked(label_value=given_values), said.append)
         assert data["relu"].label_values == values
         (point,) = config.points(data)
         identities.add(point.identity())
     assert len(identities) == 3, "another label is another point"
-    assert said[0].startswith("label classes.npy: value 3 is inside")
+    assert any(line.startswith("label classes.npy: value 3 is inside") for line in said)
     for wrong in ("0", "x", "true", "1.5"):
         with pytest.raises(ConfigError, match="label_value"):
             parse(f"label_value: {wrong}\n{text}", "test.yaml")

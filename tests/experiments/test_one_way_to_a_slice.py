@@ -11,13 +11,14 @@ import pytest
 from rich.console import Console
 
 from bunet.experiments import commands_party, predict_stage, prepare, sweep_data
+from bunet.experiments.benchmark import Bench
 from bunet.experiments.options import RunSettings
 from bunet.experiments.predict import CaseRun, open_case
 from bunet.experiments.predict_cases import one_case
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_settings import PredictSettings
 from bunet.experiments.predict_stage import Calibration, JobProgress, spread_slices
-from bunet.experiments.sweep_config import PointData
+from bunet.experiments.sweep_config import parse
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.compile import quantise_input
@@ -223,7 +224,14 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
 
 
 def test_a_sweep_says_how_its_volume_is_read(tmp_path: Path) -> None:
-    point = PointData(chest(tmp_path, WIDE), None, "infection-z", "z", "0")
-    first, second = sweep_data.remarks({"relu": point, "hybrid": point})
-    assert first == "intensities of ct.npy: rule `hu`"
-    assert "cut to the body" in second
+    path, said = chest(tmp_path, WIDE), []
+    config = parse(f"name: a\nvolume: {path}\nweights: infection-z\n", "x")
+    data = sweep_data.chosen_data(config, say=said.append)
+    assert said[0] == "intensities of ct.npy: rule `hu`"
+    assert "cut to the body" in said[1]
+    whole = sweep_data.chosen_data(config, sweep_data.Asked(field_of_view="whole"), said.append)
+    assert len(said) == 3, "the rule alone, where nothing is cut"
+    settings = RunSettings(size=SIZE, features=16)
+    cut_to_body, not_cut = (Bench()._slices(settings, each["relu"]) for each in (data, whole))
+    np.testing.assert_array_equal(cut_to_body.images[0], prepare.volume_slices(settings, path, None, SIZE).images[0])
+    assert not np.array_equal(cut_to_body.images[0], not_cut.images[0])

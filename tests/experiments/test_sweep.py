@@ -173,6 +173,22 @@ def test_a_point_that_disagrees_with_the_oracle_is_counted(tmp_path: Path) -> No
     assert sum("DOES NOT AGREE" in line for line in said) == 4
 
 
+def test_values_beyond_calibration_are_told_and_in_the_table(tmp_path: Path) -> None:
+    def runner(point: Point) -> dict[str, Any]:
+        beyond = {"a": 3, "b": 4} if point.in_flight == 2 else {}
+        share = {"z 1": 0.05} if point.in_flight == 2 else {}  # of one of two slices
+        return {**document(point), "run": {"beyond_calibration": beyond, "input_beyond_calibration": share}}
+
+    said: list[str] = []
+    run_sweep(CONFIG, tmp_path, runner, said.append, pictures=False)
+    for row, line in zip(rows(tmp_path), said, strict=True):
+        assert (row["beyond"], row["input_beyond"]) == (("7", "0.025") if row["in_flight"] == "2" else ("0", "0.0"))
+        told = "verified, 7 values beyond calibration, the mask may be wrong there, 2.5 % of the input beyond calibration ("
+        assert (told in line, "beyond" in line) == (row["in_flight"] == "2", row["in_flight"] == "2")
+    sweep(tmp_path / "unknown", Runner())
+    assert {(row["beyond"], row["input_beyond"]) for row in rows(tmp_path / "unknown")} == {("", "")}
+
+
 def test_a_defect_ends_the_sweep_but_keeps_what_is_done(tmp_path: Path) -> None:
     def runner(point: Point) -> dict[str, Any]:
         if point.in_flight == 2:

@@ -40,6 +40,11 @@ EXPERIMENTS = Path(sweep_config.__file__).parent
         ("name: x\nverify: 1", "verify: "),
         ("name: x\ngrid:\n  protocols: [{rely: gc}]", "grid.protocols[0].rely: no such operation"),
         ("name: x\ngrid:\n  protocols: [{relu: magic}]", "grid.protocols[0].relu: no protocol 'magic'"),
+        ("name: x\ngrid:\n  links: [lan, {preset: lan, name: office}]", "two points are one and the same run: lan, relu"),
+        ("name: x\ngrid:\n  links: [lan, {preset: lan, name: office}]", "; and office, relu gc-sign"),
+        ("name: x\ngrid:\n  ot: [iknp, iknp]", "grid: a point stands twice: "),
+        ("name: x\nintensity: HU", "intensity: 'HU' is not one of auto, unit, hu"),
+        ("name: x\nfield_of_view: part", "field_of_view: "),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path_in_one_line(text: str, message: str) -> None:

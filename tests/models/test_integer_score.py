@@ -9,6 +9,8 @@ from bunet.models.compile import compile_model
 from bunet.models.cut import cut, restore
 from bunet.models.metrics import dice
 from bunet.models.reference import FloatModel
+from bunet.models.slice_source import SliceSource
+from bunet.models.volumes.field_of_view import Crop
 
 SMALL = Architecture(features=2, depth=2)
 
@@ -29,6 +31,24 @@ def test_a_volume_is_segmented_as_the_float_network_does(axis):
     assert np.array_equal(mask, integer_score.segment(compiled, volume, axis, 0))
     coarse = compile_model(model, 32, 32, "4.3", slices)
     assert not np.array_equal(integer_score.segment(coarse, volume, axis, 0), integer_score.segment(coarse, volume, axis, 1))
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_slices_are_cut_to_the_body_as_everywhere(axis):
+    model, crop = weights.seeded(SMALL, 1), Crop((6, 30), (3, 23))
+    volume = np.random.default_rng(0).random((9, 40, 32), dtype=np.float32)
+    source = SliceSource.of(volume, axis, 32, crop)
+    numbers = {"x": range(3, 23), "y": range(6, 30), "z": range(9)}[axis]
+    compiled, done = compile_model(model, 32, 32, "12.8", [source.image(k) for k in numbers]), []
+    mask = integer_score.segment(compiled, volume, axis, 0, done.append, crop)
+    assert done == [n + 1 for n in range(len(numbers))]
+    assert mask.any()
+    assert not np.delete(np.delete(mask, range(6, 30), 1), range(3, 23), 2).any()
+    assert mask.sum() == mask[:, 6:30, 3:23].sum()
+    floats = np.zeros_like(mask)
+    for k in numbers:
+        np.moveaxis(floats, "zyx".index(axis), 0)[k] = source.frame.restore(FloatModel(model).label(source.image(k)) == 1)
+    assert dice(mask, floats) > 0.99
 
 
 def test_other_programs_are_refused():
