@@ -204,7 +204,7 @@ def check(program: Program) -> None:
     for node in program.nodes:
         for text in (node.name, node.operation, *node.attributes, *node.attributes.values()):
             if isinstance(text, str) and not _is_plain(text):
-                raise ProgramError(f"{ascii(text[:MAX_TEXT])} is not 1 to {MAX_TEXT} printable ASCII characters")
+                raise ProgramError(f"{text[:MAX_TEXT]!a} is not 1 to {MAX_TEXT} printable ASCII characters")
         if node.name in known:
             raise ProgramError(f"two nodes are named {node.name!r}")
         missing = [name for name in node.inputs if name not in known]

@@ -125,9 +125,9 @@ def _mapped(path: Path, arrays: Arrays, kind: Kind) -> Arrays:
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         length = int.from_bytes(data[:8], "little")
         header = json_text.parse(data[8 : 8 + length])
+        starts = {name: 8 + length + header[name]["data_offsets"][0] for name in arrays}
         return {
-            name: np.frombuffer(data, array.dtype, array.size, 8 + length + header[name]["data_offsets"][0]).reshape(array.shape)
-            if array.size else array
+            name: np.frombuffer(data, array.dtype, array.size, starts[name]).reshape(array.shape) if array.size else array
             for name, array in arrays.items()
         }
     except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:  # it has changed since it was read

@@ -94,5 +94,5 @@ def test_a_label_cannot_paint_on_the_terminal(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
     for content in (b"\xff\xfe\xfd", b"\0" * 50):
         (tmp_path / "x.pub").write_bytes(content)
-        with pytest.raises(BadKey, match="not text|not a key"):
+        with pytest.raises(BadKey, match=r"not text|not a key"):
             public_keys(tmp_path / "x.pub")
