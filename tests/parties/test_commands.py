@@ -242,10 +242,10 @@ def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folde
     with Bob(folder) as bob:
         code, out, err = finish(alice(folder, bob.address, "--slices", "10:11", "--json", str(folder / "run.json")))
         assert code == 0, err
-    sentence = "alice: 10.0 % of the values of slice z10 lie beyond what the model was calibrated for (-0.9375..0.9375)"
+    sentence = "alice: 50.0 % of the values of slice z10 lie beyond what the model was calibrated for (-0.9375..0.9375)"
     assert sentence in out
     assert out.index(sentence) < out.index("set-up in")
-    assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.1}
+    assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.5}
 
 
 def test_a_port_in_use_is_one_sentence(folder):
