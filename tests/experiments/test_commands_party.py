@@ -317,7 +317,8 @@ def test_the_place_of_the_document_is_checked_first(volume: Path, session: Sessi
     assert not out.exists()
     out.mkdir()
     names = (
-        "run.json", "mask.npz", "result.json", "alice-warnings.json", "ct_prediction.npy", "ct_lung.npy", "slice-0003.safetensors",
+        "run.json", "mask.npz", "result.json", "alice-warnings.json", "ct_prediction.npy", "ct_lung.npy",
+        "slice-0003.safetensors",
     )
     for name in names:
         status, _, error = alice(volume, "--json", out / name)

@@ -177,7 +177,7 @@ def test_a_run_goes_on_after_alice_is_killed(folder):
         assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written), "what was done is not done again"
     files = {path.name for path in (folder / "whole").iterdir()}
     assert {path.name for path in (folder / "result").iterdir()} == files
-    assert len(files) == SLICES + 5  # volume_mask.npy, mask.npz, result.json, run.json, .lock
+    assert len(files) == SLICES + 6  # volume_mask.npy, mask.npz, result.json, run.json, alice-warnings.json, .lock
     for name in files - {"mask.npz"}:
         assert (folder / "result" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name
     assert (mask_of(folder / "result") == expected(folder, range(SLICES))).all()
