@@ -36,6 +36,7 @@ from bunet.models import compile as compiling
 from bunet.models.commitment import COMMITMENT
 from bunet.models.compile import Compiled, quantise_input
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, parse_model
+from bunet.models.printable import printable
 from bunet.models.program import Program
 from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats, slices
@@ -78,7 +79,8 @@ def keygen(
     """
     writable_parent("the key file", path)
     pair = keys.keygen(path, name)
-    typer.echo(f"secret key: {path} (keep it; mode 0600)\npublic key: {path}.pub\n{pair.public}")
+    shown = printable(str(path))
+    typer.echo(f"secret key: {shown} (keep it; mode 0600)\npublic key: {shown}.pub\n{pair.public}")
     typer.echo(f"fingerprint: {keys.fingerprint(pair.public)} (whoever gets the public key sees it by `bunet fingerprint`)")
 
 
