@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bunet.experiments import alice_masks, mask_files
+from bunet.experiments import alice_masks, alice_warnings, mask_files
 from bunet.experiments.options import (
     FieldOption,
     IntensityOption,
@@ -35,14 +35,15 @@ from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import compile as compiling
 from bunet.models.commitment import COMMITMENT
 from bunet.models.compile import Compiled, quantise_input
-from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, intensity_of, parse_model
+from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, parse_model
+from bunet.models.printable import printable
 from bunet.models.program import Program
 from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats, slices
 from bunet.net import keys, zeromq
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
-from bunet.parties import outcomes
+from bunet.parties import input_range, outcomes
 from bunet.parties.allocator import keep_freed_memory
 from bunet.parties.console import RunConsole
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
@@ -78,7 +79,8 @@ def keygen(
     """
     writable_parent("the key file", path)
     pair = keys.keygen(path, name)
-    typer.echo(f"secret key: {path} (keep it; mode 0600)\npublic key: {path}.pub\n{pair.public}")
+    shown = printable(str(path))
+    typer.echo(f"secret key: {shown} (keep it; mode 0600)\npublic key: {shown}.pub\n{pair.public}")
     typer.echo(f"fingerprint: {keys.fingerprint(pair.public)} (whoever gets the public key sees it by `bunet fingerprint`)")
 
 
@@ -193,8 +195,6 @@ def alice(
     square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-        if json_file.resolve() in {(out / name).resolve() for name in ("run.json", alice_masks.DOCUMENT)}:
-            raise UsageError(f"--json {json_file} is where --out keeps what its slices belong to: choose another file")
     check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
@@ -213,14 +213,21 @@ def alice(
         "protocols": overrides, "ot": ot, "wish": asdict(wish),
     }
     with SliceFolder(out, identity) as folder:
-        if folder.noted is None:
-            alice_masks.check_free(out, volume)
+        begun = folder.noted is not None
+        alice_masks.check_places(out, volume, loaded.stored, folder.model.target if begun else marks, begun, json_file)
+        earlier = alice_warnings.read(out) if begun else None
+
+        def write_masks() -> None:
+            alice_masks.write_masks(
+                out, volume, loaded, frame, positions, folder.model, str(folder.commitment), typer.echo
+            )
+
         todo = [k for k in positions if not folder.has(k)]
         resumed = [k for k in positions if folder.has(k)]
         if resumed:
             typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
         if not todo:
-            alice_masks.write_masks(out, volume, loaded, frame, positions, folder.target, typer.echo)
+            write_masks()
             if json_file is not None:
                 typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
             return
@@ -229,9 +236,12 @@ def alice(
 
         def agreed(terms: Terms, beyond: Mapping[str, float]) -> None:
             got.append((terms, beyond))
-            if terms.card is not None and terms.card.intensity != intensity_of(loaded.rule):
-                console(Note("alice", f"the model takes values {terms.card.intensity}, and this volume has values "
-                             f"{intensity_of(loaded.rule)} (rule `{loaded.rule}`): the mask may be wrong"))
+            if terms.card is not None and not begun:
+                alice_masks.check_places(out, volume, loaded.stored, terms.card.target, begun, json_file)
+            for sentence in alice_warnings.of_intensity(terms.card, loaded.rule):
+                console(Note("alice", sentence))
+            looked_at = [f"{axis}{k}" for k in todo]
+            alice_warnings.keep(out, input_range.limit_of(terms.program), looked_at, beyond, earlier)
 
         def slice_at(program: Program, k: int) -> np.ndarray:
             return quantise_input(program, source.image(todo[k]))
@@ -247,9 +257,9 @@ def alice(
         with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
             alice_party.run(
                 lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
-                slice_at, keep, console, link=chosen, cores=cores, agreed=agreed,
+                slice_at, keep, console, link=chosen, cores=cores, agreed=agreed, size=frame.fit.size,
             )
-        alice_masks.write_masks(out, volume, loaded, frame, positions, folder.target, typer.echo)
+        write_masks()
         if json_file is not None:
             run = {
                 **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
@@ -306,13 +316,13 @@ class SliceFolder(RunFolder):
     @property
     def wish(self) -> ModelWish | None:
         """For the model of the slices that are there."""
-        return None if self.noted is None else ModelWish.of(ModelCard.from_document(self.noted["model"]))
+        return None if self.noted is None else ModelWish.of(self.model)
 
     @property
-    def target(self) -> str:
-        """What the model of the slices that are there marks."""
+    def model(self) -> ModelCard:
+        """Of the slices that are there."""
         assert self.noted is not None  # there are slices
-        return ModelCard.from_document(self.noted["model"]).target
+        return ModelCard.from_document(self.noted["model"])
 
     def belongs_to(self, terms: Terms) -> None:
         """Note the model of the first slice; the handshake holds every later session to it."""

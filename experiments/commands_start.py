@@ -64,8 +64,9 @@ def fingerprint(
 
     Example: bunet fingerprint bob.key.pub
     """
+    from bunet.models.printable import printable
     from bunet.net import keys
 
     for path in paths:
         for key, name in keys.public_keys(path).items():
-            typer.echo(f"{keys.fingerprint(key)}  {name}  ({path})")
+            typer.echo(f"{keys.fingerprint(key)}  {name}  ({printable(str(path))})")

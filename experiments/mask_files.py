@@ -7,13 +7,14 @@ series, and `ID_segmentation.dcm` holds all of them as named segments.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
+from bunet.experiments.run_folder import digest_of
 from bunet.models.room import room_in
 from bunet.models.volumes import dicom_segmentation, formats
 from bunet.models.volumes.about import About
@@ -46,36 +47,94 @@ def write_masks(
     """Masks on the volume's grid, in the volume's format; returns what was written, as `paths`.
 
     masks: 0 and 1, of the volume's shape, by target. A DICOM series or Segmentation that is there already with the same mask
-    stays, with its identifiers; one with another mask gives way if `replace`, because the same run wrote it of fewer slices.
-    Raises UsageError where it does not, since its slices were run again; VolumeError where a file cannot be written.
+    stays, with its identifiers; one with another mask, or damaged, gives way if `replace`, because the same run wrote it of
+    fewer slices: the new one is whole before the old one goes. Raises UsageError where it does not, since its slices were run
+    again; VolumeError where a file cannot be written.
     """
-    numbers = {target: np.asarray(mask).astype(np.uint8) for target, mask in masks.items()}
+    numbers = _numbers(masks)
     files = paths(volume.kind, numbers, out, name)
     for (target, mask), path in zip(numbers.items(), files, strict=False):
-        if volume.kind != DICOM or not _stays(path, path.is_dir() and np.array_equal(formats.read(path), mask), replace):
+        if volume.kind != DICOM:
             formats.write(volume.like(mask), path, structure_of(target).about)
+        elif not _stays(path, lambda: path.is_dir() and np.array_equal(formats.read(path), mask), replace):  # noqa: B023
+            _write_series(volume.like(mask), path, structure_of(target).about)
     if volume.kind == DICOM:
         _write_segmentation(volume, numbers, files[-1], replace)
     return files
 
 
+def digests(volume: Volume, masks: Mapping[str, Mask]) -> list[str]:
+    """SHA-256 of the values (`run_folder.digest_of`) of each file that `write_masks` would write, in its order."""
+    numbers = _numbers(masks)
+    each = [digest_of(mask) for mask in numbers.values()]
+    return [*each, digest_of(dicom_segmentation.stored_masks(volume, numbers))] if volume.kind == DICOM else each
+
+
+def digest_at(path: Path, volume: Volume) -> str | None:
+    """The same of what lies at one of a volume's `paths`; None where that holds no mask, or other values than a mask has."""
+    try:
+        if volume.kind == DICOM and path.suffix == ".dcm":
+            _, found = dicom_segmentation.read_segmentation(path, volume)
+        else:
+            found = formats.read(path)
+    except VolumeError:
+        return None
+    with np.errstate(invalid="ignore"):  # NaN is no value of a mask
+        small = found.astype(np.uint8)
+    return digest_of(small) if np.array_equal(small, found) else None
+
+
+def _numbers(masks: Mapping[str, Mask]) -> dict[str, NDArray[np.uint8]]:
+    return {target: np.asarray(mask).astype(np.uint8) for target, mask in masks.items()}
+
+
 def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], path: Path, replace: bool) -> None:
-    if _stays(path, path.exists() and dicom_segmentation.holds(path, volume, masks), replace):
+    if _stays(path, lambda: dicom_segmentation.holds(path, volume, masks), replace):
         return
     try:
         with room_in(path.parent):
-            dicom_segmentation.write_segmentation(volume, masks, path)
+            dicom_segmentation.write_segmentation(volume, masks, path)  # an older one gives way to the whole new one
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _stays(path: Path, same: bool, replace: bool) -> bool:
-    """Whether what is there is what would be written; something else is removed if `replace`, a UsageError otherwise."""
-    if path.exists() and not same:
+def _write_series(mask: Volume, path: Path, about: About) -> None:
+    """A series in place of the one that may be there, which goes once the new one is whole and in its place."""
+    new, old = (path.with_name(f".{path.name}.{which}") for which in ("new", "old"))
+    try:
+        _remove(new)  # of a command that was killed
+        if path.exists():
+            formats.write(mask, new, about)
+            _remove(old)
+            path.rename(old)
+            new.rename(path)
+        else:
+            formats.write(mask, path, about)
+        _remove(old)
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _stays(path: Path, same: Callable[[], bool], replace: bool) -> bool:
+    """Whether what is there is what would be written. Something else may give way if `replace`, and is an error otherwise."""
+    if not path.exists():
+        return False
+    try:
+        stays = same()
+    except VolumeError:  # damaged
         if not replace:
-            raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return same
+            raise
+        stays = False
+    if not stays and not replace:
+        raise UsageError(f"{path} holds another mask: remove it, and the same command writes it again")
+    return stays
 
 
 def write_probabilities(volume: Volume, mean: NDArray[np.float32], out: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ from bunet.models.room import room_in
 from bunet.models.volumes.volume import Sliceable
 
 IDENTITY = "run.json"
+LOCK = ".lock"
 
 
 def digest_of(array: Sliceable) -> str:
@@ -48,7 +49,7 @@ class RunFolder:
         try:
             with room_in(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                self._lock = _locked(folder / ".lock")
+                self._lock = _locked(folder / LOCK)
         except BlockingIOError:
             raise UsageError(f"{option} {folder} is used by another process") from None
         except OSError as error:

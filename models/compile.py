@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bunet.models import sealed
+from bunet.models import json_text, sealed
 from bunet.models.calibrate import calibrate, checked_ranges
 from bunet.models.commitment import SALT_BYTES, commit
 from bunet.models.convolve import conv_norm, conv_transpose_norm
@@ -24,6 +24,7 @@ from bunet.models.weights import FloatWeights
 
 FILE = sealed.Kind("bunet-compiled", 2, "a compiled model", "compile it again (`bunet compile`)")
 MAX_SIDE = 4096
+OWNER_ONLY = 0o600
 
 
 class CompileError(ValueError):
@@ -131,13 +132,13 @@ def _check_layer(program: Program, node: Node, layer: IntegerWeights) -> None:
 
 def save(compiled: Compiled, path: str | Path) -> None:
     """Write program and integers as one sealed file (`models/sealed.py`); the program's text, the card and the salt are in its
-    metadata.
+    metadata. Only its owner may read it: it holds the weights, and the salt that hides them in the commitment.
     """
     tensors = {}
     for name, layer in compiled.weights.items():
         tensors[f"{name}.weight"] = _smallest_kind(layer.weight)
         tensors[f"{name}.bias"] = layer.bias
-    sealed.save(path, FILE, tensors, {"program": compiled.program.to_json(), "identity": _identity_text(compiled)})
+    sealed.save(path, FILE, tensors, {"program": compiled.program.to_json(), "identity": _identity_text(compiled)}, OWNER_ONLY)
 
 
 def load(path: str | Path) -> Compiled:
@@ -162,7 +163,7 @@ def _identity_text(compiled: Compiled) -> str:
 def _read_identity(text: str) -> tuple[ModelCard | None, bytes | None]:
     """Card and salt; CompileError for anything that `_identity_text` does not give."""
     try:
-        document = json.loads(text)
+        document = json_text.parse(text)
         card, salt = document["card"], document["salt"]
         return (
             None if card is None else ModelCard.from_document(card),
@@ -170,7 +171,7 @@ def _read_identity(text: str) -> tuple[ModelCard | None, bytes | None]:
         )
     except ModelCardError as error:
         raise CompileError(str(error)) from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CompileError("it does not say which model it is") from error
 
 

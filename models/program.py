@@ -18,6 +18,7 @@ from bunet.models import json_text
 
 PROGRAM_VERSION = 2
 MAX_WIDTH = 64
+MAX_TEXT = 64  # characters of a name: the program is Bob's, and Alice's terminal and documents show its names
 
 OPERATIONS = (
     "input", "conv", "conv_transpose", "truncate", "extend", "relu", "square", "avgpool", "maxpool", "concat", "readout",
@@ -169,7 +170,7 @@ class Program:
         try:
             document = json_text.parse(text)
             if document["version"] != PROGRAM_VERSION:
-                raise ProgramError(f"program version {document['version']} is not {PROGRAM_VERSION}")
+                raise ProgramError(f"program version {ascii(document['version'])[:MAX_TEXT]} is not {PROGRAM_VERSION}")
             nodes = tuple(_read_node(entry) for entry in document["nodes"])
             return cls(Format.parse(document["format"]), nodes)
         except ProgramError:
@@ -201,6 +202,9 @@ def check(program: Program) -> None:
         raise ProgramError("a program starts with its input and ends with its readout")
     known: dict[str, Node] = {}
     for node in program.nodes:
+        for text in (node.name, node.operation, *node.attributes, *node.attributes.values()):
+            if isinstance(text, str) and not _is_plain(text):
+                raise ProgramError(f"{text[:MAX_TEXT]!a} is not 1 to {MAX_TEXT} printable ASCII characters")
         if node.name in known:
             raise ProgramError(f"two nodes are named {node.name!r}")
         missing = [name for name in node.inputs if name not in known]
@@ -211,6 +215,10 @@ def check(program: Program) -> None:
         except (KeyError, ProgramError) as error:
             raise ProgramError(f"{node.name} ({node.operation}): {error}") from error
         known[node.name] = node
+
+
+def _is_plain(text: str) -> bool:
+    return 1 <= len(text) <= MAX_TEXT and text.isascii() and text.isprintable()
 
 
 def _require(condition: bool, message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from bunet.models import json_text
 from bunet.models.volumes.whole import write_whole
 
 KIND, VERSION, CHECKSUM = "kind", "version", "sha256"
@@ -71,6 +73,8 @@ def load(path: str | Path, kind: Kind, mapped: bool = False) -> tuple[dict[str, 
     """
     path = Path(path)
     metadata, arrays = _read(path, kind)
+    if mapped:
+        arrays = _mapped(path, arrays, kind)  # what is verified below is what the caller gets, not an earlier reading of it
     if metadata.get(KIND) == kind.name and CHECKSUM in metadata and metadata.get(VERSION) != str(kind.version):
         older = kind.older or kind.remedy
         raise SealError(f"{path} is of version {metadata.get(VERSION, '')[:9]!r}, not {kind.version}: {older}")
@@ -80,8 +84,6 @@ def load(path: str | Path, kind: Kind, mapped: bool = False) -> tuple[dict[str, 
         raise SealError(f"{path} is damaged or not {kind.what}, its metadata does not say {kind.name!r}: {kind.remedy}")
     if metadata[CHECKSUM] != checksum(metadata, arrays):
         raise SealError(f"{path} is damaged, its checksum differs: {kind.remedy}")
-    if mapped:
-        arrays = _mapped(path, arrays)
     return {name: text for name, text in metadata.items() if name not in (KIND, VERSION, CHECKSUM)}, arrays
 
 
@@ -116,13 +118,17 @@ def _read(path: Path, kind: Kind) -> tuple[dict[str, str], Arrays]:
         raise SealError(f"{path} is damaged or not {kind.what}: {kind.remedy}") from error
 
 
-def _mapped(path: Path, arrays: Arrays) -> Arrays:
-    """The same arrays where they lie in the file: a length of 8 bytes, the header, then the bytes of all arrays."""
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    return {
-        name: np.memmap(path, array.dtype, "r", 8 + length + header[name]["data_offsets"][0], array.shape)
-        if array.size else array
-        for name, array in arrays.items()
-    }
+def _mapped(path: Path, arrays: Arrays, kind: Kind) -> Arrays:
+    """The same arrays where they lie in the file, all in one mapping of it: a length of 8 bytes, the header, then all bytes."""
+    try:
+        with path.open("rb") as stream:
+            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        length = int.from_bytes(data[:8], "little")
+        header = json_text.parse(data[8 : 8 + length])
+        starts = {name: 8 + length + header[name]["data_offsets"][0] for name in arrays}
+        return {
+            name: np.frombuffer(data, array.dtype, array.size, starts[name]).reshape(array.shape) if array.size else array
+            for name, array in arrays.items()
+        }
+    except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:  # it has changed since it was read
+        raise SealError(f"{path} is damaged or not {kind.what}: {kind.remedy}") from error

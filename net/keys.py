@@ -95,7 +95,10 @@ def load_public(path: str | os.PathLike[str]) -> str:
 
 
 def load_allowed(path: str | os.PathLike[str]) -> dict[str, str]:
-    """An allow-list: public key -> name. One `KEY NAME` a line, as in .pub files, which may just be appended."""
+    """An allow-list: public key -> name. One `KEY NAME` a line, as in .pub files, which may just be appended.
+
+    A name comes from whoever made the key: characters that a terminal would obey are question marks. Raises BadKey.
+    """
     path = Path(path)
     try:
         lines = _lines(path)
@@ -104,7 +107,7 @@ def load_allowed(path: str | os.PathLike[str]) -> dict[str, str]:
     allowed = {}
     for line in lines:
         key, _, name = line.partition(" ")
-        allowed[check(key, str(path))] = name.strip() or key[:8]
+        allowed[check(key, str(path))] = printable(name.strip()) or key[:8]
     return allowed
 
 
@@ -112,10 +115,10 @@ def public_keys(path: str | os.PathLike[str]) -> dict[str, str]:
     """Public key -> name of any of these files: a key file's own, or those of a .pub file or an allow-list. Raises BadKey."""
     try:
         lines = _lines(Path(path))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
     if any(line.partition(" ")[0] == "secret" for line in lines):
-        return {KeyPair.load(path).public: Path(path).name}
+        return {KeyPair.load(path).public: printable(Path(path).name)}
     found = load_allowed(path)
     if not found:
         raise BadKey(f"{path} holds no public key")

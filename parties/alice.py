@@ -24,6 +24,8 @@ from bunet.parties.session import Request, Terms
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 
+UNPREPARED = "Alice cannot prepare her slices, and ends the session"
+
 
 def run(
     connect: Callable[[], QueueChannel],
@@ -36,6 +38,7 @@ def run(
     link: Link,
     cores: int = 1,
     agreed: Callable[[Terms, Mapping[str, float]], None] | None = None,
+    size: tuple[int, int] | None = None,
     on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
     thread_hook: Callable[[], None] | None = None,
 ) -> tuple[Terms, float]:
@@ -44,7 +47,7 @@ def run(
     labels: (axis, index) of each slice, as many as request.slices. slice_at(program, k): the k-th slice, quantised for
     program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in. agreed: is told,
     before anything of a slice is sent, what was agreed on and which share of each slice's values is beyond calibration
-    (`input_range`).
+    (`input_range`); what it raises ends the session. size: (height, width) of a slice before it was padded, None for all of it.
     Raises PeerError or RunError with one sentence; Failed has been emitted.
     """
     with connected(connect, link, emit) as channel:
@@ -52,9 +55,13 @@ def run(
         layers = session.layers_of(terms)
         if terms.card is not None:
             emit(Note("alice", f"Bob serves {terms.card}"))
-        beyond = input_range.check(terms.program, labels, slice_at, emit)
-        if agreed is not None:
-            agreed(terms, beyond)
+        try:
+            beyond = input_range.check(terms.program, labels, slice_at, emit, size)
+            if agreed is not None:
+                agreed(terms, beyond)
+        except Exception:
+            session.refuse(channel, UNPREPARED)  # and not why: that is of her files
+            raise
         warmup.compile_kernels(layers, emit, Role.ALICE)
         session.await_kernels(channel)
         kind = terms.program.input.type

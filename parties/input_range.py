@@ -13,34 +13,40 @@ from pathlib import Path
 import numpy as np
 
 from bunet.models.program import Program
+from bunet.models.volumes.whole import write_whole
 from bunet.parties.events import Note, Subscriber
 
 FILE = "alice-beyond.json"
+UNSAID = "Bob's program does not say for which values it was calibrated, so yours are not compared"
 
 
 def check(
-    program: Program, labels: Sequence[tuple[str, int]], slice_at: Callable[[Program, int], np.ndarray], emit: Subscriber
+    program: Program, labels: Sequence[tuple[str, int]], slice_at: Callable[[Program, int], np.ndarray], emit: Subscriber,
+    size: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """{`z20`: share of its values beyond the calibrated range} of the slices that have any; a Note where one has.
 
-    labels: (axis, index) of each slice. slice_at(program, k): the k-th, int64, quantised for the program's input.
+    Counted are a slice's own pixels: the middle channel, its neighbours being slices of their own, without what it is padded
+    by. labels: (axis, index) of each slice. slice_at(program, k): the k-th, int64, quantised for the program's input. size:
+    (height, width) of a slice before it was padded, None for all of it.
     """
-    if program.calibrated is None:
-        emit(Note("alice", "Bob's program does not say for which values it was calibrated, so yours are not compared"))
+    limit = limit_of(program)
+    if limit is None:
+        emit(Note("alice", UNSAID))
         return {}
     shares = {
         f"{axis}{index}": share
         for k, (axis, index) in enumerate(labels)
-        if (share := share_beyond(program, slice_at(program, k)))
+        if (share := share_beyond(program, slice_at(program, k), size))
     }
     if shares:
-        emit(Note("alice", remark(program, shares, len(labels))))
+        emit(Note("alice", remark(limit, shares, len(labels))))
     return shares
 
 
 def save(shares: Mapping[str, float], folder: Path) -> None:
-    """Leave `check`'s shares in a local run's folder, for `load`."""
-    (folder / FILE).write_text(json.dumps(dict(shares)))
+    """Leave `check`'s shares in a local run's folder, for `load`. Raises NoRoom, OSError."""
+    write_whole(folder / FILE, lambda stream: stream.write(json.dumps(dict(shares)).encode()))
 
 
 def load(folder: Path) -> dict[str, float]:
@@ -48,15 +54,20 @@ def load(folder: Path) -> dict[str, float]:
     return dict(json.loads((folder / FILE).read_text()))
 
 
-def share_beyond(program: Program, image: np.ndarray) -> float:
-    """Share of a quantised slice's values (its neighbours' included) beyond the calibrated range, 0 to 1."""
-    limit = program.calibrated
-    return 0.0 if limit is None else float(np.mean((image > limit) | (image < -limit)))
+def limit_of(program: Program) -> float | None:
+    """The largest magnitude that the model was calibrated on, as a real number; None where the program does not say."""
+    return None if program.calibrated is None else float(np.ldexp(float(program.calibrated), -program.input.type.frac))
 
 
-def remark(program: Program, shares: Mapping[str, float], slices: int) -> str:
-    """What a person should read of `check`'s shares, one sentence."""
-    limit = np.ldexp(float(program.calibrated or 0), -program.input.type.frac)
+def share_beyond(program: Program, image: np.ndarray, size: tuple[int, int] | None = None) -> float:
+    """Share of a quantised slice's own pixels (`check`) beyond the calibrated range, 0 to 1."""
+    height, width = size or image.shape[1:]
+    own, limit = image[len(image) // 2, :height, :width], program.calibrated
+    return 0.0 if limit is None else float(np.mean((own > limit) | (own < -limit)))
+
+
+def remark(limit: float, shares: Mapping[str, float], slices: int) -> str:
+    """What a person should read of `check`'s shares, one sentence. limit: as `limit_of` gives it. slices: of how many."""
     worst = max(shares, key=lambda name: shares[name])
     head = f"{percent(shares[worst])} of the values of slice {worst} lie"
     if len(shares) > 1:

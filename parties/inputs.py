@@ -33,10 +33,14 @@ class VolumeSlices:
 
 @dataclass(frozen=True)
 class Source:
-    """shape: (channels, height, width) of every slice. slice_at(program, k): the k-th, int64, quantised for the program."""
+    """shape: (channels, height, width) of every slice. slice_at(program, k): the k-th, int64, quantised for the program.
+
+    size: (height, width) of a slice before it was padded, None where that is not known.
+    """
 
     shape: tuple[int, int, int]
     slice_at: Callable[[Program, int], np.ndarray]
+    size: tuple[int, int] | None = None
 
 
 def to_document(inputs: Path | VolumeSlices) -> dict[str, Any]:
@@ -63,4 +67,4 @@ def open_source(document: dict[str, Any], labels: Sequence[tuple[str, int]]) -> 
     cut = SliceSource.of(
         volume, labels[0][0], tuple(size) if isinstance(size, list) else size, None if crop is None else Crop.of_list(crop)
     )
-    return Source(cut.shape, lambda program, k: quantise_input(program, cut.image(labels[k][1])))
+    return Source(cut.shape, lambda program, k: quantise_input(program, cut.image(labels[k][1])), cut.frame.fit.size)

@@ -192,7 +192,8 @@ class Ledger:
         line = self.session.plan[record.layer]
         moved = sum(left + arrived for number, layer, left, arrived in self.traffic.layers
                     if (number, layer) == (record.number, record.layer))
-        return min(1.0, moved / (line.alice_bytes + line.bob_bytes)) if moved else 0.0
+        stated = line.alice_bytes + line.bob_bytes  # 0 of a local layer; what a peer sends for one all the same is no progress
+        return min(1.0, moved / stated) if stated else 0.0
 
     def totals(self) -> Totals:
         """Totals so far; seconds are those of the finished session, 0 before."""

@@ -159,9 +159,8 @@ def answer(
     )
     ready = expect(channel, "ready")
     if ready.get("digest") != terms.program.digest():
-        message = "the two parties hold different programs (digests differ)"
-        refuse(channel, message)
-        raise PeerError(message)
+        refuse(channel, DIFFERENT_PROGRAMS)
+        raise PeerError(DIFFERENT_PROGRAMS)
     return terms
 
 

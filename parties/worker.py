@@ -109,7 +109,7 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
         lambda: zeromq.connect(address), request, labels, slice_at,
         keep_shares(Path(job["shares"]), request.session, labels) if job["shares"] else keep,
         emit, link=link, cores=job["cores"], on_layer=recorder, thread_hook=profiler.start if profiler else None,
-        agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])),
+        agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])), size=source.size,
     )
     if job["results"] is None and job["shares"] is None:
         masks = np.stack([results[k] for k in range(len(labels))])

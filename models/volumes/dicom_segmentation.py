@@ -40,7 +40,7 @@ def write_segmentation(volume: Volume, masks: Masks, path: Path) -> None:
     masks: 0 and 1, of the volume's shape, by target (`structure_of`). The file appears whole or not at all. Raises VolumeError.
     """
     highdicom, pydicom = highdicom_for(path), pydicom_for(path)
-    pixels, (_, affine) = _stored(volume, masks), volume.stored()
+    pixels, (_, affine) = stored_masks(volume, masks), volume.stored()
     if affine is None:
         raise VolumeError(f"{path}: a DICOM Segmentation has a place in the patient, this volume has none")
     structures = [structure_of(target) for target in masks]
@@ -141,24 +141,28 @@ def _refer(pydicom: Any, data: Any, stand_ins: list[Any], sources: Sources) -> N
 
 def holds(path: Path, volume: Volume, masks: Masks) -> bool:
     """Whether the Segmentation that is there has these very masks, in this order. Raises VolumeError where it is none."""
+    names, pixels = read_segmentation(path, volume)
+    return names == [structure_of(target).target for target in masks] and np.array_equal(pixels, stored_masks(volume, masks))
+
+
+def read_segmentation(path: Path, volume: Volume) -> tuple[list[str], NDArray[np.uint8]]:
+    """(labels of the segments, what they mark as `stored_masks`) of a Segmentation. Raises VolumeError where it is none."""
     pydicom = pydicom_for(path)
     with as_it_is(pydicom):
         try:
             data = pydicom.dcmread(path)
-            names = [str(segment.SegmentLabel) for segment in data.SegmentSequence]
-            expected = [structure_of(target).target for target in masks]
-            return names == expected and np.array_equal(_pixels(data, volume), _stored(volume, masks))
+            return [str(segment.SegmentLabel) for segment in data.SegmentSequence], _pixels(data, volume)
         except (OSError, EOFError, AttributeError, IndexError, ValueError, pydicom.errors.InvalidDicomError) as error:
             raise VolumeError(f"{path}: is no DICOM Segmentation: remove it, and the same command writes it again") from error
 
 
-def _stored(volume: Volume, masks: Masks) -> NDArray[np.uint8]:
+def stored_masks(volume: Volume, masks: Masks) -> NDArray[np.uint8]:
     """(slice, row, column, segment) in the order of the files that the volume came from."""
     return np.stack([volume.like(mask).stored()[0] for mask in masks.values()], axis=-1).astype(np.uint8)
 
 
 def _pixels(data: Any, volume: Volume) -> NDArray[np.uint8]:
-    """What a Segmentation marks of a volume, as `_stored`; ValueError where a frame lies on none of its slices."""
+    """What a Segmentation marks of a volume, as `stored_masks`; ValueError where a frame lies on none of its slices."""
     array, affine = volume.stored()
     assert affine is not None
     out = np.zeros((*array.shape, len(data.SegmentSequence)), np.uint8)

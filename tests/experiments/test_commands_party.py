@@ -201,7 +201,7 @@ def test_what_bob_serves_is_in_run_json_and_in_the_document(
         assert document["commitment"] == compiled.commitment
         assert document["wish"] == {"target": "infection", "axis": "z", "name": "small", "version": "1"}
     assert run["input_beyond_calibration"] == {"z3": 0.25}
-    assert "the mask may be wrong" not in out
+    assert "the model takes values" not in out
 
 
 def test_alice_is_told_where_the_model_takes_values_of_another_meaning(
@@ -316,8 +316,28 @@ def test_the_place_of_the_document_is_checked_first(volume: Path, session: Sessi
     assert "there is no folder" in alice(volume, "--json", volume.parent / "nowhere" / "x.json")[2]
     assert not out.exists()
     out.mkdir()
-    assert alice(volume, "--json", out / "run.json")[0] == 2
+    names = (
+        "run.json", "mask.npz", "result.json", "alice-warnings.json", "ct_prediction.npy", "ct_lung.npy",
+        "slice-0003.safetensors",
+    )
+    for name in names:
+        status, _, error = alice(volume, "--json", out / name)
+        assert status == 2
+        assert f"{name} is where --out keeps its own" in error
     assert session.requests == []
+    assert alice(volume, "--size", "16", "--slices", "0:1", "--target", "infection", "--json", out / "ct_lung.npy")[0] == 0
+
+
+def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(named(compiled, target="left lobe"))
+    monkeypatch.setattr(commands_party.alice_party, "run", session)
+    (volume.parent / "out").mkdir()
+    status, _, error = alice(volume, "--size", "16", "--json", volume.parent / "out" / "ct_mask-left-lobe.npy")
+    assert status == 2
+    assert "ct_mask-left-lobe.npy is where --out keeps its own" in error
+    assert not session.inputs
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,15 @@ def test_a_fingerprint_is_of_the_keys_bytes_and_the_same_for_both(tmp_path: Path
     assert pair.secret not in made
 
 
+def test_a_fingerprint_is_all_that_a_key_file_can_show(tmp_path: Path) -> None:
+    public, path = keys.KeyPair.generate().public, tmp_path / "bob\x1b[2K.pub"
+    path.write_text(f"{public} Bob\x1b[1G0000 0000\n")
+    status, out, _ = bunet("fingerprint", path)
+    assert status == 0
+    assert out.startswith(f"{keys.fingerprint(public)}  Bob?[1G0000 0000  (")
+    assert out.rstrip("\n").isprintable()
+
+
 @pytest.mark.parametrize(("content", "words"), [(None, "cannot read"), ("", "no public key"), ("hello\n", "not a key")])
 def test_what_is_no_key_file_is_named(content: str | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "x.pub"

@@ -1,11 +1,16 @@
 """Names of results come from the volume's kind, whatever dots a name has; what is there already stays or is named."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bunet.experiments import mask_files
 from bunet.experiments.mask_files import paths, probabilities_path, write_masks, write_probabilities
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict_cases import find_cases, one_case
+from bunet.models.room import NoRoom
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
@@ -102,3 +107,67 @@ def test_masks_may_be_bool_and_of_other_targets(tmp_path):
     files = write_masks(Volume(ARRAY, AFFINE), {"Left lung/../x": ARRAY > 0}, tmp_path, "ct")
     assert files == paths(NPZ, ["Left lung/../x"], tmp_path, "ct") == [tmp_path / "ct_mask-left-lung-x.npz"]
     assert formats.read(files[0]).dtype == np.uint8
+
+
+@pytest.mark.parametrize("fails", ["write_series", "write_segmentation"])
+def test_a_series_that_cannot_be_replaced_keeps_its_mask(tmp_path, monkeypatch, fails):
+    """A full disk: the old mask lies there until the new one does."""
+    volume = series(tmp_path / "ct")
+    files = write_masks(volume, MASKS, tmp_path, "ct")
+
+    def full(*given, **more):
+        assert all(path.exists() for path in files)
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(formats.dicom_writing if fails == "write_series" else mask_files.dicom_segmentation, fails, full)
+    with pytest.raises(NoRoom):
+        write_masks(volume, {**MASKS, "infection": 1 - MASKS["infection"]}, tmp_path, "ct", replace=True)
+    for path, mask in zip(files, MASKS.values(), strict=False):
+        found = formats.read(path)
+        assert np.array_equal(found, mask) or (path == files[0] and np.array_equal(found, 1 - mask))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_damaged_series_and_segmentations_give_way_where_masks_are_replaced(tmp_path):
+    volume = series(tmp_path / "ct")
+    files = write_masks(volume, MASKS, tmp_path, "ct")
+    whole = mask_files.digests(volume, MASKS)
+    assert [mask_files.digest_at(path, volume) for path in files] == whole
+    next(files[0].iterdir()).unlink()
+    for path in files[1].iterdir():
+        path.write_bytes(b"not DICOM")
+    files[2].write_bytes(files[2].read_bytes()[:700])
+    assert set(whole).isdisjoint(mask_files.digest_at(path, volume) for path in files)
+    assert write_masks(volume, MASKS, tmp_path, "ct", replace=True) == files
+    assert [mask_files.digest_at(path, volume) for path in files] == whole
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_only_values_of_a_mask_have_a_mask_s_digest(tmp_path):
+    volume, mask = Volume(ARRAY, AFFINE), MASKS["lung"]
+    (path,) = write_masks(volume, {"lung": mask}, tmp_path, "ct")
+    assert [mask_files.digest_at(path, volume)] == mask_files.digests(volume, {"lung": mask})
+    for other in (mask * np.float32(0.5), np.where(mask, np.nan, 0), mask * np.int16(257)):
+        np.savez(path, array=other)
+        assert mask_files.digest_at(path, volume) is None
+
+
+def test_a_kill_between_the_old_series_and_the_new_leaves_both_beside(tmp_path, monkeypatch):
+    volume, other = series(tmp_path / "ct"), {**MASKS, "infection": 1 - MASKS["infection"]}
+    files = write_masks(volume, MASKS, tmp_path, "ct")
+    rename = Path.rename
+
+    def killed(path, target):
+        if path.name.endswith(".new"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_masks(volume, other, tmp_path, "ct", replace=True)
+    np.testing.assert_array_equal(formats.read(tmp_path / ".ct_prediction.old"), MASKS["infection"])
+    np.testing.assert_array_equal(formats.read(tmp_path / ".ct_prediction.new"), other["infection"])
+    monkeypatch.setattr(Path, "rename", rename)
+    write_masks(volume, other, tmp_path, "ct", replace=True)
+    np.testing.assert_array_equal(formats.read(files[0]), other["infection"])
+    assert not list(tmp_path.glob(".*"))

@@ -140,12 +140,16 @@ def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> Non
 
 
 def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their number would tell Bob how large the body is."""
+    """Their number would tell Bob how large the body is; there is nothing to mark in them."""
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE), axis="x"))
     monkeypatch.setattr(commands_party.alice_party, "run", session)
     status, _, error = bunet("alice", "--volume", path, "--axis", "x", "--size", SIZE, "--out", tmp_path / "out")
     assert status == 0, error
     assert session.requests[0].slices == WIDE[1]
+    left, right = formats.load(path).crop.columns
+    assert right - left < WIDE[1]
+    mask = formats.read(tmp_path / "out" / "mask.npz")
+    assert [k for k in range(WIDE[1]) if mask[..., k].any()] == list(range(left, right)), "and marks nothing there, as predict"
 
 
 def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

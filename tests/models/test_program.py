@@ -114,3 +114,25 @@ def test_wrong_formats_are_refused(text):
 
 def test_formats_count_their_bits():
     assert [Format.parse(text).bits for text in ("8.4", "12.4", "8.8")] == [12, 16, 16]
+
+
+@pytest.mark.parametrize("text", ["c\x1b[2J", "c\n", "", "x" * 65, "c\u202e", "\u0441"])
+@pytest.mark.parametrize("place", ["name", "operation", "key", "text"])
+def test_texts_of_a_program_are_short_and_plain(place, text):
+    """The program is Bob's, and Alice's terminal shows its names."""
+    document = json.loads(small_program().to_json())
+    node = document["nodes"][3]
+    if place in ("name", "operation"):
+        node[place] = text
+    else:
+        node["attributes"].update({text: 1} if place == "key" else {"kind": text})
+    with pytest.raises(ProgramError, match="printable ASCII characters") as caught:
+        Program.from_json(json.dumps(document))
+    assert str(caught.value).isprintable()
+
+
+def test_a_version_that_is_a_text_is_shown_plainly():
+    with pytest.raises(ProgramError) as caught:
+        Program.from_json(json.dumps({"version": "\x1b[2J" * 100}))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 120

@@ -184,3 +184,29 @@ def test_committed_weights_say_what_they_are(folder):
         assert notes["intensity"] == "window -1250..250 HU on 0..1"
         stem = f"{notes['target']}-{notes['axis']}"
         assert path.stem.startswith(stem) or (folder, stem) == ("demo", "lesion-z")
+
+
+def test_a_compiled_model_is_for_its_owner_only(tmp_path):
+    """It holds Bob's weights, and the salt that hides them in the commitment."""
+    path, _ = small_model(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_mapped_arrays_are_verified_where_they_are_mapped(tmp_path, monkeypatch):
+    """The file may be another by the time it is mapped."""
+    path, array, read = tmp_path / "note", np.arange(300), sealed._read
+
+    def exchanged(content):
+        def reading(*given):
+            found = read(*given)
+            path.write_bytes(content)
+            return found
+
+        return reading
+
+    for damage in (lambda whole: whole[:-1] + b"\x07", lambda whole: b"", lambda whole: whole[:100], lambda whole: bytes(100)):
+        sealed.save(path, NOTE, {"a": array})
+        monkeypatch.setattr(sealed, "_read", exchanged(damage(path.read_bytes())))
+        with pytest.raises(SealError, match="is damaged"):
+            sealed.load(path, NOTE, mapped=True)
+        monkeypatch.setattr(sealed, "_read", read)

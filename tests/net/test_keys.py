@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from zmq.utils import z85
 
-from bunet.net.keys import BadKey, KeyPair, check, keygen, load_allowed, load_public
+from bunet.net.keys import BadKey, KeyPair, check, keygen, load_allowed, load_public, public_keys
 
 
 def test_keygen_saves_what_loads(tmp_path: Path) -> None:
@@ -82,3 +82,17 @@ def test_no_key_begins_with_the_comment_sign() -> None:
 def test_check(key: str) -> None:
     with pytest.raises(BadKey):
         check(key)
+
+
+def test_a_label_cannot_paint_on_the_terminal(tmp_path: Path) -> None:
+    """The key's name comes from whoever made it: it might move the cursor and write another fingerprint over the true one."""
+    public, path = KeyPair.generate().public, tmp_path / "bob.pub"
+    path.write_text(f"{public} Bob\x1b[1G\x9b2K\u202e1234\n")
+    assert load_allowed(path) == public_keys(path) == {public: "Bob?[1G?2K?1234"}
+
+
+def test_a_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    for content in (b"\xff\xfe\xfd", b"\0" * 50):
+        (tmp_path / "x.pub").write_bytes(content)
+        with pytest.raises(BadKey, match=r"not text|not a key"):
+            public_keys(tmp_path / "x.pub")

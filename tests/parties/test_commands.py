@@ -177,7 +177,7 @@ def test_a_run_goes_on_after_alice_is_killed(folder):
         assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, written), "what was done is not done again"
     files = {path.name for path in (folder / "whole").iterdir()}
     assert {path.name for path in (folder / "result").iterdir()} == files
-    assert len(files) == SLICES + 5  # volume_mask.npy, mask.npz, result.json, run.json, .lock
+    assert len(files) == SLICES + 6  # volume_mask.npy, mask.npz, result.json, run.json, alice-warnings.json, .lock
     for name in files - {"mask.npz"}:
         assert (folder / "result" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name
     assert (mask_of(folder / "result") == expected(folder, range(SLICES))).all()
@@ -242,10 +242,10 @@ def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folde
     with Bob(folder) as bob:
         code, out, err = finish(alice(folder, bob.address, "--slices", "10:11", "--json", str(folder / "run.json")))
         assert code == 0, err
-    sentence = "alice: 10.0 % of the values of slice z10 lie beyond what the model was calibrated for (-0.9375..0.9375)"
+    sentence = "alice: 50.0 % of the values of slice z10 lie beyond what the model was calibrated for (-0.9375..0.9375)"
     assert sentence in out
     assert out.index(sentence) < out.index("set-up in")
-    assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.1}
+    assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.5}
 
 
 def test_a_port_in_use_is_one_sentence(folder):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bunet.models.program import Program
+from bunet.models.room import NoRoom
+from bunet.models.volumes import whole
 from bunet.parties import input_range
 from bunet.parties.events import Note
 from tests.parties.programs import small
@@ -17,17 +20,17 @@ KIND = PROGRAM.input.type
 WITHIN = f"{np.ldexp(PROGRAM.calibrated, -KIND.frac):g}"
 
 
-def looked_at(*slices, program=PROGRAM):
+def looked_at(*slices, program=PROGRAM, size=None):
     """(shares, what was said) of slices along z from position 20 on."""
     said: list[Note] = []
     labels = [("z", 20 + k) for k in range(len(slices))]
-    return input_range.check(program, labels, lambda given, k: slices[k], said.append), [note.text for note in said]
+    return input_range.check(program, labels, lambda given, k: slices[k], said.append, size), [note.text for note in said]
 
 
 def with_beyond(count, value):
-    """A slice whose first `count` values are beyond."""
+    """A slice whose first `count` pixels are beyond."""
     image = np.full(KIND.shape, PROGRAM.calibrated, np.int64)
-    image.reshape(-1)[:count] = value
+    image[2].reshape(-1)[:count] = value
     return image
 
 
@@ -39,17 +42,17 @@ def test_what_is_within_the_range_is_not_mentioned(sign):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_share_of_one_slice(sign):
     shares, said = looked_at(with_beyond(40, sign * (PROGRAM.calibrated + 1)))
-    assert shares == {"z20": 40 / (5 * 16 * 16)}
+    assert shares == {"z20": 40 / (16 * 16)}
     assert said == [
-        f"3.1 % of the values of slice z20 lie beyond what the model was calibrated for (-{WITHIN}..{WITHIN}): "
+        f"15.6 % of the values of slice z20 lie beyond what the model was calibrated for (-{WITHIN}..{WITHIN}): "
         "the mask may be wrong there"
     ]
 
 
 def test_many_slices_are_one_sentence():
     beyond = PROGRAM.calibrated + 1
-    shares, said = looked_at(with_beyond(0, 0), with_beyond(1, beyond), with_beyond(320, beyond))
-    assert shares == {"z21": 1 / 1280, "z22": 0.25}
+    shares, said = looked_at(with_beyond(0, 0), with_beyond(1, beyond), with_beyond(64, beyond))
+    assert shares == {"z21": 1 / 256, "z22": 0.25}
     (sentence,) = said
     assert sentence.startswith("values of 2 of 3 slices, at most 25.0 % of them (slice z22), lie beyond what the model")
 
@@ -64,3 +67,28 @@ def test_a_program_that_does_not_say_is_said_to():
     shares, said = looked_at(with_beyond(9, 1 << 10), program=Program(PROGRAM.format, nodes))
     assert shares == {}
     assert said == ["Bob's program does not say for which values it was calibrated, so yours are not compared"]
+
+
+def test_counted_are_a_slice_s_own_pixels():
+    """Not those of its neighbours, which are slices of their own, and not what it is padded by."""
+    beyond = PROGRAM.calibrated + 1
+    image = np.full(KIND.shape, beyond, np.int64)
+    image[2] = 0
+    assert looked_at(image) == ({}, [])
+    image[2, 0, :6] = beyond
+    image[2, 12:] = image[2, :, 10:] = 0
+    assert looked_at(image, size=(12, 10))[0] == {"z20": 6 / 120}
+    assert looked_at(image)[0] == {"z20": 6 / 256}
+
+
+def test_shares_are_kept_whole_or_not_at_all(tmp_path, monkeypatch):
+    input_range.save({"z3": 0.25}, tmp_path)
+    assert input_range.load(tmp_path) == {"z3": 0.25}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(whole.os, "fsync", full)
+    with pytest.raises(NoRoom, match="no room in"):
+        input_range.save({}, tmp_path)
+    assert input_range.load(tmp_path) == {"z3": 0.25}

@@ -19,6 +19,7 @@ from bunet.parties.events import (
     SetupFinished,
     SliceFinished,
     SliceStarted,
+    Traffic,
 )
 from bunet.parties.ledger import DOCUMENT_VERSION, Ledger, LedgerError
 
@@ -183,3 +184,11 @@ def test_a_plan_heard_from_the_peer_alone_is_kept() -> None:
     ledger = ledger_of([replace(session("bob", 1), link="wan")])
     assert ledger.session is not None
     assert len(ledger.lines) == len(PLAN)
+
+
+def test_what_a_peer_sends_for_a_layer_without_bytes_is_no_progress() -> None:
+    """The input layer states none; a console that divided by them would stop to show anything."""
+    ledger = ledger_of([session("alice", 1), SliceStarted("alice", 0, "z", 40), LayerStarted("alice", 0, 0, "input")])
+    ledger(Traffic("alice", 0, 64, ((0, 0, 0, 64),)))
+    assert ledger.share_of(ledger.slices[0]) == 0.0
+    assert 0.0 <= ledger.progress() < 0.01

@@ -117,7 +117,7 @@ def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path):
     (note,) = [e.text for e in events if isinstance(e, Note) and "calibrated" in e.text]
     assert note.startswith("values of 2 of 2 slices, at most ")
     numbers = np.load(tmp_path / "inputs.npy")
-    shares = {f"z{10 + k}": float((np.abs(numbers[k]) > compiled.program.calibrated).mean()) for k in range(2)}
+    shares = {f"z{10 + k}": float((np.abs(numbers[k][2]) > compiled.program.calibrated).mean()) for k in range(2)}
     assert result.input_beyond == shares
     within = run_pair(prepare(tmp_path, small(16, 2), 1, record=1), events.append)
     assert (within.beyond, beyond_calibration(within.beyond), within.input_beyond) == ({}, [], {})

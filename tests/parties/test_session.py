@@ -8,6 +8,9 @@ from bunet.models.compile import Compiled
 from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.oracle import IntegerWeights
 from bunet.net.frame import Control
+from bunet.net.link import Link
+from bunet.parties import alice as alice_party
+from bunet.parties import bob as bob_party
 from bunet.parties import session
 from bunet.parties.errors import MAX_PEER_TEXT, PeerError, RunError
 from bunet.parties.session import Request
@@ -250,3 +253,23 @@ def test_bob_refuses_what_he_cannot_trust(kind, changes, sentence):
     _, his = shake(GOOD, spoil=lambda channel: Spoiled(channel, kind, **changes))
     assert isinstance(his, PeerError)
     assert sentence in str(his)
+
+
+def test_bob_is_told_where_alice_cannot_prepare_her_slices(monkeypatch):
+    """In a sentence that says nothing of her files."""
+    why = RunError("/home/ward/ct.npz: cannot be read")
+
+    def broken(program, k):
+        raise why
+
+    monkeypatch.setattr(bob_party.warmup, "compile_kernels", lambda *given: 0.0)
+    service = bob_party.Service(CompiledStore([COMPILED]), Link(), lambda event: None)
+    hers, his = handshake.shake(
+        lambda channel: alice_party.run(
+            lambda: channel, GOOD, [("z", 0), ("z", 1)], broken, lambda job, result: None, lambda event: None, link=Link()
+        ),
+        service.session,
+    )
+    assert hers is why
+    assert isinstance(his, PeerError)
+    assert str(his) == "Alice cannot prepare her slices, and ends the session"
