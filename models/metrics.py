@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+BOTH_EMPTY = "both are empty"  # what is said in place of a figure
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -17,6 +19,16 @@ class Agreement:
 
     def __add__(self, other: Agreement) -> Agreement:
         return Agreement(self.both + other.both, self.found + other.found, self.true + other.true)
+
+    @property
+    def empty(self) -> bool:
+        """Whether both masks are: figures of nothing against nothing say nothing, so none is shown (`known`)."""
+        return not self.found and not self.true
+
+    def known(self) -> dict[str, float | None]:
+        """dice, overlap and sensitivity as people and documents get them: None where both masks are empty."""
+        figures = {"dice": self.dice, "overlap": self.overlap, "sensitivity": self.sensitivity}
+        return {name: None if self.empty else value for name, value in figures.items()}
 
     @property
     def dice(self) -> float:
@@ -49,3 +61,13 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     Raises ValueError where the shapes differ.
     """
     return agreement(first, second).dice
+
+
+def known_dice(first: np.ndarray, second: np.ndarray) -> float | None:
+    """`dice`, and None where both masks are empty: for documents, and for people by `dice_text`."""
+    return agreement(first, second).known()["dice"]
+
+
+def dice_text(value: float | None) -> str:
+    """What people read of a `known_dice`."""
+    return BOTH_EMPTY if value is None else f"{value:.4f}"
