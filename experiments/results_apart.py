@@ -28,7 +28,7 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
             )
         beside = None if given.is_dir() or formats.kind_of(given) != DICOM else given.resolve().parent  # a series' folder
         for file in known:
-            if _overlap(file, given) or file.resolve().parent == beside:
+            if _overlap(file, given) or (beside is not None and _within(file, beside)):
                 raise UsageError(f"{option}: {file} would be written into or over the input {given}; choose another {option}")
 
 
