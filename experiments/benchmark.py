@@ -18,7 +18,7 @@ from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.results import environment
 from bunet.experiments.sweep_config import PointData
 from bunet.models.compile import Compiled
-from bunet.models.metrics import dice
+from bunet.models.metrics import known_dice
 from bunet.models.reference import FloatModel
 from bunet.models.weights import seeded
 from bunet.parties.events import Subscriber
@@ -70,11 +70,11 @@ class Bench:
         floats = prepare.float_labels(chosen, images)
         truth = images.truth if chosen.trained else None
         document = document_of(
-            ledger, settings, result, images, weights=chosen.source, dice_float=dice(masks, floats),
-            dice_truth=None if truth is None else dice(masks, truth), record=job.record,
+            ledger, settings, result, images, weights=chosen.source, dice_float=known_dice(masks, floats),
+            dice_truth=None if truth is None else known_dice(masks, truth), record=job.record,
         )
         if data is not None:
-            float_truth = None if truth is None else dice(floats, truth)
+            float_truth = None if truth is None else known_dice(floats, truth)
             document["run"]["float"] = {"seconds_per_slice": float_seconds(chosen, images), "dice_truth": float_truth}
             document["run"]["calibration"] = chosen.calibration
         if profile:

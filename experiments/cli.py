@@ -232,6 +232,7 @@ def bench_slice(
         o.writable_parent("--json", json_file)
     from bunet.experiments.benchmark import Bench
     from bunet.experiments.results import write_json
+    from bunet.models.metrics import dice_text
     from bunet.parties.console import RunConsole
     from bunet.parties.record import beyond_calibration
 
@@ -241,7 +242,7 @@ def bench_slice(
     console.print_table()
     seconds = ", ".join(f"{one['seconds']:.2f}" for one in outcome.document["slices"])
     typer.echo(f"seconds of each slice: {seconds}")
-    typer.echo(f"Dice of the secure mask against the float model: {outcome.document['dice']['float']:.4f}")
+    typer.echo(f"Dice of the secure mask against the float model: {dice_text(outcome.document['dice']['float'])}")
     if profile:
         for role, lines in outcome.result.profiles.items():
             typer.echo(f"{role}: own seconds of the longest functions")

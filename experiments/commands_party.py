@@ -198,7 +198,7 @@ def alice(
     check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
-    loaded = formats.load(volume, chosen_intensity(intensity), series, chosen_field_of_view(field_of_view))
+    loaded = formats.load(volume, chosen_intensity(intensity), series, chosen_field_of_view(field_of_view), size is not None)
     mask_files.check_writable(loaded.stored)
     for remark in loaded.remarks():
         typer.echo(remark)

@@ -83,7 +83,7 @@ def predict(
         list[Path] | None,
         typer.Option("--calibration", metavar="FILE", help="Volumes of Bob's to calibrate .pth files on; may be repeated."),
     ] = None,
-    intensity: o.IntensityOption = "auto",
+    intensity: o.PredictIntensityOption = "auto",
     field_of_view: o.FieldOption = "auto",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the mean probability of infection.")
@@ -138,6 +138,7 @@ def predict(
     from bunet.experiments.results import write_json
     from bunet.experiments.results_apart import check_apart
     from bunet.models.volumes import formats
+    from bunet.models.volumes.volume import SeveralSeries
 
     console = Console(highlight=False)
 
@@ -151,16 +152,14 @@ def predict(
     files = [replace(each, series=series) for each in files]
     for each in files:  # by name alone, before anything is read
         results = [*written(formats.kind_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
-        check_apart([test_data_dir, volume, label], out / each.name, results)
+        check_apart([test_data_dir, volume, label, *(calibration or [])], out / each.name, results)
     cases = [open_case(each, settings) for each in files]
     if settings.label_values and not any(case.labelled for case in cases):
         raise UsageError("--label-value: there is no label")
-    for case in cases:
-        for remark in (*case.loaded.remarks(), *case.label_notes):
-            say(f"{case.name}: {remark}")
-    theirs = [formats.load(path, settings.rule, field_of_view=field_of_view) for path in calibration or []]
-    for remark in [remark for each in theirs for remark in each.remarks()]:
-        say(f"calibration: {remark}")
+    try:
+        theirs = [formats.load(path, settings.rule, field_of_view=field_of_view) for path in calibration or []]
+    except SeveralSeries as error:
+        raise UsageError(f"--calibration: {error.elsewhere}") from error
     own = Calibration(tuple(each.volume for each in theirs), tuple(each.crop for each in theirs))
 
     def images(axis: str) -> Any:
@@ -174,6 +173,9 @@ def predict(
         )
         for target in settings.targets
     }
+    sized = {(size or model.size) is not None for of_axis in models.values() for model in of_axis.values()}
+    for remark in [remark for each in theirs for remark in each.remarks(sized)]:
+        say(f"calibration: {remark}")
     documents = run_job(cases, models, settings, out, own, console, say, date.today().isoformat())
     if json_file is not None:
         write_json(json_file, {"version": DOCUMENT_VERSION, "cases": documents})

@@ -13,9 +13,10 @@ import numpy as np
 from bunet.experiments import plots, prepare
 from bunet.experiments.benchmark import RunPair, document_of, masks_of
 from bunet.experiments.options import DEMO_SIZE, RunSettings
+from bunet.experiments.predict_warnings import result_warnings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.results import write_json, write_mask
-from bunet.models.metrics import dice
+from bunet.models.metrics import dice_text, known_dice
 from bunet.models.volumes.slices import OFFSETS
 from bunet.parties.console import RunConsole
 from bunet.parties.local import run_pair
@@ -77,15 +78,19 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
         with console:
             result = run(job, console)
     masks = masks_of(result, images)
-    against_float = dice(masks, prepare.float_labels(chosen, images))
-    against_truth = dice(masks, images.truth) if images.truth is not None and chosen.trained else None
+    against_float = known_dice(masks, prepare.float_labels(chosen, images))
+    against_truth = known_dice(masks, images.truth) if images.truth is not None and chosen.trained else None
     document = document_of(
         console.ledger, settings, result, images, weights=chosen.source,
         dice_float=against_float, dice_truth=against_truth, record=job.record,
     )
+    if chosen.trained:
+        document["run"]["remarks"] += result_warnings(masks != 0, chosen.target)
     console.print_table()
     for line in _verdict(document, result.mismatches, images, chosen):
         say(line)
+    for warning in document["run"]["remarks"][len(images.notes) :]:
+        say(f"  {warning}")
     files = _write(request, images, masks, document, say)
     return DemoResult(document, masks, files, result.mismatches)
 
@@ -115,13 +120,13 @@ def _verdict(
     document: dict[str, Any], mismatches: list[str], images: SliceSet, chosen: ChosenWeights
 ) -> list[str]:
     agreement = document["dice"]
-    lines = [f"Dice of the secure mask against the float model: {agreement['float']:.4f}"]
-    if agreement["truth"] is not None:
-        lines.append(f"Dice of the secure mask against the truth: {agreement['truth']:.4f}")
-    elif images.truth is None:
+    lines = [f"Dice of the secure mask against the float model: {dice_text(agreement['float'])}"]
+    if images.truth is None:
         lines.append("Dice against the truth: the volume has no labels")
     elif not chosen.trained:
         lines.append("Dice against the truth: none, the weights are random")
+    else:
+        lines.append(f"Dice of the secure mask against the truth: {dice_text(agreement['truth'])}")
     run = document["run"]
     if document["verified"] is None:
         lines.append("layers were not compared with the oracle")

@@ -245,6 +245,10 @@ SeriesOption = Annotated[
 ]
 IntensityOption = Annotated[
     str,
+    typer.Option("--intensity", help=f"auto, or {', '.join(RULES)}: how values become the network's."),
+]
+PredictIntensityOption = Annotated[
+    str,
     typer.Option("--intensity", help=f"auto (as-is for .pth), or {', '.join(RULES)}: how values become the network's."),
 ]
 FieldOption = Annotated[

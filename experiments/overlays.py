@@ -77,7 +77,7 @@ def write_views(path: Path, data: ReportData) -> None:
         _draw(axes, data, axis, point[axis])
         axes.axhline(point[down], color="white", linewidth=0.6, alpha=0.6)
         axes.axvline(point[across], color="white", linewidth=0.6, alpha=0.6)
-        known = sides if data.spacing else ""  # a file without orientation has no right and left
+        known = sides if data.lettered else ""  # a file without orientation has no right and left
         for side, (x, y, horizontal, vertical) in zip(known, LETTER_PLACES, strict=False):
             axes.text(x, y, side, transform=axes.transAxes, color="white", fontsize=9, ha=horizontal, va=vertical, bbox=LETTER)
         axes.set_title(f"{name} {point[axis]}", fontsize=9)

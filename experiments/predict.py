@@ -39,6 +39,7 @@ from bunet.experiments.run_folder import RunFolder, digest_of
 from bunet.models import sealed
 from bunet.models.slice_source import SliceFrame
 from bunet.models.volumes import formats, labels
+from bunet.models.volumes.field_of_view import Crop
 from bunet.models.volumes.slices import axis_number
 from bunet.models.volumes.volume import VolumeError
 from bunet.parties import outcomes
@@ -119,7 +120,8 @@ class CaseRun:
         progress: JobProgress, console: Console, run: RunPair = run_pair,
     ) -> None:
         self.case, self.models, self.out = case, models, out
-        self.settings = settings.of_models(model.filtered for of_axis in models.values() for model in of_axis.values())
+        self._usual = {target: all(model.filtered for model in of.values()) for target, of in models.items()}
+        self.settings = settings.of_models(self._usual)
         self.folder = out / case.name
         self._calibration, self._progress, self._console, self._run_pair = calibration, progress, console, run
         self.stages = [
@@ -147,13 +149,25 @@ class CaseRun:
         """What lies outside of the case's folder when all is done."""
         return written(self.case.loaded.stored.kind, self.out, self.case.name)
 
+    @property
+    def crop(self) -> Crop | None:
+        """What the slices of some stage are cut to; None where all are whole."""
+        return next((stage.frame.crop for stage in self.stages if stage.frame.crop is not None), None)
+
+    def remarks(self) -> list[str]:
+        """What is to be said before anything is run, a line each."""
+        lines = [*self.case.loaded.remarks({stage.frame.size is not None for stage in self.stages}), *self.case.label_notes]
+        if self.settings.vote_differs(self._usual):
+            on = "on" if self.settings.filters["infection"] else "off"
+            lines.append(f"the vote has one maximum filter for all masks: {on}, as suits the infection's models")
+        return lines
+
     def identity(self) -> dict[str, Any]:
         """Whatever the case's slices depend on."""
         models = {m.name: m.digest for of_axis in self.models.values() for m in of_axis.values()}
-        crops = [stage.frame.crop for stage in self.stages if stage.frame.crop is not None]
         return {
             "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
-            "crop": crops[0].as_list() if crops else None,
+            "crop": None if self.crop is None else self.crop.as_list(),
             "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
             "software": software(),
         }
@@ -236,18 +250,17 @@ class CaseRun:
     def combine(self) -> Found:
         """The masks of the region from what the stages left. Raises DamagedSlice."""
         found, rule, axes = Found(), self.settings.ensemble, len(self.settings.axes)
-        assert self.settings.filtered is not None
-        filtered = self.settings.filtered
+        filters = self.settings.filters
         for way in self.settings.ways:
             if way == "secure" and rule == "majority":
                 found.masks[way] = self._vote()
                 continue
             summed = self._total(way, "infection")
-            found.masks[way] = decide(summed, axes, rule, filtered)
+            found.masks[way] = decide(summed, axes, rule, filters["infection"])
             if self.settings.probabilities and way == self.settings.ways[0]:
                 found.mean = np.asarray(summed / np.float32(axes), np.float32)
             if "lung" in self.settings.targets:
-                found.lungs[way] = decide(self._total(way, "lung"), axes, rule, filtered)
+                found.lungs[way] = decide(self._total(way, "lung"), axes, rule, filters["lung"])
                 found.masks[way] &= found.lungs[way]
         return found
 

@@ -36,7 +36,8 @@ def find_cases(folder: Path) -> list[CaseFiles]:
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
         volume, there = _one(each, each.name), sorted(path.name for path in each.iterdir())
         if volume is None and there:
-            if others := [name for name in there if name.lower().endswith(SUFFIXES)]:
+            others = [name for name in there if name.lower().endswith(SUFFIXES) and not name.startswith(each.name + LABEL)]
+            if others:
                 raise UsageError(f"{each} holds {others[0]}, but no volume {each.name}.npz (or {', '.join(SUFFIXES[1:])})")
             volume = each  # a series; reading it says what is wrong with it
         if volume is not None:

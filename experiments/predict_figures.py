@@ -16,8 +16,16 @@ HU_RULES = ("hu", "hu+1024")  # of the intensities: those whose values are Houns
 PLANES = {"z": "slices", "y": "rows", "x": "columns"}
 
 
-def scope_of(region: Region, filtered: bool | None) -> str:
-    """How much of the volume figures are of, and whether masks went through the maximum filter.
+def filter_of(filters: Mapping[str, bool]) -> str:
+    """Whether masks went through the maximum filter: `on`, `off`, or `on for the infection, off for the lung`."""
+    words = {target: "on" if filtered else "off" for target, filtered in filters.items()}
+    if len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    return ", ".join(f"{word} for the {target}" for target, word in words.items())
+
+
+def scope_of(region: Region, filters: Mapping[str, bool]) -> str:
+    """How much of the volume figures are of, and which targets' masks went through the maximum filter.
 
     Such as `in 2 of 200 slices, maximum filter off`: a share of two slices is none of the lung.
     """
@@ -25,7 +33,7 @@ def scope_of(region: Region, filtered: bool | None) -> str:
         f"in {n} of {total} {PLANES[axis]}"
         for axis, n, total in zip("zyx", region.size, region.shape, strict=True) if n != total
     ]
-    return ", ".join([*parts, f"maximum filter {'on' if filtered else 'off'}"])
+    return ", ".join([*parts, f"maximum filter {filter_of(filters)}"])
 
 
 def voxel_ml(volume: Volume) -> float | None:

@@ -27,6 +27,9 @@ def run_job(
     """
     progress, documents = JobProgress(), []
     runs = [CaseRun(case, models, settings, out, calibration, progress, console, run) for case in cases]
+    for each in runs:
+        for remark in each.remarks():
+            say(f"{each.case.name}: {remark}")
     runs[0].check_plans()
     with ExitStack() as folders:
         for each in runs:

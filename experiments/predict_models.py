@@ -78,9 +78,9 @@ def load_models(
 
     where: a folder with `best_model-X.pth` and so on (torch files with the key `state_dict`, of which nothing is executed; X is
     array axis 0, which is z here), or with `infection-x.safetensors` or `best_model-X.safetensors` (of `bunet train`, along
-    x as it calls it); or a name of COMMITTED. pool: avg, max, or
-    auto: what the file says; a published one does not, so its batch norms are asked on images(axis), slices of the kind it was
-    trained on. activation: of published files. option: what messages call the folder. say: gets what was assumed.
+    x as it calls it); or a name of COMMITTED. pool: avg, max, or auto: what the file says; a published one does not, so its
+    batch norms are asked on images(axis), slices of the kind it was trained on. activation: of published files. option: what
+    messages call the folder. say: gets what was assumed.
     Raises UsageError in one sentence that names the file.
     """
     found = {axis: _load(option, where, target, axis, pool, activation) for axis in axes}

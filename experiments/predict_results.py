@@ -14,16 +14,19 @@ from bunet.experiments import overlays, report
 from bunet.experiments.mask_files import write_masks, write_probabilities
 from bunet.experiments.plots import PicturesUnavailable
 from bunet.experiments.predict import VOTE, Case, CaseRun, Found
-from bunet.experiments.predict_figures import hu_range, millilitres, scope_of
+from bunet.experiments.predict_figures import filter_of, hu_range, millilitres, scope_of
 from bunet.experiments.predict_region import letter
-from bunet.experiments.predict_warnings import result_warnings
+from bunet.experiments.predict_warnings import NOT_OPENED, FoundLung, result_warnings, searched
 from bunet.experiments.results import write_json
-from bunet.models.metrics import Agreement, agreement
+from bunet.models.metrics import BOTH_EMPTY, Agreement, agreement
+from bunet.parties.input_range import percent
+from bunet.parties.record import beyond_calibration
 from bunet.parties.session import software
 
 DOCUMENT_VERSION = 2  # since `label` is an object
 Sessions = list[tuple[str, str, list[dict[str, Any]]]]  # title, way, documents
 MASKS = {"secure": "secure mask", "float": "float model's mask", "label": "label"}
+WHOSE = {"secure": "secure run's", "float": "float model's"}
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,7 @@ class Score:
 
     def document(self) -> dict[str, Any]:
         """Dice, overlap and sensitivity are null where both masks are empty."""
-        a = self.agreement
-        empty = not a.found and not a.true
-        figures = {"dice": a.dice, "overlap": a.overlap, "sensitivity": a.sensitivity}
-        return {
-            "found": self.found, "against": self.against, **{name: None if empty else value for name, value in figures.items()},
-            "voxels": asdict(a),
-        }
+        return {"found": self.found, "against": self.against, **self.agreement.known(), "voxels": asdict(self.agreement)}
 
 
 def scores_of(case: Case, found: Found) -> list[Score]:
@@ -79,8 +76,8 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
     """Write everything, the document last; returns it. created: a date, as text."""
     case, first, sessions = run.case, run.settings.ways[0], _sessions(run)
     scores, shares = scores_of(case, found), infected_shares(case, found)
-    warnings = result_warnings(case, found)
-    remarks = [*case.loaded.remarks(), *warnings]
+    warnings = [*beyond_warnings(sessions), *case_warnings(run, found)]
+    remarks = [*run.remarks(), *warnings]
     masks: dict[str, NDArray[Any]] = {way: case.region.embed(mask) for way, mask in found.masks.items()}
     targets = {"infection": masks[first]}
     for lung in list(found.lungs.values())[:1]:  # with a vote the float model's: it is shown, not written
@@ -98,7 +95,7 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
         "scores": [score.document() for score in scores], "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
-        "millilitres": millilitres(case.loaded.stored, measured), "scope": scope_of(case.region, run.settings.filtered),
+        "millilitres": millilitres(case.loaded.stored, measured), "scope": scope_of(case.region, run.settings.filters),
         "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in sessions],
         "verified": _verified(sessions),
     }
@@ -110,6 +107,37 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         say(line)
     say("written: " + ", ".join(str(file) for file in [*files, path]))
     return document
+
+
+def case_warnings(run: CaseRun, found: Found) -> list[str]:
+    """Of the masks that are written, `result_warnings`. A vote opens no lung of its own: then by whichever there is."""
+    way, mask = next(iter(found.masks.items()))
+    if "lung" not in run.settings.targets:
+        return result_warnings(mask, "infection")
+    if not found.lungs:
+        return [*result_warnings(mask, "infection"), NOT_OPENED]
+    whose = way if way in found.lungs else next(iter(found.lungs))
+    region = run.case.region
+    lung = FoundLung(
+        found.lungs[whose], searched(region, run.crop), region.size[0] == region.shape[0],
+        "" if whose == way else f"the {WHOSE[whose]}",
+    )
+    return result_warnings(mask, "infection", lung)
+
+
+def beyond_warnings(sessions: Sessions) -> list[str]:
+    """Of every session, what left the ranges that its program was calibrated for: layers' values, and the input's."""
+    says = []
+    for title, _, documents in sessions:
+        for run in (document.get("run", {}) for document in documents):
+            says += [f"WARNING: {title}: {line}" for line in beyond_calibration(run.get("beyond_calibration"))]
+            if shares := run.get("input_beyond_calibration"):
+                worst = max(shares, key=shares.__getitem__)
+                says.append(
+                    f"WARNING: {title}: of {len(shares)} of {run['slices']} slices values lie beyond what the model was "
+                    f"calibrated for, at most {percent(shares[worst])} of them (slice {worst}): the mask may be wrong there"
+                )
+    return says
 
 
 def _sessions(run: CaseRun) -> Sessions:
@@ -143,8 +171,8 @@ def summary(document: dict[str, Any], scores: list[Score]) -> list[str]:
     lines = [f"{document['case']}: {document['voxels'][way]} voxels{volume} marked by the {MASKS[way]} ({scope})"]
     for score in scores:
         a = score.agreement
-        if not a.found and not a.true:
-            lines.append(f"  {score.name}: both are empty ({scope})")
+        if a.empty:
+            lines.append(f"  {score.name}: {BOTH_EMPTY} ({scope})")
             continue
         lines.append(
             f"  Dice {a.dice:.4f} of the {score.name}; overlap {a.overlap:.4f}, sensitivity {a.sensitivity:.4f} ({scope})"
@@ -172,11 +200,10 @@ def _write_pictures(
         masks = {**masks, "truth": case.label}
     facts = [
         ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
-        ("read and found", ". ".join(remarks)),
         ("segmented", case.region.describe(settings.published)),
         ("axes", ", ".join(letter(axis, settings.published) for axis in settings.axes)),
         ("ensemble", settings.ensemble),
-        ("maximum filter", "on: masks are wider by a voxel" if settings.filtered else "off"),
+        ("maximum filter", filter_of(settings.filters) + ": masks are wider by a voxel" * any(settings.filters.values())),
         ("software", f"BUNET {software()}"),
         *(
             (f"model, {m.target} along {m.along}", f"{m.source}, SHA-256 of its weights {m.digest[:12]}")
@@ -194,14 +221,14 @@ def _write_pictures(
     ml = millilitres(case.loaded.stored, measured)
     data = report.ReportData(
         title="COVID-19 infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
-        region=case.region.slices, spacing=case.loaded.stored.spacing,
+        region=case.region.slices, spacing=case.loaded.stored.spacing, oriented=case.loaded.stored.oriented,
         scores=[report.Score(score.name, score.agreement) for score in scores],
         shares=[(f"infected share of the lung, {MASKS[what]}", 100 * share) for what, share in shares.items()],
         volumes=[
             (f"infection, {MASKS[what]}" if what in MASKS else what, int(np.count_nonzero(mask)), ml.get(what))
             for what, mask in measured.items()
         ],
-        scope=scope_of(case.region, settings.filtered), hu=hu_range(case.loaded.rule), remarks=case.loaded.remarks(),
+        scope=scope_of(case.region, settings.filters), hu=hu_range(case.loaded.rule), remarks=remarks,
         stages=[
             report.Stage(title, document if way == "secure" else None)
             for title, way, documents in sessions

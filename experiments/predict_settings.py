@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,20 +30,21 @@ READOUTS = {"probabilities": "logits", "majority": "label-share", "argmax": "arg
 class PredictSettings:
     """A prediction, checked (UsageError).
 
-    axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. filtered: whether it goes through the 3x3x3
-    maximum filter, None for what suits the models (`of_models`). lung_mask: whether an infection is cut to the lung. secure:
-    False for the same job in the clear. compare: also run the job in the clear and say how well the masks agree. size: pixels
-    of the network's slices, None for what the models were trained at, or the volume's own. rule: of the intensities.
-    field_of_view: auto or whole. probabilities: whether the mean probability is written too. verify: hold layers of the first
-    slices of every session against the oracle. label_values: of labels, what is inside; none for what a label itself tells
-    (`label_values.chosen`). published: whether `slices` calls axes as the published files do. The rest as in
-    `options.RunSettings`.
+    axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. filtered: whether it goes through the
+    3x3x3 maximum filter, None for what suits the models. filters: for each target whether it does, once `of_models` decided.
+    lung_mask: whether an infection is cut to the lung. secure: False for the same job in the clear. compare: also run the job
+    in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the models were trained
+    at, or the volume's own. rule: of the intensities. field_of_view: auto or whole. probabilities: whether the mean
+    probability is written too. verify: hold layers of the first slices of every session against the oracle. label_values: of
+    labels, what is inside; none for what a label itself tells (`label_values.chosen`). published: whether `slices` calls axes
+    as the published files do. The rest as in `options.RunSettings`.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
     ensemble: str = "probabilities"
     lung_mask: bool = True
     filtered: bool | None = None
+    filters: Mapping[str, bool] = field(default_factory=dict)
     format: str = "12.4"
     relu: str = "gc-sign"
     protocols: Mapping[str, str] = field(default_factory=dict)
@@ -83,9 +84,17 @@ class PredictSettings:
         if self.probabilities and self.ensemble != "probabilities":
             raise UsageError(f"--probabilities: with --ensemble {self.ensemble} nobody learns any")
 
-    def of_models(self, filtered: Iterable[bool]) -> PredictSettings:
-        """With what was left to the models decided. filtered: of each model, whether its masks are usually filtered."""
-        return self if self.filtered is not None else replace(self, filtered=all(filtered))
+    def of_models(self, usual: Mapping[str, bool]) -> PredictSettings:
+        """With what was left to the models decided. usual: by target, whether its models' masks usually are filtered.
+
+        A vote has one filter for all of its masks: the infection's models decide on it (`vote_differs`).
+        """
+        one = self.filtered if self.filtered is not None or self.ensemble != "majority" else usual["infection"]
+        return replace(self, filters={target: usual[target] if one is None else one for target in self.targets})
+
+    def vote_differs(self, usual: Mapping[str, bool]) -> bool:
+        """Whether a mask is filtered otherwise than suits its models, because the vote has one filter."""
+        return self.filtered is None and any(self.filters[target] != usual[target] for target in self.targets)
 
     def as_published(self) -> PredictSettings:
         """For published models only, whose letters count array axes: `axes` and `slices` were meant so."""
@@ -117,9 +126,8 @@ class PredictSettings:
         """What masks depend on: link, cores and slices in flight never change a result."""
         secure = {"format": self.format, "protocols": self.choices(), "ot": self.ot} if self.secure else None
         return {
-            "axes": list(self.axes), "ensemble": self.ensemble, "lung_mask": self.lung_mask, "filtered": self.filtered,
-            "size": self.size,
-            "intensity": self.rule, "secure": secure,
+            "axes": list(self.axes), "ensemble": self.ensemble, "lung_mask": self.lung_mask, "filtered": dict(self.filters),
+            "size": self.size, "intensity": self.rule, "secure": secure,
         }
 
     def document(self) -> dict[str, Any]:

@@ -27,7 +27,6 @@ def vote(
     A party's ballot is gathered from its own shares alone: pixels take the nearest share, so no message is needed. Raises
     RunError.
     """
-    assert settings.filtered is not None
     ordered = sorted(stages, key=lambda stage: (stage.model.target, AXIS_ORDER.index(stage.model.axis)))
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
         for party in range(2):
@@ -35,7 +34,7 @@ def vote(
                 _write_ballot(stage, region, party, Path(temporary) / ("alice", "bob")[party])
         job = VoteJob(
             region.size, [stage.model.name for stage in ordered], Path(temporary) / "alice", Path(temporary) / "bob",
-            Path(temporary), settings.link, settings.cores, filtered=settings.filtered,
+            Path(temporary), settings.link, settings.cores, filtered=settings.filters["infection"],
         )
         with console:
             mask = run_vote(job, console)

@@ -1,36 +1,52 @@
-"""What a prediction's masks say against themselves: no lung, one of an impossible size, nothing marked."""
+"""What masks say against themselves, whichever command made them: no lung, one of an impossible size, nothing marked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from bunet.experiments.predict import Case, Found
+from bunet.experiments.predict_region import Region
+from bunet.models.volumes.field_of_view import Crop
 
 # Of the voxels that were segmented. Whole series of chests have 0.07 to 0.16, and at most 0.28 in any slice (17 series of
 # COVID-19 patients).
 SMALLEST_LUNG, LARGEST_LUNG = 0.02, 0.4
+NOT_OPENED = "the lung was not opened, so that it may be empty or of an impossible size is not known (`--compare` tells)"
+
+Bools = NDArray[np.bool_]
 
 
-def result_warnings(case: Case, found: Found) -> list[str]:
-    """Sentences, none for masks with nothing against them. Of the way whose masks are written."""
-    way, mask = next(iter(found.masks.items()))
+@dataclass(frozen=True)
+class FoundLung:
+    """A lung that a mask was cut to. searched: voxels that were looked at; whole: whether they reach over all slices.
+
+    whose: said of it where it is not the mask's own, such as `the float model's`.
+    """
+
+    mask: Bools
+    searched: int
+    whole: bool
+    whose: str = ""
+
+
+def result_warnings(mask: Bools, target: str | None, lung: FoundLung | None = None) -> list[str]:
+    """Sentences, none for a mask with nothing against it. target: what it marks, None where nothing tells."""
     says = []
-    lung = found.lungs.get(way)
     if lung is not None:
-        says += lung_warnings(lung, _searched(case), case.region.size[0] == case.region.shape[0])
-        if not lung.any():
+        of = f" (this is {lung.whose} lung: the mask's own is not opened)" if lung.whose else ""
+        says += [line + of for line in lung_warnings(lung.mask, lung.searched, lung.whole)]
+        if not lung.mask.any():
             return says
     if not mask.any():
-        where = "" if lung is None else f" in the lung of {int(lung.sum())} voxels"
-        says.append(f"nothing was marked: the models found no infection{where}")
+        where = "" if lung is None else f" in the lung of {int(lung.mask.sum())} voxels"
+        says.append(f"nothing was marked: the models found {'nothing' if target is None else f'no {target}'}{where}")
     return says
 
 
-def lung_warnings(lung: NDArray[np.bool_], searched: int, whole: bool) -> list[str]:
+def lung_warnings(lung: Bools, searched: int, whole: bool) -> list[str]:
     """Of a lung mask among `searched` voxels; whole: whether these reach over all slices."""
     voxels = int(lung.sum())
     if not voxels:
@@ -45,10 +61,10 @@ def lung_warnings(lung: NDArray[np.bool_], searched: int, whole: bool) -> list[s
     return []
 
 
-def _searched(case: Case) -> int:
+def searched(region: Region, crop: Crop | None) -> int:
     """Voxels of the region, without what lies outside of a crop."""
-    ranges = [range(start, stop) for start, stop in case.region.box]
-    if case.loaded.crop is not None:
-        for axis, (start, stop) in ((1, case.loaded.crop.rows), (2, case.loaded.crop.columns)):
+    ranges = [range(start, stop) for start, stop in region.box]
+    if crop is not None:
+        for axis, (start, stop) in ((1, crop.rows), (2, crop.columns)):
             ranges[axis] = range(max(start, ranges[axis].start), min(stop, ranges[axis].stop))
-    return max(1, int(np.prod([len(each) for each in ranges])))
+    return max(1, prod(len(each) for each in ranges))

@@ -27,7 +27,6 @@ from bunet.parties.local import PairJob
 
 DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
 CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
-DEMO_NOTES = {"target": "lesion", "axis": "z", "size": DEMO_SIZE}  # of the committed ones, where their files say nothing
 EMBEDDED_SLICES = 32
 CALIBRATION_CHESTS = 6
 CALIBRATION_SIZE = 128  # calibration slices may be of another size than the compiled ones; larger ones only cost time
@@ -41,7 +40,7 @@ class ChosenWeights:
 
     synthetic: whether they were trained on synthetic chests, so that of a patient's CT they know nothing.
     ranges: what their training measured on its own slices, by float node (`models/train_ranges.py`); None where the
-    weight file has none, and calibration is done on synthetic chests.
+    weight file has none, and calibration is done on synthetic chests. target: what they mark, None where nothing tells.
     """
 
     weights: FloatWeights
@@ -49,6 +48,7 @@ class ChosenWeights:
     trained: bool
     ranges: Mapping[str, float] | None = None
     synthetic: bool = False
+    target: str | None = None
 
     @property
     def warning(self) -> str | None:
@@ -153,15 +153,17 @@ def named_weights(name: str) -> ChosenWeights:
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(_committed()) or 'none'}") from error
     synthetic_only = path.parent == DEMO_FOLDER or notes.get("source") == "synthetic"
-    return ChosenWeights(found, f"weights {path.name}", True, notes.get("ranges"), synthetic_only)
+    target = notes.get("target")
+    return ChosenWeights(
+        found, f"weights {path.name}", True, notes.get("ranges"), synthetic_only, target if isinstance(target, str) else None
+    )
 
 
 def model_card(name: str, said: Mapping[str, str | None]) -> ModelCard:
     """The card of `named_weights(name)`: what was said of it, else what its notes say. UsageError where it cannot be one."""
     path = weight_path(name)
-    notes = {**(DEMO_NOTES if path.parent == DEMO_FOLDER else {}), **weight_files.read_notes(path)}
     try:
-        return card_of_notes(notes, path.stem, said)
+        return card_of_notes(weight_files.read_notes(path), path.stem, said)
     except ModelCardError as error:
         raise UsageError(f"--weights {name}: {error}") from error
 
@@ -196,7 +198,7 @@ def volume_slices(
     (`labels.beside`). series, rule, field_of_view: as `formats.load`.
     """
     try:
-        loaded = formats.load(path, rule, series, field_of_view)
+        loaded = formats.load(path, rule, series, field_of_view, sized=size is not None)
     except ValueError as error:
         raise UsageError(f"--volume: {error}") from error
     try:

@@ -47,14 +47,15 @@ class Stage:
 class ReportData:
     """What a report shows. Texts may hold anything: they are escaped.
 
-    created: a date, as text. facts: (name, value) of the job, such as its model, format and link. volume: (Z, H, W) in
-    [0, 1], which may be computed where it is cut. masks: under keys of MASKS, `secure` or `float` among them, of the volume's
-    shape, non-zero inside. region: what was segmented; outside of it the masks have no opinion. spacing: millimetres
-    between slices, rows and columns; None where the file does not tell, and then no side of the patient is lettered. shares:
-    (name, per cent), such as the infected share of the lung. volumes: (name of a mask, voxels, millilitres or None).
-    scope: said beside every figure, such as `in 2 of 200 slices, maximum filter off`. hu: the Hounsfield units of 0 and 1 in
-    the volume, where it has any: windows can be chosen then. remarks: what people should know of how the volume was read.
-    Raises ValueError for masks that do not fit.
+    created: a date, as text. facts: (name, value) of the job, such as its model, format and link. volume: (Z, H, W) in [0, 1],
+    which may be computed where it is cut. masks: under keys of MASKS, `secure` or `float` among them, of the volume's shape,
+    non-zero inside. region: what was segmented; outside of it the masks have no opinion. spacing: millimetres between slices,
+    rows and columns; None where the file does not tell. oriented: whether it tells how the patient lies; the patient's sides
+    are lettered only where it tells both. shares: (name, per cent), such as the infected share of the lung. volumes: (name of
+    a mask, voxels, millilitres or None). scope: said beside every figure, such as `in 2 of 200 slices, maximum filter off`.
+    hu: the Hounsfield units of 0 and 1 in the volume, where it has any: windows can be chosen then. remarks: what people
+    should know of the input and of what was found; those that begin with WARNING stand above all figures. Raises ValueError
+    for masks that do not fit.
     """
 
     title: str
@@ -65,6 +66,7 @@ class ReportData:
     masks: Mapping[str, Any]
     region: tuple[slice, slice, slice] = (slice(None), slice(None), slice(None))
     spacing: tuple[float, float, float] | None = None
+    oriented: bool = True
     scores: Sequence[Score] = ()
     shares: Sequence[tuple[str, float]] = ()
     volumes: Sequence[tuple[str, int, float | None]] = ()
@@ -81,6 +83,11 @@ class ReportData:
         for name, mask in self.masks.items():
             if tuple(mask.shape) != tuple(self.volume.shape):
                 raise ValueError(f"the {name} mask of shape {mask.shape} does not lie on a volume of {self.volume.shape}")
+
+    @property
+    def lettered(self) -> bool:
+        """Whether the patient's sides are known."""
+        return self.oriented and self.spacing is not None
 
     @property
     def ordered_masks(self) -> dict[str, Any]:
@@ -119,6 +126,7 @@ def page(data: ReportData) -> str:
         title=escape(data.title),
         case=escape(data.case),
         created=escape(data.created),
+        warnings=tables.warnings(data.remarks),
         tiles=tables.tiles(data.scores, data.shares, data.volumes, data.scope, documents),
         toggles=tables.toggles({key: MASKS[key] for key in masks}),
         drawn=_drawn(data, embedded),
@@ -150,7 +158,7 @@ def _view(data: ReportData, embedded: Embedded) -> dict[str, Any]:
         "region": data.bounds,
         "start": _start(data, embedded),
         "masks": list(data.ordered_masks),
-        "oriented": data.spacing is not None,
+        "oriented": data.lettered,
         "hu": data.hu,
     }
 
@@ -193,6 +201,11 @@ def _drawn(data: ReportData, embedded: Embedded) -> str:
         says.append(
             "The input does not tell its orientation or spacing: the patient's sides are not lettered, the views are named as "
             "if slices ran from feet to head, and voxels are drawn as cubes."
+        )
+    elif not data.lettered:
+        says.append(
+            "The input does not tell its orientation: the patient's sides are not lettered, and the views are named as if "
+            "slices ran from feet to head."
         )
     return " ".join(says)
 

@@ -7,12 +7,15 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from bunet.experiments.report_costs import Cost, by_kind, by_layer, by_protocol
+from bunet.models.metrics import dice_text
 from bunet.parties.console import duration, mebibytes, number
 
 if TYPE_CHECKING:
     from bunet.experiments.report import Score, Stage
+    from bunet.models.metrics import Agreement
 
 GIB = 1 << 30
+WARNING = "WARNING"  # how a remark begins that says why a mask may be wrong
 VERIFIED = {True: "yes", False: "<b class=bad>NO</b>", None: "not compared"}
 
 
@@ -25,7 +28,8 @@ def tiles(
     found = []
     for score in scores[:2]:
         of, _, against = score.name.partition(" against ")
-        found.append((f"Dice against {against}" if against else "Dice", f"{score.agreement.dice:.4f}", f"{of}{beside}"))
+        dice = dice_text(score.agreement.known()["dice"])
+        found.append((f"Dice against {against}" if against else "Dice", dice, f"{of}{beside}"))
     found += [("Share", f"{percent:.2f}&nbsp;%", f"{name}{beside}") for name, percent in shares[:1]]
     found += [("Volume", f"{_ml(ml)}&nbsp;ml", f"{name}{beside}") for name, _, ml in volumes[:1] if ml is not None]
     if documents:
@@ -60,8 +64,7 @@ def scores(
     of = f" ({escape(scope)})" * bool(scope)
     body = [
         [
-            escape(line.name), f"{line.agreement.dice:.4f}", f"{line.agreement.overlap:.4f}",
-            f"{line.agreement.sensitivity:.4f}", _count(line.agreement.found), _count(line.agreement.true),
+            escape(line.name), *_figures(line.agreement), _count(line.agreement.found), _count(line.agreement.true),
             _count(line.agreement.both),
         ]
         for line in lines
@@ -85,6 +88,12 @@ def scores(
     return text
 
 
+def _figures(agreement: Agreement) -> list[str]:
+    """Dice, overlap, sensitivity; of nothing against nothing there is none."""
+    first, *rest = agreement.known().values()
+    return [dice_text(first), *("" if value is None else f"{value:.4f}" for value in rest)]
+
+
 # Window and level in Hounsfield units, as radiologists set them.
 WINDOWS = {"Lung": (1500, -600), "Mediastinum": (400, 40)}
 
@@ -102,9 +111,15 @@ def windows() -> str:
 
 
 def remarks(lines: Sequence[str]) -> str:
-    """What was remarked when the volume was read."""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<h3>On the input</h3><ul class=remarks>{items}</ul>" if items else ""
+    """What was remarked of the input and of what was found, but for what `warnings` shows."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines if not line.startswith(WARNING))
+    return f"<h3>Remarks</h3><ul class=remarks>{items}</ul>" if items else ""
+
+
+def warnings(lines: Sequence[str]) -> str:
+    """A box of those remarks that say why a mask may be wrong: to be read before any figure."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines if line.startswith(WARNING))
+    return f"<ul class=warnings>{items}</ul>" if items else ""
 
 
 def stages(lines: Sequence[Stage]) -> str:

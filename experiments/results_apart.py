@@ -15,8 +15,8 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
 
     inputs: files, and folders that are input as a whole, such as that of a DICOM series. folder: what the run fills; it may not
     be, hold or lie in such a folder. files: what it writes elsewhere, files or folders of its own; none may be an input, or lie
-    in its folder. Beside an input file there is room for results, unless it is a DICOM file, whose folder is a series'. None
-    stands for what was not given.
+    in its folder. Beside an input file there is room for results, unless it is a DICOM file, whose folder is a series': results
+    may lie below it, not among its files. None stands for what was not given.
     """
     known = [file for file in files if file is not None]
     for given in inputs:
@@ -28,7 +28,7 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
             )
         beside = None if given.is_dir() or formats.kind_of(given) != DICOM else given.resolve().parent  # a series' folder
         for file in known:
-            if _overlap(file, given) or file.resolve().parent == beside:
+            if _overlap(file, given) or (beside is not None and file.resolve().parent == beside):
                 raise UsageError(f"{option}: {file} would be written into or over the input {given}; choose another {option}")
 
 

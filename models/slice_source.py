@@ -1,7 +1,8 @@
 """The one way from a volume to what a network sees, and from its maps back to the volume's own pixels.
 
 Whoever cuts slices, for a secure run, one in the clear, a calibration or a picture, makes a `SliceSource`: it knows which part
-of a slice is taken (`volumes.field_of_view`), to what size it is brought (`cut`), how it is padded, and undoes all three.
+of a slice is taken (`volumes.field_of_view`), to what size it is brought (`cut`), how it is padded, and its `SliceFrame`
+undoes all three.
 """
 
 from __future__ import annotations
@@ -108,6 +109,3 @@ class SliceSource:
         """
         image = slice_at(self.volume, self.frame.axis, index)
         return np.asarray(self.frame.fit.image(self.frame.taken(image)), dtype=np.float32)
-
-    def restore(self, labels: NDArray[Any]) -> NDArray[Any]:
-        return self.frame.restore(labels)

@@ -74,7 +74,7 @@ def read_npz(path: Path, key: str | None = None, kinds: str = "iuf") -> Volume:
         array = _plain(_member(path, archive, found, kinds))
         affine = _affine(path, archive, names)
     try:
-        return Volume(array, affine, NPZ, source=path)
+        return Volume(array, affine, NPZ, source=path, guessed=affine is not None and AFFINE_KEY not in names)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
 
@@ -184,10 +184,12 @@ def write_npy(volume: Volume, path: Path) -> None:
 
 
 def write_npz(volume: Volume, path: Path) -> None:
-    """The array under `array`, (slice, row, column), with its affine where it has one.
+    """The array under `array`, (slice, row, column), with its affine, or its spacing, where it has one.
 
     Bytes (masks) are compressed, a hundredfold as a rule; wider kinds are not, so that the file can be mapped.
     """
     save = np.savez_compressed if volume.array.dtype.itemsize == 1 else np.savez
     extra = {} if volume.affine is None else {AFFINE_KEY: checked_affine(volume.affine)}
+    if volume.kind == NPZ and volume.guessed:
+        extra = {SPACING_KEY: np.array(volume.spacing)}  # what nobody told stays untold
     write_whole(path, lambda stream: save(stream, array=volume.array, **extra))  # type: ignore[arg-type]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.intensity import HU_WINDOW
-from bunet.models.volumes.recognition import tissue_level
+from bunet.models.volumes.intensity import HU_WINDOW, Windowed
+from bunet.models.volumes.recognition import UNIT_SLACK, tissue_level
 from bunet.models.volumes.sample import sample, within_circle
 from bunet.models.volumes.volume import Sliceable
 
@@ -38,6 +38,17 @@ def window_remark(volume: Sliceable, rule: str) -> str | None:
         f"{tissue:.2f} (0.86 is expected) and {100 * black:.0f} % of the values at 0 (air is expected at 0.15); masks will be "
         f"wrong or empty: give Hounsfield units, or values of that window; `--intensity` names another rule"
     )
+
+
+def range_remarks(volume: Windowed) -> list[str]:
+    """A sentence where values that are taken as they are leave [0, 1]: they may have been meant to be normalised first."""
+    low, high = volume.span
+    if low >= -UNIT_SLACK and high <= 1 + UNIT_SLACK:
+        return []
+    return [
+        f"values from {low:g} to {high:g} are taken as they are, and published models take values that were normalised as in "
+        "their training; of Hounsfield units say `--intensity hu`"
+    ]
 
 
 def air_remark(volume: Sliceable) -> str | None:

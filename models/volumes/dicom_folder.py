@@ -18,7 +18,7 @@ from bunet.models.volumes import dicom_multiframe
 from bunet.models.volumes.dicom_geometry import usual
 from bunet.models.volumes.dicom_library import Header
 from bunet.models.volumes.dicom_slice import Slice, slice_of
-from bunet.models.volumes.volume import VolumeError
+from bunet.models.volumes.volume import SeveralSeries, VolumeError
 
 CT = "CT"
 FEW = 3  # slices, which dicom2nifti takes for a localizer (`validate_slicecount`)
@@ -157,8 +157,9 @@ def choose(found: Found, wanted: str | None) -> tuple[Series, list[str]]:
             notes.append(f"series {volumes[0].describe()} is taken; left out: {left}")
             return volumes[0], notes
     example = (volumes or found.series)[0].label
-    raise VolumeError(
-        f"{found.path}: holds {len(found.series)} series; choose one by its number, such as --series {example}: {listed}"
+    raise SeveralSeries(
+        f"{found.path}: holds {len(found.series)} series; choose one by its number, such as --series {example}: {listed}",
+        f"{found.path}: holds {len(found.series)} series; give the folder of one of them alone: {listed}",
     )
 
 

@@ -31,13 +31,13 @@ DECODERS = {  # what pydicom decodes compressed pixels by, by the start of the t
 class Padding:
     """The pixels that the scanner did not see, by the header: counted while the slices are decoded.
 
-    wanted: whether they become air. Of a padding value that the body has, too (which the standard does not allow), none does.
+    wanted: whether they become air. Of padding that the body has, too (which the standard does not allow), none does.
     """
 
     wanted: bool
     padded: int = 0
     pixels: int = 0
-    body: float | None = None
+    body: tuple[float, float] | None = None
 
     def of(self, each: Slice) -> tuple[int, int] | None:
         """The stored values that become air in this slice; None where there are none."""
@@ -46,11 +46,10 @@ class Padding:
         low, high = max(each.padding[0], each.stored[0]), min(each.padding[1], each.stored[1])
         if low > high:
             return None
-        for end in (low, high):
-            value = each.rescale[0] * end + each.rescale[1]
-            if BODY_HU[0] < value < BODY_HU[1]:
-                self.body = value
-                return None
+        least, most = sorted(each.rescale[0] * end + each.rescale[1] for end in (low, high))
+        if least < BODY_HU[1] and most > BODY_HU[0]:
+            self.body = least, most
+            return None
         return low, high
 
     def remarks(self) -> tuple[str, ...]:
@@ -60,7 +59,9 @@ class Padding:
             share = 100 * self.padded / self.pixels
             found.append(f"{share:.2g} % of its pixels are padding by the header, and taken as air ({AIR_HU} HU)")
         if self.body is not None:
-            found.append(f"its header names {self.body:g} HU as padding, which the body has, too: such pixels stay as they are")
+            least, most = self.body
+            which = f"{least:g} HU" if least == most else f"{least:g} to {most:g} HU"
+            found.append(f"its header names {which} as padding, which the body has, too: such pixels stay as they are")
         return tuple(found)
 
 

@@ -62,12 +62,6 @@ class Crop:
         return cls((top, bottom), (left, right))
 
 
-def body_share(volume: Sliceable) -> float | None:
-    """How much of the longer side the body takes; None where there is none. volume: on the common scale."""
-    found = _body(volume)
-    return None if found is None else found[0] / max(volume.shape[1:])
-
-
 def crop_of(volume: Sliceable) -> Crop | None:
     """The frame around the body, as near to a square as the volume allows; None where the body is as large as in training.
 

@@ -6,7 +6,7 @@ larger than the memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from bunet.models.room import room_in
 from bunet.models.volumes import arrays, content, dicom, dicom_writing, nifti
 from bunet.models.volumes.about import About
-from bunet.models.volumes.arrays import KEYS as KEYS
 from bunet.models.volumes.field_of_view import Crop, crop_of
 from bunet.models.volumes.intensity import Windowed, windowed
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
@@ -30,7 +29,7 @@ class LoadedVolume:
     """volume: (slices, rows, columns) in [0, 1], computed where it is cut. rule: which of `intensity.RULES` puts it there.
 
     source: the file's or folder's name. stored: the volume as the file has it. notes: what people should know of how its
-    values were read and of what it shows, a sentence each. crop: the rows and columns that slices are cut to where they are
+    values were read and of what they are, a sentence each. crop: the rows and columns that slices are cut to where they are
     brought to a network's size, None for all (`field_of_view`).
     """
 
@@ -41,23 +40,46 @@ class LoadedVolume:
     notes: tuple[str, ...] = ()
     crop: Crop | None = None
 
-    def remarks(self) -> list[str]:
-        """What every command that reads a volume says of it, a line each: the rule, then the notes."""
-        return [f"intensities of {self.source}: rule `{self.rule}`", *self.stored.notes, *self.notes]
+    def remarks(self, sized: Collection[bool] = (True,)) -> list[str]:
+        """What every command that reads a volume says of it, a line each: the rule, the notes, what slices show.
+
+        sized: whether slices are brought to a network's size; True and False where some are and some keep the volume's own, at
+        which nothing is cropped.
+        """
+        crops = dict.fromkeys([*[self.crop] * (True in sized), *[None] * (False in sized)])
+        shown = dict.fromkeys(line for crop in crops for line in self._field_notes(crop))
+        return [f"intensities of {self.source}: rule `{self.rule}`", *self.stored.notes, *self.notes, *shown]
+
+    def _field_notes(self, crop: Crop | None) -> list[str]:
+        """Of what slices show, the crop included."""
+        count, rows, columns = self.volume.shape
+        if crop is None:
+            return content.field_remarks(self.stored.spacing, (count, rows, columns))
+        (top, bottom), (left, right) = crop.rows, crop.columns
+        return [
+            f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of {rows} "
+            f"and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)",
+            *content.field_remarks(self.stored.spacing, crop.shape(count)),
+        ]
 
 
-def load(path: str | Path, rule: str = "auto", series: str | None = None, field_of_view: str = "auto") -> LoadedVolume:
+def load(
+    path: str | Path, rule: str = "auto", series: str | None = None, field_of_view: str = "auto", sized: bool = True
+) -> LoadedVolume:
     """`read_volume` and `on_scale` in one. Raises VolumeError in one sentence that names the file."""
     path = Path(path)
-    return on_scale(read_volume(path, series=series), path, rule, field_of_view)
+    return on_scale(read_volume(path, series=series), path, rule, field_of_view, sized)
 
 
-def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str = "auto") -> LoadedVolume:
+def on_scale(
+    stored: Volume, path: Path, rule: str = "auto", field_of_view: str = "auto", sized: bool = True
+) -> LoadedVolume:
     """A volume that was read from `path`, put on the common scale (`intensity.windowed`), and what is to be said of it.
 
-    field_of_view: one of FIELDS: `auto` finds a crop where the body is far smaller than in training, `whole` never does. Of
-    values that are taken `as-is` nothing is known, so nothing is said of them or cropped. A DICOM series of another modality
-    than CT is refused, unless `rule` says what its values are; one of modality OT (other), which tells nothing, is remarked.
+    field_of_view: one of FIELDS: `auto` finds a crop where the body is far smaller than in training, `whole` never does. sized:
+    False where slices keep the volume's own size: then nothing is cropped either. Of values that are taken `as-is` no more is
+    known than their range, so that is said and nothing is cropped. A DICOM series of another modality than CT is refused,
+    unless `rule` says what its values are (`as-is` does not); one of modality OT (other), which tells nothing, is remarked.
     Raises VolumeError in one sentence that names the file.
     """
     says = _of_modality(path, stored, rule)
@@ -67,18 +89,10 @@ def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str 
         raise VolumeError(f"{path}: {error}") from error
     name = path.name or path.resolve().name
     if found == "as-is":
-        return LoadedVolume(lazy, found, name, stored, tuple(says))
+        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(lazy)))
     wrong = content.window_remark(lazy, found) or content.air_remark(lazy)
-    crop = crop_of(lazy) if field_of_view == "auto" and wrong is None else None
+    crop = crop_of(lazy) if field_of_view == "auto" and sized and wrong is None else None
     says += [] if wrong is None else [wrong]
-    count, rows, columns = lazy.shape
-    if crop is not None:
-        (top, bottom), (left, right) = crop.rows, crop.columns
-        says.append(
-            f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of {rows} "
-            f"and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)"
-        )
-    says += content.field_remarks(stored.spacing, (count, rows, columns) if crop is None else crop.shape(count))
     return LoadedVolume(lazy, found, name, stored, tuple(says), crop)
 
 
@@ -88,7 +102,7 @@ def _of_modality(path: Path, stored: Volume, rule: str) -> list[str]:
         return []
     told = stored.modality not in ("OT", "?")
     is_what = f"its modality is {stored.modality if stored.modality != '?' else 'none that is known'}, not CT"
-    if told and rule == "auto":
+    if told and rule in ("auto", "as-is"):  # which published files get without anybody's asking
         raise VolumeError(f"{path}: {is_what}, which the models are for; values that are a CT's all the same: `--intensity hu`")
     return [f"{is_what}, which the models are for: a mask is worth nothing unless its values are a CT's"]
 

@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.volumes.recognition import extremes, histograms, recognise, tissue_level, wrapped_padding
-from bunet.models.volumes.recognition import otsu as otsu
 from bunet.models.volumes.volume import Sliceable, VolumeError, check_shape
 
 Floats = NDArray[np.float32]
@@ -43,16 +42,19 @@ class Windowed:
     """A volume on the common scale, computed where it is cut: float32 in [0, 1], indexed like the array behind it.
 
     scale: one number, or one for each slice of the first axis. clip: False for values that stay beyond [0, 1]. padding: a
-    stored value that is no tissue and becomes 0. `np.asarray` computes the whole.
+    stored value that is no tissue and becomes 0. span: lowest and highest of the stored values, where
+    they are known. `np.asarray` computes the whole.
     """
 
     ndim = 3
     dtype = np.dtype(np.float32)
 
     def __init__(
-        self, stored: Sliceable, scale: float | Floats, offset: float, clip: bool = True, padding: float | None = None
+        self, stored: Sliceable, scale: float | Floats, offset: float, clip: bool = True, padding: float | None = None,
+        span: tuple[float, float] = (-np.inf, np.inf),
     ) -> None:
         self._stored = stored
+        self.span = span
         self.shape = stored.shape
         scales = np.asarray(scale, dtype=np.float32).reshape(-1, 1, 1)
         self._scale = np.broadcast_to(scales, self.shape)  # one number in memory for each slice, no more
@@ -98,12 +100,15 @@ def windowed(array: Sliceable, rule: str = "auto") -> tuple[Windowed, str]:
         raise VolumeError(f"rule {rule!r} is not one of auto, {', '.join(RULES)}")
     found = extremes(array)
     if rule == "as-is":
-        return Windowed(array, 1.0, 0.0, clip=False), rule
+        return Windowed(array, 1.0, 0.0, clip=False, span=(found.low, found.high)), rule
     if rule == "auto":
         rule = recognise(array, found)
     if rule == "tissue":
         if not found.whole or found.low < 0 or found.high > 255:
-            raise VolumeError("the rule `tissue` is for whole values from 0 to 255")
+            raise VolumeError(
+                "the rule `tissue` is for whole values from 0 to 255, and these are others: `--intensity` names another rule, "
+                "or `auto`, which recognises it"
+            )
         return Windowed(array, *_by_tissue(array)), rule
     scale, offset = {
         "unit": (1.0, 0.0),
@@ -113,12 +118,6 @@ def windowed(array: Sliceable, rule: str = "auto") -> tuple[Windowed, str]:
     }[rule]
     padding = wrapped_padding(array, found.high) if rule == "hu+1024" else None
     return Windowed(array, scale, offset, padding=padding), rule
-
-
-def normalise(array: Sliceable, rule: str = "auto") -> tuple[Floats, str]:
-    """`windowed`, with the whole volume computed: (float32 (slices, rows, columns) in [0, 1], the rule)."""
-    lazy, rule = windowed(array, rule)
-    return np.asarray(lazy), rule
 
 
 def _window(intercept: float) -> tuple[float, float]:

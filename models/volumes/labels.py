@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bunet.models.volumes import arrays, formats
 from bunet.models.volumes import label_values as values_of
 from bunet.models.volumes.label_values import LabelError, listed
-from bunet.models.volumes.volume import NPZ, Volume, VolumeError
+from bunet.models.volumes.volume import NPZ, SeveralSeries, Volume, VolumeError
 
 Bools = NDArray[np.bool_]
 
@@ -67,7 +67,10 @@ def read(path: Path, volume: Volume, asked: Sequence[int] = ()) -> Label:
         notes = (f"{path}: `{key}` is taken for the label, and not {_quoted(beside)}",) if beside else ()
     else:
         notes = ()
-    stored = formats.read_volume(path, key, TAKEN)
+    try:
+        stored = formats.read_volume(path, key, TAKEN)
+    except SeveralSeries as error:
+        raise LabelError(error.elsewhere) from error
     named = f"{path}: the label"
     notes = (*notes, *(f"{named}: {note}" for note in stored.notes))
     return _label(stored, path, key, volume, asked, named, (*notes, *_check_place(stored, volume, named)))

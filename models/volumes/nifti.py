@@ -62,7 +62,7 @@ def read_nifti(path: Path) -> Volume:
         array = _rescaled(_stored(path, proxy, shape), float(proxy.slope), float(proxy.inter))
         volume = Volume.of_file(array, _placed(image.affine, image.header), NIFTI, path)
         notes = nifti_header.remarks(image.header, shape, path)
-        return replace(volume, header=_header(path, image), notes=notes)
+        return replace(volume, header=_header(path, image), notes=notes, guessed=nifti_header.unoriented(image.header))
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     except _DAMAGE as error:

@@ -69,10 +69,15 @@ class NiftiHeader:
         return header
 
 
+def unoriented(header: Any) -> bool:
+    """Whether it states no transform, so that every reader guesses one. header: nibabel's."""
+    return int(header["qform_code"]) == int(header["sform_code"]) == 0
+
+
 def remarks(header: Any, shape: tuple[int, ...], path: Path) -> tuple[str, ...]:
     """What people should know of where an image lies, a sentence each. header: nibabel's. shape: of its three axes."""
     codes = int(header["qform_code"]), int(header["sform_code"])
-    if codes == (0, 0):
+    if unoriented(header):
         return (
             f"{path.name} states no orientation (qform code 0, sform code 0): it was guessed, first axis to the left, second "
             "to the front, third to the head; the mask states none either, so that it lies over the volume in every reader",

@@ -56,21 +56,8 @@ def slice_at(volume: Sliceable, axis: str, index: int) -> Floats:
     return out
 
 
-def pad(image: NDArray[Any], multiple: int = MULTIPLE) -> NDArray[Any]:
-    """Zeros after the last row and column, so that both divide by `multiple`; (..., H, W), same kind. `crop` undoes
-    it.
-    """
-    if multiple < 1:
-        raise ValueError(f"multiple {multiple} is not positive")
-    if image.ndim < 2:
-        raise ValueError(f"an image has rows and columns, this array has shape {image.shape}")
-    height, width = image.shape[-2:]
-    missing = [(0, 0)] * (image.ndim - 2) + [(0, -height % multiple), (0, -width % multiple)]
-    return np.pad(image, missing) if any(after for _, after in missing) else image
-
-
 def crop(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """The first `height` rows and `width` columns of (..., H, W): back from `pad`. ValueError if the image is
+    """The first `height` rows and `width` columns of (..., H, W), without padding. ValueError if the image is
     smaller.
     """
     if image.ndim < 2 or image.shape[-2] < height or image.shape[-1] < width or min(height, width) < 1:

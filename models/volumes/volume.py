@@ -31,6 +31,16 @@ class VolumeError(ValueError):
     """A file or array that is not a volume; the message names the file and what is wrong with it."""
 
 
+class SeveralSeries(VolumeError):
+    """A DICOM folder of which nobody said which series is meant. elsewhere: the sentence where `--series` is not of it, since
+    that option chooses among those of the volume to be segmented.
+    """
+
+    def __init__(self, message: str, elsewhere: str) -> None:
+        super().__init__(message)
+        self.elsewhere = elsewhere
+
+
 class Sliceable(Protocol):
     """What cutting slices needs of a volume: an array, a mapped one, or one that is computed where it is cut."""
 
@@ -114,7 +124,8 @@ class Volume:
     people should know of how it was read, a sentence each, such as that its orientation was guessed. header: of the NIfTI file
     it came from, for what is written on its grid. files: of a DICOM series, those that it was read from, in the order of the
     slices of `stored()`; fewer than slices where files hold several frames. modality: of a DICOM series, by its header (CT,
-    MR, ...); "?" for no known term, "" where nothing is known.
+    MR, ...); "?" for no known term, "" where nothing is known. guessed: whether the file tells the spacing alone, and the
+    directions of the affine are assumed.
     Raises VolumeError for an array that is no volume and for an affine that is none.
     """
 
@@ -127,6 +138,7 @@ class Volume:
     header: NiftiHeader | None = None
     files: tuple[Path, ...] = ()
     modality: str = ""
+    guessed: bool = False
 
     def __post_init__(self) -> None:
         check_shape(self.array)
@@ -154,6 +166,11 @@ class Volume:
             return None
         steps = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(steps[0]), float(steps[1]), float(steps[2])
+
+    @property
+    def oriented(self) -> bool:
+        """Whether the file tells how the patient lies in it."""
+        return self.affine is not None and not self.guessed
 
     def like(self, array: NDArray[Any]) -> Volume:
         """Another array on this volume's grid, such as its mask. Raises VolumeError for another shape."""

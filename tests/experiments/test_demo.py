@@ -280,6 +280,22 @@ def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path
         run_demo(replace(request, settings=replace(SMALL, features=2)), console(), pretend())
 
 
+def test_an_empty_mask_of_trained_weights_is_said_and_no_perfect_dice(volume: Path, tmp_path: Path) -> None:
+    weights, found = tmp_path / "own.safetensors", weight_files.seeded(SMALL.architecture(), 5)
+    found.tensors["conv.bias"][:] = [1000.0, 0.0]
+    weight_files.save(found, weights, notes={"target": "infection", "axis": "z"})
+    np.savez(tmp_path / "ct.npz", ct=np.load(volume)["ct"])
+    view, request = console(), DemoRequest(SMALL, tmp_path / "out", volume=tmp_path / "ct.npz", weights=str(weights))
+    document = run_demo(request, view, pretend()).document
+    assert "nothing was marked: the models found no infection" in said(view)
+    assert "nothing was marked: the models found no infection" in document["run"]["remarks"]
+    assert document["dice"] == {"float": None, "truth": None}
+    assert "Dice of the secure mask against the float model: both are empty" in said(view)
+    untrained, view = replace(request, weights="random"), console()
+    run_demo(untrained, view, pretend())
+    assert "nothing was marked" not in said(view), "a mask of random weights means nothing anyway"
+
+
 def test_weights_are_chosen_openly(tmp_path: Path) -> None:
     chosen = prepare.choose_weights(RunSettings(), "auto", (128, 128))
     assert chosen.trained

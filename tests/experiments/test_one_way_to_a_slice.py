@@ -110,6 +110,33 @@ def test_all_commands_see_the_same_slice(
     assert whole["predict"].std() > 0
 
 
+def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field of 860 mm that nothing is cut from is warned of, by every command."""
+    hu = np.load(chest(tmp_path, WIDE))
+    path, pixel = tmp_path / "wide.npz", 860 / max(WIDE)
+    np.savez(path, array=hu, spacing_zyx_mm=[5, pixel, pixel])
+    weights = weight_files.seeded(Architecture(features=2), 1)
+
+    def of_case(size: int | None) -> str:
+        settings = PredictSettings(axes=("z",), lung_mask=False, secure=False)
+        models = {"infection": {"z": PredictModel("infection", "z", weights, "m", size)}}
+        case, progress = open_case(one_case(path, None), settings), JobProgress()
+        return " ".join(CaseRun(case, models, settings, tmp_path, Calibration(), progress, Console(quiet=True)).remarks())
+
+    def of_alice(*size: object) -> str:
+        monkeypatch.setattr(commands_party.alice_party, "run", Session(named(small(SIZE))))
+        out = tmp_path / f"alice{len(size)}"
+        return bunet("alice", "--volume", path, "--slices", "3:4", *size, "--out", out)[1]
+
+    def of_demo(size: int | None) -> str:
+        return " ".join(prepare.volume_slices(RunSettings(size=SIZE), path, None, size).notes)
+
+    for said in (of_case(SIZE), of_alice("--size", SIZE), of_demo(SIZE)):
+        assert ("cut to the body" in said, "slices show 860 mm" in said) == (True, False), said
+    for said in (of_case(None), of_alice(), of_demo(None)):
+        assert ("cut to the body" in said, "slices show 860 mm" in said) == (False, True), said
+
+
 def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also along x and y, where slices beside the body are not run at all."""
     path = chest(tmp_path, WIDE)

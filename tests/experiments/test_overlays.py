@@ -88,4 +88,5 @@ def test_sides_are_lettered_only_where_they_are_known(tmp_path: Path, monkeypatc
     )
     write_views(tmp_path / "x.png", report_data())
     write_views(tmp_path / "x.png", report_data(spacing=None))
-    assert drawn == [list("RLAPRLHFAPHF"), []]
+    write_views(tmp_path / "x.png", report_data(oriented=False))
+    assert drawn == [list("RLAPRLHFAPHF"), [], []]

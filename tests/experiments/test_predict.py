@@ -17,6 +17,7 @@ from bunet.experiments.cli import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict_cases import one_case
 from bunet.experiments.predict_models import load_models
+from bunet.experiments.predict_settings import PredictSettings
 from bunet.models import weights as weight_files
 from bunet.models.architecture import NORM_EPSILON, Architecture
 from bunet.models.metrics import dice
@@ -194,7 +195,7 @@ def lone_voxel(folder: Path, name: str, models: list[str], *options: str) -> int
                            "--out", folder / name, *options)
     assert status == 0, err
     document = json.loads((folder / name / "ct" / "result.json").read_text())
-    assert document["asked"]["filtered"] == (document["voxels"]["float"] == 27)
+    assert document["asked"]["filtered"] == {"infection": document["voxels"]["float"] == 27}
     return document["voxels"]["float"]
 
 
@@ -260,6 +261,35 @@ def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path):
     status, _, err = bunet(*mixed)
     assert status == 2
     assert "say all of --axes x,y,z" in err
+
+
+def test_each_target_is_filtered_as_suits_its_own_models(given, tmp_path):
+    """A published infection with a lung of 128 pixels: only the infection's mask is widened."""
+    for axis in "xyz":
+        notes = {"axis": axis, "target": "lung", "size": 128}
+        weight_files.save(identity_weights(), tmp_path / f"lung-{axis}.safetensors", notes=notes)
+    volume = np.zeros((SIZE,) * 3, np.float32)
+    volume[8, 8, 8] = 1
+    np.save(tmp_path / "ct.npy", volume)
+    status, _, err = bunet(
+        "predict", "--model-infection-dir", given / "infection", "--model-lung-dir", tmp_path, "--volume", tmp_path / "ct.npy",
+        "--intensity", "unit", "--size", str(SIZE), "--float", "--out", tmp_path / "out",
+    )
+    assert status == 0, err
+    filters, scope = {"infection": True, "lung": False}, "maximum filter on for the infection, off for the lung"
+    document = json.loads((tmp_path / "out" / "ct" / "result.json").read_text())
+    assert (document["asked"]["filtered"], document["scope"]) == (filters, scope)
+    assert json.loads((tmp_path / "out" / "ct" / "run.json").read_text())["filtered"] == filters
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "ct_lung.npy"), volume)
+
+
+def test_a_vote_has_one_filter_and_says_so():
+    usual = {"infection": True, "lung": False}
+    vote = PredictSettings(ensemble="majority").of_models(usual)
+    assert (vote.filters, vote.vote_differs(usual)) == ({"infection": True, "lung": True}, True)
+    asked = PredictSettings(ensemble="majority", filtered=False).of_models(usual)
+    assert (asked.filters, asked.vote_differs(usual)) == ({"infection": False, "lung": False}, False)
+    assert not PredictSettings().of_models(usual).vote_differs(usual)
 
 
 def test_own_models_keep_their_axes_whatever_the_file_is_called(tmp_path):

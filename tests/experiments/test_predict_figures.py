@@ -18,18 +18,21 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.volume import NIFTI, Volume
 from tests.experiments.predict_inputs import cube, publish
 
+ON, OFF = dict.fromkeys(("infection", "lung"), True), dict.fromkeys(("infection", "lung"), False)
+
 
 @pytest.mark.parametrize(
-    ("text", "axes", "filtered", "scope"),
+    ("text", "axes", "filters", "scope"),
     [
-        (":", "xyz", False, "maximum filter off"), (":", "xyz", True, "maximum filter on"),
-        ("z=20:22", "xyz", False, "in 2 of 200 slices, maximum filter off"),
-        ("20:22", "z", True, "in 2 of 200 slices, maximum filter on"),
-        ("y=3:9,z=0:1", "xyz", False, "in 1 of 200 slices, in 6 of 30 rows, maximum filter off"),
+        (":", "xyz", OFF, "maximum filter off"), (":", "xyz", ON, "maximum filter on"),
+        ("z=20:22", "xyz", OFF, "in 2 of 200 slices, maximum filter off"),
+        ("20:22", "z", {"infection": True}, "in 2 of 200 slices, maximum filter on"),
+        ("y=3:9,z=0:1", "xyz", OFF, "in 1 of 200 slices, in 6 of 30 rows, maximum filter off"),
+        (":", "xyz", {"infection": True, "lung": False}, "maximum filter on for the infection, off for the lung"),
     ],
 )
-def test_the_scope_names_every_axis_that_is_not_whole(text: str, axes: str, filtered: bool, scope: str) -> None:
-    assert scope_of(Region.of(text, (200, 30, 40), tuple(axes)), filtered) == scope
+def test_the_scope_names_every_axis_that_is_not_whole(text: str, axes: str, filters: dict[str, bool], scope: str) -> None:
+    assert scope_of(Region.of(text, (200, 30, 40), tuple(axes)), filters) == scope
 
 
 def test_millilitres_are_those_of_the_voxels_whatever_their_angles() -> None:
@@ -48,14 +51,19 @@ def test_only_hounsfield_units_have_windows() -> None:
     assert [hu_range(rule) for rule in ("unit", "windowed", "tissue", "as-is")] == [None] * 4
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["nifti", "npy"])
-def test_console_document_and_report_say_it(known: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "known", "oriented"), [("ct.nii.gz", True, True), ("ct.npz", True, False), ("ct.npy", False, False)]
+)
+def test_console_document_and_report_say_it(name: str, known: bool, oriented: bool, tmp_path: Path) -> None:
     publish(tmp_path / "infection", 15, bias=3.0)
     publish(tmp_path / "lung", 115, bias=3.0)
     hounsfield = (cube() * 1500 - 1250).astype(np.int16)
-    path = tmp_path / ("ct.nii.gz" if known else "ct.npy")
+    path = tmp_path / name
     affine = np.array([[0, 0, 4.0, 0], [0, 5.0, 0, 0], [10.0, 0, 0, 0], [0, 0, 0, 1]])
-    formats.write(Volume(hounsfield, affine if known else None, NIFTI if known else "npy"), path)
+    if known and not oriented:
+        np.savez(path, array=hounsfield, spacing_zyx_mm=[10, 5, 4])
+    else:
+        formats.write(Volume(hounsfield, affine if known else None, NIFTI if known else "npy"), path)
     result = CliRunner().invoke(app, [
         "predict", "--model-infection-dir", str(tmp_path / "infection"), "--model-lung-dir", str(tmp_path / "lung"),
         "--volume", str(path), "--intensity", "hu", "--float", "--no-maximum-filter", "--axes", "z", "--slices", "z=4:6",
@@ -74,7 +82,7 @@ def test_console_document_and_report_say_it(known: bool, tmp_path: Path) -> None
     assert (f"{0.2 * voxels:.1f} ml marked" in result.output) is known
     report = html.unescape((tmp_path / "out" / "ct" / "report.html").read_text())
     assert f"infected share of the lung, float model's mask; {scope}" in report
-    assert ("Mediastinum W400 L40" in report, '"oriented": true' in report) == (True, known)
+    assert ("Mediastinum W400 L40" in report, '"oriented": true' in report) == (True, oriented)
     for model in document["models"].values():
         assert f"{model['file']}, SHA-256 of its weights {model['digest'][:12]}" in report
     assert f"BUNET {version('bunet')}" in report

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 
 import pytest
 
+from bunet.experiments.predict_results import write_case
 from bunet.experiments.predict_stage import Calibration
 from bunet.net.link import PRESETS
 from bunet.parties.errors import RunError
@@ -43,3 +45,21 @@ def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path):
     assert len(told) == 2
     (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")
     assert json.loads(document.read_text())["run"]["beyond_calibration"] == {"conv": 3}
+
+
+def test_values_beyond_calibration_are_in_the_document_and_the_report(tmp_path):
+    run = a_run(
+        tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]),
+        lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}, input_beyond={"z4": 0.25, "z5": 0.5}),
+    )
+    with run.open():
+        run.run_stages(lambda text: None)
+        document = write_case(run, run.combine(), "2026-01-01", lambda text: None)
+    report = html.unescape((tmp_path / "out" / "ct" / "report.html").read_text())
+    for line in (
+        "WARNING: infection along z: beyond calibration: 3 values in layer conv; the mask may be wrong there",
+        "WARNING: infection along z: of 2 of 2 slices values lie beyond what the model was calibrated for, at most 50.0 % of "
+        "them (slice z5): the mask may be wrong there",
+    ):
+        assert line in document["remarks"]
+        assert report.count(line) == 1

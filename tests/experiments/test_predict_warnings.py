@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from bunet.experiments import predict_stage
-from bunet.experiments.predict import CaseRun, open_case
+from bunet.experiments.predict import CaseRun, Found, open_case
 from bunet.experiments.predict_cases import one_case
 from bunet.experiments.predict_models import PredictModel
-from bunet.experiments.predict_results import write_case
+from bunet.experiments.predict_results import case_warnings, write_case
 from bunet.experiments.predict_settings import PredictSettings
 from bunet.experiments.predict_stage import Calibration, JobProgress
-from bunet.experiments.predict_warnings import lung_warnings
+from bunet.experiments.predict_warnings import FoundLung, lung_warnings, result_warnings
 from bunet.models import weights as weight_files
 from bunet.models.architecture import Architecture
 from bunet.models.volumes import synthetic
@@ -30,6 +30,17 @@ from bunet.models.volumes import synthetic
     ],
 )
 def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path, monkeypatch, marked, words):
+    run, said = a_run(tmp_path, monkeypatch, marked), []
+    with run.open():
+        run.run_stages(lambda text: None)
+        write_case(run, run.combine(), "2026-01-01", said.append)
+    assert words in "\n".join(said)
+    assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
+    assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
+
+
+def a_run(tmp_path, monkeypatch, marked, **changes):
+    """In the clear, with networks that mark everything or nothing."""
     np.save(tmp_path / "ct.npy", synthetic.generate(32, 16, 3).volume)
     weights = weight_files.seeded(Architecture(features=2), 1)
     models = {target: {"z": PredictModel(target, "z", weights, "m", 32)} for target in ("infection", "lung")}
@@ -39,15 +50,9 @@ def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path, monkeypatch, m
         return lambda image: np.stack([np.zeros(image.shape[1:]), np.full(image.shape[1:], value)])
 
     monkeypatch.setattr(predict_stage, "_float_model", answer)
-    settings = PredictSettings(axes=("z",), secure=False)
+    settings = PredictSettings(axes=("z",), secure=False, **changes)
     case = open_case(one_case(tmp_path / "ct.npy", None), settings)
-    run, said = CaseRun(case, models, settings, tmp_path, Calibration(), JobProgress(), Console(quiet=True)), []
-    with run.open():
-        run.run_stages(lambda text: None)
-        write_case(run, run.combine(), "2026-01-01", said.append)
-    assert words in "\n".join(said)
-    assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
-    assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
+    return CaseRun(case, models, settings, tmp_path, Calibration(), JobProgress(), Console(quiet=True))
 
 
 def test_a_lung_of_a_chest_s_size_is_not_warned_of():
@@ -57,3 +62,24 @@ def test_a_lung_of_a_chest_s_size_is_not_warned_of():
     lung[10:] = False
     assert "1.0 % of the voxels were taken for lung, too little" in lung_warnings(lung, 1000, True)[0]
     assert lung_warnings(lung, 1000, False) == [], "a few slices at the end of a lung show little of it"
+
+
+@pytest.mark.parametrize(("compared", "words"), [
+    (True, "no lung was found (0 voxels), so the infection's mask is empty whatever there is"),
+    (False, "the lung was not opened"),
+])
+def test_a_vote_is_warned_of_by_the_lung_that_there_is(tmp_path, monkeypatch, compared, words):
+    """A vote opens one mask; the clear run beside it has a lung."""
+    run, empty = a_run(tmp_path, monkeypatch, {"lung": False, "infection": True}), np.zeros((16, 32, 32), bool)
+    found = Found({"secure": empty, "float": empty}, {"float": empty}) if compared else Found({"secure": empty})
+    says = case_warnings(run, found)
+    assert words in " ".join(says)
+    assert ("this is the float model's lung: the mask's own is not opened" in " ".join(says)) is compared
+
+
+def test_any_target_s_empty_mask_is_said():
+    empty, full = np.zeros((2, 3, 4), bool), np.ones((2, 3, 4), bool)
+    assert result_warnings(empty, "lesion") == ["nothing was marked: the models found no lesion"]
+    assert result_warnings(empty, None) == ["nothing was marked: the models found nothing"]
+    assert result_warnings(full, "lesion") == []
+    assert result_warnings(full, "infection", FoundLung(full, 240, True)) == []

@@ -181,6 +181,9 @@ def test_a_part_and_what_a_file_does_not_tell_are_said() -> None:
     assert unpacked(page(data))[0]["oriented"] is False
     assert unpacked(page(report_data()))[0]["oriented"] is True
     assert unpacked(page(data))[0]["region"] == [[4, 20], [0, 64], [0, 64]]
+    spaced = page(report_data(oriented=False))
+    assert "does not tell its orientation: the patient's sides are not lettered" in _Page(spaced).text
+    assert unpacked(spaced)[0]["oriented"] is False
 
 
 def test_a_job_in_the_clear_has_no_costs_and_says_so() -> None:
@@ -287,4 +290,20 @@ def test_windows_are_offered_where_values_are_hounsfield_units() -> None:
 
 def test_what_was_remarked_of_the_input_is_shown() -> None:
     assert "the scanner's table is within the volume" in _Page(page(report_data())).text
-    assert "On the input" not in _Page(page(report_data(remarks=[]))).text
+    assert "Remarks" not in _Page(page(report_data(remarks=[]))).text
+
+
+def test_warnings_stand_above_the_figures_and_are_said_once() -> None:
+    warning = "WARNING: no lung was found (0 voxels)"
+    text = page(report_data(remarks=[warning, "the table is within the volume"]))
+    assert text.index(warning) < text.index("<dl class=tiles>")
+    assert text.count(warning) == text.count("the table is within the volume") == 1
+    assert "<ul class=warnings>" not in page(report_data())
+
+
+def test_two_empty_masks_do_not_agree_perfectly() -> None:
+    text = page(report_data(scores=[Score("secure mask against the float model's mask", Agreement(0, 0, 0))]))
+    assert tiles_of(text)[0][1] == "both are empty"
+    table = _Page(text).text.partition("How well masks agree")[2].partition("Volumes")[0]
+    assert "both are empty" in table
+    assert "1.0000" not in table

@@ -45,6 +45,7 @@ def study(tmp_path):
         ("study/ct2.npz", "study", "study/ct2.npz", True),
         ("study/ct2.npz", "study", "again/ct2.npz", True),
         ("study/ct1/00001.dcm", "result", "study/ct1/00001_segmentation.dcm", True),
+        ("study/ct1/00001.dcm", "study/ct1/sub", "study/ct1/sub/00001_segmentation.dcm", True),
         ("study/ct1/00001.dcm", "result", "result_segmentation.dcm", False),
         ("absent", "absent", None, False),
     ],
@@ -89,6 +90,17 @@ def test_cases_are_no_place_for_their_results(tmp_path, out, kind):
     assert result.exit_code == 2, result.output
     assert "choose another --out" in result.stderr
     assert files_of(tmp_path) == before
+
+
+def test_results_do_not_go_into_calibration_data(study):
+    before = files_of(study)
+    result = CliRunner().invoke(app, [
+        "predict", "--volume", str(study / "study" / "ct2.npz"), "--calibration", str(study / "study" / "ct1"),
+        "--out", str(study / "study" / "ct1"),
+    ])  # fmt: skip
+    assert result.exit_code == 2, result.output
+    assert "is, holds or lies in the input" in result.stderr
+    assert files_of(study) == before
 
 
 def test_a_volume_or_label_is_not_written_over(tmp_path):

@@ -27,6 +27,24 @@ def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path, c
     assert (status, "its modality is PT, not CT" in err) == (2, True)
 
 
+def test_calibration_and_label_are_not_what_the_option_chooses_from(tmp_path):
+    hu = np.random.default_rng(0).integers(-1024, 1000, (5, 16, 16)).astype(np.int16)
+    np.save(tmp_path / "ct.npy", hu)
+    for number in (2, 3):
+        write_ct(tmp_path / "cd", hu, names=[f"{number}-{k}" for k in range(5)], edit=marked(SeriesNumber=number))
+    for option in ("--calibration", "--label"):
+        status, _, err = bunet("predict", "--volume", tmp_path / "ct.npy", option, tmp_path / "cd", "--out", tmp_path / "out")
+        assert (status, "cd: holds 2 series; give the folder of one of them alone: 2 (CT" in err) == (2, True)
+        assert "--series" not in err
+
+
+def test_a_case_of_a_series_and_a_label_file_is_found(tmp_path):
+    write_ct(tmp_path / "p1", np.zeros((5, 16, 16), np.int16))
+    np.savez(tmp_path / "p1" / "p1_label.npz", array=np.zeros((5, 16, 16), np.uint8))
+    (case,) = find_cases(tmp_path)
+    assert (case.volume, case.label) == (tmp_path / "p1", tmp_path / "p1" / "p1_label.npz")
+
+
 def test_series_needs_a_folder_that_holds_some(tmp_path):
     np.save(tmp_path / "ct.npy", np.zeros((2, 16, 16), np.int16))
     for command in ("predict", "demo", "alice"):

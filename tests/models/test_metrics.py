@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bunet.models.metrics import Agreement, agreement, dice
+from bunet.models.metrics import Agreement, agreement, dice, dice_text, known_dice
 
 
 def test_the_ratios_of_a_known_pair():
@@ -31,3 +31,11 @@ def test_pooling_is_addition():
 def test_shapes_must_match():
     with pytest.raises(ValueError, match=r"shapes \(2, 3\) and \(3, 2\)"):
         agreement(np.ones((2, 3)), np.ones((3, 2)))
+
+
+def test_of_nothing_against_nothing_there_is_no_figure():
+    nothing, something = np.zeros((3, 4)), np.eye(3, 4)
+    assert agreement(nothing, nothing).known() == {"dice": None, "overlap": None, "sensitivity": None}
+    assert agreement(something, something).known() == {"dice": 1.0, "overlap": 1.0, "sensitivity": 1.0}
+    assert dice_text(known_dice(nothing, nothing)) == "both are empty"
+    assert dice_text(known_dice(nothing, something)) == "0.0000"

@@ -6,7 +6,7 @@ import pytest
 from bunet.models.cut import cut, restore
 from bunet.models.slice_source import SliceFrame, SliceSource
 from bunet.models.volumes.field_of_view import Crop
-from bunet.models.volumes.slices import pad, slice_at
+from bunet.models.volumes.slices import slice_at
 
 SHAPE = (12, 40, 60)
 CROP = Crop((5, 37), (10, 42))
@@ -24,15 +24,20 @@ def test_without_a_crop_slices_are_those_of_training(axis, volume):
     assert source.shape == (5, 32, 32)
     np.testing.assert_array_equal(source.image(7), cut(volume, axis, 7, 32))
     mask = np.random.default_rng(3).random((32, 32)) > 0.5
-    np.testing.assert_array_equal(source.restore(mask), restore(mask, axis, SHAPE))
+    np.testing.assert_array_equal(source.frame.restore(mask), restore(mask, axis, SHAPE))
 
 
 @pytest.mark.parametrize("axis", "xyz")
 def test_at_the_volume_s_own_size_slices_are_padded_and_never_cropped(axis, volume):
     source = SliceSource.of(volume, axis, None, CROP)
     assert source.frame.crop is None
-    np.testing.assert_array_equal(source.image(7), pad(slice_at(volume, axis, 7)))
-    np.testing.assert_array_equal(source.restore(pad(volume.take(7, NUMBER[axis]))), volume.take(7, NUMBER[axis]))
+    own, padded = volume.take(7, NUMBER[axis]), source.image(7)
+    height, width = own.shape
+    assert padded.shape[1:] == (-(-height // 16) * 16, -(-width // 16) * 16)
+    np.testing.assert_array_equal(padded[:, :height, :width], slice_at(volume, axis, 7))
+    assert not padded[:, height:].any()
+    assert not padded[:, :, width:].any()
+    np.testing.assert_array_equal(source.frame.restore(padded[2]), own)
 
 
 @pytest.mark.parametrize("axis", "xyz")
@@ -44,7 +49,7 @@ def test_a_crop_is_cut_out_and_put_back(axis, volume):
     np.testing.assert_array_equal(source.image(start + middle)[1:4], inner.image(middle)[1:4])
     labels = np.zeros(source.padded, np.uint8)
     labels[: source.frame.fit.size[0], : source.frame.fit.size[1]] = 1
-    found = source.restore(labels)
+    found = source.frame.restore(labels)
     expected = np.zeros(SHAPE, np.uint8)
     expected[:, 5:37, 10:42] = 1
     np.testing.assert_array_equal(found, expected.take(start + middle, NUMBER[axis]))

@@ -48,9 +48,38 @@ def test_the_training_s_window_is_not_warned_of(tmp_path, hu):
         assert saved(tmp_path, array).notes == ()
 
 
-def test_nothing_is_said_of_values_that_are_taken_as_they_are(tmp_path, hu):
-    np.save(tmp_path / "ct.npy", hu.astype(np.float32) / 4000)
-    assert load(tmp_path / "ct.npy", "as-is").notes == ()
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.0, 1.0, False), (-0.005, 1.005, False), (-1000, 3000, True), (-0.3, 0.5, True)]
+)
+def test_of_values_that_are_taken_as_they_are_the_range_is_said(tmp_path, hu, low, high, said):
+    values = low + (high - low) * (hu - hu.min()) / np.ptp(hu)
+    np.save(tmp_path / "ct.npy", values.astype(np.float32))
+    notes = load(tmp_path / "ct.npy", "as-is").notes
+    assert [f"values from {low:g} to {high:g} are taken as they are" in note for note in notes] == [True] * said
+
+
+def test_the_field_of_view_is_warned_of_whatever_the_intensities(tmp_path, hu):
+    """512 pixels of 1.68 mm, as a whole-body scanner's; the rule `as-is` is the default of published models."""
+    np.savez(tmp_path / "ct.npz", array=np.clip(hu / 1500 + 0.83, 0, 1), spacing_zyx_mm=[5, 860 / 64, 860 / 64])
+    for rule in ("as-is", "unit"):
+        assert any("slices show 860 mm" in line for line in load(tmp_path / "ct.npz", rule).remarks())
+
+
+def test_what_is_said_of_a_crop_is_said_where_there_is_one(tmp_path, hu):
+    """At the volume's own size nothing is cropped: 860 mm stay 860 mm, and no slice is cut to the body."""
+    wide = np.pad(hu, ((0, 0), (40, 40), (40, 40)), constant_values=-1000)
+    np.savez(tmp_path / "ct.npz", array=wide.astype(np.int16), spacing_zyx_mm=[5, 860 / 144, 860 / 144])
+
+    def said(lines):
+        return ["are cut to the body" in "".join(lines), "slices show 860 mm" in "".join(lines)]
+
+    loaded = load(tmp_path / "ct.npz")
+    assert loaded.crop is not None
+    assert said(loaded.remarks()) == [True, False]
+    assert said(loaded.remarks({False})) == [False, True]
+    assert said(loaded.remarks({True, False})) == [True, True], "some models are of a size, some are not"
+    own = load(tmp_path / "ct.npz", sized=False)
+    assert (own.crop, said(own.remarks())) == (None, [False, True])
 
 
 def test_a_volume_without_air_or_without_tissue_is_said(hu):

@@ -164,6 +164,8 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
     folder = write_ct(tmp_path / "other", hu, edit=marked(Modality=modality))
     with pytest.raises(VolumeError, match=f"other: its modality is {modality}, not CT, which the models are for"):
         load(folder)
+    with pytest.raises(VolumeError, match="values that are a CT's all the same: `--intensity hu`"):
+        load(folder, "as-is")  # published models get it by default: it does not say that values are a CT's
     assert read_volume(folder).modality == modality  # a label may be of any
     note = load(folder, "hu").notes[0]
     assert note.startswith(f"its modality is {modality}, not CT")

@@ -151,6 +151,20 @@ def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path, hu
     assert air.notes == ()
 
 
+@pytest.mark.parametrize(("value", "limit"), [(-2000, 3500), (3500, -2000), (-1500, 40)])
+def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path, hu, value, limit):
+    def edit(k, data):
+        data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
+        data.PixelData = hu[k].astype("<i2").tobytes()
+        data.add_new("PixelPaddingValue", "SS", value)
+        data.add_new("PixelPaddingRangeLimit", "SS", limit)
+
+    volume = read_volume(write_ct(tmp_path / "ct", hu, edit=edit))
+    np.testing.assert_array_equal(volume.array, hu)
+    ends = f"{min(value, limit)} to {max(value, limit)}"
+    assert volume.notes == (f"its header names {ends} HU as padding, which the body has, too: such pixels stay as they are",)
+
+
 @pytest.fixture
 def enhanced(tmp_path, hu):
     """(the folder of a series with its gantry tilted, an enhanced file that highdicom made of it)."""

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bunet.models.volumes.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, body_share, crop_of, largest_part
+from bunet.models import weights as weight_files
+from bunet.models.reference import FloatModel
+from bunet.models.slice_source import SliceSource
+from bunet.models.volumes.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part
 from bunet.models.volumes.intensity import windowed
+
+CLINICAL = Path(weight_files.__file__).parent / "clinical"
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
@@ -35,7 +40,8 @@ def test_a_small_body_gets_the_training_s_share(rows, columns, table):
     crop = crop_of(volume)
     (top, bottom), (left, right) = crop.rows, crop.columns
     assert bottom - top == right - left == pytest.approx(0.45 * longer / USUAL_SHARE, rel=0.06)
-    assert body_share(volume[:, top:bottom, left:right]) == pytest.approx(USUAL_SHARE, abs=0.05)
+    body = np.flatnonzero((volume[0, : int(0.5 * rows), left:right] > 0.5).any(axis=0))
+    assert (body[-1] + 1 - body[0]) / (right - left) == pytest.approx(USUAL_SHARE, abs=0.05)
     assert (left + right) / 2 == pytest.approx(0.55 * columns, abs=0.03 * longer)
     assert crop_of(volume[:, top:bottom, left:right]) is None
 
@@ -111,3 +117,21 @@ def test_air_around_a_real_chest_is_cut_off_again():
         crops.append([[bound - k for bound in each] for each in crop.as_list()])
     assert crop_of(windowed(hu)[0]) is None
     assert np.ptp(np.array(crops), axis=0).max() <= 8, "the same part of the patient, however much air is around"
+
+
+@needs_data
+def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own():
+    """The same patient on 517, 605 and 732 mm in place of 430, pixels of 3.36 mm: every fourth slice of 16 of the chest."""
+    network = FloatModel(weight_files.load(CLINICAL / "lung-z.safetensors"))
+    hu = np.load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")["hu"][16:32, ::2, ::2]
+
+    def lung(array):
+        volume, _ = windowed(array)
+        source = SliceSource.of(volume, "z", 128, crop_of(volume))
+        return np.stack([source.frame.restore(network.label(source.image(k))) for k in range(2, 16, 4)]) != 0
+
+    own = lung(hu)
+    assert 0.05 < own.mean() < 0.5
+    for k in (13, 26, 45):
+        found = lung(np.pad(hu, ((0, 0), (k, k), (k, k)), constant_values=-1024))[:, k:-k, k:-k]
+        assert 2 * (found & own).sum() / (found.sum() + own.sum()) >= 0.9, f"{430 * (1 + 2 * k / 128):.0f} mm"

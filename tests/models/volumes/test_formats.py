@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bunet.models.slice_source import SliceSource
 from bunet.models.volumes.formats import load, read, read_volume, write
 from bunet.models.volumes.resampling import resample
-from bunet.models.volumes.slices import pad, slice_at, slice_count
+from bunet.models.volumes.slices import slice_at, slice_count
 from bunet.models.volumes.volume import NPY, NPZ, Volume, VolumeError
 from tests.models.volumes.test_volume import AXIAL
 
@@ -212,7 +213,7 @@ def test_real_volumes_read_and_slice(name, rule):
     assert lung.shape == loaded.volume.shape
     assert 0.2 < np.median(loaded.volume[lung]) < 0.5
     for axis in "xyz":
-        image = pad(slice_at(loaded.volume, axis, slice_count(loaded.volume, axis) // 2))
+        image = SliceSource.of(loaded.volume, axis).image(slice_count(loaded.volume, axis) // 2)
         assert image.shape[0] == 5
         assert image.shape[1] % 16 == image.shape[2] % 16 == 0
         assert 0 <= image.min() < image.max() <= 1

@@ -181,3 +181,16 @@ def test_two_lungs_are_one_beside_a_label(tmp_path, values):
     if values == (1, 2):
         with pytest.raises(LabelError, match="--label-value 1,2"):
             labels.inside(tmp_path / "ct.npz", volume, "lung")
+
+
+def test_a_label_s_folder_of_several_series_is_not_to_be_chosen_by_series(tmp_path):
+    pytest.importorskip("pydicom", reason="needs the extra `clinical`")
+    from tests.models.volumes.test_dicom import write_ct
+    from tests.models.volumes.test_dicom_folder import marked
+
+    for number in (2, 3):
+        write_ct(tmp_path / "label", HU, names=[f"{number}-{k}" for k in range(len(HU))], edit=marked(SeriesNumber=number))
+    with pytest.raises(LabelError) as caught:
+        labels.read(tmp_path / "label", Volume(HU))
+    assert "label: holds 2 series; give the folder of one of them alone: 2 (CT" in str(caught.value)
+    assert "--series" not in str(caught.value)

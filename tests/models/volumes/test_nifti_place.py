@@ -217,3 +217,11 @@ def test_a_qform_that_is_no_rotation_is_said(tmp_path):
     path = ct(tmp_path / "ct.nii", sform=(RAS, 1), qform=(RAS, 1), quatern_b=3)
     assert "its qform is no rotation, BUNET goes by its sform" in read_volume(path).notes[0]
     assert raw_header(mask_of(path))["quatern_b"] == 3
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_file_without_a_code_is_not_oriented(tmp_path, name):
+    volume = read_volume(ct(tmp_path / "ct.nii", **HEADERS[name]))
+    assert volume.oriented == ("no code" not in name)
+    write(volume.like(np.zeros(volume.shape, np.uint8)), tmp_path / "mask.nii")
+    assert read_volume(tmp_path / "mask.nii").oriented == volume.oriented

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, Layout, Volume, VolumeError
 
 LAYOUTS = [
@@ -114,3 +115,18 @@ def test_no_volume():
         Volume(np.zeros((3, 4, 5), bool))
     with pytest.raises(VolumeError, match="not one of npz"):
         Volume(np.zeros((3, 4, 5)), kind="tiff")
+
+
+def test_only_a_file_that_tells_its_orientation_is_oriented(tmp_path):
+    """An .npz with the affine and one with the spacing alone, which stays so when a mask of it is written, and an .npy."""
+    array = np.zeros((3, 4, 5), np.int16)
+    formats.write(Volume(array, AXIAL), tmp_path / "placed.npz")
+    np.savez(tmp_path / "spaced.npz", array=array, spacing_zyx_mm=[5, 0.7, 0.8])
+    np.save(tmp_path / "bare.npy", array)
+    found = {path.name: formats.read_volume(path) for path in sorted(tmp_path.iterdir())}
+    assert {name: volume.oriented for name, volume in found.items()} == {
+        "bare.npy": False, "placed.npz": True, "spaced.npz": False
+    }
+    formats.write(found["spaced.npz"].like(array > 0), tmp_path / "mask.npz")
+    mask = formats.read_volume(tmp_path / "mask.npz")
+    assert (mask.oriented, mask.spacing) == (False, (5, 0.7, 0.8))
