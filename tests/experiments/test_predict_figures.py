@@ -66,7 +66,7 @@ def test_console_document_and_report_say_it(name: str, known: bool, oriented: bo
         formats.write(Volume(hounsfield, affine if known else None, NIFTI if known else "npy"), path)
     result = CliRunner().invoke(app, [
         "predict", "--model-infection-dir", str(tmp_path / "infection"), "--model-lung-dir", str(tmp_path / "lung"),
-        "--volume", str(path), "--intensity", "hu", "--float", "--no-maximum-filter", "--axes", "z", "--slices", "z=4:6",
+        "--volume", str(path), "--intensity", "hu", "--float", "--no-maximum-filter", "--axes", "x", "--slices", "x=4:6",
         "--out", str(tmp_path / "out"),
     ])  # fmt: skip
     assert result.exit_code == 0, result.output

@@ -45,7 +45,7 @@ def study(tmp_path):
         ("study/ct2.npz", "study", "study/ct2.npz", True),
         ("study/ct2.npz", "study", "again/ct2.npz", True),
         ("study/ct1/00001.dcm", "result", "study/ct1/00001_segmentation.dcm", True),
-        ("study/ct1/00001.dcm", "study/ct1/sub", "study/ct1/sub/00001_segmentation.dcm", True),
+        ("study/ct1/00001.dcm", "study/ct1/sub", "study/ct1/sub/00001_segmentation.dcm", False),
         ("study/ct1/00001.dcm", "result", "result_segmentation.dcm", False),
         ("absent", "absent", None, False),
     ],
