@@ -130,7 +130,7 @@ def write_masks(
     claimed = {name: [*(d for d in files.get(name, ()) if d != digest), digest] for name, digest in written.items()}
     write_json(out / DOCUMENT, {**earlier, "version": DOCUMENT_VERSION, "files": {**files, **claimed}})
     mask_files.write_masks(stored, masks, out, one_case(volume, None).name, replace=True)
-    formats.write(Volume(mask, stored.affine), out / COPY)
+    formats.write(Volume(mask, stored.affine, guessed=stored.guessed), out / COPY)
     marked = int(np.take(mask, asked, axis=axis_number(frame.axis)).sum())
     total = frame.volume_shape[axis_number(frame.axis)]
     kept = alice_warnings.read(out)
