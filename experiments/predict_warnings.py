@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bunet.experiments.predict import Case, Found
 
 # Of the voxels that were segmented. Whole series of chests have 0.07 to 0.16, and at most 0.28 in any slice (17 series of
-# COVID-19 patients).
+# COVID-19 patients; docs/guide.md measures it, under "Field of view").
 SMALLEST_LUNG, LARGEST_LUNG = 0.02, 0.4
 
 
