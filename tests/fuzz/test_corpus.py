@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from tests.fuzz.__main__ import CORPUS
-from tests.fuzz.targets import NEEDS, TARGETS
+from bunet.models.weights import WeightsError
+from tests.fuzz.seeds import CORPUS
+from tests.fuzz.targets import NEEDS, TARGETS, _taken
 
 MUTATIONS = 12  # of each input
 
@@ -36,6 +37,36 @@ def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path, name):
             folder = tmp_path / f"{path.name}-{number}"
             folder.mkdir()
             TARGETS[name](given, folder)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_reader_takes_a_seed(tmp_path, name):
+    """A corpus that is refused at once, such as one of an earlier version, leads the fuzzer nowhere: see seeds.py."""
+    if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
+        pytest.skip(f"{NEEDS[name]} is not installed")
+    taken: dict[str, bool] = {}
+    for path in sorted((CORPUS / name).iterdir()):
+        folder = tmp_path / path.name
+        folder.mkdir()
+        for reader, took in TARGETS[name](path.read_bytes(), folder).items():
+            taken[reader] = taken.get(reader, False) or took
+    assert taken
+    assert {reader for reader, took in taken.items() if not took} == set()
+
+
+def test_an_internal_error_and_a_sentence_of_several_lines_are_findings():
+    def raising(error):
+        def read():
+            raise error
+
+        return read
+
+    assert not _taken(raising(WeightsError("it is damaged")), WeightsError)
+    for error in (WeightsError("it is\ndamaged"), WeightsError("")):
+        with pytest.raises(AssertionError):
+            _taken(raising(error), WeightsError)
+    with pytest.raises(KeyError):
+        _taken(raising(KeyError("x")), WeightsError)
 
 
 def test_the_corpus_is_small_and_of_known_targets():
