@@ -1,4 +1,4 @@
-"""What stands in one of our sealed files, as bytes: a line of JSON with its texts and its arrays' kinds and shapes, then all numbers.
+"""What stands in a sealed file, as bytes: a line of JSON with its texts and its arrays' kinds and shapes, then all numbers.
 
 The fuzzer changes these bytes and they are sealed again: no damage, but contents that no honest writer leaves.
 """

@@ -33,9 +33,9 @@ from bunet.parties import ballots, outcomes, session, shares_on_disk, vote_sessi
 from bunet.parties.session import Request
 from bunet.parties.store import Offer
 from bunet.parties.vote_session import VoteTerms
+from tests.fuzz.__main__ import CORPUS
 from tests.fuzz.sealed_contents import contents_of
 
-CORPUS = Path(__file__).parent / "corpus"
 SESSION = "0" * 32
 SMALL = Architecture(features=1, in_channels=1, depth=1)
 CARD = ModelCard("lung", "z", "small", "1", 8)

@@ -1,4 +1,4 @@
-"""Documents that keep their structure and have other values, by hypothesis: bytes that are changed at random seldom are documents.
+"""Documents that keep their structure and have other values, by hypothesis: bytes changed at random seldom are documents.
 
 They are tests of their own, and `python -m tests.fuzz` feeds each of them with atheris through `fuzz_one_input`.
 """
