@@ -25,7 +25,11 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# setuptools warns that an editable installation imports from this folder, which is what is wanted.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,paillier,plots,clinical,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,paillier,plots,dev]'
+	@# Readers and writers of NIfTI and DICOM: the demo goes without, and not every machine has all decoders.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clinical]' \
+		|| { echo "the extra clinical cannot be installed here, for want of what pip names above: installing its readers alone"; \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt nibabel pydicom || true; }
 	@# Other libraries, for `bench kernels --compare` and a few tests: nothing else needs them, and not every machine has them.
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[compare]' \
 		|| echo "the extra compare cannot be installed here: bench kernels --compare names what is absent"

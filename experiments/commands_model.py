@@ -141,9 +141,9 @@ def compile_weights(
 
     Examples:
 
-      bunet compile --weights demo-relu --out lung.model
+      bunet compile --weights demo-relu --out lesion.model
 
-      bunet compile --weights relu.safetensors --size 256 --format 12.4 --out lung256.model
+      bunet compile --weights relu.safetensors --size 256 --format 12.4 --out wide.model
 
       bunet compile --weights demo-relu --size 192x256 --axis y --out coronal.model
 

@@ -102,11 +102,11 @@ def bob(
 
     Examples:
 
-      bunet compile --weights demo-relu --size 128 --format 8.4 --out lung.model
+      bunet compile --weights demo-relu --size 128 --format 8.4 --out lesion.model
 
-      bunet bob --model lung.model
+      bunet bob --model lesion.model
 
-      bunet bob --model lung.model --listen tcp://0.0.0.0:7010 --key bob.key --allow clients.allow
+      bunet bob --model lesion.model --listen tcp://0.0.0.0:7010 --key bob.key --allow clients.allow
     """
     keep_freed_memory()
     store = CompiledStore([_named(path) for path in model], [str(path) for path in model])

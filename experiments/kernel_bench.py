@@ -127,7 +127,7 @@ def load_baseline(path: Path) -> dict[str, Any]:
 
 def _is_kernel(entry: Any) -> bool:
     return (
-        isinstance(entry, dict) and isinstance(entry.get("name"), str) and entry.get("unit") in UNITS
+        isinstance(entry, dict) and isinstance(entry.get("name"), str) and entry.get("unit") in list(UNITS)
         and _positive(entry.get("median")) and isinstance(entry.get("quartiles"), list) and len(entry["quartiles"]) == 2
         and all(map(_positive, entry["quartiles"]))
     )

@@ -66,7 +66,8 @@ class Moved:
     """How far payload bytes have come by now.
 
     left: those that have left this side, of all that it sent. arriving: a message of which a part is here; arrived: that part.
-    Exact within a message where a link is emulated; elsewhere what was sent has left, and messages arrive whole.
+    Exact within a message where a link is emulated between parties that share a clock (one machine); elsewhere messages leave
+    and arrive whole: where they are handed on, and where `receive` returns them.
     """
 
     left: int

@@ -11,7 +11,7 @@ The message counts as arrived with its last byte. There is no loss, no congestio
 Where the two parties share a clock (one process, or one machine), the message goes to the peer at once with its
 arrival time on it, and the peer's `receive` holds it until then. The emulation is then exact as long as the real
 transfer is the faster one, and costs no thread. Otherwise a thread at the sender holds it and hands it on in time,
-and the real transfer adds to the emulated one.
+and the real transfer adds to the emulated one; `moved` then knows no parts of messages, each counts whole once it is handed on.
 """
 
 from __future__ import annotations

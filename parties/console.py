@@ -83,9 +83,8 @@ class RunConsole:
 
     view: whose numbers are shown. bandwidth_bps: of the link, for its use in per cent; None or infinite where unlimited.
     console: where to draw (default: standard output). clock: seconds, for elapsed time. above: what the run is part of, asked
-    whenever it is shown. Without a terminal that can be
-    redrawn, it prints plain lines: one at the start, one per finished slice, one every ten seconds between. How a run failed
-    is left to its caller, who gets the error.
+    whenever it is shown. Without a terminal that can be redrawn, it prints plain lines: one at the start, one per finished
+    slice, one every ten seconds between. How a run failed is left to its caller, who gets the error.
     """
 
     def __init__(
@@ -102,7 +101,9 @@ class RunConsole:
         self.console = console or Console(highlight=False)
         self._bandwidth = bandwidth_bps if bandwidth_bps and math.isfinite(bandwidth_bps) else None
         self._clock = clock
-        self._lock = threading.RLock()
+        # Guards the ledger and what follows. Never held while rich draws or prints: rich has locks of its own, and draws this
+        # console while it holds them.
+        self._lock = threading.Lock()
         self._live: Live | None = None
         self._begun = clock()
         self._ended: float | None = None
@@ -132,54 +133,58 @@ class RunConsole:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            self.ledger(event)
-            now = self._clock()
-            mine = event.role == self.ledger.view
-            if isinstance(event, SessionStarted) and mine:
-                self._begun = self._line_at = now
-                self._traffic = deque([(now, 0, 0)])
-            elif isinstance(event, SessionFinished) and mine:
-                self._ended = now
-            elif isinstance(event, Traffic) and mine:
-                self._traffic.append((now, event.sent, event.received))
-                while len(self._traffic) > 2 and self._traffic[1][0] <= now - LINK_WINDOW_S:
-                    self._traffic.popleft()
-            if isinstance(event, Note):
-                self._say(Text(f"{event.role}: {event.text}", style="dim"))
-            elif isinstance(event, Failed):
-                pass  # whoever started the run raises it, and says it once; the ledger has it
-            elif self._live is None and mine:
-                self._plain(event, now)
+            text = self._take(event)
+        if text is not None:
+            self.console.print(text, soft_wrap=True)
 
-    def _say(self, text: Text) -> None:
-        self.console.print(text, soft_wrap=True)
+    def _take(self, event: Event) -> Text | None:
+        """Book an event; the line to print of it, if there is one."""
+        self.ledger(event)
+        now = self._clock()
+        mine = event.role == self.ledger.view
+        if isinstance(event, SessionStarted) and mine:
+            self._begun = self._line_at = now
+            self._traffic = deque([(now, 0, 0)])
+        elif isinstance(event, SessionFinished) and mine:
+            self._ended = now
+        elif isinstance(event, Traffic) and mine:
+            self._traffic.append((now, event.sent, event.received))
+            while len(self._traffic) > 2 and self._traffic[1][0] <= now - LINK_WINDOW_S:
+                self._traffic.popleft()
+        if isinstance(event, Note):
+            return Text(f"{event.role}: {event.text}", style="dim")
+        if isinstance(event, Failed):
+            return None  # whoever started the run raises it, and says it once; the ledger has it
+        return self._plain(event, now) if self._live is None and mine else None
 
     # -- without a terminal -------------------------------------------------------------------------------------
 
-    def _plain(self, event: Event, now: float) -> None:
+    def _plain(self, event: Event, now: float) -> Text | None:
         if isinstance(event, SessionStarted):
-            self._say(self._headline())
-        elif isinstance(event, SetupFinished):
-            self._say(Text(
+            return self._headline()
+        if isinstance(event, SetupFinished):
+            return Text(
                 f"set-up in {number(event.seconds)} s: {mebibytes(event.bytes_sent)} MiB out, "
                 f"{mebibytes(event.bytes_received)} MiB in, {event.rounds} rounds"
-            ))
-        elif isinstance(event, SliceFinished):
+            )
+        if isinstance(event, SliceFinished):
             self._line_at = now
-            self._say(Text(
+            return Text(
                 f"slice {event.axis}{event.index} in {number(event.seconds)} s "
                 f"({len(self.ledger.done)}/{self.ledger.expected})" + (f"; {self._above()}" if self._above else "")
-            ))
-        elif isinstance(event, (LayerFinished, Traffic)) and now - self._line_at >= PLAIN_EVERY_S:
+            )
+        if isinstance(event, (LayerFinished, Traffic)) and now - self._line_at >= PLAIN_EVERY_S:
             self._line_at = now
-            self._say(Text(f"{self._percent():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}"))
+            return Text(f"{self._percent():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}")
+        return None
 
     # -- live ---------------------------------------------------------------------------------------------------
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = options.height or console.size.height
         with self._lock:
-            yield self.picture(options.max_width, height)
+            picture = self.picture(options.max_width, height)
+        yield picture
 
     def picture(self, width: int, height: int) -> RenderableType:
         """The live view, at most `height` rows of `width` cells."""
@@ -207,20 +212,22 @@ class RunConsole:
 
     def _times(self, now: float) -> str:
         elapsed = (self._ended if self._ended is not None else now) - self._begun
-        share = self.ledger.progress()
-        if share >= 1.0 or self._ended is not None:
-            return f"{duration(elapsed)} gone"
-        if share < 0.01:
+        share = self._share()
+        if share >= 1.0 or share < 0.01 or self._ended is not None:
             return f"{duration(elapsed)} gone"
         return f"{duration(elapsed)} gone, {duration(elapsed * (1 - share) / share)} left"
 
+    def _share(self) -> float:
+        """Of the run's work, 0 to 1: 1 only once every slice has finished, for bytes may all have moved before that."""
+        if 0 < self.ledger.expected <= len(self.ledger.done):
+            return 1.0
+        return min(0.99, self.ledger.progress())
+
     def _percent(self) -> float:
-        """100 only once all is done."""
-        share = self.ledger.progress()
-        return 100.0 if share >= 1.0 else min(99.0, 100 * share)
+        return 100 * self._share()
 
     def _progress_line(self, width: int, now: float) -> Text:
-        share = self.ledger.progress()
+        share = self._share()
         times = f" {self._percent():3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
         cells = max(8, min(40, width - len(times)))
         full = round(share * cells)
@@ -298,8 +305,9 @@ class RunConsole:
     def print_table(self) -> None:
         """The per-layer table of all that has run, and the totals; layers without traffic share one line."""
         with self._lock:
-            self.console.print(final_table(self.ledger, self.console.width), no_wrap=True)
-            self.console.print(Text(totals_line(self.ledger)))
+            table, totals = final_table(self.ledger, self.console.width), Text(totals_line(self.ledger))
+        self.console.print(table, no_wrap=True)
+        self.console.print(totals)
 
 
 def layer_table(lines: Sequence[LayerTotal], width: int, styles: Sequence[str] | None = None) -> Table:

@@ -1,7 +1,7 @@
 """How far the bytes of a session have come while its layers run: what the scheduler tells of the channel, now and then.
 
-Protocols know nothing of it. Where a link is emulated it is exact within a message; on a real one, what was sent counts once it
-is handed to the network, what is received once its message is whole.
+Protocols know nothing of it. Where a link is emulated on one machine it is exact within a message. Between two machines, with
+an emulated link or without, a message counts whole: as sent once it is handed to the network, as received once it is here.
 """
 
 from __future__ import annotations

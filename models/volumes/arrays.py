@@ -109,7 +109,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    return [name.removesuffix(".npy") for name in archive.namelist()]
+    """But for those that cannot be shown: they are no keys of anybody's, and messages list the keys."""
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.isprintable()]
 
 
 def _reason(error: BaseException) -> str:

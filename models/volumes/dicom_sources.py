@@ -88,7 +88,7 @@ def sources_of(volume: Volume, affine: Affine) -> Sources:
     for path in files:
         try:
             headers.append(pydicom.dcmread(path, stop_before_pixels=True))
-        except (OSError, pydicom.errors.InvalidDicomError) as error:
+        except Exception as error:  # pydicom lets through whatever its parts raise
             raise VolumeError(f"{path}: cannot be read any more ({type(error).__name__})") from error
     found = [image for header in headers for image in _images(header)]
     if not found:

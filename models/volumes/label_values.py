@@ -38,9 +38,9 @@ def parse(text: str | int) -> tuple[int, ...]:
     except ValueError:
         raise LabelError(f"{text!r} is not a whole number, or several such as 1,2") from None
     if min(values) < 1:
-        raise LabelError(f"{text} names {min(values)}; values inside are above 0, which is the background")
+        raise LabelError(f"{text!r} names {min(values)}; values inside are above 0, which is the background")
     if len(set(values)) < len(values):
-        raise LabelError(f"{text} names a value twice")
+        raise LabelError(f"{text!r} names a value twice")
     return tuple(sorted(values))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,6 @@ def test_keys_are_named_in_letters(tmp_path):
 def test_pipes_and_devices_are_not_waited_for(tmp_path):
     for name in ("a.npz", "a.npy", "a.nii.gz", "a.key"):
         os.mkfifo(tmp_path / name)
-    began = time.monotonic()
     for name in ("a.npz", "a.npy", "a.nii.gz"):
         with pytest.raises(VolumeError, match="is neither a file nor a folder"):
             formats.read_volume(tmp_path / name)
@@ -83,7 +81,6 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
     (tmp_path / "long").write_bytes(b"#" * (keys.MAX_BYTES + 1))
     with pytest.raises(BadKey, match="it has more than 16 MiB"):
         keys.load_allowed(tmp_path / "long")
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="bash")

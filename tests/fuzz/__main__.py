@@ -1,79 +1,115 @@
 """`python -m tests.fuzz --seconds 600 [TARGET ...]`: every reader under libFuzzer, led by the branches it reaches (atheris).
 
-Inputs that are kept and those that are findings lie in runs/fuzz/TARGET; a finding, once mended, goes to tests/fuzz/corpus.
+Targets are functions of bytes (targets.py) and, where structure helps, hypothesis' tests of documents that are changed
+(test_structured.py). Inputs that are kept and those that are findings lie in runs/fuzz/TARGET; a finding of bytes, once mended,
+goes to tests/fuzz/corpus, one of hypothesis becomes an `example` of its test.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import importlib.util
+import os
 import re
-import subprocess
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-
-from tests.fuzz.targets import NEEDS, TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 RUNS = Path("runs") / "fuzz"
-MAX_BYTES, MAX_SECONDS, MAX_MEMORY_MB = 8192, 30, 6000
+MAX_BYTES, MAX_SECONDS, MAX_MEMORY_MB = 16384, 30, 6000
 INSTRUMENTED = ["bunet.models", "bunet.net", "bunet.experiments", "bunet.parties", "zipfile", "yaml", "nibabel", "pydicom"]
+# (what it needs, module) of those that are imported where they are needed, which is too late here.
+ASKED_FOR_LATER = (
+    ("nibabel", "nibabel"), ("pydicom", "pydicom"), ("pydicom", "bunet.models.volumes.dicom_segmentation"),
+    ("torch", "bunet.models.unet"), ("torch", "bunet.models.train_files"),
+)
+
+Test = tuple[Callable[[bytes], object], list[str]]  # what is called with each input, the folders of its seeds
 
 
 def main() -> int:
     """The number of targets with a finding, as the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=int, default=600, help="shared by the targets")
-    parser.add_argument("--one", action="store_true", help="this process is the fuzzer of the one target")
     parser.add_argument("targets", nargs="*")
     asked = parser.parse_args()
-    unknown = [name for name in asked.targets if name not in TARGETS]
-    if unknown:
-        parser.error(f"no target {unknown[0]}; there are {', '.join(TARGETS)}")
     if importlib.util.find_spec("atheris") is None:
         print("atheris is not installed (pip install '.[fuzz]'), so nothing is fuzzed; the tests still replay the corpus")
         return 0
-    if asked.one:
-        fuzz(asked.targets[0], asked.seconds)
-    names = [name for name in asked.targets or TARGETS if importlib.util.find_spec(NEEDS.get(name, "json")) is not None]
-    return sum(not run(name, max(1, asked.seconds // len(names))) for name in names)
+    shared = Path("/dev/shm")
+    memory = shared if shared.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="bunet-fuzz-", dir=memory, ignore_cleanup_errors=True) as room:
+        tests = instrumented(Path(room))
+        unknown = [name for name in asked.targets if name not in tests]
+        if unknown:
+            parser.error(f"no target {unknown[0]}; there are {', '.join(tests)}")
+        names = asked.targets or list(tests)
+        return sum(not run(name, *tests[name], max(1, asked.seconds // len(names))) for name in names)
 
 
-def run(name: str, seconds: int) -> bool:
+def instrumented(room: Path) -> dict[str, Test]:
+    """The targets that this machine can run, imported so that libFuzzer sees their branches. room: for their files."""
+    import atheris
+
+    with atheris.instrument_imports(include=INSTRUMENTED, exclude=["bunet.protocols"]):
+        for module in [m for m in sys.modules if m.startswith(tuple(INSTRUMENTED))]:
+            del sys.modules[module]
+        for library, module in ASKED_FOR_LATER:
+            if importlib.util.find_spec(library) is not None:
+                importlib.import_module(module)
+        from tests.fuzz.targets import NEEDS, TARGETS
+        from tests.fuzz.test_structured import structured
+    found: dict[str, Test] = {}
+    for name, target in TARGETS.items():
+        if importlib.util.find_spec(NEEDS.get(name, "json")) is not None:
+            (room / name).mkdir()
+            found[name] = functools.partial(_call, target, room / name), [str(CORPUS / name)]
+    return found | {name: (test, []) for name, test in structured().items()}
+
+
+def _call(target: Callable[[bytes, Path], object], folder: Path, data: bytes) -> None:
+    target(data, folder)
+
+
+def run(name: str, test: Callable[[bytes], object], seeds: list[str], seconds: int) -> bool:
     """Fuzz one target in a process of its own, and say what came of it; whether nothing was found."""
-    command = [sys.executable, "-m", "tests.fuzz", "--one", "--seconds", str(seconds), name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    (RUNS / f"{name}.log").write_text(done.stdout)
-    count = re.search(r"stat::number_of_executed_units: *(\d+)", done.stdout)
-    reached = re.findall(r" cov: (\d+)", done.stdout)
-    found = re.findall(r"Test unit written to (\S+)", done.stdout)
-    outcome = f"FOUND {', '.join(found)}" if found else "nothing found" if done.returncode == 0 else "FAILED"
+    kept, log = RUNS / name, RUNS / f"{name}.log"
+    kept.mkdir(parents=True, exist_ok=True)
+    child = os.fork()  # with all modules as they are: to instrument them takes longer than many a target's share
+    if not child:
+        with log.open("wb") as stream:
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+        try:
+            fuzz(test, [str(kept), *seeds], kept, seconds)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    said = log.read_text(errors="replace")
+    count = re.search(r"stat::number_of_executed_units: *(\d+)", said)
+    reached = re.findall(r" cov: (\d+)", said)
+    found = re.findall(r"Test unit written to (\S+)", said)
+    outcome = f"FOUND {', '.join(found)}" if found else "nothing found" if status == 0 else f"FAILED, see {log}"
     executed, branches = count[1] if count else "?", reached[-1] if reached else "?"
-    print(f"{name:12}{executed:>9} executions{branches:>7} branches  {outcome}", flush=True)
+    print(f"{name:18}{executed:>9} executions{branches:>7} branches  {outcome}", flush=True)
     return outcome == "nothing found"
 
 
-def fuzz(name: str, seconds: int) -> None:
+def fuzz(test: Callable[[bytes], object], folders: list[str], kept: Path, seconds: int) -> None:
     """Does not come back: libFuzzer ends the process."""
     import atheris
 
-    kept = RUNS / name
-    kept.mkdir(parents=True, exist_ok=True)
-    with atheris.instrument_imports(include=INSTRUMENTED, exclude=["bunet.protocols"]):
-        for module in [m for m in sys.modules if m.startswith(tuple(INSTRUMENTED)) or m == "tests.fuzz.targets"]:
-            del sys.modules[module]
-        from tests.fuzz.targets import TARGETS as INSTRUMENTED_TARGETS
-        for module in ("nibabel", "pydicom"):  # else imported where they are needed, which is too late
-            if importlib.util.find_spec(module) is not None:
-                importlib.import_module(module)
-    target = INSTRUMENTED_TARGETS[name]
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="bunet-fuzz-", dir=shared if shared.is_dir() else None))
     limits = [f"-max_len={MAX_BYTES}", f"-timeout={MAX_SECONDS}", f"-rss_limit_mb={MAX_MEMORY_MB}"]
     options = [f"-max_total_time={seconds}", "-print_final_stats=1", f"-artifact_prefix={kept}/finding-", *limits]
-    atheris.Setup([sys.argv[0], *options, str(kept), str(CORPUS / name)], lambda data: target(data, folder))
+    atheris.Setup([sys.argv[0], *options, *folders], test)
     atheris.Fuzz()
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
+from bunet.models.weights import WeightsError
 from tests.fuzz.__main__ import CORPUS
-from tests.fuzz.targets import NEEDS, TARGETS
+from tests.fuzz.targets import NEEDS, TARGETS, _taken
 
 MUTATIONS = 12  # of each input
 
@@ -36,6 +40,61 @@ def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path, name):
             folder = tmp_path / f"{path.name}-{number}"
             folder.mkdir()
             TARGETS[name](given, folder)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_reader_takes_a_seed(tmp_path, name):
+    """A corpus that is refused at once, such as one of an earlier version, leads the fuzzer nowhere: see seeds.py."""
+    if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
+        pytest.skip(f"{NEEDS[name]} is not installed")
+    taken: dict[str, bool] = {}
+    for path in sorted((CORPUS / name).iterdir()):
+        folder = tmp_path / path.name
+        folder.mkdir()
+        for reader, took in TARGETS[name](path.read_bytes(), folder).items():
+            taken[reader] = taken.get(reader, False) or took
+    assert taken
+    assert {reader for reader, took in taken.items() if not took} == set()
+
+
+def test_an_internal_error_and_a_sentence_of_several_lines_are_findings():
+    def raising(error):
+        def read():
+            raise error
+
+        return read
+
+    assert not _taken(raising(WeightsError("it is damaged")), WeightsError)
+    for error in (WeightsError("it is\ndamaged"), WeightsError("")):
+        with pytest.raises(AssertionError):
+            _taken(raising(error), WeightsError)
+    with pytest.raises(KeyError):
+        _taken(raising(KeyError("x")), WeightsError)
+
+
+def in_a_process(script, *arguments):
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+def test_a_fuzzer_that_dies_before_it_begins_has_failed(tmp_path):
+    script = (
+        "import pathlib, sys; import tests.fuzz.__main__ as m\n"
+        "m.fuzz, m.RUNS = lambda *_: 1 / 0, pathlib.Path(sys.argv[1], 'runs')\n"
+        "sys.exit(m.run('x', None, [], 1))"
+    )
+    status, said, errors = in_a_process(script, str(tmp_path))
+    assert (status, errors) == (0, "")  # of `run`: whether nothing was found
+    assert said.endswith(f"FAILED, see {tmp_path}/runs/x.log\n")
+    assert "ZeroDivisionError" in (tmp_path / "runs" / "x.log").read_text()
+
+
+def test_without_atheris_nothing_is_fuzzed_and_that_is_said():
+    script = "import sys; sys.modules['atheris'] = None; sys.argv = ['x']; import tests.fuzz.__main__ as m; sys.exit(m.main())"
+    status, said, errors = in_a_process(script)
+    assert (status, errors) == (0, "")
+    assert said.startswith("atheris is not installed (pip install '.[fuzz]'), so nothing is fuzzed")
 
 
 def test_the_corpus_is_small_and_of_known_targets():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -337,3 +338,49 @@ def test_after_the_end_the_live_view_says_what_it_waits_for() -> None:
     assert "the run has ended" in text
     assert "2/2 slices" in text
     assert "left" not in text
+
+
+def test_until_the_last_slice_has_finished_it_is_not_all_done() -> None:
+    """The read-out's bytes have all moved, and it still computes."""
+    clock, console = Clock(), recorded(80, terminal=False)
+    view = RunConsole(console=console, clock=clock)
+    view(SessionStarted("alice", "ab", "8.4", plan(1), "lan", 1, 1))
+    view(SliceStarted("alice", 0, "z", 11))
+    last = len(plan(1)) - 1
+    for k, line in enumerate(plan(1)):
+        view(LayerStarted("alice", 0, k, line.name))
+        if k < last:
+            view(finished("alice", 0, k, line))
+    clock.now += 100
+    view(Traffic("alice", 10, 10, ((0, last, 10, 10),)))
+    assert view.ledger.progress() == pytest.approx(1.0)
+    assert (view._percent(), view._times(clock.now)) == (99.0, "1:40 gone, 1 s left")
+    view(finished("alice", 0, last, plan(1)[last]))
+    assert view._percent() == 99.0
+    view(SliceFinished("alice", 0, "z", 11, 100.0))
+    assert (view._percent(), view._times(clock.now)) == (100.0, "1:40 gone")
+
+
+@pytest.mark.timeout(120)
+def test_notes_are_printed_while_the_picture_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the two threads needs the console's lock and rich's: neither may wait for one while it holds the other."""
+    monkeypatch.setattr("bunet.parties.console.REFRESH_PER_SECOND", 1000)
+    console = recorded(80)
+    notes = 400
+    view = RunConsole(console=console, clock=Clock())
+    for event in until(12):
+        view(event)
+
+    def talk() -> None:
+        for k in range(notes):
+            view(Note("bob", f"note {k}."))
+
+    with view:
+        talker = threading.Thread(target=talk, daemon=True)
+        talker.start()
+        talker.join(60)
+        alive = talker.is_alive()
+        if alive:
+            view._live = None  # `stop` would wait for ever as well
+    assert not alive
+    assert all(f"bob: note {k}." in console.file.getvalue() for k in range(notes))
