@@ -8,6 +8,7 @@ goes to tests/fuzz/corpus, one of hypothesis becomes an `example` of its test.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -22,7 +23,7 @@ from pathlib import Path
 CORPUS = Path(__file__).parent / "corpus"
 RUNS = Path("runs") / "fuzz"
 MAX_BYTES, MAX_SECONDS, MAX_MEMORY_MB = 16384, 30, 6000
-INSTRUMENTED = ["bunet.models", "bunet.net", "bunet.experiments", "bunet.parties", "zipfile", "yaml", "nibabel", "pydicom"]
+INSTRUMENTED = ["bunet", "zipfile", "yaml", "nibabel", "pydicom"]  # atheris takes whole packages only
 # (what it needs, module) of those that are imported where they are needed, which is too late here.
 ASKED_FOR_LATER = (
     ("nibabel", "nibabel"), ("pydicom", "pydicom"), ("pydicom", "bunet.models.volumes.dicom_segmentation"),
@@ -56,7 +57,11 @@ def instrumented(room: Path) -> dict[str, Test]:
     """The targets that this machine can run, imported so that libFuzzer sees their branches. room: for their files."""
     import atheris
 
-    with atheris.instrument_imports(include=INSTRUMENTED, exclude=["bunet.protocols"]):
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with (
+        (RUNS / "instrumented.log").open("w") as log, contextlib.redirect_stderr(log),  # a line for every module
+        atheris.instrument_imports(include=INSTRUMENTED),
+    ):
         for module in [m for m in sys.modules if m.startswith(tuple(INSTRUMENTED))]:
             del sys.modules[module]
         for library, module in ASKED_FOR_LATER:
