@@ -344,5 +344,5 @@ def _positions(text: str, count: int) -> range:
     except ValueError:
         raise UsageError(f"--slices {text!r} is not A:B") from None
     if not 0 <= start < stop <= count:
-        raise UsageError(f"--slices {text} is not a range within 0:{count}")
+        raise UsageError(f"--slices {' '.join(text.split())} is not a range within 0:{count}")
     return range(start, stop)

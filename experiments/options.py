@@ -136,7 +136,7 @@ def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, i
     for pixels in (height, width):
         if not MIN_SIZE <= pixels <= MAX_SIZE or pixels % multiple:
             kind = f"a multiple of {multiple}" if multiple > 1 else "a number of pixels"
-            raise UsageError(f"{option} {text}: {pixels} is not {kind} from {MIN_SIZE} to {MAX_SIZE}")
+            raise UsageError(f"{option} {' '.join(text.split())}: {pixels} is not {kind} from {MIN_SIZE} to {MAX_SIZE}")
     return height, width
 
 

@@ -8,21 +8,22 @@ goes to tests/fuzz/corpus, one of hypothesis becomes an `example` of its test.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 import re
+import shutil
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 RUNS = Path("runs") / "fuzz"
 MAX_BYTES, MAX_SECONDS, MAX_MEMORY_MB = 16384, 30, 6000
-INSTRUMENTED = ["bunet.models", "bunet.net", "bunet.experiments", "bunet.parties", "zipfile", "yaml", "nibabel", "pydicom"]
+INSTRUMENTED = ["bunet", "zipfile", "yaml", "nibabel", "pydicom"]  # atheris takes whole packages only
 # (what it needs, module) of those that are imported where they are needed, which is too late here.
 ASKED_FOR_LATER = (
     ("nibabel", "nibabel"), ("pydicom", "pydicom"), ("pydicom", "bunet.models.volumes.dicom_segmentation"),
@@ -43,20 +44,28 @@ def main() -> int:
         return 0
     shared = Path("/dev/shm")
     memory = shared if shared.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="bunet-fuzz-", dir=memory, ignore_cleanup_errors=True) as room:
-        tests = instrumented(Path(room))
+    room, process = Path(tempfile.mkdtemp(prefix="bunet-fuzz-", dir=memory)), os.getpid()
+    try:
+        tests = instrumented(room)
         unknown = [name for name in asked.targets if name not in tests]
         if unknown:
             parser.error(f"no target {unknown[0]}; there are {', '.join(tests)}")
         names = asked.targets or list(tests)
         return sum(not run(name, *tests[name], max(1, asked.seconds // len(names))) for name in names)
+    finally:
+        if os.getpid() == process:  # and not a fork, which ends here too
+            shutil.rmtree(room, ignore_errors=True)
 
 
 def instrumented(room: Path) -> dict[str, Test]:
     """The targets that this machine can run, imported so that libFuzzer sees their branches. room: for their files."""
     import atheris
 
-    with atheris.instrument_imports(include=INSTRUMENTED, exclude=["bunet.protocols"]):
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with (
+        (RUNS / "instrumented.log").open("w") as log, contextlib.redirect_stderr(log),  # a line for every module
+        atheris.instrument_imports(include=INSTRUMENTED),
+    ):
         for module in [m for m in sys.modules if m.startswith(tuple(INSTRUMENTED))]:
             del sys.modules[module]
         for library, module in ASKED_FOR_LATER:
@@ -85,13 +94,7 @@ def run(name: str, test: Callable[[bytes], object], seeds: list[str], seconds: i
         with log.open("wb") as stream:
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
-        try:
-            fuzz(test, [str(kept), *seeds], kept, seconds)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(1)
+        fuzz(test, [str(kept), *seeds], kept, seconds)  # ends by SystemExit: libFuzzer writes a finding down as Python exits
     _, status = os.waitpid(child, 0)
     said = log.read_text(errors="replace")
     count = re.search(r"stat::number_of_executed_units: *(\d+)", said)
