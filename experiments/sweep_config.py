@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
+from bunet.models.printable import printable
 from bunet.models.program import Format
 from bunet.models.volumes import label_values
 from bunet.models.volumes.intensity import RULES
@@ -370,4 +371,4 @@ def _path(steps: Sequence[Any]) -> str:
     text = ""
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text or "the file"
+    return printable(text) or "the file"

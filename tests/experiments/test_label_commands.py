@@ -154,7 +154,7 @@ def test_predict_on_a_nifti_case_of_the_datasets_layout(given, tmp_path):
     ("options", "words"),
     [
         (("--label-value", "3"), "--label-value: there is no label"),
-        (("--label-value", "0"), "--label-value: 0 names 0"),
+        (("--label-value", "0"), "--label-value: '0' names 0"),
         (("--label-value", "infection"), "--label-value: 'infection' is not a whole number"),
     ],
 )
