@@ -58,8 +58,8 @@ def test_values_beyond_calibration_are_in_the_document_and_the_report(tmp_path):
     report = html.unescape((tmp_path / "out" / "ct" / "report.html").read_text())
     for line in (
         "WARNING: infection along X (array axis 0): beyond calibration: 3 values in layer conv; the mask may be wrong there",
-        "WARNING: infection along X (array axis 0): of 2 of 2 slices values lie beyond what the model was calibrated for, at most 50.0 % of "
-        "them (slice z5): the mask may be wrong there",
+        "WARNING: infection along X (array axis 0): of 2 of 2 slices values lie beyond what the model was calibrated for, "
+        "at most 50.0 % of them (slice z5): the mask may be wrong there",
     ):
         assert line in document["remarks"]
         assert report.count(line) == 1
