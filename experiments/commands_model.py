@@ -10,6 +10,7 @@ import typer
 
 from bunet.experiments import commands_evaluate
 from bunet.experiments import options as o
+from bunet.experiments.one_line import say
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.train_bar import TrainBar
 from bunet.models.architecture import Architecture
@@ -105,7 +106,7 @@ def train(
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped, bar.say)
     stopped = ", stopped early" if result.stopped_early else ""
-    typer.echo(
+    say(
         f"best: validation Dice {result.dice:.4f} against the labels at step {result.step}{stopped}; weights in {result.output}"
     )
 
@@ -167,12 +168,12 @@ def compile_weights(
     )
     compiling.save(compiled, out)
     program = compiled.program
-    typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
-    typer.echo(f"model: {card}")
-    typer.echo(f"calibrated: {loaded.calibration}")
-    typer.echo(f"commitment to the weights: {compiled.commitment}")
+    say(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
+    say(f"model: {card}")
+    say(f"calibrated: {loaded.calibration}")
+    say(f"commitment to the weights: {compiled.commitment}")
     if loaded.warning:
-        typer.echo(f"warning: {loaded.warning}")
+        say(f"warning: {loaded.warning}")
 
 
 def plan(
@@ -223,7 +224,7 @@ def seal(
     from bunet.models import weights
 
     for path in files:
-        typer.echo(f"{path}: {'sealed' if weights.seal(path) else 'has its checksum already'}")
+        say(f"{path}: {'sealed' if weights.seal(path) else 'has its checksum already'}")
 
 
 def print_plan(lines: list[LayerPlan], link: Link) -> None:
@@ -255,7 +256,7 @@ def print_plan(lines: list[LayerPlan], link: Link) -> None:
     alice, bob = sum(line.alice_bytes for line in lines), sum(line.bob_bytes for line in lines)
     rounds = sum(line.rounds for line in lines)
     floor_s = max(link.transfer_seconds(alice), link.transfer_seconds(bob)) + rounds * link.rtt_s / 2
-    typer.echo(
+    say(
         f"and {len(free)} local layers. A slice: {mebibytes(alice)} MiB from Alice, {mebibytes(bob)} MiB from Bob, "
         f"{rounds} rounds; link {link.name} alone takes {floor_s:.2f} s of it where nothing overlaps."
     )

@@ -366,6 +366,21 @@ def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) 
         assert words in error
 
 
+def test_bob_warns_where_his_list_lets_nobody_in(tmp_path: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bunet.models import compile as compiling
+
+    compiling.save(named(compiled), tmp_path / "small.model")
+    keys.keygen(tmp_path / "bob.key")
+    monkeypatch.setattr(commands_party.bob_party, "serve", lambda *_, **__: None)
+    monkeypatch.setattr(commands_party.signal, "signal", lambda *_: None)
+    arguments = ("bob", "--model", tmp_path / "small.model", "--listen", "tcp://127.0.0.1:0", "--key", tmp_path / "bob.key")
+    warning = f"warning: {tmp_path / 'clients.allow'} lists no client: nobody will be served\n"
+    for text, warned in (("# nobody yet\n", True), (keys.KeyPair.generate().public, False)):
+        (tmp_path / "clients.allow").write_text(text)
+        status, out, error = bunet(*arguments, "--allow", tmp_path / "clients.allow")
+        assert (status, warning in out) == (0, warned), error
+
+
 @pytest.mark.parametrize("path", ["", ".", "nowhere/key"])
 def test_keygen_names_a_place_that_cannot_be(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

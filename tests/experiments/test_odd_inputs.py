@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -43,6 +44,22 @@ def test_a_sentence_stays_one_line_whatever_the_name(tmp_path):
     for name, shown in ((b"x\n.npz", b"x .npz"), (b"x\xff.npz", b"x?.npz"), (b"x\x1b[1m.npz", b"x?[1m.npz")):
         done = run("predict", "--float", "--volume", name, "--out", "o", cwd=tmp_path)
         assert (done.returncode, done.stderr) == (2, b"bunet: " + shown + b": there is no such file\n")
+
+
+def test_a_name_is_no_line_and_no_command_on_standard_output_either(tmp_path):
+    """JSON documents keep the true name."""
+    name = "s\x1b[31mx\ny"
+    np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).integers(-1000, 400, (9, 32, 32)).astype(np.int16))
+    arguments = ("--float", "--axes", "z", "--slices", "2:4", "--no-lung-mask", "--volume", f"{name}.npy")
+    done = run("predict", *arguments, "--out", "o", "--json", "o.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    assert b"written: o/s?[31mx y_prediction.npy" in done.stdout
+    assert json.loads((tmp_path / "o.json").read_text())["cases"][0]["case"] == name
+    done = run("keygen", "k\x1b[1m\n.key", cwd=tmp_path)
+    assert done.stdout.splitlines()[:2] == [b"secret key: k?[1m .key (keep it; mode 0600)", b"public key: k?[1m .key.pub"]
+    done = run("fingerprint", "k\x1b[1m\n.key.pub", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count(b"\n"), b"(k?[1m .key.pub)" in done.stdout) == (0, 1, True)
 
 
 def test_names_that_are_no_text_reach_the_pictures(tmp_path):
