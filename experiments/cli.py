@@ -6,6 +6,7 @@ shows the traceback instead.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +75,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"there is not enough memory{f': {error}' if str(error) else ''}", 1
     if isinstance(error, OSError) and is_full(error):
         return sentence(None if error.filename is None else Path(os.fsdecode(error.filename)).parent, error), 1
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # nobody has such a file
+        return f"{os.fsdecode(error.filename or '')}: {error.strerror}", 2
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
     if type(error).__module__.startswith("bunet."):

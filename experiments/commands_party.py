@@ -27,6 +27,7 @@ from bunet.experiments.options import (
     chosen_protocols,
     operand_format,
     ot_extension,
+    slice_range,
     slice_size,
     writable_parent,
 )
@@ -198,7 +199,8 @@ def alice(
     square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-    check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
+    results = alice_masks.paths(out, volume, formats.kind_of(volume))
+    check_apart([volume], out, [*results, *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
     loaded = formats.load(volume, chosen_intensity(intensity), series, chosen_field_of_view(field_of_view), size is not None)
@@ -206,7 +208,7 @@ def alice(
     for remark in loaded.remarks():
         say(remark)
     array = loaded.volume
-    positions = _positions(which, slices.slice_count(array, axis))
+    positions = range(*slice_range(which, slices.slice_count(array, axis), axis))
     source = SliceSource.of(array, axis, height_width[0] if height_width and square else height_width, loaded.crop)
     frame = source.frame  # slices beside the body are sent too: how many there are would tell Bob how large it is
     (height, width), (rows, columns) = frame.fit.size, frame.padded
@@ -337,15 +339,3 @@ class SliceFolder(RunFolder):
 
     def write(self, k: int, mask: np.ndarray) -> None:
         outcomes.write(self.folder, k, mask.astype(np.uint8))
-
-
-def _positions(text: str, count: int) -> range:
-    first, colon, last = text.partition(":")
-    try:
-        start = int(first) if first or not colon else 0
-        stop = int(last) if last else (count if colon else start + 1)
-    except ValueError:
-        raise UsageError(f"--slices {text!r} is not A:B") from None
-    if not 0 <= start < stop <= count:
-        raise UsageError(f"--slices {' '.join(text.split())} is not a range within 0:{count}")
-    return range(start, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import os
 import subprocess
@@ -202,6 +203,7 @@ def test_plan_shows_protocols_and_stated_bytes() -> None:
         (PeerError("Bob is gone"), 1, "Bob is gone"),
         (PeerGone("no sign of the peer"), 1, "no sign of the peer"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), 2, "xx: File name too long"),
         (BadKey("the key is bad"), 2, "the key is bad"),
         (AddressError("no such host"), 2, "no such host"),
         (InsecureChannel("refusing"), 2, "refusing"),

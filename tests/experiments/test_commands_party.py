@@ -346,7 +346,9 @@ def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
         (("--in-flight", str(MAX_IN_FLIGHT + 1)), "--in-flight"), (("--size", "0"), "--size 0"), (("--size", "ax4"), "--size"),
         (("--connect", "nowhere"), "'nowhere' is not understood"), (("--key", "nokey"), "cannot read the key file"),
         (("--connect", "tcp://192.0.2.1:7010"), "refusing to connect"), (("--format", "8"), "--format"),
-        (("--slices", "9:9"), "--slices 9:9"), (("--axis", "w"), "axis 'w'"), (("--ot", "magic"), "--ot 'magic'"),
+        (("--slices", "9:9"), "--slices 9:9: A must be below B"),
+        (("--slices", "18:21"), "--slices 18:21: along z the volume has the slices 0:20"),
+        (("--axis", "w"), "axis 'w'"), (("--ot", "magic"), "--ot 'magic'"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_once_with_status_2(arguments: tuple[str, ...], words: str, volume: Path) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from bunet.experiments.cli import explain
+from bunet.experiments import options
+from bunet.experiments.cli import app, explain
 from bunet.experiments.kernel_bench import load_baseline
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import SweepError, read_points
@@ -21,6 +23,7 @@ from bunet.models.printable import printable
 from bunet.models.program import Program, ProgramError
 from bunet.models.volumes import formats, labels
 from bunet.models.volumes.volume import Volume, VolumeError
+from bunet.models.volumes.whole import write_whole
 from bunet.net import keys
 from bunet.net.keys import BadKey
 
@@ -73,6 +76,51 @@ def test_names_that_are_no_text_reach_the_pictures(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"written: " in done.stdout
     assert len(list((tmp_path / "o").glob("*/montage.png"))) == 1
+
+
+def bytes_of_a_name(folder: Path) -> int:
+    return os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+
+
+@pytest.mark.parametrize("command", ["predict", "alice", "demo", "sweep"])
+def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(tmp_path, monkeypatch, command):
+    """The volumes are not even volumes, which reading them would say."""
+    if bytes_of_a_name(tmp_path) != 255:
+        pytest.skip("names of another length here")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").touch()
+    (tmp_path / "ct.npz").touch()
+    long = "ä" * 120  # 240 bytes
+    (tmp_path / f"{long}.npz").touch()
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    read = ("--float",) if command == "predict" else ()
+
+    def said(volume: str, *arguments: str) -> tuple[int, str]:
+        given = ("x.yaml",) if command == "sweep" else ("--volume", volume)
+        result = CliRunner().invoke(app, [command, *given, *read, *arguments])
+        return result.exit_code, result.stderr
+
+    for out in ("f", "f/deeper"):
+        assert said("ct.npz", "--out", out) == (2, "bunet: --out f is a file, not a folder\n")
+    assert said("ct.npz", "--out", "x" * 300)[0] == 2
+    if command in ("predict", "alice"):
+        status, sentence = said(f"{long}.npz", "--out", "o")
+        assert status == 2
+        assert "bytes, and 240 are possible: choose a shorter one" in sentence
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_longest_name_is_one_that_can_be_written(tmp_path):
+    if bytes_of_a_name(tmp_path) != 255:
+        pytest.skip("names of another length here")
+    longest = tmp_path / ("x" * 240)
+    options.possible_name("--out", longest)
+    write_whole(longest, lambda stream: stream.write(b"1"))
+    with pytest.raises(UsageError, match=r"--json: the name x{20}\.\.\.x{20} has 241 bytes, and 240 are possible"):
+        options.writable_parent("--json", tmp_path / ("x" * 241))
+    longest.touch()
+    with pytest.raises(UsageError, match="is a file, not a folder"):
+        options.writable_parent("--json", longest / "run.json")
 
 
 def test_keys_are_named_in_letters(tmp_path):
