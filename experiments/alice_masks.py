@@ -37,8 +37,8 @@ DOCUMENT_VERSION = 2
 COPY = "mask.npz"
 
 
-def paths(out: Path, volume: Path, kind: str, targets: Sequence[str]) -> list[Path]:
-    """Where masks of these targets go. kind: of the volume (`volume.KINDS`)."""
+def paths(out: Path, volume: Path, kind: str, targets: Sequence[str] = tuple(STRUCTURES)) -> list[Path]:
+    """Where masks of these targets go, or of all that are known. kind: of the volume (`volume.KINDS`)."""
     return [*mask_files.paths(kind, targets, out, one_case(volume, None).name), out / COPY]
 
 

@@ -6,8 +6,8 @@ shows the traceback instead.
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,16 +16,15 @@ from typer.core import TyperGroup
 
 from bunet.experiments import commands_kernels, commands_model, commands_party, commands_predict, commands_start
 from bunet.experiments import options as o
+from bunet.experiments.one_line import say
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.results_apart import check_apart
 from bunet.experiments.sweep_config import ConfigError, Point
 from bunet.experiments.sweep_config import load as load_config
-from bunet.models.printable import printable
 
 STOPPED = 130
 UNREAD = 141  # as of a process that SIGPIPE ends
 PROFILE_LINES = 15
-LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
 class OneSentence(TyperGroup):
@@ -47,7 +46,7 @@ class OneSentence(TyperGroup):
             if _belongs_to_typer(error):
                 raise
             sentence, status = explain(error)
-            typer.echo(f"bunet: {printable(LINE_BREAK.sub(' ', sentence))}", err=True)
+            say(f"bunet: {sentence}", err=True)
             raise typer.Exit(status) from None
 
 
@@ -76,6 +75,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"there is not enough memory{f': {error}' if str(error) else ''}", 1
     if isinstance(error, OSError) and is_full(error):
         return sentence(None if error.filename is None else Path(os.fsdecode(error.filename)).parent, error), 1
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # nobody has such a file
+        return f"{os.fsdecode(error.filename or '')}: {error.strerror}", 2
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
     if type(error).__module__.startswith("bunet."):
@@ -241,24 +242,24 @@ def bench_slice(
         outcome = Bench()(settings, verify=verify, subscriber=console, profile=profile)
     console.print_table()
     seconds = ", ".join(f"{one['seconds']:.2f}" for one in outcome.document["slices"])
-    typer.echo(f"seconds of each slice: {seconds}")
-    typer.echo(f"Dice of the secure mask against the float model: {dice_text(outcome.document['dice']['float'])}")
+    say(f"seconds of each slice: {seconds}")
+    say(f"Dice of the secure mask against the float model: {dice_text(outcome.document['dice']['float'])}")
     if profile:
         for role, lines in outcome.result.profiles.items():
-            typer.echo(f"{role}: own seconds of the longest functions")
+            say(f"{role}: own seconds of the longest functions")
             for line in lines[:PROFILE_LINES]:
-                typer.echo(f"  {line.seconds:8.3f} s  {line.calls:7d} calls  {line.place}")
+                say(f"  {line.seconds:8.3f} s  {line.calls:7d} calls  {line.place}")
     run = outcome.document["run"]
     if outcome.document["verified"]:
-        typer.echo(f"verified: {run['compared_layers']} layers of {run['verified_slices']} of {slices} slices agree")
+        say(f"verified: {run['compared_layers']} layers of {run['verified_slices']} of {slices} slices agree")
     for beyond in beyond_calibration(run["beyond_calibration"]):
-        typer.echo(beyond)
+        say(beyond)
     if json_file is not None:
         write_json(json_file, outcome.document)
     if outcome.document["verified"] is False:
         wrong = outcome.mismatches
         first = f"{len(wrong)} layers differ from the oracle; the first: {wrong[0]}" if wrong else "no layer was compared"
-        typer.echo(f"bunet: {first}", err=True)
+        say(f"bunet: {first}", err=True)
         raise typer.Exit(1)
 
 
@@ -303,7 +304,7 @@ def sweep(
         volume, truth, o.label_values(label_value), series, None if intensity is None else o.chosen_intensity(intensity),
         None if field_of_view is None else o.chosen_field_of_view(field_of_view),
     )
-    data = sweep_data.chosen_data(config, asked, typer.echo)
+    data = sweep_data.chosen_data(config, asked, say)
     points = list(config.points(data))
     warnings: dict[str, None] = {}
     for point in points:  # what does not fit together is said before the first run
@@ -313,7 +314,7 @@ def sweep(
             if chosen.warning:
                 warnings[f"warning: {point.data.weights}: {chosen.warning}"] = None
     for warning in warnings:
-        typer.echo(warning)
+        say(warning)
     folder = out or Path("runs") / config.name
     inputs = [file for each in data.values() for file in (each.volume, each.truth)]
     check_apart(inputs, folder, [folder / "points.jsonl"])
@@ -321,7 +322,7 @@ def sweep(
         entries, _ = sweeping.read_points(folder / "points.jsonl")
         for point in points:
             done = "document" in entries.get(point.identity(), {})
-            typer.echo(f"{'done' if done else 'to do':6}{sweeping.title_of(point)}")
+            say(f"{'done' if done else 'to do':6}{sweeping.title_of(point)}")
         return
     from bunet.experiments.benchmark import Bench
 
@@ -330,16 +331,16 @@ def sweep(
     def runner(point: Point) -> dict[str, Any]:
         return run(sweeping.settings_of(point), verify=point.verify, data=point.data).document
 
-    typer.echo(f"{config.name}: {len(points)} points, results in {folder}")
-    summary = sweeping.run_sweep(config, folder, runner, typer.echo, data=data)
+    say(f"{config.name}: {len(points)} points, results in {folder}")
+    summary = sweeping.run_sweep(config, folder, runner, say, data=data)
     counts = f"{summary.ran} points run, {summary.skipped} skipped, {summary.failed} failed"
-    typer.echo(f"{counts}; table in {folder}/{'accuracy.md' if data else 'points.csv'}")
+    say(f"{counts}; table in {folder}/{'accuracy.md' if data else 'points.csv'}")
     for picture in summary.pictures:
-        typer.echo(f"picture: {picture}")
+        say(f"picture: {picture}")
     if summary.failed or summary.disagreeing:
         what = [f"{summary.failed} failed"] * bool(summary.failed)
         what += [f"{summary.disagreeing} do not agree with the oracle"] * bool(summary.disagreeing)
-        typer.echo(f"bunet: of {summary.points} points {' and '.join(what)}, see {folder}/points.jsonl", err=True)
+        say(f"bunet: of {summary.points} points {' and '.join(what)}, see {folder}/points.jsonl", err=True)
         raise typer.Exit(1)
 
 

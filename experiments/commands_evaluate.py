@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bunet.experiments import options as o
+from bunet.experiments.one_line import one_line, say
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.models import weights as weight_files
 from bunet.models.train_config import TARGETS, TrainConfig
@@ -74,7 +76,7 @@ def evaluate(
         o.writable_parent("--json", document)
     chosen, path = prepare.named_weights(weights), prepare.weight_path(weights)
     if chosen.warning:
-        typer.echo(f"warning: {chosen.warning}")
+        say(f"warning: {chosen.warning}")
     notes = weight_files.read_notes(path)
     target = _noted("--target", target, notes.get("target", TARGETS[0]), TARGETS)
     axis = _noted("--axis", axis, notes.get("axis", "z"), tuple(AXES))
@@ -101,13 +103,13 @@ def evaluate(
             case = read_case(data, name, target, values, rule, field)
             bar.begin(name, scored.slices(case), axis, len(compiled) + 1)
             for remark in case.remarks():
-                bar.console.print(f"{name}: {remark}", markup=False, soft_wrap=True)
+                bar.console.print(one_line(f"{name}: {remark}"), markup=False, soft_wrap=True)
             figures = scored.score(case, bar.done)
             if case.labelled is not None:
                 figures["label"] = case.labelled.document()
     evaluation.print_tables(scored)
     if compiled:
-        typer.echo(f"formats: the integer oracle, rounding stochastically; {chosen.calibration}")
+        say(f"formats: the integer oracle, rounding stochastically; {chosen.calibration}")
     if document is not None:
         whole = {
             "version": DOCUMENT_VERSION, "weights": path.name, "notes": notes, "target": target, "axis": axis,
@@ -148,10 +150,10 @@ class CaseBar:
 
     def begin(self, name: str, slices: int, axis: str, passes: int) -> None:
         """The next case: its slices are segmented `passes` times."""
-        self.console.print(f"{name}: {slices} slices along {axis}", soft_wrap=True)
+        self.console.print(one_line(f"{name}: {slices} slices along {axis}"), markup=False, soft_wrap=True)
         for task in self.progress.task_ids:
             self.progress.remove_task(task)
-        self.task = self.progress.add_task(name, total=slices * passes, numbers="")
+        self.task = self.progress.add_task(escape(one_line(name)), total=slices * passes, numbers="")
         self.slices, self.earlier, self.numbers = slices, -slices, ""
 
     def done(self, numbers: str, count: int) -> None:

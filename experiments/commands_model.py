@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,7 @@ import typer
 
 from bunet.experiments import commands_evaluate
 from bunet.experiments import options as o
+from bunet.experiments.one_line import say
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.train_bar import TrainBar
 from bunet.models.architecture import Architecture
@@ -18,6 +21,9 @@ from bunet.net.link import Link
 
 if TYPE_CHECKING:
     from bunet.parties.events import LayerPlan
+
+
+DROPPED = ("shape", "bits", "rnd", "MiB Bob", "MiB Alice", "protocol")  # columns of a plan, where there is no room for them
 
 
 def register(app: typer.Typer) -> None:
@@ -105,7 +111,7 @@ def train(
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped, bar.say)
     stopped = ", stopped early" if result.stopped_early else ""
-    typer.echo(
+    say(
         f"best: validation Dice {result.dice:.4f} against the labels at step {result.step}{stopped}; weights in {result.output}"
     )
 
@@ -167,12 +173,12 @@ def compile_weights(
     )
     compiling.save(compiled, out)
     program = compiled.program
-    typer.echo(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
-    typer.echo(f"model: {card}")
-    typer.echo(f"calibrated: {loaded.calibration}")
-    typer.echo(f"commitment to the weights: {compiled.commitment}")
+    say(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
+    say(f"model: {card}")
+    say(f"calibrated: {loaded.calibration}")
+    say(f"commitment to the weights: {compiled.commitment}")
     if loaded.warning:
-        typer.echo(f"warning: {loaded.warning}")
+        say(f"warning: {loaded.warning}")
 
 
 def plan(
@@ -223,39 +229,48 @@ def seal(
     from bunet.models import weights
 
     for path in files:
-        typer.echo(f"{path}: {'sealed' if weights.seal(path) else 'has its checksum already'}")
+        say(f"{path}: {'sealed' if weights.seal(path) else 'has its checksum already'}")
 
 
 def print_plan(lines: list[LayerPlan], link: Link) -> None:
-    """The plan as a table; layers that cost no traffic are counted, not listed."""
+    """The plan as a table; layers that cost no traffic are counted, not listed.
+
+    Names and figures are whole: a terminal that is too narrow, or COLUMNS, gets fewer columns; a pipe or a file gets all.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    from bunet.parties.console import mebibytes, shorten
+    from bunet.parties.console import mebibytes
 
+    costly = [line for line in lines if line.alice_bytes or line.bob_bytes or line.rounds]
+    columns = {
+        "layer": [line.name for line in costly], "protocol": [line.protocol for line in costly],
+        "shape": ["x".join(map(str, line.shape)) for line in costly], "bits": [str(line.width) for line in costly],
+        "MiB Alice": [mebibytes(line.alice_bytes) for line in costly],
+        "MiB Bob": [mebibytes(line.bob_bytes) for line in costly], "rnd": [str(line.rounds) for line in costly],
+    }
     console = Console(highlight=False)
-    wide = console.width >= 80
+    known = console.is_terminal or "COLUMNS" in os.environ
+    for title in DROPPED if known else ():
+        if _table_width(columns) > console.width:
+            del columns[title]
+    console.width = max(console.width, _table_width(columns))
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("protocol", no_wrap=True)
-    for title in ("shape", "bits")[0 if wide else 1 :]:
-        table.add_column(title, justify="right", no_wrap=True)
-    for title in ("MiB Alice", "MiB Bob", "rnd"):
-        table.add_column(title, justify="right", no_wrap=True)
-    free = [line for line in lines if not (line.alice_bytes or line.bob_bytes or line.rounds)]
-    for line in lines:
-        if line in free:
-            continue
-        shape = ["x".join(map(str, line.shape))] if wide else []
-        table.add_row(
-            shorten(line.name, 22 if wide else 14), shorten(line.protocol, 16 if wide else 10), *shape, str(line.width),
-            mebibytes(line.alice_bytes), mebibytes(line.bob_bytes), str(line.rounds),
-        )
+    for title in columns:
+        table.add_column(title, justify="left" if title in ("layer", "protocol") else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     console.print(table)
     alice, bob = sum(line.alice_bytes for line in lines), sum(line.bob_bytes for line in lines)
     rounds = sum(line.rounds for line in lines)
     floor_s = max(link.transfer_seconds(alice), link.transfer_seconds(bob)) + rounds * link.rtt_s / 2
-    typer.echo(
-        f"and {len(free)} local layers. A slice: {mebibytes(alice)} MiB from Alice, {mebibytes(bob)} MiB from Bob, "
-        f"{rounds} rounds; link {link.name} alone takes {floor_s:.2f} s of it where nothing overlaps."
+    say(
+        f"and {len(lines) - len(costly)} local layers. A slice: {mebibytes(alice)} MiB from Alice, "
+        f"{mebibytes(bob)} MiB from Bob, {rounds} rounds; "
+        f"link {link.name} alone takes {floor_s:.2f} s of it where nothing overlaps."
     )
+
+
+def _table_width(columns: Mapping[str, list[str]]) -> int:
+    """Cells, with one between two columns."""
+    return sum(max(map(len, (title, *cells))) for title, cells in columns.items()) + len(columns) - 1

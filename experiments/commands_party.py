@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from bunet.experiments import alice_masks, alice_warnings, mask_files
+from bunet.experiments.one_line import say
 from bunet.experiments.options import (
     FieldOption,
     IntensityOption,
@@ -26,6 +27,7 @@ from bunet.experiments.options import (
     chosen_protocols,
     operand_format,
     ot_extension,
+    slice_range,
     slice_size,
     writable_parent,
 )
@@ -36,7 +38,6 @@ from bunet.models import compile as compiling
 from bunet.models.commitment import COMMITMENT
 from bunet.models.compile import Compiled, quantise_input
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, parse_model
-from bunet.models.printable import printable
 from bunet.models.program import Program
 from bunet.models.slice_source import SliceSource
 from bunet.models.volumes import formats, slices
@@ -79,9 +80,10 @@ def keygen(
     """
     writable_parent("the key file", path)
     pair = keys.keygen(path, name)
-    shown = printable(str(path))
-    typer.echo(f"secret key: {shown} (keep it; mode 0600)\npublic key: {shown}.pub\n{pair.public}")
-    typer.echo(f"fingerprint: {keys.fingerprint(pair.public)} (whoever gets the public key sees it by `bunet fingerprint`)")
+    say(f"secret key: {path} (keep it; mode 0600)")
+    say(f"public key: {path}.pub")
+    say(pair.public)
+    say(f"fingerprint: {keys.fingerprint(pair.public)} (whoever gets the public key sees it by `bunet fingerprint`)")
 
 
 def bob(
@@ -118,12 +120,14 @@ def bob(
     with zeromq.Listener(listen, pair, allowed) as listener:
         service = bob_party.Service(store, chosen, say_plainly, cores)
         try:
-            typer.echo(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
+            say(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
+            if allowed is not None and not allowed:
+                say(f"warning: {allow} lists no client: nobody will be served")
             for path, line in zip(model, store.lines(), strict=True):
-                typer.echo(f"{path}: {line}")
+                say(f"{path}: {line}")
             bob_party.serve(listener, service, once=once, stop=stop, sessions=sessions)
         except KeyboardInterrupt:
-            typer.echo("Bob stops.")
+            say("Bob stops.")
 
 
 def _named(path: Path) -> Compiled:
@@ -195,15 +199,16 @@ def alice(
     square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-    check_apart([volume], out, [out / "mask.npz", *[json_file] * bool(json_file)])
+    results = alice_masks.paths(out, volume, formats.kind_of(volume))
+    check_apart([volume], out, [*results, *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None
     loaded = formats.load(volume, chosen_intensity(intensity), series, chosen_field_of_view(field_of_view), size is not None)
     mask_files.check_writable(loaded.stored)
     for remark in loaded.remarks():
-        typer.echo(remark)
+        say(remark)
     array = loaded.volume
-    positions = _positions(which, slices.slice_count(array, axis))
+    positions = range(*slice_range(which, slices.slice_count(array, axis), axis))
     source = SliceSource.of(array, axis, height_width[0] if height_width and square else height_width, loaded.crop)
     frame = source.frame  # slices beside the body are sent too: how many there are would tell Bob how large it is
     (height, width), (rows, columns) = frame.fit.size, frame.padded
@@ -219,17 +224,17 @@ def alice(
 
         def write_masks() -> None:
             alice_masks.write_masks(
-                out, volume, loaded, frame, positions, folder.model, str(folder.commitment), typer.echo
+                out, volume, loaded, frame, positions, folder.model, str(folder.commitment), say
             )
 
         todo = [k for k in positions if not folder.has(k)]
         resumed = [k for k in positions if folder.has(k)]
         if resumed:
-            typer.echo(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
+            say(f"{len(resumed)} of {len(positions)} slices are done already in {out}")
         if not todo:
             write_masks()
             if json_file is not None:
-                typer.echo(f"nothing was left to run, so there is no document of it: {json_file} is not written")
+                say(f"nothing was left to run, so there is no document of it: {json_file} is not written")
             return
 
         got: list[tuple[Terms, Mapping[str, float]]] = []
@@ -278,15 +283,15 @@ def served(terms: Terms) -> dict[str, Any]:
 def say_plainly(event: Event) -> None:
     """A service's log: one line for each session and slice, none for layers."""
     if isinstance(event, SessionStarted):
-        typer.echo(f"session: {event.slices} slices, format {event.format}, program {event.digest[:12]}")
+        say(f"session: {event.slices} slices, format {event.format}, program {event.digest[:12]}")
     elif isinstance(event, SliceFinished):
-        typer.echo(f"slice {event.slice + 1} finished after {event.seconds:.1f} s")
+        say(f"slice {event.slice + 1} finished after {event.seconds:.1f} s")
     elif isinstance(event, SessionFinished):
-        typer.echo(f"session finished after {event.seconds:.1f} s")
+        say(f"session finished after {event.seconds:.1f} s")
     elif isinstance(event, Note):
-        typer.echo(event.text)
+        say(event.text)
     elif isinstance(event, Failed):
-        typer.echo(event.message, err=True)
+        say(event.message, err=True)
 
 
 class SliceFolder(RunFolder):
@@ -334,15 +339,3 @@ class SliceFolder(RunFolder):
 
     def write(self, k: int, mask: np.ndarray) -> None:
         outcomes.write(self.folder, k, mask.astype(np.uint8))
-
-
-def _positions(text: str, count: int) -> range:
-    first, colon, last = text.partition(":")
-    try:
-        start = int(first) if first or not colon else 0
-        stop = int(last) if last else (count if colon else start + 1)
-    except ValueError:
-        raise UsageError(f"--slices {text!r} is not A:B") from None
-    if not 0 <= start < stop <= count:
-        raise UsageError(f"--slices {' '.join(text.split())} is not a range within 0:{count}")
-    return range(start, stop)

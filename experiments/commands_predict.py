@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bunet.experiments import options as o
+from bunet.experiments.one_line import one_line
 from bunet.experiments.options import UsageError
 
 DOCUMENT_VERSION = 1
@@ -143,7 +144,7 @@ def predict(
     console = Console(highlight=False)
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
     folders = {"infection": ("--model-infection-dir", model_infection_dir), "lung": ("--model-lung-dir", model_lung_dir)}
     folders = {target: folders[target] for target in settings.targets}

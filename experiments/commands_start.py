@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bunet.experiments import options as o
+from bunet.experiments.one_line import say
 from bunet.experiments.options import UsageError
 
 CHEST_MM = 350.0  # across the volume: about what a scanner's field of view is for a chest
@@ -51,7 +52,7 @@ def synthesise(
     step = CHEST_MM / size
     affine = np.array([[0, 0, step, 0], [0, step, 0, 0], [step, 0, 0, 0], [0, 0, 0, 1]])
     formats.write(Volume(hounsfield, affine, NPZ), path)
-    typer.echo(f"{path}: a synthetic chest, {slices}x{size}x{size} voxels of {step:.2f} mm, in Hounsfield units")
+    say(f"{path}: a synthetic chest, {slices}x{size}x{size} voxels of {step:.2f} mm, in Hounsfield units")
 
 
 def fingerprint(
@@ -64,9 +65,8 @@ def fingerprint(
 
     Example: bunet fingerprint bob.key.pub
     """
-    from bunet.models.printable import printable
     from bunet.net import keys
 
     for path in paths:
         for key, name in keys.public_keys(path).items():
-            typer.echo(f"{keys.fingerprint(key)}  {name}  ({printable(str(path))})")
+            say(f"{keys.fingerprint(key)}  {name}  ({path})")

@@ -12,6 +12,7 @@ import numpy as np
 
 from bunet.experiments import plots, prepare
 from bunet.experiments.benchmark import RunPair, document_of, masks_of
+from bunet.experiments.one_line import one_line
 from bunet.experiments.options import DEMO_SIZE, RunSettings
 from bunet.experiments.predict_warnings import result_warnings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
@@ -68,7 +69,7 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
     settings = request.settings
 
     def say(text: str) -> None:
-        console.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
     images, chosen = _inputs(request, say)
     say("compiling the model")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bunet.experiments.one_line import one_line
 from bunet.models import integer_score
 from bunet.models.compile import Compiled
 from bunet.models.metrics import BOTH_EMPTY, Agreement, agreement
@@ -125,6 +126,7 @@ def _extremes(each: list[Figures]) -> Figures:
 def print_tables(evaluation: Evaluation) -> None:
     """A line for each case, and their mean; where formats were asked for, a second table with a line for each of them."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False)
     shares = ("infected %", "true %") if evaluation.target == "infection" else ()
@@ -133,13 +135,14 @@ def print_tables(evaluation: Evaluation) -> None:
         cells = [_dice(figures, "dice"), *(_ratio(figures.get(key)) for key in FIGURES[1:3])]
         if shares:
             cells += [_ratio(figures.get(key), 100, 2) for key in FIGURES[3:]]
-        table.add_row(figures["case"], str(figures.get("slices", "")), *cells)
+        table.add_row(escape(one_line(figures["case"])), str(figures.get("slices", "")), *cells)
     console.print(table)
     if not evaluation.compiled:
         return
     table = _table(("case", "numbers"), ("Dice to label", "Dice to float", "s a slice"))
     for figures in evaluation.found:
-        table.add_row(figures["case"], FLOAT, _dice(figures, "dice"), "", f"{figures['seconds_per_slice']:.3f}")
+        case = escape(one_line(figures["case"]))
+        table.add_row(case, FLOAT, _dice(figures, "dice"), "", f"{figures['seconds_per_slice']:.3f}")
         for name, integer in figures["formats"].items():
             table.add_row("", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5),
                           f"{integer['seconds_per_slice']:.3f}")

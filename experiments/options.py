@@ -140,6 +140,26 @@ def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, i
     return height, width
 
 
+def slice_range(text: str, count: int, axis: str, part: str | None = None, clip: bool = False) -> tuple[int, int]:
+    """(start, stop) of `A:B`, either of which may be left out, or of one position; UsageError for what is none of 0:`count`.
+
+    axis: what the slices are along. part: what the sentence shows instead of the text. clip: a range may end behind the last.
+    """
+    shown = " ".join((text if part is None else part).split())
+    first, colon, last = text.strip().partition(":")
+    try:
+        start = int(first) if first or not colon else 0
+        stop = int(last) if last else (count if colon else start + 1)
+    except ValueError:
+        raise UsageError(f"--slices {shown!r} is not A:B") from None
+    if last and 0 <= stop <= start:
+        raise UsageError(f"--slices {shown}: A must be below B in A:B, since B is the first that is left out")
+    stop = min(stop, count) if clip else stop
+    if not 0 <= start < stop <= count:
+        raise UsageError(f"--slices {shown}: along {axis} the volume has the slices 0:{count}")
+    return start, stop
+
+
 def chosen_field_of_view(name: str) -> str:
     """A way to treat the field of view that exists (`formats.FIELDS`); UsageError otherwise."""
     from bunet.models.volumes.formats import FIELDS
@@ -201,6 +221,8 @@ def usable_processors() -> set[int]:
 def writable_parent(option: str, path: Path) -> Path:
     """The path, if a file could be written there; found out before a long run, not after it. UsageError otherwise."""
     parent = path.parent
+    possible_folder(option, parent)
+    possible_name(option, path)
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder, not a file")
     if not parent.is_dir():
@@ -208,6 +230,34 @@ def writable_parent(option: str, path: Path) -> Path:
     if not os.access(parent, os.W_OK):
         raise UsageError(f"{option} {path}: the folder {parent} cannot be written to")
     return path
+
+
+def possible_folder(option: str, folder: Path) -> None:
+    """UsageError where there cannot be such a folder, because it or one above it is a file, or a name is too long."""
+    for step in (folder, *folder.parents):
+        if os.path.isdir(step):
+            return
+        if os.path.lexists(step):
+            raise UsageError(f"{option} {step} is {'a file, ' if step.is_file() else ''}not a folder")
+        possible_name(option, step)
+
+
+def possible_name(option: str, path: Path) -> None:
+    """UsageError where a path's name is too long for the file that it has until it is whole (`whole.write_whole`)."""
+    size, most = len(os.fsencode(path.name)), _longest_name(path.parent) - len("..12345678.part")
+    if size > most:
+        shown = f"{path.name[:20]}...{path.name[-20:]}"
+        raise UsageError(f"{option}: the name {shown} has {size} bytes, and {most} are possible: choose a shorter one")
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes of a name, by the file system of what is there of the folder."""
+    there = next((step for step in (folder, *folder.parents) if os.path.isdir(step)), Path())
+    try:
+        known = os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # not POSIX
+        known = -1
+    return known if known > 0 else 255
 
 
 LabelValueOption = Annotated[

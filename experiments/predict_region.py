@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.experiments.options import UsageError
+from bunet.experiments.options import UsageError, slice_range
 from bunet.models.slice_source import SliceFrame
 from bunet.models.volumes import ensemble
 from bunet.models.volumes.slices import AXES, axis_number
@@ -52,7 +52,9 @@ class Region:
                 raise UsageError(f"--slices {text!r}: one range for all axes, or one for each of some, such as y=40:50,z=20:24")
             seen.add(axis)
             for each in (axis,) if named else axes:
-                bounds[each] = _span(span, shape[axis_number(each)], part, letter(each, published), len(axes) > 1 > named)
+                bounds[each] = slice_range(
+                    span, shape[axis_number(each)], letter(each, published), part, len(axes) > 1 > named
+                )
         z, y, x = (bounds[axis] for axis in ("z", "y", "x"))
         return cls((shape[0], shape[1], shape[2]), (z, y, x))
 
@@ -92,19 +94,6 @@ class Region:
         out = np.zeros(self.shape, dtype=np.uint8)
         out[self.slices] = mask
         return out
-
-
-def _span(text: str, count: int, part: str, axis: str, clip: bool) -> tuple[int, int]:
-    first, colon, last = text.strip().partition(":")
-    try:
-        start = int(first) if first or not colon else 0
-        stop = int(last) if last else (count if colon else start + 1)
-    except ValueError:
-        raise UsageError(f"--slices {part!r} is not A:B") from None
-    stop = min(stop, count) if clip else stop
-    if not 0 <= start < stop <= count:
-        raise UsageError(f"--slices {part}: along {axis} the volume has the slices 0:{count}")
-    return start, stop
 
 
 def gather(region: Region, frame: SliceFrame, map_of: Map, kind: Any) -> NDArray[Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from bunet.experiments.options import UsageError
+from bunet.experiments.options import UsageError, possible_folder, possible_name
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM
 
 
 def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Path | None] = (), option: str = "--out") -> None:
-    """Raise UsageError where a run would write into its input, through whatever links.
+    """Raise UsageError where a run would write into its input, through whatever links, or where it could not write.
 
     inputs: files, and folders that are input as a whole, such as that of a DICOM series. folder: what the run fills; it may not
     be, hold or lie in such a folder. files: what it writes elsewhere, files or folders of its own; none may be an input, or lie
@@ -19,6 +19,9 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
     may lie below it, not among its files. None stands for what was not given.
     """
     known = [file for file in files if file is not None]
+    possible_folder(option, folder)
+    for file in known:
+        possible_name(option, file)
     for given in inputs:
         if given is None or not given.exists():
             continue

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bunet.experiments.one_line import one_line
+
 if TYPE_CHECKING:
     from bunet.models.train_config import TrainProgress
 
@@ -38,7 +40,7 @@ class TrainBar:
         self.progress.stop()
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(one_line(text), markup=False, soft_wrap=True)
 
     def stepped(self, step: int, loss: float) -> None:
         if self.first is None:  # a run that goes on does not start at 0, and its earlier steps took none of our time

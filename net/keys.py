@@ -42,18 +42,21 @@ class KeyPair:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KeyPair:
-        """Read a key file. Raises BadKey where it is missing, readable by others, or not a pair."""
+        """Read a key file. Raises BadKey where it is missing, not a pair, or readable by others."""
         path = Path(path)
         try:
             mode = path.stat().st_mode
             lines = _lines(path)
         except (OSError, ValueError) as error:
             raise BadKey(f"cannot read the key file {path}: {_reason(error)}") from None
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise BadKey(f"the key file {path} can be read by other users: run `chmod 600 {path}`")
         fields = {name: key for name, _, key in (line.partition(" ") for line in lines)}
+        if lines and not {"public", "secret"} & set(fields) and all(_is_key(name) for name in fields):
+            whole = path.with_suffix("") if path.suffix == ".pub" else "the key file itself"
+            raise BadKey(f"{path} is the public half of a key: give {whole}")
         if set(fields) != {"public", "secret"} or len(lines) != 2:
             raise BadKey(f"{path} is not a key file: it needs the lines `public KEY` and `secret KEY`")
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BadKey(f"the key file {path} can be read by other users: run `chmod 600 {path}`")
         pair = cls(check(fields["public"], str(path)), check(fields["secret"], str(path)))
         if zmq.curve_public(pair.secret.encode()).decode() != pair.public:
             raise BadKey(f"the two keys in {path} do not belong together")
@@ -97,13 +100,16 @@ def load_public(path: str | os.PathLike[str]) -> str:
 def load_allowed(path: str | os.PathLike[str]) -> dict[str, str]:
     """An allow-list: public key -> name. One `KEY NAME` a line, as in .pub files, which may just be appended.
 
-    A name comes from whoever made the key: characters that a terminal would obey are question marks. Raises BadKey.
+    A name comes from whoever made the key: characters that a terminal would obey are question marks. Raises BadKey, also for
+    a key file, whose secret is not for such lists.
     """
     path = Path(path)
     try:
         lines = _lines(path)
     except (OSError, ValueError) as error:
         raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
+    if any(_is_secret(line) for line in lines):
+        raise BadKey(f"{path} is a key file with a secret: give its public half, {path}.pub")
     allowed = {}
     for line in lines:
         key, _, name = line.partition(" ")
@@ -117,7 +123,7 @@ def public_keys(path: str | os.PathLike[str]) -> dict[str, str]:
         lines = _lines(Path(path))
     except (OSError, ValueError) as error:
         raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
-    if any(line.partition(" ")[0] == "secret" for line in lines):
+    if any(_is_secret(line) for line in lines):
         return {KeyPair.load(path).public: printable(Path(path).name)}
     found = load_allowed(path)
     if not found:
@@ -136,13 +142,20 @@ def fingerprint(public: str) -> str:
 
 def check(key: str, where: str = "a key") -> str:
     """`key`, if it is 32 bytes in Z85; raises BadKey that names `where`, and never shows the key."""
-    try:
-        good = len(key) == 40 and z85.encode(z85.decode(key.encode("ascii"))).decode() == key
-    except Exception:  # z85 raises KeyError, struct.error, ValueError
-        good = False
-    if not good:
+    if not _is_key(key):
         raise BadKey(f"{where} holds something that is not a key of 40 Z85 characters")
     return key
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(text) == 40 and z85.encode(z85.decode(text.encode("ascii"))).decode() == text
+    except Exception:  # z85 raises KeyError, struct.error, ValueError
+        return False
+
+
+def _is_secret(line: str) -> bool:
+    return line.partition(" ")[0] == "secret"
 
 
 def _lines(path: Path) -> list[str]:
@@ -150,7 +163,8 @@ def _lines(path: Path) -> list[str]:
         raise OSError(errno.EINVAL, "there is no such file" if not path.exists() else "it is not a file")
     if path.stat().st_size > MAX_BYTES:
         raise OSError(errno.EFBIG, f"it has more than {MAX_BYTES >> 20} MiB")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    # Some editors, such as Windows' Notepad, put a byte order mark first.
+    lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bunet.models.printable import printable
 from bunet.parties.events import (
     Event,
     Failed,
@@ -152,7 +153,7 @@ class RunConsole:
             while len(self._traffic) > 2 and self._traffic[1][0] <= now - LINK_WINDOW_S:
                 self._traffic.popleft()
         if isinstance(event, Note):
-            return Text(f"{event.role}: {event.text}", style="dim")
+            return Text(printable(f"{event.role}: {event.text}"), style="dim")
         if isinstance(event, Failed):
             return None  # whoever started the run raises it, and says it once; the ledger has it
         return self._plain(event, now) if self._live is None and mine else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import os
 import subprocess
@@ -194,6 +195,26 @@ def test_plan_shows_protocols_and_stated_bytes() -> None:
         assert word in out
 
 
+def test_plan_cuts_no_name_and_leaves_out_columns_where_it_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no terminal gets all of it, however wide."""
+    names = ("encoder1.conv1", "encoder1.relu1.extend", "bottleneck.relu1.extend", "pahe-coefficient")
+
+    def planned(columns: str | None) -> list[str]:
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if columns is not None:
+            monkeypatch.setenv("COLUMNS", columns)
+        status, out, error = bunet("plan", "--features", "1")
+        assert (status, "…" in out) == (0, False), error
+        assert all(name in out for name in names if name != "pahe-coefficient" or columns != "24")
+        return out.splitlines()[:-1]  # without the totals
+
+    assert planned(None)[0].split() == ["layer", "protocol", "shape", "bits", "MiB", "Alice", "MiB", "Bob", "rnd"]
+    for columns, title in (("24", "layer"), ("40", "layer protocol"), ("60", "layer protocol MiB Alice MiB Bob")):
+        lines = planned(columns)
+        assert " ".join(lines[0].split()) == title
+        assert max(map(len, lines)) <= int(columns)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
@@ -202,6 +223,7 @@ def test_plan_shows_protocols_and_stated_bytes() -> None:
         (PeerError("Bob is gone"), 1, "Bob is gone"),
         (PeerGone("no sign of the peer"), 1, "no sign of the peer"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), 2, "xx: File name too long"),
         (BadKey("the key is bad"), 2, "the key is bad"),
         (AddressError("no such host"), 2, "no such host"),
         (InsecureChannel("refusing"), 2, "refusing"),

@@ -346,7 +346,9 @@ def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
         (("--in-flight", str(MAX_IN_FLIGHT + 1)), "--in-flight"), (("--size", "0"), "--size 0"), (("--size", "ax4"), "--size"),
         (("--connect", "nowhere"), "'nowhere' is not understood"), (("--key", "nokey"), "cannot read the key file"),
         (("--connect", "tcp://192.0.2.1:7010"), "refusing to connect"), (("--format", "8"), "--format"),
-        (("--slices", "9:9"), "--slices 9:9"), (("--axis", "w"), "axis 'w'"), (("--ot", "magic"), "--ot 'magic'"),
+        (("--slices", "9:9"), "--slices 9:9: A must be below B"),
+        (("--slices", "18:21"), "--slices 18:21: along z the volume has the slices 0:20"),
+        (("--axis", "w"), "axis 'w'"), (("--ot", "magic"), "--ot 'magic'"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_once_with_status_2(arguments: tuple[str, ...], words: str, volume: Path) -> None:
@@ -364,6 +366,21 @@ def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) 
         status, _, error = bunet("bob", "--model", tmp_path / "small.model", "--listen", address)
         assert status == 2
         assert words in error
+
+
+def test_bob_warns_where_his_list_lets_nobody_in(tmp_path: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bunet.models import compile as compiling
+
+    compiling.save(named(compiled), tmp_path / "small.model")
+    keys.keygen(tmp_path / "bob.key")
+    monkeypatch.setattr(commands_party.bob_party, "serve", lambda *_, **__: None)
+    monkeypatch.setattr(commands_party.signal, "signal", lambda *_: None)
+    arguments = ("bob", "--model", tmp_path / "small.model", "--listen", "tcp://127.0.0.1:0", "--key", tmp_path / "bob.key")
+    warning = f"warning: {tmp_path / 'clients.allow'} lists no client: nobody will be served\n"
+    for text, warned in (("# nobody yet\n", True), (keys.KeyPair.generate().public, False)):
+        (tmp_path / "clients.allow").write_text(text)
+        status, out, error = bunet(*arguments, "--allow", tmp_path / "clients.allow")
+        assert (status, warning in out) == (0, warned), error
 
 
 @pytest.mark.parametrize("path", ["", ".", "nowhere/key"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from bunet.experiments.cli import explain
+from bunet.experiments import options
+from bunet.experiments.cli import app, explain
 from bunet.experiments.kernel_bench import load_baseline
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import SweepError, read_points
@@ -20,6 +23,7 @@ from bunet.models.printable import printable
 from bunet.models.program import Program, ProgramError
 from bunet.models.volumes import formats, labels
 from bunet.models.volumes.volume import Volume, VolumeError
+from bunet.models.volumes.whole import write_whole
 from bunet.net import keys
 from bunet.net.keys import BadKey
 
@@ -45,6 +49,22 @@ def test_a_sentence_stays_one_line_whatever_the_name(tmp_path):
         assert (done.returncode, done.stderr) == (2, b"bunet: " + shown + b": there is no such file\n")
 
 
+def test_a_name_is_no_line_and_no_command_on_standard_output_either(tmp_path):
+    """JSON documents keep the true name."""
+    name = "s\x1b[31mx\ny"
+    np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).integers(-1000, 400, (9, 32, 32)).astype(np.int16))
+    arguments = ("--float", "--axes", "z", "--slices", "2:4", "--no-lung-mask", "--volume", f"{name}.npy")
+    done = run("predict", *arguments, "--out", "o", "--json", "o.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    assert b"written: o/s?[31mx y_prediction.npy" in done.stdout
+    assert json.loads((tmp_path / "o.json").read_text())["cases"][0]["case"] == name
+    done = run("keygen", "k\x1b[1m\n.key", cwd=tmp_path)
+    assert done.stdout.splitlines()[:2] == [b"secret key: k?[1m .key (keep it; mode 0600)", b"public key: k?[1m .key.pub"]
+    done = run("fingerprint", "k\x1b[1m\n.key.pub", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count(b"\n"), b"(k?[1m .key.pub)" in done.stdout) == (0, 1, True)
+
+
 def test_names_that_are_no_text_reach_the_pictures(tmp_path):
     pytest.importorskip("matplotlib")
     volume = np.random.default_rng(0).integers(-1000, 400, (9, 32, 32)).astype(np.int16)
@@ -56,6 +76,51 @@ def test_names_that_are_no_text_reach_the_pictures(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"written: " in done.stdout
     assert len(list((tmp_path / "o").glob("*/montage.png"))) == 1
+
+
+def bytes_of_a_name(folder: Path) -> int:
+    return os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+
+
+@pytest.mark.parametrize("command", ["predict", "alice", "demo", "sweep"])
+def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(tmp_path, monkeypatch, command):
+    """The volumes are not even volumes, which reading them would say."""
+    if bytes_of_a_name(tmp_path) != 255:
+        pytest.skip("names of another length here")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").touch()
+    (tmp_path / "ct.npz").touch()
+    long = "ä" * 120  # 240 bytes
+    (tmp_path / f"{long}.npz").touch()
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    read = ("--float",) if command == "predict" else ()
+
+    def said(volume: str, *arguments: str) -> tuple[int, str]:
+        given = ("x.yaml",) if command == "sweep" else ("--volume", volume)
+        result = CliRunner().invoke(app, [command, *given, *read, *arguments])
+        return result.exit_code, result.stderr
+
+    for out in ("f", "f/deeper"):
+        assert said("ct.npz", "--out", out) == (2, "bunet: --out f is a file, not a folder\n")
+    assert said("ct.npz", "--out", "x" * 300)[0] == 2
+    if command in ("predict", "alice"):
+        status, sentence = said(f"{long}.npz", "--out", "o")
+        assert status == 2
+        assert "bytes, and 240 are possible: choose a shorter one" in sentence
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_longest_name_is_one_that_can_be_written(tmp_path):
+    if bytes_of_a_name(tmp_path) != 255:
+        pytest.skip("names of another length here")
+    longest = tmp_path / ("x" * 240)
+    options.possible_name("--out", longest)
+    write_whole(longest, lambda stream: stream.write(b"1"))
+    with pytest.raises(UsageError, match=r"--json: the name x{20}\.\.\.x{20} has 241 bytes, and 240 are possible"):
+        options.writable_parent("--json", tmp_path / ("x" * 241))
+    longest.touch()
+    with pytest.raises(UsageError, match="is a file, not a folder"):
+        options.writable_parent("--json", longest / "run.json")
 
 
 def test_keys_are_named_in_letters(tmp_path):

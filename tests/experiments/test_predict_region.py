@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
+from bunet.experiments.options import UsageError, slice_range
 from bunet.experiments.predict_models import PredictModel
 from bunet.experiments.predict_region import Region, decide, gather, total
 from bunet.experiments.predict_stage import JobProgress, Stage
@@ -41,6 +41,21 @@ def test_what_is_asked_for_is_a_box(text, axes, box):
 def test_what_is_no_box_is_one_sentence(text):
     with pytest.raises(UsageError, match="--slices"):
         Region.of(text, SHAPE, XYZ)
+
+
+@pytest.mark.parametrize("text", ["3:2", "2:2", "0:0", "9:8"])
+def test_a_range_that_ends_before_it_begins_is_called_that(text):
+    """Whether it is for all axes, for one, or what `bunet alice` asks: there is one rule."""
+    for asked in (text, f"z={text}"):
+        with pytest.raises(UsageError, match=f"--slices {asked}: A must be below B"):
+            Region.of(asked, SHAPE, XYZ)
+    with pytest.raises(UsageError, match=f"--slices {text}: A must be below B"):
+        slice_range(text, 5, "z")
+    with pytest.raises(UsageError, match="--slices 5:: along z the volume has the slices 0:5"):
+        slice_range("5:", 5, "z")
+    with pytest.raises(UsageError, match="--slices 1:-1: along z the volume has the slices 0:5"):
+        slice_range("1:-1", 5, "z")
+    assert slice_range(":", 5, "z") == (0, 5)
 
 
 def test_maps_go_back_where_their_slices_were_cut():

@@ -252,7 +252,7 @@ def _journals(data: bytes, folder: Path) -> Taken:
 def texts(text: str) -> Taken:
     """The values of options."""
     readers: dict[str, Callable[[], Any]] = {
-        "--slices": lambda: commands_party._positions(text, 9), "--size": lambda: options.slice_size("--size", text),
+        "--slices": lambda: options.slice_range(text, 9, "z"), "--size": lambda: options.slice_size("--size", text),
         "--format": lambda: options.operand_format(text), "--link": lambda: options.chosen_link(text, None, None),
         "--bandwidth": lambda: options.chosen_link("lan", text, None),
         "--rtt": lambda: options.chosen_link("lan", "5Mbit", text),

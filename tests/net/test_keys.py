@@ -34,6 +34,31 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         KeyPair.load(tmp_path / "alice")
 
 
+def test_one_half_in_the_place_of_the_other_is_named(tmp_path: Path) -> None:
+    """Whatever the mode of the file: a public half may be read by all, and `chmod 600` would not make a key file of it."""
+    pair, path = keygen(tmp_path / "bob.key"), tmp_path / "bob.key"
+    with pytest.raises(BadKey) as caught:
+        KeyPair.load(tmp_path / "bob.key.pub")
+    assert str(caught.value) == f"{path}.pub is the public half of a key: give {path}"
+    for read in (load_public, load_allowed):
+        with pytest.raises(BadKey) as caught:
+            read(path)
+        assert str(caught.value) == f"{path} is a key file with a secret: give its public half, {path}.pub"
+        assert pair.secret not in str(caught.value)
+    (tmp_path / "notes").write_text("of the ward\n")
+    with pytest.raises(BadKey, match="notes is not a key file"):
+        KeyPair.load(tmp_path / "notes")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+    pair = keygen(tmp_path / "bob.key", "Bob")
+    for name in ("bob.key", "bob.key.pub"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert KeyPair.load(tmp_path / "bob.key") == pair
+    assert load_public(tmp_path / "bob.key.pub") == pair.public
+    assert load_allowed(tmp_path / "bob.key.pub") == public_keys(tmp_path / "bob.key.pub") == {pair.public: "Bob"}
+
+
 def test_bad_key_files(tmp_path: Path) -> None:
     one, two = KeyPair.generate(), KeyPair.generate()
     path = tmp_path / "key"

@@ -1,0 +1,24 @@
+"""Lines for people: whatever a file, a folder or a peer is called, a line stays a line, and a terminal obeys nothing in it.
+
+Names in JSON documents are the true ones.
+"""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+from bunet.models.printable import printable
+
+LINE_BREAK = re.compile(r"\s*\n\s*")
+
+
+def one_line(text: str) -> str:
+    """The text with a space for every line break and a question mark for whatever else cannot be shown."""
+    return printable(LINE_BREAK.sub(" ", text))
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print one line on standard output, or on standard error."""
+    typer.echo(one_line(text), err=err)
