@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bunet.models.volumes import dicom_multiframe
+from bunet.models.volumes import dicom_geometry, dicom_multiframe
 from bunet.models.volumes.dicom_geometry import usual
 from bunet.models.volumes.dicom_library import Header
+from bunet.models.volumes.dicom_phases import phases
 from bunet.models.volumes.dicom_slice import Slice, slice_of
 from bunet.models.volumes.volume import SeveralSeries, VolumeError
 
@@ -56,10 +57,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Series:
-    """Images with one SeriesInstanceUID. label: what `--series` calls it, its number where no other has the same."""
+    """Images with one SeriesInstanceUID. label: what `--series` calls it, its number where no other has the same.
+
+    part: which of several stacks of one SeriesInstanceUID it is (`dicom_phases`), "" where there is one.
+    """
 
     label: str
     images: tuple[Image, ...]
+    part: str = ""
 
     @property
     def modality(self) -> str:
@@ -88,7 +93,8 @@ class Series:
         kind = {"": "no modality", "?": "another modality"}.get(self.modality, self.modality)
         sizes = usual([image.size for image in self.images])
         scout = ", scouts" if self.is_scout else ""
-        return f"{self.label} ({kind}, {_counted(self.count, 'image')}{sizes}{scout})"
+        part = f", {self.part}" if self.part else ""
+        return f"{self.label} ({kind}, {_counted(self.count, 'image')}{sizes}{scout}{part})"
 
 
 @dataclass
@@ -235,18 +241,47 @@ def _series_number(header: Header) -> int | None:
 
 
 def _grouped(images: Sequence[Image]) -> list[Series]:
-    """In the order of their numbers; several with the same are told apart as 2.1, 2.2, in the order of their UIDs."""
+    """In the order of their numbers; several with the same are told apart as 2.1, 2.2, in the order of
+    their UIDs, and so are several stacks of one (`dicom_phases`).
+    """
     by_key: dict[str, list[Image]] = {}
     for image in images:
         by_key.setdefault(image.key, []).append(image)
     numbers = {key: usual([image.number for image in group]) for key, group in by_key.items()}
     order = sorted(by_key, key=lambda key: (numbers[key] is None, numbers[key] or 0, key))
+    parts = [(numbers[key], part, group) for key in order for part, group in _parted(by_key[key])]
     series = []
-    for key in order:
-        same = [other for other in order if numbers[other] == numbers[key]]
-        label = "none" if numbers[key] is None else str(numbers[key])
-        series.append(Series(label + f".{same.index(key) + 1}" * (len(same) > 1), tuple(by_key[key])))
+    for k, (number, part, group) in enumerate(parts):
+        same = [other for other, (its, *_) in enumerate(parts) if its == number]
+        label = "none" if number is None else str(number)
+        series.append(Series(label + f".{same.index(k) + 1}" * (len(same) > 1), tuple(group), part))
     return series
+
+
+def _parted(images: Sequence[Image]) -> list[tuple[str, list[Image]]]:
+    """The stacks of one SeriesInstanceUID, each with what it is; what belongs to none of several comes last."""
+    slices: list[Slice] = []
+    for image in images:
+        if isinstance(image.slices, VolumeError):
+            return [("", list(images))]  # that file's error is what people need
+        slices += () if image.scout else image.slices
+    found = phases(dicom_geometry.apart(slices)[0]) if slices else []
+    if not found:
+        return [("", list(images))]
+    parts = [(part, _holding(images, group)) for part, group in found]
+    taken = {id(each) for _, group in found for each in group}
+    rest = _holding(images, [each for image in images for each in image.slices if id(each) not in taken])
+    return parts + [("", rest)] * bool(rest)
+
+
+def _holding(images: Sequence[Image], slices: Sequence[Slice]) -> list[Image]:
+    """The images that hold some of the slices, with those alone."""
+    wanted, found = {id(each) for each in slices}, []
+    for image in images:
+        assert not isinstance(image.slices, VolumeError)
+        some = tuple(each for each in image.slices if id(each) in wanted)
+        found += [replace(image, slices=some)] * bool(some)
+    return found
 
 
 def _counted(count: int, what: str) -> str:

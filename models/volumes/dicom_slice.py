@@ -14,6 +14,11 @@ from bunet.models.volumes.volume import VolumeError
 
 Numbers = NDArray[np.float64]
 
+# what tells stacks of one series apart (`dicom_phases`); the frame's own where files hold several (PS3.3 C.7.6.16.2.2)
+MARKS = (
+    ("AcquisitionNumber", "FrameAcquisitionNumber"), ("TemporalPositionIdentifier", "TemporalPositionIndex"),
+    ("ConvolutionKernel", "ConvolutionKernel"),
+)
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
 
 
@@ -25,7 +30,8 @@ class Slice:
     reference). shape: (rows, columns). place: millimetres, of the centre of the first pixel. spacing: millimetres between
     rows, and between columns. cosines: of the directions to the next column, and to the next row. thickness: millimetres,
     0 for unknown. rescale: (slope, intercept). stored: lowest and highest value that a pixel may have before it is rescaled.
-    padding: lowest and highest value of pixels that the scanner did not see, likewise; None where it names none.
+    padding: lowest and highest value of pixels that the scanner did not see, likewise; None where it names none. marks: of
+    MARKS, as texts, "" where it has none.
     """
 
     path: Path
@@ -42,6 +48,7 @@ class Slice:
     rescale: tuple[float, float]
     stored: tuple[int, int]
     padding: tuple[int, int] | None
+    marks: tuple[str, ...]
 
 
 def slice_of(path: Path, header: Header) -> Slice:
@@ -52,14 +59,16 @@ def slice_of(path: Path, header: Header) -> Slice:
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
         raise VolumeError(f"{path}: holds {frames} frames that do not say where they lie; a series is one file for each slice")
-    return made_slice(path, header, header, header, header, header)
+    return made_slice(path, header, header, header, header, header, header)
 
 
 def made_slice(
-    path: Path, header: Header, position: Header, orientation: Header, measures: Header, values: Header, frame: int = 0
+    path: Path, header: Header, position: Header, orientation: Header, measures: Header, values: Header, content: Header,
+    frame: int = 0,
 ) -> Slice:
     """A slice, checked. header: the file's. position, orientation, measures, values: what holds the slice's place, its
-    directions, its spacing and its rescaling. Raises VolumeError, and whatever pydicom does on damaged values.
+    directions, its spacing and its rescaling. content: what may tell its acquisition and time. Raises VolumeError, and whatever
+    pydicom does on damaged values.
     """
     if int(header.get("SamplesPerPixel") or 1) != 1 or "ModalityLUTSequence" in header:
         raise VolumeError(f"{path}: is a colour image or has a lookup table, not one number for each pixel")
@@ -76,6 +85,7 @@ def made_slice(
         thickness=float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0),
         rescale=(_number(path, values, "RescaleSlope", 1), _number(path, values, "RescaleIntercept", 0)),
         stored=(low, low + (1 << bits) - 1), padding=_padding(header, low < 0),
+        marks=_marks(header, content),
     )
     if min(found.shape) < 1:
         raise VolumeError(f"{path}: is an image without pixels")
@@ -113,6 +123,20 @@ def _number(path: Path, header: Header, name: str, usual: float) -> float:
 
 def _damaged(path: Path, name: str) -> VolumeError:
     return VolumeError(f"{path}: its {name} is damaged, or holds another kind of value")
+
+
+def _marks(header: Header, content: Header) -> tuple[str, ...]:
+    """Of MARKS, a frame's own before its file's; "" where neither has one, or one that is damaged."""
+    found = []
+    for name, of_frame in MARKS:
+        mark = ""
+        for given, called in ((content, of_frame), (header, name)):
+            try:
+                mark = mark or str(given.get(called) or "").strip()
+            except Exception:  # whatever pydicom raises on damaged values: it serves for telling apart only
+                continue
+        found.append(mark)
+    return tuple(found)
 
 
 def _padding(header: Header, signed: bool) -> tuple[int, int] | None:
