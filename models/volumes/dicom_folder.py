@@ -261,16 +261,17 @@ def _grouped(images: Sequence[Image]) -> list[Series]:
 def _parted(images: Sequence[Image]) -> list[tuple[str, list[Image]]]:
     """The stacks of one SeriesInstanceUID, each with what it is; what belongs to none of several comes last."""
     slices: list[Slice] = []
+    scouts: list[Slice] = []
     for image in images:
         if isinstance(image.slices, VolumeError):
             return [("", list(images))]  # that file's error is what people need
-        slices += () if image.scout else image.slices
+        (scouts if image.scout else slices).extend(image.slices)
     found = phases(dicom_geometry.apart(slices)[0]) if slices else []
     if not found:
         return [("", list(images))]
     parts = [(part, _holding(images, group)) for part, group in found]
     taken = {id(each) for _, group in found for each in group}
-    rest = _holding(images, [each for image in images for each in image.slices if id(each) not in taken])
+    rest = _holding(images, [each for each in slices + scouts if id(each) not in taken])
     return parts + [("", rest)] * bool(rest)
 
 
