@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.volumes.dicom_apart import Apart
-from bunet.models.volumes.dicom_slice import Slice
+from bunet.models.volumes.dicom_geometry import usual
+from bunet.models.volumes.dicom_slice import RESCALE, Slice
 from bunet.models.volumes.volume import VolumeError
 
 AIR_HU = -1024
@@ -63,6 +64,30 @@ class Padding:
             which = f"{least:g} HU" if least == most else f"{least:g} to {most:g} HU"
             found.append(f"its header names {which} as padding, which the body has, too: such pixels stay as they are")
         return tuple(found)
+
+
+def rescale_remarks(slices: Sequence[Slice]) -> list[str]:
+    """Sentences of rescaling that differs within a series.
+
+    Slopes, or all intercepts, differ where each slice is scaled for itself, as in PET; some intercepts do not for a reason.
+    Raises VolumeError that names a slice without what the others are rescaled by.
+    """
+    for name in RESCALE:
+        without = [each for each in slices if name in each.lacking]
+        if without and len(without) < len(slices):
+            raise VolumeError(
+                f"{without[0].path}: has no {name}, which {len(slices) - len(without)} of the {len(slices)} slices have: copy "
+                "the series again"
+            )
+    slopes, intercepts = zip(*(each.rescale for each in slices), strict=True)
+    if len(set(slopes)) > 1 or len(set(intercepts)) in (1, len(slices)):
+        return []
+    most = usual(intercepts)
+    others = [each for each in slices if each.rescale[1] != most]
+    return [
+        f"WARNING: {len(others)} of its {len(slices)} slices {'has' if len(others) == 1 else 'have'} another RescaleIntercept than {most:g}, such as "
+        f"{others[0].path.name} with {others[0].rescale[1]:g}: where that is an error, those are too bright or too dark"
+    ]
 
 
 def kind_of(slices: Sequence[Slice], padding: Padding) -> np.dtype[Any]:

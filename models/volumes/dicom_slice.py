@@ -19,6 +19,7 @@ MARKS = (
     ("AcquisitionNumber", "FrameAcquisitionNumber"), ("TemporalPositionIdentifier", "TemporalPositionIndex"),
     ("ConvolutionKernel", "ConvolutionKernel"),
 )
+RESCALE = ("RescaleSlope", "RescaleIntercept")
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
 
 
@@ -29,9 +30,9 @@ class Slice:
     frame: its number in a file of several, else 0. series, study, reference, instance: identifiers (reference: the frame of
     reference). shape: (rows, columns). place: millimetres, of the centre of the first pixel. spacing: millimetres between
     rows, and between columns. cosines: of the directions to the next column, and to the next row. thickness: millimetres,
-    0 for unknown. rescale: (slope, intercept). stored: lowest and highest value that a pixel may have before it is rescaled.
-    padding: lowest and highest value of pixels that the scanner did not see, likewise; None where it names none. marks: of
-    MARKS, as texts, "" where it has none.
+    0 for unknown. rescale: (slope, intercept). lacking: of RESCALE, what it does not have; 1 and 0 stand for them. stored:
+    lowest and highest value that a pixel may have before it is rescaled. padding: lowest and highest value of pixels that the
+    scanner did not see, likewise; None where it names none. marks: of MARKS, as texts, "" where it has none.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Slice:
     cosines: Numbers
     thickness: float
     rescale: tuple[float, float]
+    lacking: tuple[str, ...]
     stored: tuple[int, int]
     padding: tuple[int, int] | None
     marks: tuple[str, ...]
@@ -70,8 +72,13 @@ def made_slice(
     directions, its spacing and its rescaling. content: what may tell its acquisition and time. Raises VolumeError, and whatever
     pydicom does on damaged values.
     """
-    if int(header.get("SamplesPerPixel") or 1) != 1 or "ModalityLUTSequence" in header:
-        raise VolumeError(f"{path}: is a colour image or has a lookup table, not one number for each pixel")
+    if int(header.get("SamplesPerPixel") or 1) != 1:
+        raise VolumeError(f"{path}: is a colour image, not one number for each pixel")
+    if "ModalityLUTSequence" in header:
+        raise VolumeError(
+            f"{path}: has a lookup table for its values (Modality LUT), which is not read: write it with a rescale slope and "
+            "intercept"
+        )
     bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
     if not 1 <= bits <= 32:
         raise VolumeError(f"{path}: pixels of {bits} bits are not read")
@@ -83,7 +90,8 @@ def made_slice(
         place=_numbers(path, position, "ImagePositionPatient"), spacing=_numbers(path, measures, "PixelSpacing"),
         cosines=_numbers(path, orientation, "ImageOrientationPatient"),
         thickness=float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0),
-        rescale=(_number(path, values, "RescaleSlope", 1), _number(path, values, "RescaleIntercept", 0)),
+        rescale=(_number(path, values, RESCALE[0], 1), _number(path, values, RESCALE[1], 0)),
+        lacking=tuple(name for name in RESCALE if _value(path, values, name) in (None, "")),
         stored=(low, low + (1 << bits) - 1), padding=_padding(header, low < 0),
         marks=_marks(header, content),
     )
