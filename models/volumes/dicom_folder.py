@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bunet.models.volumes import dicom_geometry, dicom_multiframe
+from bunet.models.volumes import dicom_geometry, dicom_multiframe, dicom_start
 from bunet.models.volumes.dicom_geometry import usual
 from bunet.models.volumes.dicom_library import Header
 from bunet.models.volumes.dicom_phases import phases
@@ -23,7 +23,6 @@ from bunet.models.volumes.volume import SeveralSeries, VolumeError
 
 CT = "CT"
 FEW = 3  # slices, which dicom2nifti takes for a localizer (`validate_slicecount`)
-PREAMBLE, PREFIX = 128, b"DICM"  # PS3.10 7.1
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR by whatever name
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
 OVERLAYS = ("SEG", "RTDOSE")  # images that lie over others, in files of several frames
@@ -111,7 +110,10 @@ def find(pydicom: Any, path: Path) -> Found:
     """Look through a folder with its subfolders, or at one file. Raises VolumeError."""
     found, images = Found(path), []
     for each in _files(path):
-        if not _has_prefix(each):
+        bare = not dicom_start.has_prefix(each) and dicom_start.is_bare(each)
+        if not bare and not dicom_start.has_prefix(each):
+            if dicom_start.is_cut(each):
+                raise _cut(each)
             if each.suffix.lower() in NAMED_DICOM:
                 raise VolumeError(
                     f"{each}: is named like a DICOM file but is not a DICOM file: copy the series again, or remove it"
@@ -119,10 +121,14 @@ def find(pydicom: Any, path: Path) -> Found:
             found.foreign += 1
             continue
         try:
-            header = pydicom.dcmread(each, stop_before_pixels=True)
+            header = dicom_start.read_bare(pydicom, each) if bare else dicom_start.read(pydicom, each)
             if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
                 continue  # an index: as little worth a word as hidden files
             image = _image(each, header)
+            if image is None and _is_image(pydicom, header):
+                raise _cut(each)
+        except VolumeError:
+            raise
         except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
             raise VolumeError(f"{each}: not a readable DICOM file ({type(error).__name__})") from error
         if image is None:
@@ -197,17 +203,9 @@ def _files(path: Path) -> list[Path]:
     return [each for each in paths if each.is_file()]
 
 
-def _has_prefix(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(PREAMBLE + len(PREFIX))[PREAMBLE:] == PREFIX
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM."""
-    return path.is_file() and _has_prefix(path)
+    """Whether a file says that it is DICOM, or begins as DICOM does without a header."""
+    return path.is_file() and (dicom_start.has_prefix(path) or dicom_start.is_bare(path))
 
 
 def _image(path: Path, header: Header) -> Image | None:
@@ -231,6 +229,16 @@ def _image(path: Path, header: Header) -> Image | None:
         size=f" of {int(header.Rows)}x{int(header.Columns)}" if header.get("Rows") and header.get("Columns") else "",
         slices=slices,
     )
+
+
+def _is_image(pydicom: Any, header: Header) -> bool:
+    """Whether a file is of an image by its class, or has none, as only a file has that ends before it."""
+    kinds = [str(kind) for kind in (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID")) if kind]
+    return not kinds or any(pydicom.uid.UID(kind).name.endswith(" Image Storage") for kind in kinds)
+
+
+def _cut(path: Path) -> VolumeError:
+    return VolumeError(f"{path}: is cut short: copy it again")
 
 
 def _series_number(header: Header) -> int | None:

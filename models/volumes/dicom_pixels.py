@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes import dicom_start
 from bunet.models.volumes.dicom_apart import Apart
 from bunet.models.volumes.dicom_geometry import usual
 from bunet.models.volumes.dicom_slice import RESCALE, Slice
@@ -85,7 +86,7 @@ def rescale_remarks(slices: Sequence[Slice]) -> list[str]:
     most = usual(intercepts)
     others = [each for each in slices if each.rescale[1] != most]
     return [
-        f"WARNING: {len(others)} of its {len(slices)} slices {'has' if len(others) == 1 else 'have'} another RescaleIntercept than {most:g}, such as "
+        f"WARNING: another RescaleIntercept than {most:g} in {len(others)} of its {len(slices)} slices, such as "
         f"{others[0].path.name} with {others[0].rescale[1]:g}: where that is an error, those are too bright or too dark"
     ]
 
@@ -132,15 +133,16 @@ def _stored(pydicom: Any, slices: Sequence[Slice], apart: Apart) -> Iterator[NDA
     path, syntax = slices[0].path, None
     indices = [each.frame for each in slices]
     try:
-        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-        whole = len(slices) == 1 or syntax == DEFLATED  # else frames are read from the file where they lie
+        bare = not dicom_start.has_prefix(path)
+        meta = dicom_start.read(pydicom, path).file_meta if bare else pydicom.filereader.read_file_meta_info(path)
+        syntax = meta.get("TransferSyntaxUID")
+        whole = bare or len(slices) == 1 or syntax == DEFLATED  # else frames are read from the file where they lie
         plugin = _plugin(pydicom, syntax)
         if plugin == "gdcm":
             yield from apart.frames(path, indices)
         else:
-            yield from pydicom.pixels.iter_pixels(
-                pydicom.dcmread(path) if whole else path, indices=indices, raw=True, decoding_plugin=plugin
-            )
+            source = dicom_start.read(pydicom, path, pixels=True) if whole else path
+            yield from pydicom.pixels.iter_pixels(source, indices=indices, raw=True, decoding_plugin=plugin)
     except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
         raise VolumeError(
             f"{path}: its pixels ({_syntax_name(pydicom, syntax)}) cannot be decoded here{_reason(pydicom, syntax, error)}"

@@ -109,7 +109,7 @@ def test_an_intercept_that_differs_alone_is_said(tmp_path, hu):
     volume = read_volume(write_ct(tmp_path / "a", hu, edit=stored, names=[f"slice{k}" for k in range(6)]))
     np.testing.assert_array_equal(volume.array[2], hu[2] + 1000)
     (note,) = volume.notes
-    assert note.startswith("WARNING: 1 of its 6 slices has another RescaleIntercept than -1024, such as slice2 with -24: ")
+    assert note.startswith("WARNING: another RescaleIntercept than -1024 in 1 of its 6 slices, such as slice2 with -24: ")
 
     def scaled(k, data):
         data.RescaleSlope, data.RescaleIntercept = 1 + k / 8, -k

@@ -141,7 +141,7 @@ def test_objects_without_images_are_passed_over(tmp_path, hu):
     def report(k, data):
         for name in ("Rows", "Columns", "BitsAllocated", "PixelData", "SamplesPerPixel", "PhotometricInterpretation"):
             delattr(data, name)
-        data.Modality = "SR"
+        data.Modality, data.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
 
     folder = write_ct(tmp_path / "ct", hu)
     write_ct(folder, hu[:1], names=["report"], edit=report)
