@@ -38,7 +38,7 @@ def test_a_file_cut_within_its_header_is_refused(tmp_path, hu, length, ending):
     folder = write_ct(tmp_path / "ct", hu, names=[name + ending for name in names()])
     last = folder / f"IM4{ending}"
     last.write_bytes(last.read_bytes()[:length])
-    with pytest.raises(VolumeError, match=f"IM4{ending}: (is cut short: copy it again|is not a slice|not a readable)") as caught:
+    with pytest.raises(VolumeError, match=f"IM4{ending}: (is cut short: |is not a slice|not a readable)") as caught:
         read_volume(folder)
     assert length != 300 or str(caught.value) == f"{last}: is cut short: copy it again"
 
