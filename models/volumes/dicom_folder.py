@@ -22,6 +22,7 @@ from bunet.models.volumes.dicom_slice import Slice, slice_of
 from bunet.models.volumes.volume import SeveralSeries, VolumeError
 
 CT = "CT"
+LISTED = 10  # series, at most, in a sentence
 FEW = 3  # slices, which dicom2nifti takes for a localizer (`validate_slicecount`)
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR by whatever name
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
@@ -153,7 +154,9 @@ def choose(found: Found, wanted: str | None) -> tuple[Series, list[str]]:
         notes.append(f"{_counted(found.foreign, 'file')} that {_are(found.foreign)} no DICOM {_were(found.foreign)} left out")
     if found.without:
         notes.append(f"{_counted(found.without, 'DICOM file')} without images {_were(found.without)} left out")
-    listed = "; ".join(series.describe() for series in found.series)
+    listed = "; ".join(series.describe() for series in found.series[:LISTED])
+    if len(found.series) > LISTED:
+        listed += f"; and {len(found.series) - LISTED} more"
     if wanted is not None:
         for series in found.series:
             if series.label == wanted.strip():
@@ -168,11 +171,32 @@ def choose(found: Found, wanted: str | None) -> tuple[Series, list[str]]:
             left = "; ".join(other.describe() for other in others)
             notes.append(f"series {volumes[0].describe()} is taken; left out: {left}")
             return volumes[0], notes
+    what = f"{found.path}: holds {len(found.series)} series"
+    if _is_one_in_pieces(found.series):
+        raise VolumeError(
+            f"{what}: every file has a SeriesInstanceUID of its own, as some anonymisers leave them, and they would make one "
+            "stack: give all of them one SeriesInstanceUID"
+        )
+    if any(series.part for series in found.series):
+        what += " or stacks that lie over each other in one"
     example = (volumes or found.series)[0].label
     raise SeveralSeries(
-        f"{found.path}: holds {len(found.series)} series; choose one by its number, such as --series {example}: {listed}",
-        f"{found.path}: holds {len(found.series)} series; give the folder of one of them alone: {listed}",
+        f"{what}; choose one by its number, such as --series {example}: {listed}",
+        f"{what}; give the folder of one of them alone: {listed}",
     )
+
+
+def _is_one_in_pieces(found: Sequence[Series]) -> bool:
+    """Whether all series but scouts are of one CT image, and together a stack of equal steps."""
+    slices: list[Slice] = []
+    for series in found:
+        if series.is_scout:
+            continue
+        (image, *others) = series.images
+        if others or series.modality != CT or isinstance(image.slices, VolumeError) or len(image.slices) != 1:
+            return False
+        slices += image.slices
+    return len(slices) > FEW and len({each.shape for each in slices}) == 1 and dicom_geometry.is_stack(slices)
 
 
 def slices_of(series: Series) -> tuple[list[Slice], int]:

@@ -108,6 +108,15 @@ def stacked(slices: Sequence[Slice]) -> Stack:
     return Stack(tuple(ordered), affine, remarks)
 
 
+def is_stack(slices: Sequence[Slice]) -> bool:
+    """Whether slices lie at equal steps, one in each place."""
+    try:
+        stacked(slices)
+    except VolumeError:
+        return False
+    return True
+
+
 def normal_of(slices: Sequence[Slice]) -> Numbers:
     """The unit vector along slices, as most of them lie. Raises VolumeError."""
     return _directions(slices)[2]

@@ -38,10 +38,9 @@ def phases(slices: Sequence[Slice]) -> list[tuple[str, list[Slice]]]:
 def _is_whole(slices: Sequence[Slice]) -> bool:
     try:
         dicom_geometry.check_alike(slices)
-        dicom_geometry.stacked(slices)
     except VolumeError:
         return False
-    return True
+    return dicom_geometry.is_stack(slices)
 
 
 def _overlap(groups: Sequence[Sequence[Slice]]) -> bool:
