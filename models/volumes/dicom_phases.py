@@ -15,6 +15,7 @@ from bunet.models.volumes.dicom_slice import MARKS, Slice
 from bunet.models.volumes.volume import VolumeError
 
 NAMES = ("acquisition", "time", "reconstruction")  # what people are told of each of MARKS
+KERNEL = "ConvolutionKernel"  # a text
 LEAST = 2  # slices of a stack
 
 
@@ -65,6 +66,6 @@ def _named(marks: tuple[str, ...], which: tuple[int, ...], order: Sequence[tuple
         seen = list(dict.fromkeys(other[place] for other in order))
         if len(seen) > 1:
             mark = marks[place]
-            number = mark if mark.isascii() and mark.isdigit() else f"no. {seen.index(mark) + 1}"
+            number = mark if MARKS[k][0] != KERNEL and mark.isascii() and mark.isdigit() else f"no. {seen.index(mark) + 1}"
             named.append(f"{NAMES[k]} {number}")
     return ", ".join(named)
