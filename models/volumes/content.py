@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from bunet.models.volumes.intensity import HU_WINDOW, Windowed
 from bunet.models.volumes.recognition import UNIT_SLACK, tissue_level
 from bunet.models.volumes.sample import sample, within_circle
-from bunet.models.volumes.volume import Sliceable
+from bunet.models.volumes.volume import Affine, Sliceable
 
 TISSUE = (0.8, 0.98)
 BLACK, BLACK_SHARE = 0.03, 0.05  # -1205 HU: below any air; of the values, at most
 DENSE, LEAST_SHARE = 0.5, 0.01  # -500 HU: what lies below is air or lung; of the values, at least, on either side
+TILTED_DEGREES = 5  # against the patient's axes, or of one axis against another
 NARROWEST_MM, WIDEST_MM, LONGEST_MM = 230, 520, 600  # of rows and columns; of all slices
 
 WINDOW = f"[{HU_WINDOW[0]:g}, {HU_WINDOW[1]:g}] HU"
@@ -84,6 +85,27 @@ def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, 
             "and y the chest is squeezed: give a part along z"
         )
     return says
+
+
+def tilt_remark(affine: Affine | None) -> str | None:
+    """A sentence where slices do not lie as in an upright chest. affine: of (slice, row, column), None where not known."""
+    if affine is None:
+        return None
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = axes.T @ axes
+    sheared = float(np.degrees(np.arcsin(np.abs(cosines[np.triu_indices(3, 1)]).max().clip(0, 1))))
+    if sheared > TILTED_DEGREES:
+        return (
+            f"WARNING: slices are tilted by {sheared:.0f} degrees against the direction in which they follow one another, as "
+            "by a tilted gantry; the models know upright chests: masks may be wrong"
+        )
+    turned = float(np.degrees(np.arccos(np.abs(np.diag(axes[::-1])).min().clip(0, 1))))  # head, back, left
+    if turned > TILTED_DEGREES:
+        return (
+            f"WARNING: slices are tilted by {turned:.0f} degrees against the patient's axes; the models know upright chests: "
+            "masks may be wrong"
+        )
+    return None
 
 
 def _values(volume: Sliceable) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from bunet.models.volumes.dicom_folder import CT as CT
 from bunet.models.volumes.dicom_folder import is_dicom as is_dicom
 from bunet.models.volumes.dicom_geometry import Stack
 from bunet.models.volumes.dicom_library import pydicom_for, quiet
-from bunet.models.volumes.dicom_pixels import Padding, decoded, kind_of
+from bunet.models.volumes.dicom_pixels import Padding, decoded, kind_of, rescale_remarks
 from bunet.models.volumes.dicom_slice import Slice
 from bunet.models.volumes.unpacked import kept
 from bunet.models.volumes.volume import DICOM, Volume, VolumeError
@@ -44,6 +44,7 @@ def read_series(path: Path, series: str | None = None) -> Volume:
             raise VolumeError("; ".join([str(error), *notes])) from error
         if count := left + scouts:
             notes.append(f"{count} scout{'s' * (count > 1)} (images of another plane or size) in its series left out")
+        notes += rescale_remarks(stack.slices)
         padding = Padding(chosen.modality == CT)
         kind, shape = kind_of(stack.slices, padding), stack.slices[0].shape
         try:

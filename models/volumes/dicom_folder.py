@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bunet.models.volumes import dicom_multiframe
+from bunet.models.volumes import dicom_geometry, dicom_multiframe, dicom_start
 from bunet.models.volumes.dicom_geometry import usual
 from bunet.models.volumes.dicom_library import Header
+from bunet.models.volumes.dicom_phases import phases
 from bunet.models.volumes.dicom_slice import Slice, slice_of
 from bunet.models.volumes.volume import SeveralSeries, VolumeError
 
 CT = "CT"
+LISTED = 10  # series, at most, in a sentence
 FEW = 3  # slices, which dicom2nifti takes for a localizer (`validate_slicecount`)
-PREAMBLE, PREFIX = 128, b"DICM"  # PS3.10 7.1
 DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR by whatever name
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
 OVERLAYS = ("SEG", "RTDOSE")  # images that lie over others, in files of several frames
@@ -56,10 +57,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Series:
-    """Images with one SeriesInstanceUID. label: what `--series` calls it, its number where no other has the same."""
+    """Images with one SeriesInstanceUID. label: what `--series` calls it, its number where no other has the same.
+
+    part: which of several stacks of one SeriesInstanceUID it is (`dicom_phases`), "" where there is one.
+    """
 
     label: str
     images: tuple[Image, ...]
+    part: str = ""
 
     @property
     def modality(self) -> str:
@@ -88,7 +93,8 @@ class Series:
         kind = {"": "no modality", "?": "another modality"}.get(self.modality, self.modality)
         sizes = usual([image.size for image in self.images])
         scout = ", scouts" if self.is_scout else ""
-        return f"{self.label} ({kind}, {_counted(self.count, 'image')}{sizes}{scout})"
+        part = f", {self.part}" if self.part else ""
+        return f"{self.label} ({kind}, {_counted(self.count, 'image')}{sizes}{scout}{part})"
 
 
 @dataclass
@@ -105,7 +111,10 @@ def find(pydicom: Any, path: Path) -> Found:
     """Look through a folder with its subfolders, or at one file. Raises VolumeError."""
     found, images = Found(path), []
     for each in _files(path):
-        if not _has_prefix(each):
+        bare = not dicom_start.has_prefix(each) and dicom_start.is_bare(each)
+        if not bare and not dicom_start.has_prefix(each):
+            if dicom_start.is_cut(each):
+                raise _cut(each)
             if each.suffix.lower() in NAMED_DICOM:
                 raise VolumeError(
                     f"{each}: is named like a DICOM file but is not a DICOM file: copy the series again, or remove it"
@@ -113,10 +122,14 @@ def find(pydicom: Any, path: Path) -> Found:
             found.foreign += 1
             continue
         try:
-            header = pydicom.dcmread(each, stop_before_pixels=True)
+            header = dicom_start.read_bare(pydicom, each) if bare else dicom_start.read(pydicom, each)
             if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
                 continue  # an index: as little worth a word as hidden files
             image = _image(each, header)
+            if image is None and _is_image(pydicom, header):
+                raise _cut(each)
+        except VolumeError:
+            raise
         except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
             raise VolumeError(f"{each}: not a readable DICOM file ({type(error).__name__})") from error
         if image is None:
@@ -141,7 +154,9 @@ def choose(found: Found, wanted: str | None) -> tuple[Series, list[str]]:
         notes.append(f"{_counted(found.foreign, 'file')} that {_are(found.foreign)} no DICOM {_were(found.foreign)} left out")
     if found.without:
         notes.append(f"{_counted(found.without, 'DICOM file')} without images {_were(found.without)} left out")
-    listed = "; ".join(series.describe() for series in found.series)
+    listed = "; ".join(series.describe() for series in found.series[:LISTED])
+    if len(found.series) > LISTED:
+        listed += f"; and {len(found.series) - LISTED} more"
     if wanted is not None:
         for series in found.series:
             if series.label == wanted.strip():
@@ -156,11 +171,32 @@ def choose(found: Found, wanted: str | None) -> tuple[Series, list[str]]:
             left = "; ".join(other.describe() for other in others)
             notes.append(f"series {volumes[0].describe()} is taken; left out: {left}")
             return volumes[0], notes
+    what = f"{found.path}: holds {len(found.series)} series"
+    if _is_one_in_pieces(found.series):
+        raise VolumeError(
+            f"{what}: every file has a SeriesInstanceUID of its own, as some anonymisers leave them, and they would make one "
+            "stack: give all of them one SeriesInstanceUID"
+        )
+    if any(series.part for series in found.series):
+        what += " or stacks that lie over each other in one"
     example = (volumes or found.series)[0].label
     raise SeveralSeries(
-        f"{found.path}: holds {len(found.series)} series; choose one by its number, such as --series {example}: {listed}",
-        f"{found.path}: holds {len(found.series)} series; give the folder of one of them alone: {listed}",
+        f"{what}; choose one by its number, such as --series {example}: {listed}",
+        f"{what}; give the folder of one of them alone: {listed}",
     )
+
+
+def _is_one_in_pieces(found: Sequence[Series]) -> bool:
+    """Whether all series but scouts are of one CT image, and together a stack of equal steps."""
+    slices: list[Slice] = []
+    for series in found:
+        if series.is_scout:
+            continue
+        (image, *others) = series.images
+        if others or series.modality != CT or isinstance(image.slices, VolumeError) or len(image.slices) != 1:
+            return False
+        slices += image.slices
+    return len(slices) > FEW and len({each.shape for each in slices}) == 1 and dicom_geometry.is_stack(slices)
 
 
 def slices_of(series: Series) -> tuple[list[Slice], int]:
@@ -191,17 +227,9 @@ def _files(path: Path) -> list[Path]:
     return [each for each in paths if each.is_file()]
 
 
-def _has_prefix(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(PREAMBLE + len(PREFIX))[PREAMBLE:] == PREFIX
-    except OSError as error:
-        raise VolumeError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM."""
-    return path.is_file() and _has_prefix(path)
+    """Whether a file says that it is DICOM, or begins as DICOM does without a header."""
+    return path.is_file() and (dicom_start.has_prefix(path) or dicom_start.is_bare(path))
 
 
 def _image(path: Path, header: Header) -> Image | None:
@@ -227,6 +255,16 @@ def _image(path: Path, header: Header) -> Image | None:
     )
 
 
+def _is_image(pydicom: Any, header: Header) -> bool:
+    """Whether a file is of an image by its class, or has none, as only a file has that ends before it."""
+    kinds = [str(kind) for kind in (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID")) if kind]
+    return not kinds or any(pydicom.uid.UID(kind).name.endswith(" Image Storage") for kind in kinds)
+
+
+def _cut(path: Path) -> VolumeError:
+    return VolumeError(f"{path}: is cut short: copy it again")
+
+
 def _series_number(header: Header) -> int | None:
     try:
         return int(header.get("SeriesNumber"))
@@ -235,18 +273,48 @@ def _series_number(header: Header) -> int | None:
 
 
 def _grouped(images: Sequence[Image]) -> list[Series]:
-    """In the order of their numbers; several with the same are told apart as 2.1, 2.2, in the order of their UIDs."""
+    """In the order of their numbers; several with the same are told apart as 2.1, 2.2, in the order of
+    their UIDs, and so are several stacks of one (`dicom_phases`).
+    """
     by_key: dict[str, list[Image]] = {}
     for image in images:
         by_key.setdefault(image.key, []).append(image)
     numbers = {key: usual([image.number for image in group]) for key, group in by_key.items()}
     order = sorted(by_key, key=lambda key: (numbers[key] is None, numbers[key] or 0, key))
+    parts = [(numbers[key], part, group) for key in order for part, group in _parted(by_key[key])]
     series = []
-    for key in order:
-        same = [other for other in order if numbers[other] == numbers[key]]
-        label = "none" if numbers[key] is None else str(numbers[key])
-        series.append(Series(label + f".{same.index(key) + 1}" * (len(same) > 1), tuple(by_key[key])))
+    for k, (number, part, group) in enumerate(parts):
+        same = [other for other, (its, *_) in enumerate(parts) if its == number]
+        label = "none" if number is None else str(number)
+        series.append(Series(label + f".{same.index(k) + 1}" * (len(same) > 1), tuple(group), part))
     return series
+
+
+def _parted(images: Sequence[Image]) -> list[tuple[str, list[Image]]]:
+    """The stacks of one SeriesInstanceUID, each with what it is; what belongs to none of several comes last."""
+    slices: list[Slice] = []
+    scouts: list[Slice] = []
+    for image in images:
+        if isinstance(image.slices, VolumeError):
+            return [("", list(images))]  # that file's error is what people need
+        (scouts if image.scout else slices).extend(image.slices)
+    found = phases(dicom_geometry.apart(slices)[0]) if slices else []
+    if not found:
+        return [("", list(images))]
+    parts = [(part, _holding(images, group)) for part, group in found]
+    taken = {id(each) for _, group in found for each in group}
+    rest = _holding(images, [each for each in slices + scouts if id(each) not in taken])
+    return parts + [("", rest)] * bool(rest)
+
+
+def _holding(images: Sequence[Image], slices: Sequence[Slice]) -> list[Image]:
+    """The images that hold some of the slices, with those alone."""
+    wanted, found = {id(each) for each in slices}, []
+    for image in images:
+        assert not isinstance(image.slices, VolumeError)
+        some = tuple(each for each in image.slices if id(each) in wanted)
+        found += [replace(image, slices=some)] * bool(some)
+    return found
 
 
 def _counted(count: int, what: str) -> str:

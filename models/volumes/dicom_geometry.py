@@ -108,6 +108,20 @@ def stacked(slices: Sequence[Slice]) -> Stack:
     return Stack(tuple(ordered), affine, remarks)
 
 
+def is_stack(slices: Sequence[Slice]) -> bool:
+    """Whether slices lie at equal steps, one in each place."""
+    try:
+        stacked(slices)
+    except VolumeError:
+        return False
+    return True
+
+
+def normal_of(slices: Sequence[Slice]) -> Numbers:
+    """The unit vector along slices, as most of them lie. Raises VolumeError."""
+    return _directions(slices)[2]
+
+
 def _directions(slices: Sequence[Slice]) -> tuple[Numbers, Numbers, Numbers]:
     """Unit vectors to the next column, to the next row, and along the slices, at right angles."""
     cosines = _middle([each.cosines for each in slices])

@@ -15,7 +15,7 @@ from bunet.models.volumes.volume import VolumeError
 
 FRAMES, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 POSITION, ORIENTATION, MEASURES = "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"
-VALUES = "PixelValueTransformationSequence"
+CONTENT, VALUES = "FrameContentSequence", "PixelValueTransformationSequence"
 NEEDED = {POSITION: "ImagePositionPatient", ORIENTATION: "ImageOrientationPatient", MEASURES: "PixelSpacing"}
 
 
@@ -43,7 +43,8 @@ def slices_of(path: Path, header: Header) -> list[Slice]:
 
     return [
         made_slice(
-            path, header, group(frame, POSITION), group(frame, ORIENTATION), group(frame, MEASURES), group(frame, VALUES), k
+            path, header, group(frame, POSITION), group(frame, ORIENTATION), group(frame, MEASURES), group(frame, VALUES),
+            group(frame, CONTENT), k,
         )
         for k, frame in enumerate(frames)
     ]

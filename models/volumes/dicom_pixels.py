@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes import dicom_start
 from bunet.models.volumes.dicom_apart import Apart
-from bunet.models.volumes.dicom_slice import Slice
+from bunet.models.volumes.dicom_geometry import usual
+from bunet.models.volumes.dicom_slice import RESCALE, Slice
 from bunet.models.volumes.volume import VolumeError
 
 AIR_HU = -1024
@@ -65,6 +67,30 @@ class Padding:
         return tuple(found)
 
 
+def rescale_remarks(slices: Sequence[Slice]) -> list[str]:
+    """Sentences of rescaling that differs within a series.
+
+    Slopes, or all intercepts, differ where each slice is scaled for itself, as in PET; some intercepts do not for a reason.
+    Raises VolumeError that names a slice without what the others are rescaled by.
+    """
+    for name in RESCALE:
+        without = [each for each in slices if name in each.lacking]
+        if without and len(without) < len(slices):
+            raise VolumeError(
+                f"{without[0].path}: has no {name}, which {len(slices) - len(without)} of the {len(slices)} slices have: copy "
+                "the series again"
+            )
+    slopes, intercepts = zip(*(each.rescale for each in slices), strict=True)
+    if len(set(slopes)) > 1 or len(set(intercepts)) in (1, len(slices)):
+        return []
+    most = usual(intercepts)
+    others = [each for each in slices if each.rescale[1] != most]
+    return [
+        f"WARNING: another RescaleIntercept than {most:g} in {len(others)} of its {len(slices)} slices, such as "
+        f"{others[0].path.name} with {others[0].rescale[1]:g}: where that is an error, those are too bright or too dark"
+    ]
+
+
 def kind_of(slices: Sequence[Slice], padding: Padding) -> np.dtype[Any]:
     """The narrowest of uint8, int16, int32, float32 for every slice's values."""
     if not all(number.is_integer() for each in slices for number in each.rescale):
@@ -107,15 +133,16 @@ def _stored(pydicom: Any, slices: Sequence[Slice], apart: Apart) -> Iterator[NDA
     path, syntax = slices[0].path, None
     indices = [each.frame for each in slices]
     try:
-        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-        whole = len(slices) == 1 or syntax == DEFLATED  # else frames are read from the file where they lie
+        bare = not dicom_start.has_prefix(path)
+        meta = dicom_start.read(pydicom, path).file_meta if bare else pydicom.filereader.read_file_meta_info(path)
+        syntax = meta.get("TransferSyntaxUID")
+        whole = bare or len(slices) == 1 or syntax == DEFLATED  # else frames are read from the file where they lie
         plugin = _plugin(pydicom, syntax)
         if plugin == "gdcm":
             yield from apart.frames(path, indices)
         else:
-            yield from pydicom.pixels.iter_pixels(
-                pydicom.dcmread(path) if whole else path, indices=indices, raw=True, decoding_plugin=plugin
-            )
+            source = dicom_start.read(pydicom, path, pixels=True) if whole else path
+            yield from pydicom.pixels.iter_pixels(source, indices=indices, raw=True, decoding_plugin=plugin)
     except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
         raise VolumeError(
             f"{path}: its pixels ({_syntax_name(pydicom, syntax)}) cannot be decoded here{_reason(pydicom, syntax, error)}"

@@ -14,6 +14,12 @@ from bunet.models.volumes.volume import VolumeError
 
 Numbers = NDArray[np.float64]
 
+# what tells stacks of one series apart (`dicom_phases`); the frame's own where files hold several (PS3.3 C.7.6.16.2.2)
+MARKS = (
+    ("AcquisitionNumber", "FrameAcquisitionNumber"), ("TemporalPositionIdentifier", "TemporalPositionIndex"),
+    ("ConvolutionKernel", "ConvolutionKernel"),
+)
+RESCALE = ("RescaleSlope", "RescaleIntercept")
 NEEDED = ("SeriesInstanceUID", "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
 
 
@@ -24,8 +30,9 @@ class Slice:
     frame: its number in a file of several, else 0. series, study, reference, instance: identifiers (reference: the frame of
     reference). shape: (rows, columns). place: millimetres, of the centre of the first pixel. spacing: millimetres between
     rows, and between columns. cosines: of the directions to the next column, and to the next row. thickness: millimetres,
-    0 for unknown. rescale: (slope, intercept). stored: lowest and highest value that a pixel may have before it is rescaled.
-    padding: lowest and highest value of pixels that the scanner did not see, likewise; None where it names none.
+    0 for unknown. rescale: (slope, intercept). lacking: of RESCALE, what it does not have; 1 and 0 stand for them. stored:
+    lowest and highest value that a pixel may have before it is rescaled. padding: lowest and highest value of pixels that the
+    scanner did not see, likewise; None where it names none. marks: of MARKS, as texts, "" where it has none.
     """
 
     path: Path
@@ -40,8 +47,10 @@ class Slice:
     cosines: Numbers
     thickness: float
     rescale: tuple[float, float]
+    lacking: tuple[str, ...]
     stored: tuple[int, int]
     padding: tuple[int, int] | None
+    marks: tuple[str, ...]
 
 
 def slice_of(path: Path, header: Header) -> Slice:
@@ -52,17 +61,24 @@ def slice_of(path: Path, header: Header) -> Slice:
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
         raise VolumeError(f"{path}: holds {frames} frames that do not say where they lie; a series is one file for each slice")
-    return made_slice(path, header, header, header, header, header)
+    return made_slice(path, header, header, header, header, header, header)
 
 
 def made_slice(
-    path: Path, header: Header, position: Header, orientation: Header, measures: Header, values: Header, frame: int = 0
+    path: Path, header: Header, position: Header, orientation: Header, measures: Header, values: Header, content: Header,
+    frame: int = 0,
 ) -> Slice:
     """A slice, checked. header: the file's. position, orientation, measures, values: what holds the slice's place, its
-    directions, its spacing and its rescaling. Raises VolumeError, and whatever pydicom does on damaged values.
+    directions, its spacing and its rescaling. content: what may tell its acquisition and time. Raises VolumeError, and whatever
+    pydicom does on damaged values.
     """
-    if int(header.get("SamplesPerPixel") or 1) != 1 or "ModalityLUTSequence" in header:
-        raise VolumeError(f"{path}: is a colour image or has a lookup table, not one number for each pixel")
+    if int(header.get("SamplesPerPixel") or 1) != 1:
+        raise VolumeError(f"{path}: is a colour image, not one number for each pixel")
+    if "ModalityLUTSequence" in header:
+        raise VolumeError(
+            f"{path}: has a lookup table for its values (Modality LUT), which is not read: write it with a rescale slope and "
+            "intercept"
+        )
     bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
     if not 1 <= bits <= 32:
         raise VolumeError(f"{path}: pixels of {bits} bits are not read")
@@ -74,8 +90,10 @@ def made_slice(
         place=_numbers(path, position, "ImagePositionPatient"), spacing=_numbers(path, measures, "PixelSpacing"),
         cosines=_numbers(path, orientation, "ImageOrientationPatient"),
         thickness=float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0),
-        rescale=(_number(path, values, "RescaleSlope", 1), _number(path, values, "RescaleIntercept", 0)),
+        rescale=(_number(path, values, RESCALE[0], 1), _number(path, values, RESCALE[1], 0)),
+        lacking=tuple(name for name in RESCALE if _value(path, values, name) in (None, "")),
         stored=(low, low + (1 << bits) - 1), padding=_padding(header, low < 0),
+        marks=_marks(header, content),
     )
     if min(found.shape) < 1:
         raise VolumeError(f"{path}: is an image without pixels")
@@ -113,6 +131,20 @@ def _number(path: Path, header: Header, name: str, usual: float) -> float:
 
 def _damaged(path: Path, name: str) -> VolumeError:
     return VolumeError(f"{path}: its {name} is damaged, or holds another kind of value")
+
+
+def _marks(header: Header, content: Header) -> tuple[str, ...]:
+    """Of MARKS, a frame's own before its file's; "" where neither has one, or one that is damaged."""
+    found = []
+    for name, of_frame in MARKS:
+        mark = ""
+        for given, called in ((content, of_frame), (header, name)):
+            try:
+                mark = mark or str(given.get(called) or "").strip()
+            except Exception:  # whatever pydicom raises on damaged values: it serves for telling apart only
+                continue
+        found.append(mark)
+    return tuple(found)
 
 
 def _padding(header: Header, signed: bool) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.volumes import dicom_start
 from bunet.models.volumes.dicom_library import pydicom_for, quiet
 from bunet.models.volumes.volume import Affine, Volume, VolumeError
 
@@ -87,7 +88,7 @@ def sources_of(volume: Volume, affine: Affine) -> Sources:
     headers = []
     for path in files:
         try:
-            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
+            headers.append(dicom_start.read(pydicom, path))
         except Exception as error:  # pydicom lets through whatever its parts raise
             raise VolumeError(f"{path}: cannot be read any more ({type(error).__name__})") from error
     found = [image for header in headers for image in _images(header)]

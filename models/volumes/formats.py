@@ -82,7 +82,8 @@ def on_scale(
     unless `rule` says what its values are (`as-is` does not); one of modality OT (other), which tells nothing, is remarked.
     Raises VolumeError in one sentence that names the file.
     """
-    says = _of_modality(path, stored, rule)
+    tilt = content.tilt_remark(stored.affine)
+    says = _of_modality(path, stored, rule) + ([] if tilt is None else [tilt])
     try:
         lazy, found = windowed(stored.array, rule)
     except VolumeError as error:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bunet.models.volumes import content, synthetic
-from bunet.models.volumes.formats import load
+from bunet.models.volumes.formats import load, on_scale, write
 from bunet.models.volumes.intensity import windowed
+from bunet.models.volumes.volume import Volume
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
@@ -101,6 +102,35 @@ def test_a_field_of_view_that_no_chest_has_is_said(spacing, shape, words):
     found = content.field_remarks(spacing, shape)
     assert len(found) == len(words)
     assert all(word in text for word, text in zip(words, found, strict=True))
+
+
+def axes(shear=0.0, turned=0.0):
+    """Of (slice, row, column) with steps of 5, 0.8 and 0.8 mm; degrees about the axis from right to left, as a gantry tilts."""
+    affine = np.diag([0, 0, 0, 1.0])
+    affine[:3, 0] = [0, 0, 5]
+    angle = np.radians(shear + turned)
+    affine[:3, 1] = [0, 0.8 * np.cos(angle), 0.8 * np.sin(angle)]
+    affine[:3, 2] = [0.8, 0, 0]
+    if turned:
+        affine[:3, 0] = [0, -5 * np.sin(np.radians(turned)), 5 * np.cos(np.radians(turned))]
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("affine", "said"),
+    [
+        (axes(), None), (axes(shear=4), None), (axes(turned=-4), None), (None, None),
+        (axes(shear=15), "tilted by 15 degrees against the direction"), (axes(shear=-8), "tilted by 8 degrees against the dir"),
+        (axes(turned=15), "tilted by 15 degrees against the patient's axes"),
+    ],
+)
+def test_slices_that_are_tilted_are_said(tmp_path, hu, affine, said):
+    volume = Volume(hu.astype(np.int16), affine, source=tmp_path)
+    notes = [note for note in on_scale(volume, tmp_path).notes if "tilted" in note]
+    assert [said in note for note in notes] == [True] * (said is not None)
+    if affine is not None:
+        write(volume, tmp_path / "ct.nii.gz")
+        assert [note for note in load(tmp_path / "ct.nii.gz", "as-is").remarks() if "tilted" in note] == notes
 
 
 @needs_data

@@ -102,6 +102,25 @@ def test_each_slice_has_its_own_rescaling(tmp_path, hu):
     np.testing.assert_array_equal(read_volume(write_ct(tmp_path / "c", hu_low, slope=0.5)).array, hu_low)
 
 
+def test_an_intercept_that_differs_alone_is_said(tmp_path, hu):
+    def stored(k, data):
+        data.RescaleIntercept = -24 if k == 2 else -1024
+
+    volume = read_volume(write_ct(tmp_path / "a", hu, edit=stored, names=[f"slice{k}" for k in range(6)]))
+    np.testing.assert_array_equal(volume.array[2], hu[2] + 1000)
+    (note,) = volume.notes
+    assert note.startswith("WARNING: another RescaleIntercept than -1024 in 1 of its 6 slices, such as slice2 with -24: ")
+
+    def scaled(k, data):
+        data.RescaleSlope, data.RescaleIntercept = 1 + k / 8, -k
+
+    def unscaled(k, data):
+        del data.RescaleSlope, data.RescaleIntercept
+
+    for name, edit in (("pet", scaled), ("none", unscaled)):
+        assert read_volume(write_ct(tmp_path / name, hu, edit=edit)).notes == ()
+
+
 def test_a_tilted_gantry_keeps_its_shear(tmp_path, hu):
     tilted = AXIAL.copy()
     tilted[1, 0] = 0.6
@@ -157,7 +176,8 @@ def edited_size(k, data):
         (with_(ImagePositionPatient=["-200", "-180"]), "wrong number of values"),
         (with_(PixelSpacing=["0.7", "0"]), "no lengths and directions"),
         (with_(NumberOfFrames=3), "3 frames"),
-        (with_(SamplesPerPixel=3), "colour image"),
+        (with_(SamplesPerPixel=3), "is a colour image, not"),
+        (with_(ModalityLUTSequence=[]), r"has a lookup table for its values \(Modality LUT\), which is not read: write"),
         (with_(BitsStored=999), "pixels of 999 bits"),
         (with_(RescaleSlope=0), "give no values"),
         (with_(SOPInstanceUID="1.2.3", SeriesNumber=4), None),
@@ -167,6 +187,9 @@ def edited_size(k, data):
         (without("ImagePositionPatient"), "has no ImagePositionPatient"),
         (without("PixelSpacing"), "has no PixelSpacing"),
         (without("Rows"), "has no Rows"),
+        (without("RescaleSlope"), "slice2: has no RescaleSlope, which 5 of the 6 slices have: copy the series again"),
+        (without("RescaleIntercept"), "slice2: has no RescaleIntercept, which 5 of the 6 slices have"),
+        (with_(RescaleIntercept=""), "slice2: has no RescaleIntercept"),
     ],
 )
 def test_a_slice_that_does_not_belong_is_named(tmp_path, hu, edit, match):

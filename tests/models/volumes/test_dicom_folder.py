@@ -137,11 +137,34 @@ def test_series_of_one_number_are_told_apart(tmp_path, hu):
     np.testing.assert_array_equal(read_volume(folder, series="2.2").array, hu)
 
 
+@pytest.mark.parametrize(("step", "modality", "is_one"), [(1, "CT", True), (2, "CT", False), (1, "PT", False)])
+def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(tmp_path, step, modality, is_one):
+    """step: 2 leaves out a slice, so that it is no stack."""
+    folder = tmp_path / "ct"
+
+    def own(k, data):
+        data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = f"1.2.{k}", f"1.3.{k}", f"1.4.{k}"
+        data.SeriesNumber, data.Modality = 5, modality
+
+    write_ct(folder, np.zeros((20, 6, 7)), edit=own, names=names("s", 20))
+    if step == 2:
+        (folder / "s7").unlink()
+    with pytest.raises(VolumeError) as caught:
+        read_volume(folder)
+    said = str(caught.value)
+    count = len(list(folder.iterdir()))
+    assert f"ct: holds {count} series" in said
+    assert ("every file has a SeriesInstanceUID of its own, as some anonymisers leave them" in said) == is_one
+    assert (f"5.10 ({modality}, 1 image of 6x7); and {count - 10} more" in said) == (not is_one)
+    with pytest.raises(VolumeError, match=rf"has no series --series '7'; there are: .*; and {count - 10} more$"):
+        read_volume(folder, series="7")
+
+
 def test_objects_without_images_are_passed_over(tmp_path, hu):
     def report(k, data):
         for name in ("Rows", "Columns", "BitsAllocated", "PixelData", "SamplesPerPixel", "PhotometricInterpretation"):
             delattr(data, name)
-        data.Modality = "SR"
+        data.Modality, data.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
 
     folder = write_ct(tmp_path / "ct", hu)
     write_ct(folder, hu[:1], names=["report"], edit=report)

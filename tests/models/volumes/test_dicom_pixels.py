@@ -235,6 +235,29 @@ def test_enhanced_files_of_one_series_are_put_together(enhanced, hu):
     assert len(volume.files) == 2
 
 
+@pytest.mark.parametrize("shift", [0, 0.5])
+def test_phases_of_an_enhanced_file_are_chosen_from(enhanced, hu, shift):
+    _, path = enhanced
+    data = pydicom.dcmread(path)
+    frames = data.PerFrameFunctionalGroupsSequence
+    places = [np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float) for frame in frames]
+    ranks = np.argsort(np.argsort([place[2] for place in places]))  # of each frame among the slices
+    step = np.array([0, 0.6, 2.5])
+    for k, frame in enumerate(frames):
+        phase, number = divmod(k, 2)
+        place = places[0] + (number + phase * shift) * step
+        frame.PlanePositionSequence[0].ImagePositionPatient = [f"{mm:.6f}" for mm in place]
+        frame.FrameContentSequence[0].TemporalPositionIndex = phase + 1
+    data.save_as(path, enforce_file_format=True)
+    whole = hu - np.arange(4)[:, None, None]
+    with pytest.raises(VolumeError, match=r"5\.1 \(CT, 2 images of .*, time 1\); 5\.2 \(CT, 2 images of .*, time 2\)"):
+        read_volume(path)
+    for phase in (0, 1):
+        volume = read_volume(path, series=f"5.{phase + 1}")
+        np.testing.assert_array_equal(volume.array, whole[ranks[2 * phase : 2 * phase + 2]])
+        np.testing.assert_allclose(volume.affine[:3, 0], step, atol=1e-6)
+
+
 def test_an_enhanced_file_that_contradicts_itself(enhanced):
     _, path = enhanced
     data = pydicom.dcmread(path)
