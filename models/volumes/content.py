@@ -67,6 +67,17 @@ def air_remark(volume: Sliceable) -> str | None:
     return None
 
 
+def pixel_remark(pixels: tuple[float, float], mended: bool) -> str:
+    """Of pixels that are not square. mended: whether slices are brought to a network's size, where they become so."""
+    head = f"pixels are not square: {pixels[0]:.4g} mm from row to row, {pixels[1]:.4g} mm from column to column"
+    if mended:
+        return f"{head}; slices that are brought to a network's size are scaled in millimetres, so that it sees square ones"
+    return (
+        f"WARNING: {head}: at the volume's own size the models see the anatomy distorted, and masks may be wrong; resample it "
+        "to square pixels, or bring slices to a size (`--size`)"
+    )
+
+
 def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, int, int]) -> list[str]:
     """Sentences where what slices show is far from a chest's size. shape: of what is cut; spacing: None where not known."""
     if spacing is None:

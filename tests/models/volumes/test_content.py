@@ -112,3 +112,15 @@ def test_of_real_chests_nothing_is_said_or_cropped():
         assert (loaded.rule, loaded.notes, loaded.crop) == ("tissue" if "corona" in path.stem else "windowed", (), None)
     loaded = load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")
     assert (loaded.rule, loaded.notes, loaded.crop) == ("hu", (), None)
+
+
+@pytest.mark.parametrize("rule", ["auto", "as-is"])
+def test_pixels_that_are_not_square_are_said(tmp_path, hu, rule):
+    np.savez(tmp_path / "ct.npz", array=hu[:, ::2].astype(np.int16), spacing_zyx_mm=[5, 10, 5])
+    for field in ("auto", "whole"):
+        loaded = load(tmp_path / "ct.npz", rule, field_of_view=field)
+        assert loaded.crop.pixels == (10, 5)
+        (said,) = [line for line in loaded.remarks() if "not square" in line]
+        assert "10 mm from row to row, 5 mm from column to column; slices that are brought to" in said
+    (said,) = [line for line in load(tmp_path / "ct.npz", rule, sized=False).remarks({False}) if "not square" in line]
+    assert said.startswith("WARNING: pixels are not square")
