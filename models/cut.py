@@ -50,22 +50,22 @@ def fit(shape: tuple[int, ...], axis: str, size: int, pixels: Pixels = SQUARE) -
     return SliceFit((height, width), target, (size, size))
 
 
-def cut(volume: Sliceable, axis: str, index: int, size: int) -> Floats:
+def cut(volume: Sliceable, axis: str, index: int, size: int, pixels: Pixels = SQUARE) -> Floats:
     """The network's input at one position: float32 (5, size, size). Reads no more than five slices of the volume.
 
     Raises ValueError as `slices.slice_at` and `fitted` do.
     """
     image = slice_at(volume, axis, index)
-    return np.asarray(fit(volume.shape, axis, size).image(image), dtype=np.float32)
+    return np.asarray(fit(volume.shape, axis, size, pixels).image(image), dtype=np.float32)
 
 
-def cut_label(label: NDArray[Any], axis: str, index: int, size: int) -> NDArray[Any]:
+def cut_label(label: NDArray[Any], axis: str, index: int, size: int, pixels: Pixels = SQUARE) -> NDArray[Any]:
     """The label of the same position, (size, size) of the label's kind. Raises ValueError as `cut` does."""
     count = slice_count(label, axis)
     if not 0 <= index < count:
         raise ValueError(f"slice {index} is outside 0..{count - 1}, the slices along {axis}")
     flat = np.take(label, index, axis=axis_number(axis))
-    height, width = fitted(label.shape, axis, size)
+    height, width = fitted(label.shape, axis, size, pixels)
     out = np.zeros((size, size), dtype=label.dtype)
     out[:height, :width] = resample_mask(flat[None], (height, width))[0]
     return out
