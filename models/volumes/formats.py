@@ -40,6 +40,11 @@ class LoadedVolume:
     notes: tuple[str, ...] = ()
     crop: Crop | None = None
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Those of the notes that put masks in doubt."""
+        return tuple(note for note in self.notes if note.startswith("WARNING"))
+
     def remarks(self, sized: Collection[bool] = (True,)) -> list[str]:
         """What every command that reads a volume says of it, a line each: the rule, the notes, what slices show.
 
@@ -97,7 +102,7 @@ def on_scale(
     pixels = pixels_of(stored.spacing) if sized else SQUARE
     uncut = whole(stored.shape, pixels)
     if found == "as-is":
-        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(lazy)), uncut)
+        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(stored.array, lazy.span)), uncut)
     wrong = content.window_remark(lazy, found) or content.air_remark(lazy)
     crop = crop_of(lazy, pixels) if field_of_view == "auto" and sized and wrong is None else uncut
     says += [] if wrong is None else [wrong]

@@ -124,3 +124,21 @@ def test_pixels_that_are_not_square_are_said(tmp_path, hu, rule):
         assert "10 mm from row to row, 5 mm from column to column; slices that are brought to" in said
     (said,) = [line for line in load(tmp_path / "ct.npz", rule, sized=False).remarks({False}) if "not square" in line]
     assert said.startswith("WARNING: pixels are not square")
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "kind", "words"),
+    [
+        (1, 0, np.int16, "they look as `--intensity hu` takes them"), (1, 1250, np.uint16, "`--intensity hu+1024`"),
+        (1, 0, np.uint16, "save it as int16"), (1 / 6, 1250 / 6, np.float32, "say `--intensity hu+1024`"),
+    ],
+)
+def test_values_that_were_never_normalised_are_warned_of_with_their_rule(tmp_path, hu, scale, offset, kind, words):
+    """Published models take values as they are, and find nothing in Hounsfield units."""
+    values = hu * scale + offset
+    np.save(tmp_path / "ct.npy", values.astype(np.int32).astype(kind) if kind is not np.float32 else values.astype(kind))
+    loaded = load(tmp_path / "ct.npy", "as-is")
+    (said,) = loaded.doubts
+    assert said in loaded.remarks()
+    assert "masks will be wrong or empty; " in said
+    assert words in said
