@@ -21,6 +21,7 @@ BLACK, BLACK_SHARE = 0.03, 0.05  # -1205 HU: below any air; of the values, at mo
 DENSE, LEAST_SHARE = 0.5, 0.01  # -500 HU: what lies below is air or lung; of the values, at least, on either side
 UNLIKELY = (-1.0, 2.0)  # values beyond were hardly normalised
 NARROWEST_MM, WIDEST_MM, LONGEST_MM = 230, 520, 600  # of rows and columns; of all slices
+SPARSEST_MM = 10  # from one slice to the next
 
 WINDOW = f"[{HU_WINDOW[0]:g}, {HU_WINDOW[1]:g}] HU"
 
@@ -102,6 +103,11 @@ def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, 
         says.append(
             f"WARNING: slices show {side:.0f} mm, and the models were trained on whole chests, of about 300 to 450 mm: masks "
             "may be wrong"
+        )
+    if spacing[0] > SPARSEST_MM:
+        says.append(
+            f"slices lie {spacing[0]:.3g} mm apart, which is far for a chest (usual are at most {SPARSEST_MM} mm): masks may "
+            "be worse, and volumes in millilitres are rough"
         )
     if long > LONGEST_MM:
         says.append(

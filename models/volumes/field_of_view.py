@@ -83,7 +83,8 @@ def pixels_of(spacing: tuple[float, float, float] | None) -> Pixels:
     """
     if spacing is None or max(spacing[1:]) <= SQUARE_SLACK * min(spacing[1:]):
         return SQUARE
-    return round(spacing[1], 6), round(spacing[2], 6)  # a millionth, so that a run's identity hangs on no rounding error
+    high, wide = (float(f"{step:.6g}") for step in spacing[1:])  # so that a run's identity hangs on no rounding error
+    return high, wide
 
 
 def whole(shape: tuple[int, ...], pixels: Pixels) -> Crop | None:

@@ -139,8 +139,8 @@ def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", se
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
     key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
-    folder's, by number (`dicom.read_series`). A single slice (rows, columns)
-    or a leading axis of 1 is not accepted as a volume. Raises VolumeError, in one sentence that names the file, for a missing
+    folder's, by number (`dicom.read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
+    beyond three are left off (`volume.three_axes`). Raises VolumeError, in one sentence that names the file, for a missing
     or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
     numbers, and whatever is wrong with a series (`dicom.read_series`). kinds: as for `arrays.read_npy`, of numpy's own files.
     """
@@ -193,6 +193,8 @@ def kind_of(path: Path) -> str:
 
 
 def _unknown(path: Path) -> str:
+    if path.name.lower().removesuffix(".gz").endswith(nifti.PAIR_ENDINGS):
+        return f"{path}: {nifti.PAIR}"
     return (
         f"{path}: a volume is an .npz file (key `array` or `ct`), an .npy file, a NIfTI file (.nii, .nii.gz) or a folder "
         "with a DICOM series"

@@ -95,6 +95,7 @@ def test_a_volume_without_air_or_without_tissue_is_said(hu):
         ((5, 0.8, 0.8), (60, 512, 512), []), ((1, 0.98, 0.98), (400, 512, 512), []), (None, (60, 512, 512), []),
         ((5, 1.37, 1.37), (60, 512, 512), ["slices show 701 mm"]), ((5, 0.3, 0.3), (60, 512, 512), ["slices show 154 mm"]),
         ((5, 0.8, 0.8), (350, 512, 512), ["the slices reach over 1750 mm"]),
+        ((12, 0.8, 0.8), (30, 512, 512), ["slices lie 12 mm apart"]), ((10, 0.8, 0.8), (30, 512, 512), []),
     ],
 )
 def test_a_field_of_view_that_no_chest_has_is_said(spacing, shape, words):
