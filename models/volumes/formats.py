@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bunet.models.git_lfs import ADVICE, is_pointer
 from bunet.models.room import room_in
 from bunet.models.volumes import arrays, content, dicom, dicom_writing, nifti
 from bunet.models.volumes.about import About
@@ -154,6 +155,8 @@ def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", se
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))
     if not path.is_file():
         raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
+    if is_pointer(path):
+        raise VolumeError(f"{path} {ADVICE}")
     if kind == NPZ:
         return arrays.read_npz(path, key, kinds)
     return arrays.read_npy(path, kinds) if kind == NPY else nifti.read_nifti(path)
