@@ -86,7 +86,8 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
         dice_float=against_float, dice_truth=against_truth, record=job.record,
     )
     if chosen.trained:
-        document["run"]["remarks"] += result_warnings(masks != 0, chosen.target)
+        doubts = [note for note in images.notes if note.startswith("WARNING")]
+        document["run"]["remarks"] += result_warnings(masks != 0, chosen.target, doubts=doubts)
     console.print_table()
     for line in _verdict(document, result.mismatches, images, chosen):
         say(line)

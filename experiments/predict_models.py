@@ -83,7 +83,7 @@ def load_models(
     messages call the folder. say: gets what was assumed.
     Raises UsageError in one sentence that names the file.
     """
-    found = {axis: _load(option, where, target, axis, pool, activation) for axis in axes}
+    found = {axis: _load(option, where, target, axis, pool, activation, say) for axis in axes}
     untold = [model for model in found.values() if model.published]
     if untold:
         which = ", ".join(f"{model.source} along array axis {axis_number(model.axis)}" for model in untold)
@@ -104,11 +104,14 @@ def _pooled(model: PredictModel, pool: str) -> PredictModel:
     return replace(model, weights=FloatWeights(architecture, model.weights.tensors))
 
 
-def _load(option: str, where: str, target: str, axis: str, pool: str, activation: str) -> PredictModel:
+def _load(
+    option: str, where: str, target: str, axis: str, pool: str = "auto", activation: str = "relu",
+    say: Callable[[str], None] = lambda text: None,
+) -> PredictModel:
     path = _file(option, where, target, axis)
     try:
         if path.suffix == ".pth":
-            weights = _published(path, activation, PUBLISHED_POOLING if pool == "auto" else pool)
+            weights = _published(path, activation, PUBLISHED_POOLING if pool == "auto" else pool, say)
             model = PredictModel(target, axis, weights, path.name)
         else:
             notes = weight_files.read_notes(path)
@@ -157,7 +160,7 @@ def _published_name(axis: str) -> str:
 
 def suited(settings: PredictSettings, folders: Mapping[str, tuple[str, str]]) -> PredictSettings:
     """What was asked for, as the models mean it: published ones take intensities as they are and call axes by their own
-    letters, others take what is recognised and call the slices z.
+    letters, others take what is recognised and call the slices z. Where there are both, published files are read first.
 
     folders: by target, the option and its value. Raises UsageError where models of both kinds leave open which is meant.
     """
@@ -167,6 +170,10 @@ def suited(settings: PredictSettings, folders: Mapping[str, tuple[str, str]]) ->
         return settings
     if all(published.values()):
         return replace(settings.as_published(), rule="as-is" if settings.rule == "auto" else settings.rule)
+    for target, (option, where) in folders.items():  # one that cannot be read is told before a question that it raises
+        for axis in AXIS_ORDER:
+            if published.get(target) and (Path(where) / _published_name(axis)).is_file():
+                _load(option, where, target, axis)
     ours = next(target for target in there if not published[target])
     head = f"{folders[ours][0]}: the {ours} models are ours, the others published"
     if settings.rule == "auto":
@@ -180,7 +187,7 @@ def _holds_published(where: str) -> bool:
     return where not in COMMITTED and any((Path(where) / _published_name(axis)).is_file() for axis in AXIS_ORDER)
 
 
-def _published(path: Path, activation: str, pool: str) -> FloatWeights:
+def _published(path: Path, activation: str, pool: str, say: Callable[[str], None]) -> FloatWeights:
     try:
         from bunet.models.unet import read_checkpoint
     except ModuleNotFoundError as error:
@@ -188,6 +195,6 @@ def _published(path: Path, activation: str, pool: str) -> FloatWeights:
             raise
         raise UsageError(f"{path}: reading a .pth file needs torch: pip install 'bunet[models]'") from error
     try:
-        return read_checkpoint(path, activation, pool)
+        return read_checkpoint(path, activation, pool, say)
     except WeightsError as error:
         raise UsageError(str(error)) from error

@@ -111,18 +111,18 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
 
 def case_warnings(run: CaseRun, found: Found) -> list[str]:
     """Of the masks that are written, `result_warnings`. A vote opens no lung of its own: then by whichever there is."""
-    way, mask = next(iter(found.masks.items()))
+    (way, mask), doubts = next(iter(found.masks.items())), run.case.loaded.doubts
     if "lung" not in run.settings.targets:
-        return result_warnings(mask, "infection")
+        return result_warnings(mask, "infection", doubts=doubts)
     if not found.lungs:
-        return [*result_warnings(mask, "infection"), NOT_OPENED]
+        return [*result_warnings(mask, "infection", doubts=doubts), NOT_OPENED]
     whose = way if way in found.lungs else next(iter(found.lungs))
     region = run.case.region
     lung = FoundLung(
         found.lungs[whose], searched(region, run.crop), region.size[0] == region.shape[0],
         "" if whose == way else f"the {WHOSE[whose]}",
     )
-    return result_warnings(mask, "infection", lung)
+    return result_warnings(mask, "infection", lung, doubts)
 
 
 def beyond_warnings(sessions: Sessions) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -32,17 +33,21 @@ class FoundLung:
     whose: str = ""
 
 
-def result_warnings(mask: Bools, target: str | None, lung: FoundLung | None = None) -> list[str]:
-    """Sentences, none for a mask with nothing against it. target: what it marks, None where nothing tells."""
-    says = []
+def result_warnings(
+    mask: Bools, target: str | None, lung: FoundLung | None = None, doubts: Sequence[str] = ()
+) -> list[str]:
+    """Sentences, none for a mask with nothing against it. target: what it marks, None where nothing tells. doubts: what was
+    said against the input, repeated where nothing was found, since it may be why.
+    """
+    says, why = [], "".join(f"; of the input: {doubt}" for doubt in doubts)
     if lung is not None:
         of = f" (this is {lung.whose} lung: the mask's own is not opened)" if lung.whose else ""
         says += [line + of for line in lung_warnings(lung.mask, lung.searched, lung.whole)]
         if not lung.mask.any():
-            return says
+            return [line + why for line in says]
     if not mask.any():
         where = "" if lung is None else f" in the lung of {int(lung.mask.sum())} voxels"
-        says.append(f"nothing was marked: the models found {'nothing' if target is None else f'no {target}'}{where}")
+        says.append(f"nothing was marked: the models found {'nothing' if target is None else f'no {target}'}{where}{why}")
     return says
 
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from bunet.models import json_text
+from bunet.models.git_lfs import ADVICE, is_pointer
 from bunet.models.volumes.whole import write_whole
 
 KIND, VERSION, CHECKSUM = "kind", "version", "sha256"
@@ -114,6 +115,8 @@ def _read(path: Path, kind: Kind) -> tuple[dict[str, str], Arrays]:
     except OSError as error:
         raise SealError(f"{path} cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        if is_pointer(path):
+            raise SealError(f"{path} {ADVICE}") from error
         # Of its own errors some are not SafetensorErrors, such as those of kinds that numpy has not.
         raise SealError(f"{path} is damaged or not {kind.what}: {kind.remedy}") from error
 

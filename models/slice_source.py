@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.cut import fit
-from bunet.models.volumes.field_of_view import Crop
+from bunet.models.volumes.field_of_view import SQUARE, Crop
 from bunet.models.volumes.resampling import SliceFit
 from bunet.models.volumes.slices import MULTIPLE, OFFSETS, Floats, axis_number, slice_at
 from bunet.models.volumes.volume import Sliceable
@@ -26,7 +26,8 @@ Size = int | tuple[int, int] | None
 class SliceFrame:
     """Where slices along an axis of a volume of `volume_shape` lie in the network's image.
 
-    size: as given to `of`. crop: the rows and columns of the volume that are taken, None for all. fit: of what is taken.
+    size: as given to `of`. crop: the rows and columns of the volume that are taken, None for all, and what its pixels measure
+    where they are not square. fit: of what is taken.
     """
 
     volume_shape: tuple[int, ...]
@@ -37,7 +38,8 @@ class SliceFrame:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], axis: str, size: Size = None, crop: Crop | None = None) -> SliceFrame:
-        """size: pixels of the network's square slices, rows and columns scaled by one factor (`cut`); (height, width) for
+        """size: pixels of the network's square slices, rows and columns scaled by one factor (`cut`), one of millimetres where
+        the crop says that pixels are not square; (height, width) for
         slices that are stretched to just these; None for the volume's own pixels, where nothing is cropped either.
 
         Raises ValueError for a shape that is not 3D, another axis, and sizes that are not positive.
@@ -45,8 +47,8 @@ class SliceFrame:
         crop = None if size is None else crop
         part = tuple(shape) if crop is None else crop.shape(shape[0])
         if isinstance(size, int):
-            side = size + -size % MULTIPLE
-            return cls(tuple(shape), axis, size, crop, replace(fit(part, axis, size), padded=(side, side)))
+            side, pixels = size + -size % MULTIPLE, SQUARE if crop is None else crop.pixels
+            return cls(tuple(shape), axis, size, crop, replace(fit(part, axis, size, pixels), padded=(side, side)))
         return cls(tuple(shape), axis, size, crop, SliceFit.along(axis, part, size))
 
     @property

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bunet.models.train_config import ONE_PATIENT, TrainError
 from bunet.models.volumes import formats, labels
-from bunet.models.volumes.field_of_view import Crop
+from bunet.models.volumes.field_of_view import SQUARE, Crop, Pixels
 from bunet.models.volumes.slices import Floats
 from bunet.models.volumes.volume import VolumeError
 
@@ -39,6 +39,11 @@ class Case:
     rule: str = "unit"
     read: tuple[str, ...] = ()
     crop: Crop | None = None
+
+    @property
+    def pixels(self) -> Pixels:
+        """As `Crop.pixels`; square where nothing tells."""
+        return SQUARE if self.crop is None else self.crop.pixels
 
     def remarks(self) -> list[str]:
         """What people should know of volume and label, a line each; nothing of a label that is as it should be, under its

@@ -142,8 +142,8 @@ class CaseSource:
         images, labels = [], []
         for _ in range(self.config.batch):
             case, index = self.draw(rng)
-            image = cut(case.volume, self.config.axis, index, self.config.size)
-            label = cut_label(case.label, self.config.axis, index, self.config.size).astype(np.int64)
+            image = cut(case.volume, self.config.axis, index, self.config.size, case.pixels)
+            label = cut_label(case.label, self.config.axis, index, self.config.size, case.pixels).astype(np.int64)
             image, label = varied(image, label, rng)
             images.append(torch.from_numpy(np.ascontiguousarray(image)))
             labels.append(torch.from_numpy(np.ascontiguousarray(label)))
@@ -169,7 +169,8 @@ class CaseSource:
 
     def calibration(self) -> list[Floats]:
         rows = calibration_rows(self.showing, [every.size for every in self.all], self.config.seed)
-        return [cut(self.cases[number].volume, self.config.axis, k, self.config.size) for number, k in rows]
+        axis, size, cases = self.config.axis, self.config.size, self.cases
+        return [cut(cases[number].volume, axis, k, size, cases[number].pixels) for number, k in rows]
 
     def notes(self) -> dict[str, Any]:
         read = (*self.cases, *self.watched)
@@ -217,8 +218,8 @@ def chest_batches(chests: Iterable[SyntheticVolume], axis: str, target: str) -> 
 def case_batches(case: Case, config: TrainConfig, indices: Iterable[int]) -> Iterator[Batch]:
     """Slices of a case at the network's size."""
     for rows in _groups(indices):
-        images = np.stack([cut(case.volume, config.axis, k, config.size) for k in rows])
-        yield images, np.stack([cut_label(case.label, config.axis, k, config.size) for k in rows])
+        images = np.stack([cut(case.volume, config.axis, k, config.size, case.pixels) for k in rows])
+        yield images, np.stack([cut_label(case.label, config.axis, k, config.size, case.pixels) for k in rows])
 
 
 def _groups(indices: Iterable[int]) -> Iterator[list[int]]:

@@ -13,7 +13,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from bunet.models.architecture import NORM_EPSILON, Architecture, Block
+from bunet.models.git_lfs import ADVICE, is_pointer
 from bunet.models.volumes.arrays import DAMAGE
 from bunet.models.weights import FloatWeights, WeightsError
 
 SQUARE_GAMMA = 0.5
 SQUARE_BETA = 1.0
 
+FIRST = "encoder1.enc1conv1.weight"  # the name by which a U-Net is known, whatever stands before it
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of DataParallel and of torch.compile, before every name
 SAVE_AGAIN = "save it again with `torch.save({'state_dict': model.state_dict()}, FILE)`"
 
@@ -100,19 +102,25 @@ def to_weights(model: UNet) -> FloatWeights:
     return _from_state(model.architecture, model.state_dict())
 
 
-def read_checkpoint(path: str | Path, activation: str = "relu", pooling: str = "max") -> FloatWeights:
-    """Read a published weight file: a torch file that holds a dictionary with key `state_dict`, or the state_dict itself.
+def read_checkpoint(
+    path: str | Path, activation: str = "relu", pooling: str = "max", say: Callable[[str], None] = lambda text: None
+) -> FloatWeights:
+    """Read a published weight file: a torch file that holds a dictionary with key `state_dict`, or the state_dict itself, or
+    a dictionary with one state_dict under any other key.
 
-    Tensors of any float kind become float32; the prefixes that DataParallel and torch.compile put before names are left off.
+    Tensors of any float kind become float32; the prefixes that DataParallel and torch.compile put before names are left off,
+    and any other that all names share, such as `model.`. say: gets a sentence of another key or prefix.
     Sizes are read off the tensors; activation and pooling are not in such a file and must be told. Nothing in the file
     is executed. Raises FileNotFoundError, or WeightsError naming the file and the tensor.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weight file {path}")
+    if is_pointer(Path(path)):
+        raise WeightsError(f"{path} {ADVICE}")
     _check_members(Path(path))
-    state = _state_of(path, _loaded(path))
+    state = _without_prefix(path, _state_of(path, _loaded(path), say), say)
     try:
-        features, in_channels = state["encoder1.enc1conv1.weight"].shape[:2]
+        features, in_channels = state[FIRST].shape[:2]
         depth = sum(1 for name in state if name.startswith("upconv") and name.endswith(".weight"))
         out_channels = state["conv.weight"].shape[0]
         architecture = Architecture(features, in_channels, depth, out_channels, activation, pooling)
@@ -154,10 +162,22 @@ def _loaded(path: str | Path) -> Any:
         raise WeightsError(f"{path} is not a torch file of weights") from error
 
 
-def _state_of(path: str | Path, document: Any) -> dict[str, Tensor]:
-    """The tensors of a state_dict by their published names."""
+def _is_state(document: Any) -> bool:
+    return isinstance(document, Mapping) and bool(document) and all(isinstance(each, Tensor) for each in document.values())
+
+
+def _state_of(path: str | Path, document: Any, say: Callable[[str], None]) -> dict[str, Tensor]:
+    """The tensors of a state_dict by their published names, as torch's wrappers leave them."""
     state = document.get("state_dict", document) if isinstance(document, Mapping) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if isinstance(document, Mapping) and "state_dict" not in document and not _is_state(document):
+        keys = [key for key, value in document.items() if _is_state(value)]
+        if len(keys) > 1:
+            named = " and ".join(repr(key) for key in keys)
+            raise WeightsError(f"{path} holds several dictionaries of tensors, {named}, and none 'state_dict': {SAVE_AGAIN}")
+        if keys:
+            state = document[keys[0]]
+            say(f"{path}: the weights are those under its key {keys[0]!r}")
+    if not isinstance(state, Mapping) or not _is_state(state):
         raise WeightsError(f"{path} is no dictionary of tensors and has none under the key 'state_dict': {SAVE_AGAIN}")
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -166,6 +186,18 @@ def _state_of(path: str | Path, document: Any) -> dict[str, Tensor]:
             raise WeightsError(f"{path} holds tensor {plain!r} twice, with and without a prefix")
         found[plain] = tensor
     return found
+
+
+def _without_prefix(path: str | Path, state: dict[str, Tensor], say: Callable[[str], None]) -> dict[str, Tensor]:
+    """Without what stands before every name, of a class that held the network; as it is where that leaves no U-Net."""
+    firsts = [name for name in state if name.endswith(f".{FIRST}")]
+    if FIRST in state or len(firsts) != 1:
+        return state
+    prefix = firsts[0].removesuffix(FIRST)
+    if not all(name.startswith(prefix) for name in state):
+        return state
+    say(f"{path}: the names of its tensors begin with {prefix!r}, which is left off")
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> FloatWeights:

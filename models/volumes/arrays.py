@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.models.volumes.unpacked import read_to_the_end, unpack
-from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine
+from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine, three_axes
 from bunet.models.volumes.whole import write_whole
 
 KEYS = ("array", "ct", "hu")
@@ -42,7 +42,7 @@ def read_npy(path: Path, kinds: str = "iuf") -> Volume:
             stream.seek(0)
             shape, order, kind = _header(stream)
             within = stream.tell()
-        check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ", kinds)
+        check_shape(np.broadcast_to(np.zeros((), kind), three_axes(shape)), f"{path}: ", kinds)
         if within + _bytes(shape, kind) > path.stat().st_size:
             raise EOFError("it ends early")
         array = np.memmap(path, kind, "r", within, shape, order)
@@ -50,11 +50,18 @@ def read_npy(path: Path, kinds: str = "iuf") -> Volume:
         raise
     except DAMAGE as error:
         raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({_reason(error)})") from error
-    return Volume(_plain(array), kind=NPY, source=path)
+    return Volume(_plain(array), kind=NPY, source=path, notes=_axes_left_off(path, shape))
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Truth values as bytes, three axes of a volume."""
+    array = array.reshape(three_axes(array.shape))
     return array.view(np.uint8) if array.dtype == np.bool_ else array
+
+
+def _axes_left_off(path: Path, shape: tuple[int, ...]) -> tuple[str, ...]:
+    left = three_axes(shape)
+    return () if left == shape else (f"{path.name}: of its shape {shape} the axes of length 1 are left off: {left}",)
 
 
 def read_npz(path: Path, key: str | None = None, kinds: str = "iuf") -> Volume:
@@ -71,10 +78,11 @@ def read_npz(path: Path, key: str | None = None, kinds: str = "iuf") -> Volume:
         if found is None:
             there = ", ".join(f"`{name}`" for name in names) or "nothing"
             raise VolumeError(f"{path}: no key {' or '.join(f'`{name}`' for name in wanted)}, the file holds {there}")
-        array = _plain(_member(path, archive, found, kinds))
+        held = _member(path, archive, found, kinds)
+        array, notes = _plain(held), _axes_left_off(path, held.shape)
         affine = _affine(path, archive, names)
     try:
-        return Volume(array, affine, NPZ, source=path, guessed=affine is not None and AFFINE_KEY not in names)
+        return Volume(array, affine, NPZ, source=path, notes=notes, guessed=affine is not None and AFFINE_KEY not in names)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
 
@@ -127,7 +135,8 @@ def _member(path: Path, archive: zipfile.ZipFile, key: str, kinds: str | None = 
     with archive.open(info) as stream:
         shape, order, kind = _header(stream)
         if kinds is not None:
-            check_shape(np.broadcast_to(np.zeros((), kind), shape), f"{path}: ", kinds)  # before anything is unpacked
+            # before anything is unpacked
+            check_shape(np.broadcast_to(np.zeros((), kind), three_axes(shape)), f"{path}: ", kinds)
         if info.compress_type != zipfile.ZIP_STORED:
             return unpack(stream, kind, shape, order)
         within = stream.tell()
@@ -173,6 +182,8 @@ def _affine(path: Path, archive: zipfile.ZipFile, names: list[str]) -> Affine | 
         return small(AFFINE_KEY, (4, 4))
     if SPACING_KEY in names:
         z, y, x = small(SPACING_KEY, (3,))
+        if not all(step > 0 for step in (z, y, x)):
+            raise VolumeError(f"{path}: `{SPACING_KEY}` is {z:g}, {y:g}, {x:g}: spacings are above 0")
         return np.array([[0, 0, x, 0], [0, y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1.0]])
     return None
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.intensity import HU_WINDOW, Windowed
-from bunet.models.volumes.recognition import UNIT_SLACK, tissue_level
+from bunet.models.volumes.intensity import HU_WINDOW
+from bunet.models.volumes.recognition import UNIT_SLACK, Extremes, check_wrapped, recognise, tissue_level
 from bunet.models.volumes.sample import sample, within_circle
-from bunet.models.volumes.volume import Affine, Sliceable
+from bunet.models.volumes.volume import Affine, Sliceable, VolumeError
 
 TISSUE = (0.8, 0.98)
 BLACK, BLACK_SHARE = 0.03, 0.05  # -1205 HU: below any air; of the values, at most
 DENSE, LEAST_SHARE = 0.5, 0.01  # -500 HU: what lies below is air or lung; of the values, at least, on either side
 TILTED_DEGREES = 5  # against the patient's axes, or of one axis against another
+UNLIKELY = (-1.0, 2.0)  # values beyond were hardly normalised
 NARROWEST_MM, WIDEST_MM, LONGEST_MM = 230, 520, 600  # of rows and columns; of all slices
+SPARSEST_MM = 10  # from one slice to the next
 
 WINDOW = f"[{HU_WINDOW[0]:g}, {HU_WINDOW[1]:g}] HU"
 
@@ -41,15 +43,28 @@ def window_remark(volume: Sliceable, rule: str) -> str | None:
     )
 
 
-def range_remarks(volume: Windowed) -> list[str]:
-    """A sentence where values that are taken as they are leave [0, 1]: they may have been meant to be normalised first."""
-    low, high = volume.span
+def range_remarks(array: Sliceable, span: tuple[float, float]) -> list[str]:
+    """A sentence where values that are taken as they are leave [0, 1]: they may have been meant to be normalised first.
+
+    array: the values; span: the lowest and the highest of them.
+    """
+    low, high = span
     if low >= -UNIT_SLACK and high <= 1 + UNIT_SLACK:
         return []
-    return [
+    said = (
         f"values from {low:g} to {high:g} are taken as they are, and published models take values that were normalised as in "
-        "their training; of Hounsfield units say `--intensity hu`"
-    ]
+        "their training"
+    )
+    if UNLIKELY[0] <= low and high <= UNLIKELY[1]:
+        return [f"{said}; of Hounsfield units say `--intensity hu`"]
+    whole = array.dtype.kind != "f" or all(bool((np.rint(image) == image).all()) for image in sample(array))
+    found = Extremes(low, high, whole)
+    try:
+        check_wrapped(array, found)
+        advice = f"they look as `--intensity {recognise(array, found)}` takes them"
+    except VolumeError as error:
+        advice = str(error)
+    return [f"WARNING: {said}: masks will be wrong or empty; {advice}"]
 
 
 def air_remark(volume: Sliceable) -> str | None:
@@ -68,6 +83,17 @@ def air_remark(volume: Sliceable) -> str | None:
     return None
 
 
+def pixel_remark(pixels: tuple[float, float], mended: bool) -> str:
+    """Of pixels that are not square. mended: whether slices are brought to a network's size, where they become so."""
+    head = f"pixels are not square: {pixels[0]:.4g} mm from row to row, {pixels[1]:.4g} mm from column to column"
+    if mended:
+        return f"{head}; slices that are brought to a network's size are scaled in millimetres, so that it sees square ones"
+    return (
+        f"WARNING: {head}: at the volume's own size the models see the anatomy distorted, and masks may be wrong; resample it "
+        "to square pixels, or bring slices to a size (`--size`)"
+    )
+
+
 def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, int, int]) -> list[str]:
     """Sentences where what slices show is far from a chest's size. shape: of what is cut; spacing: None where not known."""
     if spacing is None:
@@ -78,6 +104,11 @@ def field_remarks(spacing: tuple[float, float, float] | None, shape: tuple[int, 
         says.append(
             f"WARNING: slices show {side:.0f} mm, and the models were trained on whole chests, of about 300 to 450 mm: masks "
             "may be wrong"
+        )
+    if spacing[0] > SPARSEST_MM:
+        says.append(
+            f"slices lie {spacing[0]:.3g} mm apart, which is far for a chest (usual are at most {SPARSEST_MM} mm): masks may "
+            "be worse, and volumes in millilitres are rough"
         )
     if long > LONGEST_MM:
         says.append(

@@ -8,11 +8,15 @@ up to 1.15 to either side; down to 0.86 / 1.15 nothing is changed.
 
 The body is the largest connected part above -500 HU (0.5 on the common scale) of a slice, once parts that are thinner than
 three pixels of a thinned-out slice, such as the table, are gone. Rows and columns are cut alike in all slices.
+
+Training's pixels are square. Where a volume's are not, lengths are compared in millimetres, and a `Crop` carries what a pixel
+measures, so that whoever cuts slices brings both axes to the network's size by one scale of millimetres.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +31,25 @@ LEAST_SHARE = USUAL_SHARE / 1.15
 SMALLEST_BODY = 0.1  # of the longer side: what is smaller is no body
 LEADING = 0.75  # of slices are narrower than what counts as the body's width: the ends of a series may be a neck or legs
 
+SQUARE_SLACK = 1.05  # of the longer to the shorter side of a pixel
+SQUARE = (1.0, 1.0)
+
 Bools = NDArray[np.bool_]
 Range = tuple[int, int]
+Pixels = tuple[float, float]  # from one row to the next, from one column to the next; only their ratio matters
 Box = tuple[int, int, int, int]  # rows from, to before, columns from, to before
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Rows and columns of a volume, (start, stop) each, that its slices are cut to."""
+    """Rows and columns of a volume, (start, stop) each, that its slices are cut to.
+
+    pixels: millimetres from one row and one column to the next, where they are not square (`pixels_of`).
+    """
 
     rows: Range
     columns: Range
+    pixels: Pixels = SQUARE
 
     def shape(self, count: int) -> tuple[int, int, int]:
         """Of the part of a volume of `count` slices."""
@@ -52,41 +64,64 @@ class Crop:
         first, second = [(slice(None), slice(*self.rows), slice(*self.columns))[k] for k in range(3) if k != axis_number(axis)]
         return first, second
 
-    def as_list(self) -> list[list[int]]:
-        """JSON-able: [[first row, one past the last], [the same of columns]]; `of_list` undoes it."""
-        return [list(self.rows), list(self.columns)]
+    def as_list(self) -> list[list[Any]]:
+        """JSON-able: [[first row, one past the last], [the same of columns]], and `pixels` where they are not square;
+        `of_list` undoes it.
+        """
+        return [list(self.rows), list(self.columns), *([list(self.pixels)] if self.pixels != SQUARE else [])]
 
     @classmethod
-    def of_list(cls, ranges: list[list[int]]) -> Crop:
-        (top, bottom), (left, right) = ranges
-        return cls((top, bottom), (left, right))
+    def of_list(cls, ranges: list[list[Any]]) -> Crop:
+        (top, bottom), (left, right), *pixels = ranges
+        return cls((top, bottom), (left, right), *((high, wide) for high, wide in pixels))
 
 
-def crop_of(volume: Sliceable) -> Crop | None:
-    """The frame around the body, as near to a square as the volume allows; None where the body is as large as in training.
+def pixels_of(spacing: tuple[float, float, float] | None) -> Pixels:
+    """What a pixel measures, as a `Crop` has it; SQUARE where the sides differ by less than 5 % or are not known.
+
+    spacing: millimetres from one slice, row and column to the next.
+    """
+    if spacing is None or max(spacing[1:]) <= SQUARE_SLACK * min(spacing[1:]):
+        return SQUARE
+    high, wide = (float(f"{step:.6g}") for step in spacing[1:])  # so that a run's identity hangs on no rounding error
+    return high, wide
+
+
+def whole(shape: tuple[int, ...], pixels: Pixels) -> Crop | None:
+    """All rows and columns, for pixels that are not square; None for square ones, of which nothing needs to be known."""
+    return None if pixels == SQUARE else Crop((0, shape[1]), (0, shape[2]), pixels)
+
+
+def crop_of(volume: Sliceable, pixels: Pixels = SQUARE) -> Crop | None:
+    """The frame around the body, as near to a square as the volume allows; `whole` where the body is as large as in training.
 
     volume: on the common scale (`intensity`). Reads a few slices.
     """
-    found = _body(volume)
-    if found is None or found[0] >= LEAST_SHARE * max(volume.shape[1:]):
-        return None
-    width, middle, across = found
-    side = round(width / USUAL_SHARE)
+    found = _body(volume, pixels)
     _, rows, columns = volume.shape
-    return Crop(_range(middle, side, rows), _range(across, side, columns))
+    high, wide = pixels
+    if found is None or found[0] >= LEAST_SHARE * max(rows * high, columns * wide):
+        return whole(volume.shape, pixels)
+    width, middle, across = found
+    side = width / USUAL_SHARE
+    return Crop(_range(middle, round(side / high), rows), _range(across, round(side / wide), columns), pixels)
 
 
-def _body(volume: Sliceable) -> tuple[float, float, float] | None:
-    """(longer side of the body's box, its middle row, its middle column) in pixels of the volume."""
+def _body(volume: Sliceable, pixels: Pixels) -> tuple[float, float, float] | None:
+    """(longer side of the body's box as `pixels` measure it, its middle row, its middle column in pixels of the volume)."""
+    high, wide = pixels
     each, boxes = step(volume), []
     for image in sample(volume):
         box = largest_part(_opened(image > BODY_ABOVE))
-        if box is not None and max(box[1] - box[0], box[3] - box[2]) >= SMALLEST_BODY * max(image.shape):
+        if box is None:
+            continue
+        longer = max(image.shape[0] * high, image.shape[1] * wide)
+        if max((box[1] - box[0]) * high, (box[3] - box[2]) * wide) >= SMALLEST_BODY * longer:
             boxes.append(box)
     if not boxes:
         return None
     top, bottom, left, right = each * np.array(boxes, dtype=float).T
-    width = float(np.quantile(np.maximum(bottom - top, right - left), LEADING))
+    width = float(np.quantile(np.maximum((bottom - top) * high, (right - left) * wide), LEADING))
     return width, float(np.median(top + bottom)) / 2, float(np.median(left + right)) / 2
 
 

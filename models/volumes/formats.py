@@ -13,10 +13,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from bunet.models.git_lfs import ADVICE, is_pointer
 from bunet.models.room import room_in
 from bunet.models.volumes import arrays, content, dicom, dicom_writing, nifti
 from bunet.models.volumes.about import About
-from bunet.models.volumes.field_of_view import Crop, crop_of
+from bunet.models.volumes.field_of_view import SQUARE, Crop, crop_of, pixels_of, whole
 from bunet.models.volumes.intensity import Windowed, windowed
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
@@ -30,7 +31,7 @@ class LoadedVolume:
 
     source: the file's or folder's name. stored: the volume as the file has it. notes: what people should know of how its
     values were read and of what they are, a sentence each. crop: the rows and columns that slices are cut to where they are
-    brought to a network's size, None for all (`field_of_view`).
+    brought to a network's size, None for all (`field_of_view`); never None where pixels are not square and slices are sized.
     """
 
     volume: Windowed
@@ -39,6 +40,11 @@ class LoadedVolume:
     stored: Volume
     notes: tuple[str, ...] = ()
     crop: Crop | None = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Those of the notes that put masks in doubt."""
+        return tuple(note for note in self.notes if note.startswith("WARNING"))
 
     def remarks(self, sized: Collection[bool] = (True,)) -> list[str]:
         """What every command that reads a volume says of it, a line each: the rule, the notes, what slices show.
@@ -53,14 +59,19 @@ class LoadedVolume:
     def _field_notes(self, crop: Crop | None) -> list[str]:
         """Of what slices show, the crop included."""
         count, rows, columns = self.volume.shape
+        spacing, says = self.stored.spacing, []
+        pixels = pixels_of(spacing)
+        if pixels != SQUARE:
+            says.append(content.pixel_remark(pixels, crop is not None))
         if crop is None:
-            return content.field_remarks(self.stored.spacing, (count, rows, columns))
+            return says + content.field_remarks(spacing, (count, rows, columns))
         (top, bottom), (left, right) = crop.rows, crop.columns
-        return [
-            f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of {rows} "
-            f"and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)",
-            *content.field_remarks(self.stored.spacing, crop.shape(count)),
-        ]
+        if (crop.rows, crop.columns) != ((0, rows), (0, columns)):
+            says.append(
+                f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of "
+                f"{rows} and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)"
+            )
+        return says + content.field_remarks(spacing, crop.shape(count))
 
 
 def load(
@@ -78,7 +89,8 @@ def on_scale(
 
     field_of_view: one of FIELDS: `auto` finds a crop where the body is far smaller than in training, `whole` never does. sized:
     False where slices keep the volume's own size: then nothing is cropped either. Of values that are taken `as-is` no more is
-    known than their range, so that is said and nothing is cropped. A DICOM series of another modality than CT is refused,
+    known than their range, so that is said and nothing is cropped. Pixels that are not square get a crop all the same, of the
+    whole if need be, which tells what they measure. A DICOM series of another modality than CT is refused,
     unless `rule` says what its values are (`as-is` does not); one of modality OT (other), which tells nothing, is remarked.
     Raises VolumeError in one sentence that names the file.
     """
@@ -89,10 +101,12 @@ def on_scale(
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     name = path.name or path.resolve().name
+    pixels = pixels_of(stored.spacing) if sized else SQUARE
+    uncut = whole(stored.shape, pixels)
     if found == "as-is":
-        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(lazy)))
+        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(stored.array, lazy.span)), uncut)
     wrong = content.window_remark(lazy, found) or content.air_remark(lazy)
-    crop = crop_of(lazy) if field_of_view == "auto" and sized and wrong is None else None
+    crop = crop_of(lazy, pixels) if field_of_view == "auto" and sized and wrong is None else uncut
     says += [] if wrong is None else [wrong]
     return LoadedVolume(lazy, found, name, stored, tuple(says), crop)
 
@@ -127,8 +141,8 @@ def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", se
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
     key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
-    folder's, by number (`dicom.read_series`). A single slice (rows, columns)
-    or a leading axis of 1 is not accepted as a volume. Raises VolumeError, in one sentence that names the file, for a missing
+    folder's, by number (`dicom.read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
+    beyond three are left off (`volume.three_axes`). Raises VolumeError, in one sentence that names the file, for a missing
     or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
     numbers, and whatever is wrong with a series (`dicom.read_series`). kinds: as for `arrays.read_npy`, of numpy's own files.
     """
@@ -142,6 +156,8 @@ def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", se
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))
     if not path.is_file():
         raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
+    if is_pointer(path):
+        raise VolumeError(f"{path} {ADVICE}")
     if kind == NPZ:
         return arrays.read_npz(path, key, kinds)
     return arrays.read_npy(path, kinds) if kind == NPY else nifti.read_nifti(path)
@@ -181,6 +197,8 @@ def kind_of(path: Path) -> str:
 
 
 def _unknown(path: Path) -> str:
+    if path.name.lower().removesuffix(".gz").endswith(nifti.PAIR_ENDINGS):
+        return f"{path}: {nifti.PAIR}"
     return (
         f"{path}: a volume is an .npz file (key `array` or `ct`), an .npy file, a NIfTI file (.nii, .nii.gz) or a folder "
         "with a DICOM series"

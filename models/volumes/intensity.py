@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.recognition import extremes, histograms, recognise, tissue_level, wrapped_padding
+from bunet.models.volumes.recognition import check_wrapped, extremes, histograms, recognise, tissue_level, wrapped_padding
 from bunet.models.volumes.volume import Sliceable, VolumeError, check_shape
 
 Floats = NDArray[np.float32]
@@ -101,6 +101,7 @@ def windowed(array: Sliceable, rule: str = "auto") -> tuple[Windowed, str]:
     found = extremes(array)
     if rule == "as-is":
         return Windowed(array, 1.0, 0.0, clip=False, span=(found.low, found.high)), rule
+    check_wrapped(array, found)
     if rule == "auto":
         rule = recognise(array, found)
     if rule == "tissue":

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from bunet.models.volumes import nifti_header
 from bunet.models.volumes.about import About
 from bunet.models.volumes.nifti_header import MILLIMETRES, NiftiHeader
 from bunet.models.volumes.unpacked import kept, unpack
-from bunet.models.volumes.volume import NIFTI, Affine, Layout, Volume, VolumeError, checked_affine
+from bunet.models.volumes.volume import NIFTI, Affine, Layout, Volume, VolumeError, checked_affine, three_axes
 from bunet.models.volumes.whole import write_whole
 
 ENDINGS = (".nii", ".nii.gz")
+PAIR_ENDINGS = (".hdr", ".img")
+PAIR = "is one of a pair of files, .hdr and .img, which are not read: save it as .nii.gz"
+GZIP = b"\x1f\x8b"
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COLUMNS_FIRST = Layout((2, 1, 0))
 UNPLACED = Layout((2, 1, 0), (False, True, False))
@@ -45,14 +50,13 @@ def read_nifti(path: Path) -> Volume:
     """
     nibabel = _nibabel(path)
     try:
-        image = nibabel.load(path)
+        with _opened(path) as stream:
+            image = _image(nibabel, path, stream)
+    except VolumeError:
+        raise
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *_DAMAGE) as error:
         raise VolumeError(f"{path}: not a readable NIfTI file ({_one_line(error)})") from error
-    if not isinstance(image, nibabel.Nifti1Image):
-        raise VolumeError(f"{path}: not a NIfTI file but {type(image).__name__}")
-    shape = tuple(int(n) for n in image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = three_axes(tuple(int(n) for n in image.shape), leading=False)  # the transform is of the first three
     proxy = image.dataobj
     if len(shape) != 3 or 0 in shape:
         raise VolumeError(f"{path}: a volume has three axes, this image has shape {image.shape}")
@@ -76,12 +80,40 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The unzipped bytes. Whether they are zipped is told by the first two, since endings are not always right."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP
+        file.seek(0)
+        if not zipped:
+            yield file
+        else:
+            with gzip.GzipFile(fileobj=file) as stream:
+                yield stream
+
+
+def _image(nibabel: Any, path: Path, stream: Any) -> Any:
+    """nibabel's image of NIfTI-1 or NIfTI-2, as the size of its header says, whose values are not read. Raises ValueError."""
+    head = stream.read(348)
+    stream.seek(0)
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        if kind.header_class.sizeof_hdr in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+            if kind.header_class.pair_magic in (head[344:347], head[4:7]):  # of NIfTI-1, of NIfTI-2
+                raise VolumeError(f"{path}: {PAIR}")
+            return kind.from_stream(stream)
+    raise ValueError("its first four bytes are not the size of a NIfTI header, 348 or 540")
+
+
 def _stored(path: Path, proxy: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    if not path.name.lower().endswith(".gz"):
-        return np.memmap(path, proxy.dtype, "r", proxy.offset, shape, order="F")
-    with gzip.open(path) as stream:
-        stream.seek(proxy.offset)
-        return unpack(stream, proxy.dtype, shape, "F")
+    with _opened(path) as stream:
+        if isinstance(stream, gzip.GzipFile):
+            stream.seek(proxy.offset)
+            return unpack(stream, proxy.dtype, shape, "F")
+    needed, there = proxy.offset + proxy.dtype.itemsize * prod(shape), path.stat().st_size
+    if there < needed:
+        raise VolumeError(f"is cut short: the header promises {needed} bytes, and {there} are there")
+    return np.memmap(path, proxy.dtype, "r", proxy.offset, shape, order="F")
 
 
 def _rescaled(array: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
@@ -105,7 +137,7 @@ def _placed(affine: Affine, header: Any) -> Affine:
 
 
 def _header(path: Path, image: Any) -> NiftiHeader:
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+    with _opened(path) as stream:
         return NiftiHeader.of_file(stream, image)
 
 

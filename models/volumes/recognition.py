@@ -23,6 +23,7 @@ OFFSET_TISSUE = (824, 1324)  # of values with the offset: soft tissue, -200 to 3
 OFFSET_SHARE = 0.1  # of the values at least lie there; of a chest in Hounsfield units a hundredth does, as bone
 WINDOWED_FROM = 0.75
 PADDING_BELOW, WRAPPED_ABOVE, LONE = -1100, 30_000, 100  # LONE: how far from the nearest other value
+NEGATIVE_ABOVE, NEGATIVE_SHARE = 60_000, 0.01  # Hounsfield units below 0 that were read as unsigned; of the values, at most
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def extremes(array: Sliceable) -> Extremes:
     for k, image in enumerate(array):
         least, most = float(image.min()), float(image.max())
         if not np.isfinite((least, most)).all():  # a NaN anywhere is the minimum and the maximum
-            raise VolumeError(f"slice {k} holds NaN or infinite values")
+            raise VolumeError(f"slice {k} holds NaN or infinite values: replace them first, such as by -1024 HU (air)")
         low, high = min(low, least), max(high, most)
         whole = whole and (array.dtype.kind != "f" or bool((np.rint(image) == image).all()))
     return Extremes(low, high, whole)
@@ -80,6 +81,23 @@ def wrapped_padding(array: Sliceable, high: float) -> float | None:
     values = np.concatenate([image.reshape(-1) for image in sample(array)]).astype(np.float64)
     rest = values[values < high]
     return high if rest.size and rest.max() < WRAPPED_ABOVE else None
+
+
+def check_wrapped(array: Sliceable, found: Extremes) -> None:
+    """VolumeError where values below zero were cast to unsigned 16 bits, which no scale that is recognised can undo.
+
+    Padding alone is another matter (`wrapped_padding`).
+    """
+    if not found.whole or not 0 <= found.low <= NEGATIVE_ABOVE < found.high < 2**16:
+        return
+    if wrapped_padding(array, found.high) is not None:
+        return
+    share = np.mean([float((image > NEGATIVE_ABOVE).mean()) for image in sample(array)])
+    if share > NEGATIVE_SHARE:
+        raise VolumeError(
+            f"{100 * share:.0f} % of the values lie from {NEGATIVE_ABOVE} to {found.high:g}: values around 64536 are negative "
+            "ones that wrapped around (65536 - 1000): save it as int16"
+        )
 
 
 def _pads_below(values: NDArray[Any], low: float) -> bool:

@@ -66,6 +66,17 @@ def check_shape(array: Sliceable, name: str = "", kinds: str = "iuf") -> None:
         raise VolumeError(f"{name}values are of kind {array.dtype}, not whole or real numbers")
 
 
+def three_axes(shape: tuple[int, ...], leading: bool = True) -> tuple[int, ...]:
+    """A shape without the axes of length 1 that it has beyond three: last ones first, then first ones where `leading` says so,
+    such as the channel or the batch of a network's input.
+    """
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    while leading and len(shape) > 3 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a file's axes become (slice, row, column).

@@ -33,13 +33,17 @@ from tests.parties.programs import named, small
 
 SIZE = 32
 WIDE, NARROW = (100, 140), (64, 50)  # rows and columns: much air around the body, or none
+OBLONG = (5.0, 4.0, 6.0)  # millimetres, of pixels that are not square
 
 
-def chest(folder: Path, shape: tuple[int, int]) -> Path:
-    """A chest of 64 x 64 pixels in Hounsfield units on a field of view that is not square."""
+def chest(folder: Path, shape: tuple[int, int], spacing: tuple[float, ...] | None = None) -> Path:
+    """A chest of 64 x 64 pixels in Hounsfield units on a field of view that is not square. spacing: None for one not known."""
     hu = np.round(synthetic.generate(64, 16, 3).volume * 1500 - 1250).astype(np.int16)
     whole = np.full((16, *(max(n, 64) for n in shape)), -1000, np.int16)
     whole[:, -64:, -64:] = hu
+    if spacing is not None:
+        np.savez(folder / "ct.npz", array=whole[:, : shape[0], -shape[1] :], spacing_zyx_mm=spacing)
+        return folder / "ct.npz"
     np.save(folder / "ct.npy", whole[:, : shape[0], -shape[1] :])
     return folder / "ct.npy"
 
@@ -80,11 +84,18 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-@pytest.mark.parametrize(("shape", "field"), [(WIDE, "auto"), (WIDE, "whole"), (NARROW, "auto")])
+@pytest.mark.parametrize(
+    ("shape", "field", "spacing"),
+    [
+        (WIDE, "auto", None), (WIDE, "whole", None), (NARROW, "auto", None), (WIDE, "auto", OBLONG), (WIDE, "whole", OBLONG),
+        (NARROW, "auto", OBLONG),
+    ],
+)
 def test_all_commands_see_the_same_slice(
-    axis: str, shape: tuple[int, int], field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    axis: str, shape: tuple[int, int], field: str, spacing: tuple[float, ...] | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path, program = chest(tmp_path, shape), small(SIZE).program
+    path, program = chest(tmp_path, shape, spacing), small(SIZE).program
     demo = prepare.volume_slices(RunSettings(size=SIZE, axis=axis), path, None, SIZE, field_of_view=field)
     k = demo.labels[0][1]
     seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
@@ -102,7 +113,8 @@ def test_all_commands_see_the_same_slice(
     else:
         start, stop = loaded.crop.along(axis, count)
         seen["calibration"] = spread_slices(loaded.volume, axis, SIZE, loaded.crop, stop - start)[k - start]
-    assert (loaded.crop is None) == (shape == NARROW or field == "whole")
+        assert loaded.crop.pixels == ((1, 1) if spacing is None else spacing[1:])
+    assert (loaded.crop is None) == (spacing is None and (shape == NARROW or field == "whole"))
     assert len(seen) >= 5
     whole = {name: image if image.dtype == np.int64 else quantise_input(program, image) for name, image in seen.items()}
     for name, image in whole.items():

@@ -81,5 +81,6 @@ def test_any_target_s_empty_mask_is_said():
     empty, full = np.zeros((2, 3, 4), bool), np.ones((2, 3, 4), bool)
     assert result_warnings(empty, "lesion") == ["nothing was marked: the models found no lesion"]
     assert result_warnings(empty, None) == ["nothing was marked: the models found nothing"]
-    assert result_warnings(full, "lesion") == []
+    assert result_warnings(empty, None, doubts=["WARNING: why"])[0].endswith("found nothing; of the input: WARNING: why")
+    assert result_warnings(full, "lesion") == result_warnings(full, "lesion", doubts=["WARNING: why"]) == []
     assert result_warnings(full, "infection", FoundLung(full, 240, True)) == []

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bunet.models.cut import cut, cut_label, fitted, restore
+from bunet.models.slice_source import SliceSource
+from bunet.models.volumes.field_of_view import whole
 from bunet.models.volumes.slices import slice_at
 
 AXES = ("z", "y", "x")
@@ -74,3 +76,12 @@ def test_a_label_lies_over_its_image():
 def test_what_cannot_be_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_training_cuts_pixels_that_are_not_square_as_prediction_does():
+    volume = np.random.default_rng(4).random((12, 20, 60), dtype=np.float32)
+    for axis in "xyz":
+        source = SliceSource.of(volume, axis, 32, whole(volume.shape, (2.0, 1.0)))
+        np.testing.assert_array_equal(cut(volume, axis, 7, 32, (2.0, 1.0)), source.image(7))
+        label = cut_label(np.ones(volume.shape, bool), axis, 7, 32, (2.0, 1.0))
+        assert (label.any(axis=1).sum(), label.any(axis=0).sum()) == source.frame.fit.size

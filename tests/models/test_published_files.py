@@ -7,8 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 
+from bunet.experiments.options import UsageError
+from bunet.experiments.predict_models import suited
+from bunet.experiments.predict_settings import PredictSettings
 from bunet.models import weights
 from bunet.models.architecture import Architecture
+from bunet.models.volumes.formats import read_volume
 from bunet.models.weights import WeightsError
 
 torch = pytest.importorskip("torch")
@@ -104,3 +108,55 @@ def test_a_wrong_byte_or_a_cut_is_found(tmp_path, state):
         path.write_bytes(whole[:cut])
         with pytest.raises(WeightsError, match=r"w\.pth"):
             read_checkpoint(path)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "ema_model.", "net.module.", "module.model."])
+def test_a_prefix_that_all_names_share_is_left_off_and_said(tmp_path, state, prefix):
+    said = []
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in state.items()}}, tmp_path / "w.pth")
+    same(read_checkpoint(tmp_path / "w.pth", say=said.append))
+    left = prefix.removeprefix("module.")
+    assert said == [f"{tmp_path / 'w.pth'}: the names of its tensors begin with {left!r}, which is left off"]
+
+
+def test_a_prefix_that_not_all_share_or_before_another_network_stays(tmp_path, state):
+    torch.save({**{f"net.{name}": tensor for name, tensor in state.items()}, "loss.weight": torch.ones(1)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"not of a U-Net: its state_dict lacks 'encoder1\.enc1conv1\.weight'"):
+        read_checkpoint(tmp_path / "w.pth")
+    torch.save({f"net.{name}": tensor for name, tensor in state.items() if name != "conv.bias"}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"lack tensor 'conv\.bias'"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "model", "weights", 3])
+def test_the_one_dictionary_of_tensors_is_taken_whatever_its_key(tmp_path, state, key):
+    said = []
+    torch.save({key: state, "epoch": 7, "optimizer": {"state": {}, "param_groups": []}}, tmp_path / "w.pth")
+    same(read_checkpoint(tmp_path / "w.pth", say=said.append))
+    assert said == [f"{tmp_path / 'w.pth'}: the weights are those under its key {key!r}"]
+    torch.save({key: state, "ema": state}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=f"several dictionaries of tensors, {key!r} and 'ema'"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    """As Git LFS documents it, docs/spec.md."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d7a" * 16 + "\nsize 12345\n"
+    for name in ("w.pth", "w.safetensors", "ct.npz", "ct.nii.gz"):
+        (tmp_path / name).write_text(pointer)
+    readers = [("w.pth", read_checkpoint), ("w.safetensors", weights.load), ("ct.npz", read_volume), ("ct.nii.gz", read_volume)]
+    for name, reader in readers:
+        with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer, .*: run `git lfs pull`"):
+            reader(tmp_path / name)
+
+
+def test_a_published_file_that_cannot_be_read_is_told_before_any_question(tmp_path):
+    """Models of both kinds leave a question open, which is asked in vain where one of them is none."""
+    (tmp_path / "best_model-X.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
+    folders = {"infection": ("--model-infection-dir", str(tmp_path)), "lung": ("--model-lung-dir", "clinical")}
+    with pytest.raises(UsageError, match="Git LFS pointer"):
+        suited(PredictSettings(axes=("z",)), folders)
+    full = weights.seeded(Architecture(features=2), 1)
+    torch.save({"state_dict": from_weights(full).state_dict()}, tmp_path / "best_model-X.pth")
+    with pytest.raises(UsageError, match="say which --intensity"):
+        suited(PredictSettings(axes=("z",)), folders)

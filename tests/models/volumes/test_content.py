@@ -96,6 +96,7 @@ def test_a_volume_without_air_or_without_tissue_is_said(hu):
         ((5, 0.8, 0.8), (60, 512, 512), []), ((1, 0.98, 0.98), (400, 512, 512), []), (None, (60, 512, 512), []),
         ((5, 1.37, 1.37), (60, 512, 512), ["slices show 701 mm"]), ((5, 0.3, 0.3), (60, 512, 512), ["slices show 154 mm"]),
         ((5, 0.8, 0.8), (350, 512, 512), ["the slices reach over 1750 mm"]),
+        ((12, 0.8, 0.8), (30, 512, 512), ["slices lie 12 mm apart"]), ((10, 0.8, 0.8), (30, 512, 512), []),
     ],
 )
 def test_a_field_of_view_that_no_chest_has_is_said(spacing, shape, words):
@@ -142,3 +143,33 @@ def test_of_real_chests_nothing_is_said_or_cropped():
         assert (loaded.rule, loaded.notes, loaded.crop) == ("tissue" if "corona" in path.stem else "windowed", (), None)
     loaded = load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")
     assert (loaded.rule, loaded.notes, loaded.crop) == ("hu", (), None)
+
+
+@pytest.mark.parametrize("rule", ["auto", "as-is"])
+def test_pixels_that_are_not_square_are_said(tmp_path, hu, rule):
+    np.savez(tmp_path / "ct.npz", array=hu[:, ::2].astype(np.int16), spacing_zyx_mm=[5, 10, 5])
+    for field in ("auto", "whole"):
+        loaded = load(tmp_path / "ct.npz", rule, field_of_view=field)
+        assert loaded.crop.pixels == (10, 5)
+        (said,) = [line for line in loaded.remarks() if "not square" in line]
+        assert "10 mm from row to row, 5 mm from column to column; slices that are brought to" in said
+    (said,) = [line for line in load(tmp_path / "ct.npz", rule, sized=False).remarks({False}) if "not square" in line]
+    assert said.startswith("WARNING: pixels are not square")
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "kind", "words"),
+    [
+        (1, 0, np.int16, "they look as `--intensity hu` takes them"), (1, 1250, np.uint16, "`--intensity hu+1024`"),
+        (1, 0, np.uint16, "save it as int16"), (1 / 6, 1250 / 6, np.float32, "say `--intensity hu+1024`"),
+    ],
+)
+def test_values_that_were_never_normalised_are_warned_of_with_their_rule(tmp_path, hu, scale, offset, kind, words):
+    """Published models take values as they are, and find nothing in Hounsfield units."""
+    values = hu * scale + offset
+    np.save(tmp_path / "ct.npy", values.astype(np.int32).astype(kind) if kind is not np.float32 else values.astype(kind))
+    loaded = load(tmp_path / "ct.npy", "as-is")
+    (said,) = loaded.doubts
+    assert said in loaded.remarks()
+    assert "masks will be wrong or empty; " in said
+    assert words in said

@@ -1,5 +1,6 @@
 """The frame around a body that is small in its slices."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from bunet.models import weights as weight_files
 from bunet.models.reference import FloatModel
 from bunet.models.slice_source import SliceSource
-from bunet.models.volumes.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part
+from bunet.models.volumes.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part, pixels_of
 from bunet.models.volumes.intensity import windowed
 
 CLINICAL = Path(weight_files.__file__).parent / "clinical"
@@ -135,3 +136,28 @@ def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own():
     for k in (13, 26, 45):
         found = lung(np.pad(hu, ((0, 0), (k, k), (k, k)), constant_values=-1024))[:, k:-k, k:-k]
         assert 2 * (found & own).sum() / (found.sum() + own.sum()) >= 0.9, f"{430 * (1 + 2 * k / 128):.0f} mm"
+
+
+def test_pixels_that_are_not_square_become_so():
+    """Every second row of a chest: cut to the same part of the patient, and seen and put back as with all rows."""
+    volume = scan(256, 256, 110, (120, 140))
+    full, half = crop_of(volume), crop_of(volume[:, ::2], (1.6, 0.8))
+    assert (half.columns, half.pixels) == (full.columns, (1.6, 0.8))
+    assert np.abs(2 * np.array(half.rows) - full.rows).max() <= 2
+    assert Crop.of_list(json.loads(json.dumps(half.as_list()))) == half
+    whole = Crop((0, 128), (0, 256), (1.6, 0.8))
+    for axis, position in (("z", 7), ("y", 60), ("x", 140)):
+        seen = SliceSource.of(volume[:, ::2], axis, 64, whole)
+        square = SliceSource.of(volume, axis, 64)
+        assert seen.frame.fit.size == square.frame.fit.size == (64, 64)
+        wanted = square.image(position * 2 if axis == "y" else position)
+        assert np.abs(seen.image(position) - wanted).mean() < 0.02
+        labels = (wanted[2] > 0.5).astype(np.uint8)
+        back = square.frame.restore(labels)
+        every_second = {"z": back[::2], "y": back, "x": back[:, ::2]}
+        np.testing.assert_array_equal(seen.frame.restore(labels), every_second[axis])
+
+
+def test_pixels_within_five_percent_are_square():
+    assert pixels_of(None) == pixels_of((5, 0.8, 0.8)) == pixels_of((5, 0.8, 0.83)) == (1.0, 1.0)
+    assert pixels_of((5, 0.8, 0.9)) == (0.8, 0.9)

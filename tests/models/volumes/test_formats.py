@@ -224,3 +224,32 @@ def test_the_real_volume_in_hounsfield_units_reads():
     loaded = load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")
     assert loaded.rule == "hu"
     assert resample(loaded.volume[30:32], 128).shape == (2, 128, 128)
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (3, 4, 5, 1), (1, 1, 3, 4, 5), (1, 3, 4, 5, 1)])
+def test_axes_of_length_one_beyond_three_are_left_off_and_said(tmp_path, shape, order):
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    given = np.asarray(array.reshape(shape), order=order)
+    np.save(tmp_path / "a.npy", given)
+    np.savez(tmp_path / "b.npz", array=given)
+    np.savez_compressed(tmp_path / "c.npz", ct=given, spacing_zyx_mm=[5, 1, 1])
+    for name in ("a.npy", "b.npz", "c.npz"):
+        volume = read_volume(tmp_path / name)
+        np.testing.assert_array_equal(volume.array, array)
+        (note,) = volume.notes
+        assert note == f"{name}: of its shape {shape} the axes of length 1 are left off: (3, 4, 5)"
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 3), (2, 3, 4, 5), (4, 5)])
+def test_other_axes_are_refused(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.int16))
+    with pytest.raises(VolumeError, match=r"a volume has shape \(slices, rows, columns\), this one has"):
+        read_volume(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("spacing", [(-5, 1, 1), (5, -0.8, 0.8), (5, 0.8, 0), (np.nan, 1, 1)])
+def test_spacings_that_are_none_are_refused(tmp_path, spacing):
+    np.savez(tmp_path / "a.npz", array=np.zeros((3, 4, 5), np.int16), spacing_zyx_mm=spacing)
+    with pytest.raises(VolumeError, match=r"a\.npz: `spacing_zyx_mm` is .*: spacings are above 0"):
+        read_volume(tmp_path / "a.npz")

@@ -160,3 +160,19 @@ def test_real_numbers_with_the_offset_are_recognised_where_it_is_clear(chest):
 def test_a_refusal_names_the_option_and_the_rule(array, words):
     with pytest.raises(VolumeError, match=words):
         normalise(array)
+
+
+@pytest.mark.parametrize("rule", ["auto", "hu", "hu+1024"])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_hounsfield_units_that_wrapped_around_are_refused(chest, kind, rule):
+    wrapped = hounsfield(chest).astype(np.uint16)
+    assert wrapped.max() > 64000
+    with pytest.raises(VolumeError, match=r"wrapped around \(65536 - 1000\): save it as int16"):
+        windowed(wrapped.astype(kind), rule)
+
+
+def test_what_to_do_about_nan_is_said(chest):
+    array = np.array(chest)
+    array[2, 0, 0] = np.nan
+    with pytest.raises(VolumeError, match=r"slice 2 holds NaN or infinite values: replace them first, such as by -1024 HU"):
+        windowed(array)

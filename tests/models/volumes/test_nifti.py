@@ -184,7 +184,7 @@ def test_damage_is_named_in_one_sentence(tmp_path):
     save(tmp_path / "whole.nii", good, np.eye(4))
     whole = (tmp_path / "whole.nii").read_bytes()
     (tmp_path / "cut.nii").write_bytes(whole[:-20])
-    refused("cut.nii", "not a readable NIfTI")
+    refused("cut.nii", f"is cut short: the header promises {len(whole)} bytes, and {len(whole) - 20} are there")
     (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(whole[:-20]))
     refused("cut.nii.gz", "ends 20 bytes early")
     (tmp_path / "torn.nii.gz").write_bytes(gzip.compress(whole)[:-20])
@@ -201,3 +201,24 @@ def test_damage_is_named_in_one_sentence(tmp_path):
     assert read_volume(tmp_path / "one.nii").shape == (6, 5, 4)
     with pytest.raises(VolumeError, match="cannot be written"):
         write(Volume(good), tmp_path / "nowhere" / "a.nii")
+
+
+@pytest.mark.parametrize("version", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(("name", "zipped"), [("a.nii", True), ("a.nii.gz", False), ("A.Nii", False), ("A.NII.Gz", True)])
+def test_whether_a_file_is_zipped_is_told_by_its_bytes(tmp_path, version, name, zipped):
+    array = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+    data = version(array, np.diag([-1, -1, 2, 1.0])).to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if zipped else data)
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array, array.transpose())
+    assert volume.spacing == (2, 1, 1)
+    write(volume, tmp_path / "back.nii.gz")
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "back.nii.gz").get_fdata(), array)
+
+
+def test_a_pair_of_files_is_refused_with_what_to_do(tmp_path):
+    nibabel.save(nibabel.Nifti1Pair(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "a.img")
+    (tmp_path / "b.nii").write_bytes((tmp_path / "a.hdr").read_bytes())
+    for name in ("a.img", "a.hdr", "b.nii"):
+        with pytest.raises(VolumeError, match=rf"{name}: is one of a pair of files, .* save it as \.nii\.gz"):
+            read_volume(tmp_path / name)
