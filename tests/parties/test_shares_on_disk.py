@@ -1,5 +1,6 @@
 """Shares of slices on disk: whole, private, and never paired with those of another session."""
 
+import contextlib
 import stat
 import threading
 
@@ -104,10 +105,10 @@ def test_what_is_no_share_is_refused(tmp_path, wrong):
         shares_on_disk.path_of(tmp_path, ("z/..", 1), FIRST)
 
 
-def pair(compiled, images, hers, his, request):
-    """One session of both parties in threads; each keeps its shares."""
+def pair(compiled, images, hers, his, request, failed=None):
+    """One session of both parties in threads; each keeps its shares. failed: gets what ended Bob's session; else nothing may."""
+    failed, may_fail = [] if failed is None else failed, failed is not None
     labels = [("y", 30 + k) for k in range(len(images))]
-    failed = []
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         service = bob_party.Service(
             CompiledStore([compiled]), Link(), lambda event: None,
@@ -129,7 +130,7 @@ def pair(compiled, images, hers, his, request):
             )
         finally:
             thread.join(60)
-    assert failed == []
+    assert may_fail or failed == []
 
 
 def test_both_parties_of_a_session_keep_what_opens_to_the_label(tmp_path):
@@ -158,8 +159,10 @@ def test_a_session_number_that_comes_again_ends_the_session(tmp_path):
     images = slices(compiled, 1)
     request = Request(images.shape[1:], 1)
     pair(compiled, images, tmp_path / "a", tmp_path / "b", request)
-    with pytest.raises((PeerError, AssertionError), match="was used again"):
-        pair(compiled, images, tmp_path / "another", tmp_path / "b", request)
+    failed = []
+    with contextlib.suppress(PeerError):  # Alice may have finished, and be gone, before Bob says why he ends
+        pair(compiled, images, tmp_path / "another", tmp_path / "b", request, failed)
+    assert [str(error).endswith("a session's number was used again") for error in failed] == [True]
 
 
 def test_another_read_out_leaves_nothing_to_keep(tmp_path):
