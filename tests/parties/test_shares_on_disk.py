@@ -106,7 +106,7 @@ def test_what_is_no_share_is_refused(tmp_path, wrong):
 
 
 def pair(compiled, images, hers, his, request, failed=None):
-    """One session of both parties in threads; each keeps its shares. failed: gets what ended Bob's session; else nothing may."""
+    """One session of both parties in threads; each keeps its shares. failed: gets what ended Bob's session, if that may be."""
     failed, may_fail = [] if failed is None else failed, failed is not None
     labels = [("y", 30 + k) for k in range(len(images))]
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
