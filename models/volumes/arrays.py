@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.printable import reason
 from bunet.models.volumes.unpacked import read_to_the_end, unpack
 from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine, three_axes
 from bunet.models.volumes.whole import write_whole
@@ -49,7 +50,7 @@ def read_npy(path: Path, kinds: str = "iuf") -> Volume:
     except VolumeError:
         raise
     except DAMAGE as error:
-        raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({_reason(error)})") from error
+        raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({reason(error)})") from error
     return Volume(_plain(array), kind=NPY, source=path, notes=_axes_left_off(path, shape))
 
 
@@ -113,16 +114,12 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except VolumeError:
         raise
     except DAMAGE as error:
-        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({_reason(error)})") from error
+        raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({reason(error)})") from error
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
     """But for those that cannot be shown: they are no keys of anybody's, and messages list the keys."""
     return [name.removesuffix(".npy") for name in archive.namelist() if name.isprintable()]
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _bytes(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:
@@ -163,7 +160,7 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.d
     except (*DAMAGE, SyntaxError, TypeError, IndexError, AttributeError, tokenize.TokenError) as error:
         if isinstance(error, DAMAGE) and not isinstance(error, (ValueError, EOFError)):
             raise  # the file's, not the header's
-        raise ValueError(f"no array's header: {_reason(error)}") from error
+        raise ValueError(f"no array's header: {reason(error)}") from error
     if kind.hasobject:
         raise ValueError("Python objects, which are not read")
     if any(size < 0 for size in shape):

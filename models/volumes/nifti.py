@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.printable import reason
 from bunet.models.volumes import nifti_header
 from bunet.models.volumes.about import About
 from bunet.models.volumes.nifti_header import MILLIMETRES, NiftiHeader
@@ -55,7 +56,7 @@ def read_nifti(path: Path) -> Volume:
     except VolumeError:
         raise
     except Exception as error:  # nibabel lets through whatever its parts raise on damaged headers
-        raise VolumeError(f"{path}: not a readable NIfTI file ({_one_line(error)})") from error
+        raise VolumeError(f"{path}: not a readable NIfTI file ({reason(error)})") from error
     shape = three_axes(tuple(int(n) for n in image.shape), leading=False)  # the transform is of the first three
     proxy = image.dataobj
     if len(shape) != 3 or 0 in shape:
@@ -70,14 +71,10 @@ def read_nifti(path: Path) -> Volume:
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     except _DAMAGE as error:
-        raise VolumeError(f"{path}: not a readable NIfTI file ({_one_line(error)})") from error
+        raise VolumeError(f"{path}: not a readable NIfTI file ({reason(error)})") from error
 
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, OverflowError, zlib.error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
