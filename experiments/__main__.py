@@ -13,7 +13,7 @@ def main() -> None:
     """Run the command line. Kernels choose their instructions when they are imported, so a bad choice is met here."""
     prepare_streams()
     try:
-        from bunet.experiments.cli import app
+        from bunet.experiments.commands.app import app
     except TierUnavailable as error:
         print(f"bunet: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments import plots, prepare
-from bunet.experiments.benchmark import RunPair, document_of, masks_of
+from bunet.experiments import prepare
+from bunet.experiments.bench.slices import RunPair, document_of, masks_of
 from bunet.experiments.one_line import one_line
 from bunet.experiments.options import DEMO_SIZE, RunSettings
-from bunet.experiments.predict_warnings import result_warnings
+from bunet.experiments.predict.warnings import result_warnings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
-from bunet.experiments.results import write_json, write_mask
+from bunet.experiments.report import plots
+from bunet.experiments.storage.results import write_json, write_mask
 from bunet.models.metrics import dice_text, known_dice
-from bunet.models.volumes.slices import OFFSETS
+from bunet.models.volumes.slicing.slices import OFFSETS
 from bunet.parties.console import RunConsole
-from bunet.parties.local import run_pair
-from bunet.parties.record import beyond_calibration
+from bunet.parties.local.pair import run_pair
+from bunet.parties.local.record import beyond_calibration
 
 CENTRE = OFFSETS.index(0)
 Say = Callable[[str], None]

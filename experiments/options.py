@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bunet.models.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
+from bunet.models.network.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
 from bunet.models.program import Format, ProgramError
-from bunet.models.volumes import label_values as values_of
-from bunet.models.volumes.intensity import RULES
-from bunet.models.volumes.slices import AXES, MULTIPLE
+from bunet.models.volumes.content.intensity import RULES
+from bunet.models.volumes.labels import values as values_of
+from bunet.models.volumes.slicing.slices import AXES, MULTIPLE
 from bunet.net.link import PRESETS, Link
 
 MIN_SIZE, MAX_SIZE = 16, 1024
@@ -120,7 +120,7 @@ def label_values(text: str | None) -> tuple[int, ...]:
 
 def max_in_flight() -> int:
     """How many slices may interleave: what the parties' handshake accepts."""
-    from bunet.parties.session import MAX_IN_FLIGHT  # loads the kernels: not for every `bunet --help`
+    from bunet.parties.session.handshake import MAX_IN_FLIGHT  # loads the kernels: not for every `bunet --help`
 
     return MAX_IN_FLIGHT
 

@@ -9,23 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from bunet import models
 from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
-from bunet.models import compile as compiling
-from bunet.models import weights as weight_files
-from bunet.models.architecture import Architecture
-from bunet.models.compile import Compiled
+from bunet.models.files.atomic import write_whole
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
-from bunet.models.reference import FloatModel
-from bunet.models.slice_source import SliceSource
-from bunet.models.volumes import formats, labels, slices, synthetic
-from bunet.models.volumes.field_of_view import Crop
-from bunet.models.volumes.resampling import resample
+from bunet.models.network import weights as weight_files
+from bunet.models.network.architecture import Architecture
+from bunet.models.network.reference import FloatModel
+from bunet.models.network.weights import FloatWeights
+from bunet.models.passes import compile as compiling
+from bunet.models.passes.compile import Compiled
+from bunet.models.volumes import formats, synthetic
+from bunet.models.volumes.labels import labels
+from bunet.models.volumes.slice_source import SliceSource
+from bunet.models.volumes.slicing import slices
+from bunet.models.volumes.slicing.field_of_view import Crop
+from bunet.models.volumes.slicing.resampling import resample
 from bunet.models.volumes.volume import Sliceable
-from bunet.models.volumes.whole import write_whole
-from bunet.models.weights import FloatWeights
-from bunet.parties.local import PairJob
+from bunet.parties.local.pair import PairJob
 
-DEMO_FOLDER = Path(compiling.__file__).parent / "demo"
+DEMO_FOLDER = Path(models.__file__).parent / "demo"
 CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
 EMBEDDED_SLICES = 32
 CALIBRATION_CHESTS = 6
@@ -39,7 +42,7 @@ class ChosenWeights:
     """Float weights and where they come from, in words. trained: whether a mask of theirs means anything.
 
     synthetic: whether they were trained on synthetic chests, so that of a patient's CT they know nothing.
-    ranges: what their training measured on its own slices, by float node (`models/train_ranges.py`); None where the
+    ranges: what their training measured on its own slices, by float node (`models/training/ranges.py`); None where the
     weight file has none, and calibration is done on synthetic chests. target: what they mark, None where nothing tells.
     """
 

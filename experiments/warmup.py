@@ -19,7 +19,7 @@ from bunet.parties.events import Event
 from bunet.parties.planner import STRUCTURAL, PlannedLayer
 from bunet.protocols import registry
 from bunet.protocols.context import Role
-from bunet.protocols.kernels import tier
+from bunet.protocols.kernels.machine import tier
 from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer
 
@@ -53,7 +53,7 @@ class Kind:
 def programs() -> list[Program]:
     """The small networks, compiled."""
     from bunet.experiments import prepare
-    from bunet.models.weights import seeded
+    from bunet.models.network.weights import seeded
 
     found = []
     for format, activation, pool, readout in NETWORKS:

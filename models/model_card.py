@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from bunet.models.volumes.intensity import HU_WINDOW
-from bunet.models.volumes.slices import AXES
+from bunet.models.volumes.content.intensity import HU_WINDOW
+from bunet.models.volumes.slicing.slices import AXES
 
 MAX_TEXT = 64
 MAX_SIZE = 4096

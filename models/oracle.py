@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from bunet.models.convolve import (
+from bunet.models.integers import (
     conv,
     conv_integer,
     conv_norm,

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bunet.models import json_text
+from bunet.models.files import json_text
 
 PROGRAM_VERSION = 2
 MAX_WIDTH = 64

@@ -17,8 +17,8 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
+from bunet.models.files.disk_space import room_in
 from bunet.models.printable import printable
-from bunet.models.room import room_in
 
 MAX_BYTES = 16 << 20  # of a file of keys
 

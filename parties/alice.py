@@ -15,12 +15,13 @@ from bunet.net.clock import RealClock
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
-from bunet.parties import input_range, session, warmup
+from bunet.parties import input_range, warmup
+from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
-from bunet.parties.scheduler import SliceJob
-from bunet.parties.session import Request, Terms
+from bunet.parties.session import handshake
+from bunet.parties.session.handshake import Request, Terms
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 
@@ -51,8 +52,8 @@ def run(
     Raises PeerError or RunError with one sentence; Failed has been emitted.
     """
     with connected(connect, link, emit) as channel:
-        terms = session.ask(channel, replace(request, link=link.name))
-        layers = session.layers_of(terms)
+        terms = handshake.ask(channel, replace(request, link=link.name))
+        layers = handshake.layers_of(terms)
         if terms.card is not None:
             emit(Note("alice", f"Bob serves {terms.card}"))
         try:
@@ -60,16 +61,16 @@ def run(
             if agreed is not None:
                 agreed(terms, beyond)
         except Exception:
-            session.refuse(channel, UNPREPARED)  # and not why: that is of her files
+            handshake.refuse(channel, UNPREPARED)  # and not why: that is of her files
             raise
         warmup.compile_kernels(layers, emit, Role.ALICE)
-        session.await_kernels(channel)
+        handshake.await_kernels(channel)
         kind = terms.program.input.type
         jobs = (
             SliceJob(k, axis, index, Share.of(slice_at(terms.program, k).astype(np.uint64), kind))
             for k, (axis, index) in enumerate(labels)
         )
-        finished = session.run(
+        finished = handshake.run(
             Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer,
             thread_hook=thread_hook,
         )

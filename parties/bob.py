@@ -15,12 +15,13 @@ from bunet.net.clock import RealClock
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
-from bunet.parties import session, warmup
+from bunet.parties import warmup
+from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
-from bunet.parties.scheduler import SliceJob
-from bunet.parties.session import Terms
+from bunet.parties.session import handshake as session
+from bunet.parties.session.handshake import Terms
 from bunet.parties.store import Offer
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.files.atomic import write_whole
 from bunet.models.program import Program
-from bunet.models.volumes.whole import write_whole
 from bunet.parties.events import Note, Subscriber
 
 FILE = "alice-beyond.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bunet.models import sealed
+from bunet.models.files import sealed
 from bunet.models.program import Program
 from bunet.models.volumes import ensemble
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bunet.models.compile import Compiled
 from bunet.models.model_card import ModelCard, ModelWish
+from bunet.models.passes.compile import Compiled
 from bunet.models.program import Program
 from bunet.parties.errors import MAX_PEER_TEXT, RunError
 from bunet.protocols.registry import LayerWeights

@@ -11,11 +11,11 @@ import time
 import numpy as np
 
 from bunet.models.program import LABELS, Node, TensorType
-from bunet.parties.driver import lockstep
 from bunet.parties.events import Note, Subscriber
 from bunet.parties.planner import PlannedLayer, pahe_names
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random

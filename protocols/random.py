@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from bunet.protocols.kernels import aes
+from bunet.protocols.kernels.symmetric import aes
 
 _BUFFER_BLOCKS = 2048  # small requests are served from a buffer of this many 16-byte blocks
 _SMALL_BLOCKS = 256

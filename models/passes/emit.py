@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bunet.models.convolve import conv_norm, conv_transpose_norm
-from bunet.models.graph import FloatNode
+from bunet.models.integers import conv_norm, conv_transpose_norm
+from bunet.models.network.graph import FloatNode
 from bunet.models.passes.widths import Plan
 from bunet.models.program import LABELS, Format, Node, Program, TensorType
 

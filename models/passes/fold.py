@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bunet.models.architecture import NORM_EPSILON
-from bunet.models.graph import FloatNode
+from bunet.models.network.architecture import NORM_EPSILON
+from bunet.models.network.graph import FloatNode
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bunet.models.convolve import conv_norm, conv_transpose_norm
-from bunet.models.graph import FloatNode
+from bunet.models.integers import conv_norm, conv_transpose_norm
+from bunet.models.network.graph import FloatNode
 from bunet.models.oracle import IntegerWeights
 from bunet.models.passes.fold import Folded
 from bunet.models.program import MAX_WIDTH, Format, ProgramError

@@ -16,10 +16,10 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.files.atomic import write_whole
 from bunet.models.printable import reason
 from bunet.models.volumes.unpacked import read_to_the_end, unpack
 from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine, three_axes
-from bunet.models.volumes.whole import write_whole
 
 KEYS = ("array", "ct", "hu")
 AFFINE_KEY, SPACING_KEY = "affine_zyx_to_lps_mm", "spacing_zyx_mm"

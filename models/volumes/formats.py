@@ -13,12 +13,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bunet.models.git_lfs import ADVICE, is_pointer
-from bunet.models.room import room_in
-from bunet.models.volumes import arrays, content, dicom, dicom_writing, nifti
+from bunet.models.files.disk_space import room_in
+from bunet.models.files.git_lfs import ADVICE, is_pointer
+from bunet.models.volumes import arrays, nifti
 from bunet.models.volumes.about import About
-from bunet.models.volumes.field_of_view import SQUARE, Crop, crop_of, pixels_of, whole
-from bunet.models.volumes.intensity import Windowed, windowed
+from bunet.models.volumes.content import remarks as content
+from bunet.models.volumes.content.intensity import Windowed, windowed
+from bunet.models.volumes.dicom import series as dicom
+from bunet.models.volumes.dicom import writing
+from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, crop_of, pixels_of, whole
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
 FIELDS = ("auto", "whole")
@@ -176,7 +179,7 @@ def write(volume: Volume, path: str | Path, about: About = About()) -> None:
         NPZ: lambda: arrays.write_npz(volume, path),
         NPY: lambda: arrays.write_npy(volume, path),
         NIFTI: lambda: nifti.write_nifti(volume, path, about),
-        DICOM: lambda: dicom_writing.write_series(volume, path, about),
+        DICOM: lambda: writing.write_series(volume, path, about),
     }
     try:
         with room_in(path.parent):

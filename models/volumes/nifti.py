@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.files.atomic import write_whole
 from bunet.models.printable import reason
 from bunet.models.volumes import nifti_header
 from bunet.models.volumes.about import About
 from bunet.models.volumes.nifti_header import MILLIMETRES, NiftiHeader
 from bunet.models.volumes.unpacked import kept, unpack
 from bunet.models.volumes.volume import NIFTI, Affine, Layout, Volume, VolumeError, checked_affine, three_axes
-from bunet.models.volumes.whole import write_whole
 
 ENDINGS = (".nii", ".nii.gz")
 PAIR_ENDINGS = (".hdr", ".img")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.volumes.intensity import HU_WINDOW
+from bunet.models.volumes.content.intensity import HU_WINDOW
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.room import SCRATCH, room_for_scratch
+from bunet.models.files.disk_space import SCRATCH, room_for_scratch
 
 CHUNK = 1 << 20
 

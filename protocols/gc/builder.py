@@ -2,7 +2,7 @@
 
 Every wire is an XOR of *basis bits* (inputs and AND results) and an inversion. Wires with the same XOR are one wire, so a
 wire that is the same constant in every instance never reaches an AND gate: garbling many instances under one tweak
-relies on that (see `bunet.protocols.kernels.garble`). Inversions live in the wire's name and cost nothing. An input bit
+relies on that (see `bunet.protocols.kernels.gc.garble`). Inversions live in the wire's name and cost nothing. An input bit
 that reaches outputs through XOR only needs no label: its owner XORs it into its own share.
 """
 

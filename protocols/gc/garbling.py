@@ -20,19 +20,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bunet.protocols import message_memory
+from bunet.protocols import buffer_pool
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc.circuit import Circuit, check_words
-from bunet.protocols.kernels import aes
-from bunet.protocols.kernels import garble as kernel
-from bunet.protocols.kernels.bits import pack, packed_bytes, unpack
+from bunet.protocols.kernels.gc import garble as kernel
+from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
+from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.ot import extension
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
 TILE = kernel.TILE
 TABLE_BYTES = 32  # an AND gate of one instance
-CHUNK_BYTES = message_memory.BUFFER_BYTES  # of tables in a message, about
+CHUNK_BYTES = buffer_pool.BUFFER_BYTES  # of tables in a message, about
 WINDOW = 16  # chunks between the evaluator's OT columns and the tables it waits for
 OUTPUT_BLOCK = 1 << 18  # values in a message of opened outputs
 
@@ -100,7 +100,7 @@ def garbler(
         rows = np.empty((0, 2), np.uint64)
         if labels:
             rows = yield from extension.send(ctx, chunk.tiles * labels * TILE)
-        tables = message_memory.lend((chunk.tiles, gates, 2, TILE, 2))
+        tables = buffer_pool.lend((chunk.tiles, gates, 2, TILE, 2))
         shares = np.zeros((len(outputs), chunk.tiles * TILE), np.uint64)
         kernel.garble(
             circuit.ops,

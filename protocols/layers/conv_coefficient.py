@@ -18,7 +18,7 @@ import numpy as np
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.convolve import Places, multiply_sparse
+from bunet.protocols.kernels.ring.convolve import Places, multiply_sparse
 from bunet.protocols.kernels.shares import add_to_channels
 from bunet.protocols.layers.conv_plan import Plan, PlanError, plan_of
 from bunet.protocols.pahe import bfv, reply

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from bunet.protocols.kernels.convolve import BLOCK, OUTPUTS
+from bunet.protocols.kernels.ring.convolve import BLOCK, OUTPUTS
 from bunet.protocols.layers.tiling import Image, Tiling, candidates
 from bunet.protocols.pahe import bfv, parameters, reply
 from bunet.protocols.pahe.encoding import MAX_WIDTH

@@ -12,7 +12,7 @@ from bunet.protocols.ass.share import Share, reduce_to, signed
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc import garbling, library
-from bunet.protocols.kernels.bits import pack, packed_bytes, unpack
+from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
 from bunet.protocols.layers.relu_gc import garbler_of
 from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register

@@ -11,7 +11,7 @@ from functools import partial
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.mt import opening, slotwise, square, triples
+from bunet.protocols.mt import opening, slot_products, square, triples
 from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
@@ -45,7 +45,7 @@ def cost(layer: Layer, source: str) -> Cost:
 def sets(layer: Layer) -> tuple[str, ...]:
     """Parameter sets whose keys the session exchanges."""
     width = layer.node.type.width
-    return (slotwise.plan(1, width - 1).set_name,) if width > 1 else ()
+    return (slot_products.plan(1, width - 1).set_name,) if width > 1 else ()
 
 
 def _protocol(name: str, source: str, **more) -> Protocol:

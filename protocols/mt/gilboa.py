@@ -13,7 +13,7 @@ import numpy as np
 from bunet.protocols.ass.share import dtype_of, reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
 

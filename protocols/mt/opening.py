@@ -9,7 +9,7 @@ import numpy as np
 from bunet.protocols.ass.share import reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.bits import pack, packed_bytes, unpack
+from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
 # Numbers of one message: at most 4 MiB of 64-bit shares.

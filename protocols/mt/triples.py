@@ -18,11 +18,11 @@ import numpy as np
 from bunet.protocols.ass.share import dtype_of, reduce_to
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.mt import gilboa, slotwise
+from bunet.protocols.mt import gilboa, slot_products
 from bunet.protocols.ot import extension
 from bunet.protocols.steps import Steps
 
-SOURCES = {"ot": gilboa, "pahe": slotwise}
+SOURCES = {"ot": gilboa, "pahe": slot_products}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from nacl import exceptions
 
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels import aes
+from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, spec
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from bunet.protocols.context import Context
-from bunet.protocols.kernels import extension as kernel
+from bunet.protocols.kernels.ot import extension as kernel
 from bunet.protocols.ot.base import OtSeeds
 from bunet.protocols.ot.rows import frozen, message_spec, new_array, packed_choices, seeds_of
 from bunet.protocols.steps import Receive, Send, Steps

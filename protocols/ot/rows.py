@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols import message_memory
+from bunet.protocols import buffer_pool
 from bunet.protocols.context import Context
-from bunet.protocols.kernels import extension as kernel
+from bunet.protocols.kernels.ot import extension as kernel
 from bunet.protocols.ot.base import GROUP_BITS, OtSeeds
 from bunet.protocols.steps import ArraySpec, spec
 
@@ -52,8 +52,8 @@ def packed_choices(choices: np.ndarray) -> np.ndarray:
 def new_array(shape: tuple[int, ...]) -> np.ndarray:
     """Uninitialised uint64, from the pool of message memory where page faults would cost more than the extension."""
     nbytes = 8 * int(np.prod(shape))
-    if _POOLED_BYTES <= nbytes <= message_memory.BUFFER_BYTES:
-        return message_memory.lend(shape)
+    if _POOLED_BYTES <= nbytes <= buffer_pool.BUFFER_BYTES:
+        return buffer_pool.lend(shape)
     return np.empty(shape, np.uint64)
 
 

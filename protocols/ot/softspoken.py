@@ -36,7 +36,7 @@ import numpy as np
 
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels import softspoken as kernel
+from bunet.protocols.kernels.ot import softspoken as kernel
 from bunet.protocols.ot import ggm
 from bunet.protocols.ot.base import COUNT, GROUP_BITS, OtSeeds
 from bunet.protocols.ot.rows import frozen, message_spec, new_array, packed_choices, seeds_of

@@ -9,7 +9,7 @@ import numpy as np
 from bunet.protocols.ass.share import dtype_of
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
 

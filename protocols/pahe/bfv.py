@@ -12,8 +12,8 @@ from math import prod
 
 import numpy as np
 
-from bunet.protocols.kernels import fused, ntt, rlwe
-from bunet.protocols.kernels.sampling import ERROR_BOUND
+from bunet.protocols.kernels.ring import fused, ntt, rlwe
+from bunet.protocols.kernels.ring.sampling import ERROR_BOUND
 from bunet.protocols.pahe import wire
 from bunet.protocols.pahe.encoding import check_modulus, encode_constants, messages_of, scale_constants
 from bunet.protocols.pahe.keys import SEED_BYTES, PublicKey, SecretKey, expand, fresh_seed

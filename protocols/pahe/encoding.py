@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe.parameters import Parameters, is_prime, ntt_primes
 
 MAX_WIDTH = 60

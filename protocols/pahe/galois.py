@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bunet.protocols.kernels import ntt, rlwe
-from bunet.protocols.kernels.sampling import ERROR_BOUND
+from bunet.protocols.kernels.ring import ntt, rlwe
+from bunet.protocols.kernels.ring.sampling import ERROR_BOUND
 from bunet.protocols.pahe import wire
 from bunet.protocols.pahe.encoding import GENERATOR
 from bunet.protocols.pahe.keys import SEED_BYTES, SecretKey, encrypt_zeros, expand, fresh_seed

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import wire
 from bunet.protocols.pahe.parameters import Parameters
 from bunet.protocols.random import Random

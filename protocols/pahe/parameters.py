@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass, field
 
-from bunet.protocols.kernels.ntt import Tables, tables
+from bunet.protocols.kernels.ring.ntt import Tables, tables
 
 # Largest log2 q for 128-bit security with a ternary secret and error deviation 3.2: Homomorphic Encryption Standard
 # (Albrecht et al., 2018), Table 1, column "ternary secret".

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import wire
 from bunet.protocols.pahe.encoding import PlainError, check_modulus, encode_constants, scale_constants, width_of
 from bunet.protocols.pahe.keys import PublicKey, SecretKey

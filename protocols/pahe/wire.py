@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.kernels import bits
+from bunet.protocols.kernels.packing import bits
 from bunet.protocols.pahe.parameters import Parameters
 from bunet.protocols.steps import ProtocolError
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost, add_work
-from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import extension
 from bunet.protocols.steps import Receive, Send, Steps, spec
 from bunet.protocols.vote import gates

@@ -20,7 +20,7 @@ import numpy as np
 
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.ot.streamed import blocks, packed_spec
 from bunet.protocols.steps import Receive, Send, Steps

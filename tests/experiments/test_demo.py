@@ -16,14 +16,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from bunet.experiments import prepare
-from bunet.experiments.benchmark import Bench
-from bunet.experiments.cli import app
+from bunet.experiments.bench.slices import Bench
+from bunet.experiments.commands.app import app
 from bunet.experiments.demo import DemoRequest, run_demo
 from bunet.experiments.options import RunSettings, UsageError
-from bunet.models import compile as compiling
 from bunet.models import oracle
-from bunet.models import weights as weight_files
 from bunet.models.metrics import dice
+from bunet.models.network import weights as weight_files
+from bunet.models.passes import compile as compiling
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.parties.console import RunConsole
@@ -38,7 +38,7 @@ from bunet.parties.events import (
     SliceStarted,
     Subscriber,
 )
-from bunet.parties.local import PairJob, PairResult
+from bunet.parties.local.pair import PairJob, PairResult
 
 
 class Strict(BaseModel):

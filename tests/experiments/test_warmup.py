@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments import warmup
-from bunet.experiments.cli import app
+from bunet.experiments.commands.app import app
 from bunet.experiments.warmup import Kind
 from bunet.parties.planner import STRUCTURAL, PlannedLayer
 from bunet.protocols import registry
-from bunet.protocols.kernels import tier
+from bunet.protocols.kernels.machine import tier
 
 VERSION, OTHER = "0123456789abcdef", "fedcba9876543210"
 

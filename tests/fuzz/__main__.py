@@ -26,8 +26,8 @@ MAX_BYTES, MAX_SECONDS, MAX_MEMORY_MB = 16384, 30, 6000
 INSTRUMENTED = ["bunet", "zipfile", "yaml", "nibabel", "pydicom"]  # atheris takes whole packages only
 # (what it needs, module) of those that are imported where they are needed, which is too late here.
 ASKED_FOR_LATER = (
-    ("nibabel", "nibabel"), ("pydicom", "pydicom"), ("pydicom", "bunet.models.volumes.dicom_segmentation"),
-    ("torch", "bunet.models.unet"), ("torch", "bunet.models.train_files"),
+    ("nibabel", "nibabel"), ("pydicom", "pydicom"), ("pydicom", "bunet.models.volumes.dicom.segmentation"),
+    ("torch", "bunet.models.network.unet"), ("torch", "bunet.models.training.files"),
 )
 
 Test = tuple[Callable[[bytes], object], list[str]]  # what is called with each input, the folders of its seeds

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models import sealed
+from bunet.models.files import sealed
 
 KINDS = {dtype: np.dtype(dtype) for dtype in ("|u1", "|i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8")}
 LARGEST = 1 << 16  # numbers of an array

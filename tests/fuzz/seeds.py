@@ -18,21 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.kernel_cases import UNITS
-from bunet.experiments.predict import OPENED
-from bunet.models import compile as compiling
-from bunet.models import sealed, weights
-from bunet.models.architecture import Architecture
-from bunet.models.compile import Compiled, compile_model
+from bunet.experiments.bench.cases import UNITS
+from bunet.experiments.predict.case import OPENED
+from bunet.models.files import sealed
 from bunet.models.model_card import ModelCard
+from bunet.models.network import weights
+from bunet.models.network.architecture import Architecture
+from bunet.models.passes import compile as compiling
+from bunet.models.passes.compile import Compiled, compile_model
 from bunet.models.volumes.volume import DICOM, Volume
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame, encode
 from bunet.net.keys import keygen
-from bunet.parties import ballots, outcomes, session, shares_on_disk, vote_session
-from bunet.parties.session import Request
+from bunet.parties import outcomes
+from bunet.parties.session import handshake as session
+from bunet.parties.session.handshake import Request
 from bunet.parties.store import Offer
-from bunet.parties.vote_session import VoteTerms
+from bunet.parties.vote import ballots, shares
+from bunet.parties.vote import session as vote_session
+from bunet.parties.vote.session import VoteTerms
 from tests.fuzz.__main__ import CORPUS
 from tests.fuzz.sealed_contents import contents_of
 
@@ -136,19 +140,19 @@ def of_sealed(folder: Path) -> dict[str, dict[str, bytes]]:
     """Each kind of our own files: `small`, the file, and `contents`, which the target seals."""
     import torch
 
-    from bunet.models.train_files import CHECKPOINT, write_tensors
+    from bunet.models.training.files import CHECKPOINT, write_tensors
 
     bits = (HU[0] > 0).astype(np.uint8)
     votes = np.arange(8, dtype=np.uint8).reshape(2, 2, 2) % 2
     compiling.save(small_model(), folder / "m")
     weights.save(weights.seeded(SMALL), folder / "w", half=True, notes={"axis": "z", "ranges": {"input": 1.0}})
     outcomes.write(folder, 7, bits)
-    shares_on_disk.write(folder, ("z", 7), SESSION, bits)
+    shares.write(folder, ("z", 7), SESSION, bits)
     ballots.write(folder, "lung-x", votes)
     made = {
         "compiled": (folder / "m", compiling.FILE), "weights": (folder / "w", weights.FILE),
         "slice": (outcomes.path_of(folder, 7), outcomes.FILE),
-        "share": (shares_on_disk.path_of(folder, ("z", 7), SESSION), shares_on_disk.FILE),
+        "share": (shares.path_of(folder, ("z", 7), SESSION), shares.FILE),
         "ballot": (folder / "lung-x.ballot", ballots.FILE),
     }
     write_tensors({"model.a": torch.arange(6.0).reshape(2, 3)}, folder / "c", {"config": "{}", "state": '{"step": 1}'})
@@ -168,7 +172,7 @@ def _npz(**arrays: Any) -> bytes:
 def pth(folder: Path) -> dict[str, bytes]:
     import torch
 
-    from bunet.models.unet import from_weights
+    from bunet.models.network.unet import from_weights
 
     state, found = {"state_dict": from_weights(weights.seeded(SMALL)).half().state_dict()}, {}
     for name, zipped in (("small", True), ("small-legacy", False)):
@@ -189,7 +193,7 @@ def dicom(folder: Path) -> dict[str, dict[str, bytes]]:
     """Slices, plain and compressed, an enhanced file of two frames, and a Segmentation."""
     import pydicom
 
-    from bunet.models.volumes.dicom_segmentation import write_segmentation
+    from bunet.models.volumes.dicom.segmentation import write_segmentation
     from bunet.models.volumes.formats import read_volume
     from tests.models.volumes.test_dicom import write_ct
 

@@ -13,30 +13,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments import commands_party, options
-from bunet.experiments.cli import explain
-from bunet.experiments.kernel_bench import load_baseline
+from bunet.experiments import options
+from bunet.experiments.bench.kernels import load_baseline
+from bunet.experiments.commands import party
+from bunet.experiments.commands.app import explain
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict import OPENED
-from bunet.experiments.sweep import SweepError, read_points
-from bunet.experiments.sweep_config import ConfigError, parse
-from bunet.models import compile as compiling
-from bunet.models import sealed, weights
-from bunet.models.compile import CompileError
-from bunet.models.json_text import parse as parse_json
+from bunet.experiments.predict.case import OPENED
+from bunet.experiments.sweep.config import ConfigError, parse
+from bunet.experiments.sweep.run import SweepError, read_points
+from bunet.models.files import sealed
+from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.json_text import parse as parse_json
+from bunet.models.files.sealed import SealError
+from bunet.models.network import weights
+from bunet.models.network.weights import WeightsError
+from bunet.models.passes import compile as compiling
+from bunet.models.passes.compile import CompileError
 from bunet.models.program import Program, ProgramError
-from bunet.models.room import NoRoom
-from bunet.models.sealed import SealError
-from bunet.models.volumes import formats, labels
+from bunet.models.volumes import formats
+from bunet.models.volumes.labels import labels
 from bunet.models.volumes.volume import VolumeError
-from bunet.models.weights import WeightsError
 from bunet.net import address, keys
 from bunet.net.channel import AddressError, ChannelError
 from bunet.net.frame import Control, MalformedFrame, decode
 from bunet.net.keys import BadKey
-from bunet.parties import ballots, outcomes, session, shares_on_disk, vote_session
+from bunet.parties import outcomes
 from bunet.parties.errors import RunError
 from bunet.parties.outcomes import DamagedSlice
+from bunet.parties.session import handshake as session
+from bunet.parties.vote import ballots, shares
+from bunet.parties.vote import session as vote_session
 from tests.fuzz import seeds
 from tests.fuzz.sealed_contents import seal
 from tests.fuzz.seeds import SESSION, Recorder
@@ -112,7 +118,7 @@ def _series(data: bytes, folder: Path) -> Taken:
 
 
 def _segmentation(data: bytes, folder: Path) -> Taken:
-    from bunet.models.volumes.dicom_segmentation import holds
+    from bunet.models.volumes.dicom.segmentation import holds
 
     path = _file(folder, "x.dcm", data)
     answers: list[bool] = []
@@ -121,7 +127,7 @@ def _segmentation(data: bytes, folder: Path) -> Taken:
 
 
 def _checkpoint(data: bytes, folder: Path) -> Taken:
-    from bunet.models.unet import read_checkpoint
+    from bunet.models.network.unet import read_checkpoint
 
     path = _file(folder, "x.pth", data)
     return {"read_checkpoint": _taken(lambda: read_checkpoint(path), WeightsError)}
@@ -141,8 +147,8 @@ def _sealed(name: str, kind: sealed.Kind, *errors: type[Exception], **readers: C
 
 
 def _training(data: bytes, folder: Path) -> Taken:
-    from bunet.models.train_config import TrainError
-    from bunet.models.train_files import CHECKPOINT, read_tensors
+    from bunet.models.training.config import TrainError
+    from bunet.models.training.files import CHECKPOINT, read_tensors
 
     return _sealed("x.safetensors", CHECKPOINT, TrainError, read_tensors=read_tensors)(data, folder)
 
@@ -235,7 +241,7 @@ def _run_json(data: bytes, folder: Path) -> Taken:
     identity: Mapping[str, object] = {"axis": "z", "size": "8x8"}
 
     def read() -> None:
-        with commands_party.SliceFolder(folder, identity) as found:
+        with party.SliceFolder(folder, identity) as found:
             assert found.digest is None or len(found.digest) == 64
             assert found.noted is None or found.wish
 
@@ -273,8 +279,8 @@ TARGETS: dict[str, Target] = {
     ),
     "compiled": _sealed("x.model", compiling.FILE, CompileError, load=compiling.load), "checkpoint": _training, "slice": _slice,
     "share": _sealed(
-        shares_on_disk.path_of(Path(), ("z", 7), SESSION).name, shares_on_disk.FILE, RunError,
-        read=lambda path: shares_on_disk.read(path.parent, ("z", 7), SESSION),
+        shares.path_of(Path(), ("z", 7), SESSION).name, shares.FILE, RunError,
+        read=lambda path: shares.read(path.parent, ("z", 7), SESSION),
     ),
     "ballot": _sealed(
         "lung-x.ballot", ballots.FILE, RunError, read=lambda path: ballots.read(path.parent, "lung-x", (2, 2, 2))

@@ -7,10 +7,12 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
+from typing import Never
 
 import pytest
 
-from bunet.models.weights import WeightsError
+from bunet.models.network.weights import WeightsError
 from tests.fuzz.__main__ import CORPUS
 from tests.fuzz.targets import NEEDS, TARGETS, _taken
 
@@ -28,7 +30,7 @@ def mutated(data: bytes, generator: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path, name):
+def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path: Path, name) -> None:
     if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
     paths = sorted((CORPUS / name).iterdir())
@@ -43,7 +45,7 @@ def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_reader_takes_a_seed(tmp_path, name):
+def test_every_reader_takes_a_seed(tmp_path: Path, name) -> None:
     """A corpus that is refused at once, such as one of an earlier version, leads the fuzzer nowhere: see seeds.py."""
     if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
@@ -57,9 +59,9 @@ def test_every_reader_takes_a_seed(tmp_path, name):
     assert {reader for reader, took in taken.items() if not took} == set()
 
 
-def test_an_internal_error_and_a_sentence_of_several_lines_are_findings():
+def test_an_internal_error_and_a_sentence_of_several_lines_are_findings() -> None:
     def raising(error):
-        def read():
+        def read() -> Never:
             raise error
 
         return read
@@ -78,7 +80,7 @@ def in_a_process(script, *arguments):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
-def test_a_fuzzer_that_dies_before_it_begins_has_failed(tmp_path):
+def test_a_fuzzer_that_dies_before_it_begins_has_failed(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys; import tests.fuzz.__main__ as m\n"
         "m.fuzz, m.RUNS = lambda *_: 1 / 0, pathlib.Path(sys.argv[1], 'runs')\n"
@@ -90,14 +92,14 @@ def test_a_fuzzer_that_dies_before_it_begins_has_failed(tmp_path):
     assert "ZeroDivisionError" in (tmp_path / "runs" / "x.log").read_text()
 
 
-def test_without_atheris_nothing_is_fuzzed_and_that_is_said():
+def test_without_atheris_nothing_is_fuzzed_and_that_is_said() -> None:
     script = "import sys; sys.modules['atheris'] = None; sys.argv = ['x']; import tests.fuzz.__main__ as m; sys.exit(m.main())"
     status, said, errors = in_a_process(script)
     assert (status, errors) == (0, "")
     assert said.startswith("atheris is not installed (pip install '.[fuzz]'), so nothing is fuzzed")
 
 
-def test_the_corpus_is_small_and_of_known_targets():
+def test_the_corpus_is_small_and_of_known_targets() -> None:
     files = [path for path in CORPUS.rglob("*") if path.is_file()]
     assert {path.parent.name for path in files} <= set(TARGETS)
     assert sum(path.stat().st_size for path in files) < 600_000

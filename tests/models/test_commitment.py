@@ -21,7 +21,7 @@ def layer(values, shape, bias):
 WEIGHTS = {"b": layer([1, -2], (1, 2, 1, 1), [3]), "a": layer([4], (1, 1, 1, 1), [-5])}
 
 
-def test_the_encoding_is_the_written_one():
+def test_the_encoding_is_the_written_one() -> None:
     """Spelled out with struct: lengths, names in order, dimensions, little-endian 64-bit numbers."""
     domain = b"bunet integer weights, version 1"
     text = struct.pack("<Q", len(domain)) + domain + SALT + struct.pack("<Q", 2)
@@ -33,7 +33,7 @@ def test_the_encoding_is_the_written_one():
     assert commit(SALT, dict(reversed(WEIGHTS.items()))) == commit(SALT, WEIGHTS)
 
 
-def test_any_change_changes_it():
+def test_any_change_changes_it() -> None:
     others = [
         {"b": WEIGHTS["b"]}, {"b": WEIGHTS["a"], "a": WEIGHTS["b"]},
         {**WEIGHTS, "b": layer([1, -2], (2, 1, 1, 1), [3])}, {**WEIGHTS, "b": layer([1, -1], (1, 2, 1, 1), [3])},
@@ -44,7 +44,7 @@ def test_any_change_changes_it():
     assert len(set(commitments)) == len(commitments)
 
 
-def test_a_salt_of_another_length_is_refused():
+def test_a_salt_of_another_length_is_refused() -> None:
     for salt in (b"", bytes(31), bytes(33)):
         with pytest.raises(ValueError, match="a salt has 32 bytes"):
             commit(salt, WEIGHTS)

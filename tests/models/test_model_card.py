@@ -12,13 +12,13 @@ CARD = ModelCard("infection", "z", "infection-z", "2", 128)
 WINDOW = "window -1250..250 HU on 0..1"
 
 
-def test_a_card_in_words():
+def test_a_card_in_words() -> None:
     assert str(CARD) == f"infection along z, `infection-z` version 2, trained at 128 pixels, values {WINDOW}"
     assert CARD.short == "infection along z (infection-z@2)"
     assert "of unknown training size, values as-is" in str(replace(CARD, size=None, intensity="as-is"))
 
 
-def test_documents_are_read_back():
+def test_documents_are_read_back() -> None:
     for card in (CARD, replace(CARD, size=None, target="l\N{LATIN SMALL LETTER E WITH ACUTE}sion", intensity="as-is")):
         assert ModelCard.from_document(card.to_document()) == card
     wish = ModelWish("lung", version="3")
@@ -38,12 +38,12 @@ def test_documents_are_read_back():
         ({"size": 1 << 20}, "size is not a number of pixels from 1 to 4096"), ({"more": 1}, "not a table of"),
     ],
 )
-def test_what_is_no_card_is_refused(changes, words):
+def test_what_is_no_card_is_refused(changes, words) -> None:
     with pytest.raises(ModelCardError, match=words):
         ModelCard.from_document({**CARD.to_document(), **changes})
 
 
-def test_what_is_no_table_is_refused():
+def test_what_is_no_table_is_refused() -> None:
     for document in (None, [], "card", {}, {"axis": "z"}):
         for kind in (ModelCard, ModelWish):
             with pytest.raises(ModelCardError, match="not a table of"):
@@ -59,18 +59,18 @@ def test_what_is_no_table_is_refused():
         (ModelWish("lung"), False), (ModelWish("infection", "z"), True), (ModelWish(name="infection-z", version="1"), False),
     ],
 )
-def test_what_fits(wish, fits):
+def test_what_fits(wish, fits) -> None:
     assert wish.fits(CARD) is fits
     assert wish.fits(None) is (wish == ModelWish())
 
 
-def test_wishes_in_words():
+def test_wishes_in_words() -> None:
     assert str(ModelWish()) == ""
     assert str(ModelWish("lung", "x", "l", "3")) == "target lung, axis x, model l version 3"
     assert str(ModelWish(version="3")) == "version 3"
 
 
-def test_names_with_versions():
+def test_names_with_versions() -> None:
     assert parse_model("infection-z") == ("infection-z", None)
     assert parse_model("infection z@2.1") == ("infection z", "2.1")
     for wrong in ("", "@1", "a@", "a\n@1"):
@@ -78,7 +78,7 @@ def test_names_with_versions():
             parse_model(wrong)
 
 
-def test_weights_say_what_they_are_unless_it_is_said_otherwise():
+def test_weights_say_what_they_are_unless_it_is_said_otherwise() -> None:
     notes = {"target": "infection", "axis": "z", "size": 128, "seed": 3}
     said = {"name": None, "version": None, "target": None, "axis": None}
     assert card_of_notes(notes, "infection-z", said) == replace(CARD, version="1")
@@ -94,6 +94,6 @@ def test_weights_say_what_they_are_unless_it_is_said_otherwise():
         card_of_notes(notes, "x" * 65, said)
 
 
-def test_what_rules_put_on_the_scale_means():
+def test_what_rules_put_on_the_scale_means() -> None:
     assert intensity_of("as-is") == "as-is"
     assert {intensity_of(rule) for rule in ("hu", "hu+1024", "windowed", "tissue", "unit")} == {WINDOW}

@@ -19,7 +19,7 @@ def values(rng, shape, bits=9):
     return rng.integers(-(1 << bits), 1 << bits, shape, dtype=np.int64)
 
 
-def test_elementwise_operations_and_pools():
+def test_elementwise_operations_and_pools() -> None:
     rng = np.random.default_rng(2)
     x, y = values(rng, (2, 4, 6)), values(rng, (3, 4, 6))
     np.testing.assert_array_equal(oracle.apply(node("relu", x.shape), None, x), np.where(x > 0, x, 0))
@@ -34,7 +34,7 @@ def test_elementwise_operations_and_pools():
 
 
 @pytest.mark.parametrize("width", [8, 17, 32, 63, 64])
-def test_square_and_sums_wrap_in_their_ring(width):
+def test_square_and_sums_wrap_in_their_ring(width) -> None:
     half = 1 << (width - 1)
     x = np.array([[[half - 1, -half], [3, -3]]], dtype=np.int64)
     reduced = [((int(v) ** 2 + half) % (2 * half)) - half for v in x.flat]
@@ -43,7 +43,7 @@ def test_square_and_sums_wrap_in_their_ring(width):
     assert oracle.apply(node("avgpool", (1, 1, 1), width), None, x).item() == total
 
 
-def test_truncation_drops_low_and_high_bits():
+def test_truncation_drops_low_and_high_bits() -> None:
     x = np.arange(-2048, 2048, dtype=np.int64).reshape(1, 64, 64)
     cut = node("truncate", x.shape, 5, attributes={"shift": 4})
     floor = oracle.apply(cut, None, x, rounding="floor")
@@ -59,7 +59,7 @@ def test_truncation_drops_low_and_high_bits():
     assert not oracle.agrees(exact, None, (x,), (kept + 1 + 16) % 32 - 16)
 
 
-def test_verdicts_name_the_place():
+def test_verdicts_name_the_place() -> None:
     x = np.arange(-4, 4, dtype=np.int64).reshape(2, 2, 2)
     relu = node("relu", x.shape)
     right = np.maximum(x, 0)
@@ -76,7 +76,7 @@ def test_verdicts_name_the_place():
 
 
 @pytest.mark.parametrize("kind", ["argmax", "label-share"])
-def test_readouts(kind):
+def test_readouts(kind) -> None:
     logits = np.array([[[0, 1, 5, -7]], [[0, 2, 4, -6]]], dtype=np.int64)
     label = node("readout", (1, 1, 4), 2, attributes={"kind": kind})
     np.testing.assert_array_equal(oracle.apply(label, None, logits), [[[0, 1, 0, 1]]])
@@ -86,14 +86,14 @@ def test_readouts(kind):
     np.testing.assert_array_equal(oracle.apply(whole, None, logits), logits)
 
 
-def test_bounds_are_watched():
+def test_bounds_are_watched() -> None:
     kind = Node("n", "relu", ("x",), TensorType((1, 1, 3), 8, 0, 3))
     for x, beyond in (([7, -9, 0], 0), ([8, -8, 9], 2)):
         array = np.array([[x]])
         assert oracle.agrees(kind, None, (array,), np.maximum(array, 0)).beyond == beyond
 
 
-def test_wrong_arguments_are_refused():
+def test_wrong_arguments_are_refused() -> None:
     x = np.zeros((1, 2, 2), dtype=np.int64)
     with pytest.raises(ValueError, match="int64"):
         oracle.apply(node("relu", x.shape), None, x.astype(np.int32))
@@ -103,7 +103,7 @@ def test_wrong_arguments_are_refused():
         oracle.apply(node("conv", x.shape), None, x)
 
 
-def test_a_program_runs_and_frees_what_is_used_up():
+def test_a_program_runs_and_frees_what_is_used_up() -> None:
     kind = TensorType((2, 2, 2), 10, 0, 4)
     program = Program(Format(8, 4), (
         Node("in", "input", (), kind),
@@ -132,7 +132,7 @@ def layer(operation, x, weights, kind, source, **attributes):
     return oracle.agrees(made, weights, (x,), output, source.width)
 
 
-def test_true_values_beyond_the_bound_are_counted_though_the_ring_wraps_them_into_it():
+def test_true_values_beyond_the_bound_are_counted_though_the_ring_wraps_them_into_it() -> None:
     """A convolution by 3 in a ring of 8 bits: 43 * 3 = 129 wraps to -127, which looks as if it were within 2^7."""
     x = np.array([[[42, 43, -42, -43]]], dtype=np.int64)
     source, ring = TensorType((1, 1, 4), 8, 0, 6), TensorType((1, 1, 4), 8, 0, 7)
@@ -141,7 +141,7 @@ def test_true_values_beyond_the_bound_are_counted_though_the_ring_wraps_them_int
     assert (verdict.wrong, verdict.beyond) == (0, 2)
 
 
-def test_a_square_and_a_sum_beyond_64_bits_are_counted():
+def test_a_square_and_a_sum_beyond_64_bits_are_counted() -> None:
     wide = TensorType((1, 2, 2), 64, 0, 63)
     x = np.array([[[1 << 31, 1 << 32], [3, -(1 << 32)]]], dtype=np.int64)
     assert layer("square", x, None, wide, wide).beyond == 2
@@ -149,7 +149,7 @@ def test_a_square_and_a_sum_beyond_64_bits_are_counted():
     assert layer("avgpool", x, None, TensorType((1, 1, 1), 64, 2, 63), wide).beyond == 1
 
 
-def test_a_rounding_that_leaves_the_bound_is_counted():
+def test_a_rounding_that_leaves_the_bound_is_counted() -> None:
     cut = Node("n", "truncate", ("x",), TensorType((1, 1, 2), 3, 0, 2), {"shift": 2})
     x = np.array([[[15, 14]]], dtype=np.int64)  # floor 3, one more is 4 = 2^2, and wraps to -4
     assert oracle.agrees(cut, None, (x,), np.array([[[3, 3]]])).beyond == 0
@@ -157,7 +157,7 @@ def test_a_rounding_that_leaves_the_bound_is_counted():
     assert (verdict.wrong, verdict.beyond) == (0, 1)
 
 
-def test_an_extension_is_exact_within_its_range_and_agrees_modulo_its_ring_beyond_it():
+def test_an_extension_is_exact_within_its_range_and_agrees_modulo_its_ring_beyond_it() -> None:
     """What it gives beyond depends on the shares, but never by anything else than multiples of the ring (SECURITY.md)."""
     x = np.array([[[15, -16, 16, -17, 20]]], dtype=np.int64)  # of 6 bits: exact for -16 <= x < 16
     extend = Node("n", "extend", ("x",), TensorType((1, 1, 5), 12, 0, 4))
@@ -170,7 +170,7 @@ def test_an_extension_is_exact_within_its_range_and_agrees_modulo_its_ring_beyon
         assert verdict.wrong == 1, (k, off)
 
 
-def test_a_label_is_the_sign_of_the_difference_in_the_ring():
+def test_a_label_is_the_sign_of_the_difference_in_the_ring() -> None:
     logits = np.array([[[1, 100, -100]], [[2, -100, 100]]], dtype=np.int64)  # of 8 bits: 200 wraps to -56
     label = Node("n", "readout", ("x",), TensorType((1, 1, 3), 2, 0, 1), {"kind": "argmax"})
     np.testing.assert_array_equal(oracle.apply(label, None, logits, width=8), [[[1, 1, 0]]])

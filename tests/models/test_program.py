@@ -29,7 +29,7 @@ def small_program(kind: str = "argmax") -> Program:
     ))
 
 
-def test_text_round_trip_and_known_digest():
+def test_text_round_trip_and_known_digest() -> None:
     program = small_program()
     again = Program.from_json(program.to_json())
     assert again == program
@@ -37,7 +37,7 @@ def test_text_round_trip_and_known_digest():
     assert small_program("logits").digest() != program.digest()
 
 
-def test_the_digest_sees_every_public_fact():
+def test_the_digest_sees_every_public_fact() -> None:
     document = json.loads(small_program("share").to_json())
     digests = {small_program("share").digest()}
     for index, change in ((1, {"bound": 17}), (2, {"width": 9, "bound": 8}), (1, {"attributes": {
@@ -65,7 +65,7 @@ def test_the_digest_sees_every_public_fact():
         ("out", {"bound": 0, "shape": (2, 2, 3)}, "one channel"),
     ],
 )
-def test_wrong_types_are_refused_with_the_node_s_name(name, change, message):
+def test_wrong_types_are_refused_with_the_node_s_name(name, change, message) -> None:
     nodes = [
         dataclasses.replace(node, type=dataclasses.replace(node.type, **change)) if node.name == name else node
         for node in small_program()
@@ -80,7 +80,7 @@ def with_calibrated(value):
     return Program(Format(8, 4), tuple(nodes))
 
 
-def test_the_calibrated_range_of_the_input_is_public_and_within_its_bound():
+def test_the_calibrated_range_of_the_input_is_public_and_within_its_bound() -> None:
     assert small_program().calibrated is None
     bound = small_program().input.type.bound
     most = with_calibrated((1 << bound) - 1)
@@ -91,7 +91,7 @@ def test_the_calibrated_range_of_the_input_is_public_and_within_its_bound():
             with_calibrated(wrong)
 
 
-def test_extension_without_headroom_is_refused():
+def test_extension_without_headroom_is_refused() -> None:
     nodes = list(small_program())
     tight = dataclasses.replace(nodes[2].type, bound=9)
     nodes[2:4] = [dataclasses.replace(node, type=tight) for node in nodes[2:4]]
@@ -101,24 +101,24 @@ def test_extension_without_headroom_is_refused():
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"version": 1, "format": "8.4", "nodes": []}',
                                   '{"version": 99, "format": "8.4", "nodes": []}', "[" * 100_000])
-def test_what_is_no_program_is_refused(text):
+def test_what_is_no_program_is_refused(text) -> None:
     with pytest.raises(ProgramError):
         Program.from_json(text)
 
 
 @pytest.mark.parametrize("text", ["8", "8.", "a.b", "-8.4", "1.0", "20.20", "8.4.2"])
-def test_wrong_formats_are_refused(text):
+def test_wrong_formats_are_refused(text) -> None:
     with pytest.raises(ProgramError, match="format"):
         Format.parse(text)
 
 
-def test_formats_count_their_bits():
+def test_formats_count_their_bits() -> None:
     assert [Format.parse(text).bits for text in ("8.4", "12.4", "8.8")] == [12, 16, 16]
 
 
 @pytest.mark.parametrize("text", ["c\x1b[2J", "c\n", "", "x" * 65, "c\u202e", "\u0441"])
 @pytest.mark.parametrize("place", ["name", "operation", "key", "text"])
-def test_texts_of_a_program_are_short_and_plain(place, text):
+def test_texts_of_a_program_are_short_and_plain(place, text) -> None:
     """The program is Bob's, and Alice's terminal shows its names."""
     document = json.loads(small_program().to_json())
     node = document["nodes"][3]
@@ -131,7 +131,7 @@ def test_texts_of_a_program_are_short_and_plain(place, text):
     assert str(caught.value).isprintable()
 
 
-def test_a_version_that_is_a_text_is_shown_plainly():
+def test_a_version_that_is_a_text_is_shown_plainly() -> None:
     with pytest.raises(ProgramError) as caught:
         Program.from_json(json.dumps({"version": "\x1b[2J" * 100}))
     assert str(caught.value).isprintable()

@@ -16,7 +16,7 @@ def splits(width):
 
 
 @pytest.mark.parametrize("width", range(2, 9))
-def test_truncate_reduce_gives_floor_or_one_more(width):
+def test_truncate_reduce_gives_floor_or_one_more(width) -> None:
     x, a, b = splits(width)
     for shift in range(1, width):
         ring = 1 << (width - shift)
@@ -33,14 +33,14 @@ def test_truncate_reduce_gives_floor_or_one_more(width):
 
 
 @pytest.mark.parametrize("width", range(2, 9))
-def test_a_shift_of_zero_only_drops_high_bits(width):
+def test_a_shift_of_zero_only_drops_high_bits(width) -> None:
     x, a, b = splits(width)
     for narrow in range(1, width + 1):
         np.testing.assert_array_equal((a + b) % (1 << narrow), x % (1 << narrow))
 
 
 @pytest.mark.parametrize("width", range(3, 9))
-def test_extension_with_one_bit_of_headroom_is_exact(width):
+def test_extension_with_one_bit_of_headroom_is_exact(width) -> None:
     x, a, b = splits(width)
     inside = np.abs(x) < 1 << (width - 2)
     x, a, b = x[inside], a[inside], b[inside]
@@ -52,7 +52,7 @@ def test_extension_with_one_bit_of_headroom_is_exact(width):
         np.testing.assert_array_equal((a + b - (wraps << width) - offset) % (1 << wide), x % (1 << wide))
 
 
-def test_extension_fails_without_headroom():
+def test_extension_fails_without_headroom() -> None:
     width = 6
     x, a, b = splits(width)
     offset = 1 << (width - 2)
@@ -63,7 +63,7 @@ def test_extension_fails_without_headroom():
     assert (result[beyond] != x[beyond]).any()
 
 
-def test_stochastic_rounding_of_the_oracle_follows_the_shares():
+def test_stochastic_rounding_of_the_oracle_follows_the_shares() -> None:
     x = np.repeat(np.arange(-16, 16, dtype=np.int64), 4000)
     rounded = shifted(x, 3, np.random.default_rng(1))
     up = rounded - (x >> 3)
@@ -72,7 +72,7 @@ def test_stochastic_rounding_of_the_oracle_follows_the_shares():
         assert abs(up[x % 8 == rest].mean() - (rest + 1) / 8) < 0.02
 
 
-def test_nearest_rounds_halves_up_and_zero_shift_is_exact():
+def test_nearest_rounds_halves_up_and_zero_shift_is_exact() -> None:
     x = np.arange(-20, 20, dtype=np.int64)
     np.testing.assert_array_equal(shifted(x, 2, "nearest"), np.floor(x / 4 + 0.5).astype(np.int64))
     extremes = np.array([-(1 << 63), (1 << 63) - 1], dtype=np.int64)

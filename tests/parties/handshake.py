@@ -11,7 +11,7 @@ def shake(hers, his):
     alice, bob = memory_pair()
     ended = {}
 
-    def run(role, half):
+    def run(role, half) -> None:
         try:
             ended[role] = half()
         except RunError as error:

@@ -8,16 +8,17 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bunet.models import oracle
-from bunet.models import weights as weight_files
-from bunet.models.architecture import Architecture
-from bunet.models.compile import Compiled, compile_model
-from bunet.models.convolve import conv_norm, conv_transpose_norm
+from bunet.models.integers import conv_norm, conv_transpose_norm
 from bunet.models.model_card import ModelCard
+from bunet.models.network import weights as weight_files
+from bunet.models.network.architecture import Architecture
 from bunet.models.oracle import IntegerWeights
+from bunet.models.passes.compile import Compiled, compile_model
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, TensorType
-from bunet.parties.driver import lockstep, whole_program
+from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
 from bunet.protocols.ass.share import Share, open_shares
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.registry import LayerWeights
 from tests.protocols.contexts import contexts
 
@@ -45,7 +46,7 @@ def calibration(shape: Architecture, size: int, seed: int) -> list[np.ndarray]:
 
 def slices(compiled: Compiled, count: int, seed: int = 0) -> np.ndarray:
     """Quantised inputs, int64 (count, channels, height, width)."""
-    from bunet.models.compile import quantise_input
+    from bunet.models.passes.compile import quantise_input
 
     channels, height, width = compiled.program.input.type.shape
     shape = Architecture(in_channels=channels)

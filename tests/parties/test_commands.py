@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models import compile as compiling
 from bunet.models import oracle
-from bunet.models.compile import Compiled, quantise_input
 from bunet.models.oracle import IntegerWeights
+from bunet.models.passes import compile as compiling
+from bunet.models.passes.compile import Compiled, quantise_input
 from bunet.models.program import Format, Node, Program, TensorType
 from bunet.models.volumes import formats
-from bunet.models.volumes import slices as cutting
+from bunet.models.volumes.slicing import slices as cutting
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, Note
-from bunet.parties.session import Request
+from bunet.parties.session.handshake import Request
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import named
 
@@ -125,7 +125,7 @@ def mask_of(path: Path) -> np.ndarray:
         return stored["array"]
 
 
-def test_a_run_with_its_document(folder):
+def test_a_run_with_its_document(folder) -> None:
     with Bob(folder) as bob:
         code, out, err = finish(alice(
             folder, bob.address, "--slices", "3:7", "--in-flight", "2", "--json", str(folder / "run.json"),
@@ -149,7 +149,7 @@ def test_a_run_with_its_document(folder):
     assert all(sum(layer["bytes_sent"] for layer in entry["layers"]) == stated for entry in document["slices"])
 
 
-def test_a_run_goes_on_after_alice_is_killed(folder):
+def test_a_run_goes_on_after_alice_is_killed(folder) -> None:
     """A killed client leaves whole slices; the same command does the rest, and the files are those of a run in one piece."""
     slow = ("--link", "loopback", "--bandwidth", "200Mbit", "--rtt", "40ms")
     with Bob(folder, *slow) as bob:
@@ -184,7 +184,7 @@ def test_a_run_goes_on_after_alice_is_killed(folder):
     assert (mask_of(folder / "whole") == mask_of(folder / "result")).all()
 
 
-def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder):
+def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder) -> None:
     compiling.save(named(exact(4), target="lung", name="lung-z"), folder / "lung.model")
     with Bob(folder, "--model", str(folder / "lung.model")) as bob:
         for target, seed in (("infection", 3), ("lung", 4)):
@@ -210,7 +210,7 @@ def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder):
     assert "serves lung along z (lung-z@1)\n" in bob.lines
 
 
-def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_other(folder):
+def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_other(folder) -> None:
     with Bob(folder) as bob:
         code, _, err = finish(alice(folder, bob.address, "--slices", "0:2"))
         assert code == 0, err
@@ -234,7 +234,7 @@ def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_oth
     assert json.loads((folder / "result" / "run.json").read_text()) == noted
 
 
-def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folder):
+def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folder) -> None:
     """The grid is 1/16, the calibrated range 15/16: what rounds to 1 lies beyond."""
     volume = np.zeros((SLICES, SIZE, SIZE), np.float32)
     volume[10, :8] = 1.0
@@ -248,7 +248,7 @@ def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folde
     assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.5}
 
 
-def test_a_port_in_use_is_one_sentence(folder):
+def test_a_port_in_use_is_one_sentence(folder) -> None:
     with zeromq.Listener("tcp://127.0.0.1:*") as taken:
         refused = subprocess.run(
             [BUNET, "bob", "--model", str(folder / "exact.model"), "--listen", taken.address],
@@ -260,7 +260,7 @@ def test_a_port_in_use_is_one_sentence(folder):
     assert sentence.startswith(f"bunet: {taken.address} is in use")
 
 
-def test_nobody_there_is_one_sentence(folder):
+def test_nobody_there_is_one_sentence(folder) -> None:
     with zeromq.Listener("tcp://127.0.0.1:*") as gone:
         address = gone.address
     code, _, err = finish(alice(folder, address, "--slices", "0:1"))
@@ -270,7 +270,7 @@ def test_nobody_there_is_one_sentence(folder):
     assert not (folder / "result" / "mask.npz").exists()
 
 
-def test_links_that_differ_end_both_sides_with_the_same_sentence(folder):
+def test_links_that_differ_end_both_sides_with_the_same_sentence(folder) -> None:
     with Bob(folder, "--link", "lan") as bob:
         code, _, err = finish(alice(folder, bob.address, "--slices", "0:1"))
         assert code == 1
@@ -285,14 +285,14 @@ def test_links_that_differ_end_both_sides_with_the_same_sentence(folder):
         assert len(bob.said().strip().splitlines()) == 1
 
 
-def test_bob_once_ends_after_one_session(folder):
+def test_bob_once_ends_after_one_session(folder) -> None:
     with Bob(folder, "--once") as bob:
         code, _, err = finish(alice(folder, bob.address, "--slices", "0:1"))
         assert code == 0, err
         assert bob.process.wait(20) == 0
 
 
-def test_bob_stops_at_an_interrupt(folder):
+def test_bob_stops_at_an_interrupt(folder) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         pytest.skip("this process, and with it Bob's, ignores interrupts")
     with Bob(folder) as bob:
@@ -301,7 +301,7 @@ def test_bob_stops_at_an_interrupt(folder):
     assert "Bob stops.\n" in bob.lines
 
 
-def test_clients_beyond_the_limit_are_refused_and_places_come_free():
+def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
     compiled = exact()
     events: list = []
     stop, hold = threading.Event(), threading.Event()
@@ -353,7 +353,7 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free():
         assert not any(isinstance(e, Failed) for e in events)
 
 
-def test_commands_do_not_trace_back(folder):
+def test_commands_do_not_trace_back(folder) -> None:
     """BUNET_DEBUG off: a missing model is one sentence, status 2."""
     environment = {k: v for k, v in os.environ.items() if k != "BUNET_DEBUG"}
     refused = subprocess.run(

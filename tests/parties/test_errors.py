@@ -26,24 +26,24 @@ from bunet.parties.errors import MAX_PEER_TEXT, plain
         (b"\x1b[m", "b'\\x1b[m'"),
     ],
 )
-def test_control_characters_and_newlines_become_spaces(text, shown):
+def test_control_characters_and_newlines_become_spaces(text, shown) -> None:
     assert plain(text) == shown
 
 
-def test_a_long_text_is_cut():
+def test_a_long_text_is_cut() -> None:
     assert plain("x" * MAX_PEER_TEXT) == "x" * MAX_PEER_TEXT
     assert plain("x" * (MAX_PEER_TEXT + 1)) == "x" * MAX_PEER_TEXT + "..."
     assert plain("y" * 10_000_000) == "y" * MAX_PEER_TEXT + "..."
     assert len(plain("a\n" * 10_000)) <= MAX_PEER_TEXT + 3
 
 
-def test_what_is_cut_off_is_said_to_be():
+def test_what_is_cut_off_is_said_to_be() -> None:
     """Spaces alone may fill what is looked at, but a text that goes on is never shown as if it were whole."""
     assert plain("start" + " " * 10_000 + "end").endswith("...")
 
 
 @given(st.text() | st.text(alphabet=st.characters(categories=["Cc", "Cf", "Zl", "Zp", "Zs", "Cs"])))
-def test_any_text_is_one_short_printable_line(text):
+def test_any_text_is_one_short_printable_line(text) -> None:
     shown = plain(text)
     assert shown.isprintable()
     assert len(shown) <= MAX_PEER_TEXT + 3

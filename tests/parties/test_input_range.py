@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
 
+from bunet.models.files import atomic
+from bunet.models.files.disk_space import NoRoom
 from bunet.models.program import Program
-from bunet.models.room import NoRoom
-from bunet.models.volumes import whole
 from bunet.parties import input_range
 from bunet.parties.events import Note
 from tests.parties.programs import small
@@ -35,12 +37,12 @@ def with_beyond(count, value):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_what_is_within_the_range_is_not_mentioned(sign):
+def test_what_is_within_the_range_is_not_mentioned(sign) -> None:
     assert looked_at(with_beyond(5, sign * PROGRAM.calibrated)) == ({}, [])
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_share_of_one_slice(sign):
+def test_the_share_of_one_slice(sign) -> None:
     shares, said = looked_at(with_beyond(40, sign * (PROGRAM.calibrated + 1)))
     assert shares == {"z20": 40 / (16 * 16)}
     assert said == [
@@ -49,7 +51,7 @@ def test_the_share_of_one_slice(sign):
     ]
 
 
-def test_many_slices_are_one_sentence():
+def test_many_slices_are_one_sentence() -> None:
     beyond = PROGRAM.calibrated + 1
     shares, said = looked_at(with_beyond(0, 0), with_beyond(1, beyond), with_beyond(64, beyond))
     assert shares == {"z21": 1 / 256, "z22": 0.25}
@@ -57,19 +59,19 @@ def test_many_slices_are_one_sentence():
     assert sentence.startswith("values of 2 of 3 slices, at most 25.0 % of them (slice z22), lie beyond what the model")
 
 
-def test_little_is_not_called_nothing():
+def test_little_is_not_called_nothing() -> None:
     assert input_range.percent(1e-6) == "less than 0.1 %"
     assert input_range.percent(0.0006) == "0.1 %"
 
 
-def test_a_program_that_does_not_say_is_said_to():
+def test_a_program_that_does_not_say_is_said_to() -> None:
     nodes = (replace(PROGRAM.input, attributes={}), *PROGRAM.nodes[1:])
     shares, said = looked_at(with_beyond(9, 1 << 10), program=Program(PROGRAM.format, nodes))
     assert shares == {}
     assert said == ["Bob's program does not say for which values it was calibrated, so yours are not compared"]
 
 
-def test_counted_are_a_slice_s_own_pixels():
+def test_counted_are_a_slice_s_own_pixels() -> None:
     """Not those of its neighbours, which are slices of their own, and not what it is padded by."""
     beyond = PROGRAM.calibrated + 1
     image = np.full(KIND.shape, beyond, np.int64)
@@ -81,14 +83,14 @@ def test_counted_are_a_slice_s_own_pixels():
     assert looked_at(image)[0] == {"z20": 6 / 256}
 
 
-def test_shares_are_kept_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_shares_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     input_range.save({"z3": 0.25}, tmp_path)
     assert input_range.load(tmp_path) == {"z3": 0.25}
 
-    def full(descriptor):
+    def full(descriptor) -> Never:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(whole.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(NoRoom, match="no room in"):
         input_range.save({}, tmp_path)
     assert input_range.load(tmp_path) == {"z3": 0.25}

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bunet.models.compile import Compiled, load, save
 from bunet.models.oracle import IntegerWeights
+from bunet.models.passes.compile import Compiled, load, save
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
-from bunet.parties.session import Request
+from bunet.parties.session.handshake import Request
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import graphs, noise, run, verify
 
@@ -30,7 +30,7 @@ PROTOCOLS = {"relu": st.sampled_from(["gc", "gc-sign"]), "square": st.sampled_fr
     st.integers(0, 1000),
 )
 @settings(max_examples=15, **LIMITS)
-def test_random_graphs_in_lockstep_equal_the_oracle(compiled, overrides, options, seed):
+def test_random_graphs_in_lockstep_equal_the_oracle(compiled, overrides, options, seed) -> None:
     (image,) = noise(compiled, 1, seed)
     verify(compiled, image, *run(compiled, image, overrides, options))
 
@@ -72,7 +72,7 @@ def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, 
 
 @given(graphs(), st.fixed_dictionaries(PROTOCOLS), st.integers(1, 3), st.integers(1, 2), st.integers(0, 1000))
 @settings(max_examples=4, **LIMITS)
-def test_random_graphs_over_sessions_equal_the_oracle(compiled, overrides, in_flight, cores, seed):
+def test_random_graphs_over_sessions_equal_the_oracle(compiled, overrides, in_flight, cores, seed) -> None:
     images = noise(compiled, 3, seed)
     of_alice, of_bob, results = session(compiled, images, in_flight, cores, overrides, {"ot": "iknp"})
     assert sorted(results) == [5, 6, 7]
@@ -82,7 +82,7 @@ def test_random_graphs_over_sessions_equal_the_oracle(compiled, overrides, in_fl
 
 @given(compiled=graphs())
 @settings(max_examples=15, **LIMITS)
-def test_random_graphs_survive_a_file(compiled, tmp_path_factory):
+def test_random_graphs_survive_a_file(compiled, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("graph") / "graph.model"
     save(compiled, path)
     again = load(path)
@@ -94,7 +94,7 @@ def test_random_graphs_survive_a_file(compiled, tmp_path_factory):
 
 @given(graphs().filter(lambda compiled: compiled.weights), st.data())
 @settings(max_examples=3, **LIMITS)
-def test_a_run_with_another_weight_is_noticed(compiled, data):
+def test_a_run_with_another_weight_is_noticed(compiled, data) -> None:
     """The check itself can fail: one unit more in one bias is seen."""
     name = data.draw(st.sampled_from(sorted(compiled.weights)))
     (image,) = noise(compiled, 1)

@@ -5,12 +5,13 @@ from collections import defaultdict, deque
 import numpy as np
 import pytest
 
-from bunet.parties.driver import lockstep, whole_program
+from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
-from bunet.protocols import message_memory
+from bunet.protocols import buffer_pool
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.layers.conv_plan import plan_of
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import rows
 from bunet.protocols.pahe import bfv
 from bunet.protocols.pahe.keys import SecretKey
@@ -51,14 +52,14 @@ def run(compiled, image, choices=None, made=contexts, bobs=None):
     ("architecture", "choices"),
     [({}, {}), ({"activation": "hybrid", "pooling": "max"}, {"relu": "gc"}), ({"activation": "square"}, {"square": "mt-ot"})],
 )
-def test_every_message_is_of_a_kind_that_hides_its_content(architecture, choices):
+def test_every_message_is_of_a_kind_that_hides_its_content(architecture, choices) -> None:
     compiled = small(16, 2, **architecture)
     (image,) = slices(compiled, 1)
     seen, _, _ = run(compiled, image, choices)
     assert {message.tag for message in seen} <= MASKED.keys() | {"gilboa"}
 
 
-def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_image():
+def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_image() -> None:
     """Chi-square over byte values, on an all-zero and on a bright image. 375 is beyond the 99.9999th percentile of 255
     degrees of freedom. Residues of primes just below a power of two are within 2^-20 of uniform."""
     compiled = small(32, 4, activation="hybrid")
@@ -76,7 +77,7 @@ def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_image():
             assert ((counts - expected) ** 2 / expected).sum() < 375, tag
 
 
-def test_requests_decrypt_with_alices_key_and_to_noise_with_any_other():
+def test_requests_decrypt_with_alices_key_and_to_noise_with_any_other() -> None:
     compiled = small(32, 4)
     (image,) = slices(compiled, 1)
     seen, alice, layers = run(compiled, image)
@@ -98,7 +99,7 @@ def test_requests_decrypt_with_alices_key_and_to_noise_with_any_other():
 
 
 @pytest.mark.parametrize("choices", [{}, {"relu": "gc"}])
-def test_messages_hold_nothing_of_the_memory_they_were_written_into(choices, monkeypatch):
+def test_messages_hold_nothing_of_the_memory_they_were_written_into(choices, monkeypatch: pytest.MonkeyPatch) -> None:
     """Buffers are lent uninitialised and hold what another session's message held; with all else equal, two fills of them
     must give the same bytes on the wire."""
     compiled = small(16, 2, activation="hybrid", pooling="max")
@@ -109,9 +110,9 @@ def test_messages_hold_nothing_of_the_memory_they_were_written_into(choices, mon
             roles = zip((Role.ALICE, Role.BOB), _ot_seeds("iknp"), _pahe_keys(names), (b"a" * 32, b"b" * 32), strict=True)
             return tuple(Context(role, Random(seed), ot=ot, pahe=key).fork(0, 0) for role, ot, key, seed in roles)
 
-        monkeypatch.setattr(message_memory, "_free", deque(maxlen=0))
+        monkeypatch.setattr(buffer_pool, "_free", deque(maxlen=0))
         monkeypatch.setattr(rows, "_POOLED_BYTES", 0)
-        monkeypatch.setattr(message_memory, "bytearray", buffer(value), raising=False)
+        monkeypatch.setattr(buffer_pool, "bytearray", buffer(value), raising=False)
         bobs: list[Send] = []
         hers = run(compiled, image, choices, made, bobs)[0]
         return [(m.tag, [array.tobytes() for array in m.arrays]) for m in (*hers, *bobs)]

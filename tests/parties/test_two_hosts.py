@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models import compile as compiling
+from bunet.models.passes import compile as compiling
 from bunet.net.keys import keygen
 from tests.net.namespaces import Host, hosts
 from tests.parties.programs import named, small
@@ -45,7 +45,7 @@ def alice(host: Host, folder: Path, address: str, name: str = "alice") -> subpro
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def test_two_hosts_with_curve_and_an_allow_list(hosts, folder):
+def test_two_hosts_with_curve_and_an_allow_list(hosts, folder) -> None:
     here, there = hosts
     process, address = bob(there, folder)
     with process:
@@ -69,7 +69,7 @@ def test_two_hosts_with_curve_and_an_allow_list(hosts, folder):
             process.kill()
 
 
-def test_nobody_listens_off_loopback_without_keys(hosts, folder):
+def test_nobody_listens_off_loopback_without_keys(hosts, folder) -> None:
     _, there = hosts
     process = there.popen([BUNET, "bob", "--model", str(folder / "small.model"), "--listen", f"{there.address}:0"])
     _, err = process.communicate(timeout=100)

@@ -2,8 +2,8 @@
 
 from functools import lru_cache
 
-from bunet.parties.driver import lockstep
 from bunet.protocols.context import Context, Role
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random

@@ -19,7 +19,7 @@ def assert_uniform(symbols: np.ndarray, kinds: int) -> None:
     assert abs(statistic - (kinds - 1)) < 4.9 * (2 * (kinds - 1)) ** 0.5
 
 
-def test_bytes_are_uniform_and_uncorrelated():
+def test_bytes_are_uniform_and_uncorrelated() -> None:
     data = np.frombuffer(Random(bytes(16)).bytes(1 << 20), np.uint8)
     assert_uniform(data, 256)
     assert_uniform(data[:-1] ^ data[1:], 256)
@@ -27,7 +27,7 @@ def test_bytes_are_uniform_and_uncorrelated():
 
 
 @pytest.mark.parametrize("width", [1, 5, 8, 24, 33, 64])
-def test_uniform_covers_its_range(width):
+def test_uniform_covers_its_range(width) -> None:
     values = Random(b"0123456789abcdef").uniform((64, 1024), width)
     assert values.shape == (64, 1024)
     assert values.dtype == np.uint64
@@ -39,14 +39,14 @@ def test_uniform_covers_its_range(width):
         assert abs(ones - values.size / 2) < 4.9 * values.size**0.5 / 2
 
 
-def test_bits():
+def test_bits() -> None:
     bits = Random(bytes(32)).bits(100_001)
     assert bits.dtype == np.uint8
     assert bits.shape == (100_001,)
     assert_uniform(bits, 2)
 
 
-def test_a_seed_names_a_stream():
+def test_a_seed_names_a_stream() -> None:
     a, b = Random(bytes(16)), Random(bytes(16))
     for count in (1, 7, 600, 3, 5000, 0, 64):
         assert (a.words(count) == b.words(count)).all()
@@ -55,14 +55,14 @@ def test_a_seed_names_a_stream():
     assert Random(bytes(16)).bytes(16) != Random(bytes(32)).bytes(16)
 
 
-def test_no_two_streams_meet():
+def test_no_two_streams_meet() -> None:
     root = Random()
     streams = [root, Random(), root.fork(), root.fork()]
     words = np.concatenate([stream.words(count) for stream in streams for count in (4, 9000, 10)])
     assert np.unique(words).size == words.size
 
 
-def test_arrays_given_out_are_the_callers_own():
+def test_arrays_given_out_are_the_callers_own() -> None:
     random = Random(bytes(16))
     first = random.words(4)
     kept = first.copy()
@@ -72,7 +72,7 @@ def test_arrays_given_out_are_the_callers_own():
     assert not np.array_equal(random.words(4), later)
 
 
-def test_threads_share_a_generator():
+def test_threads_share_a_generator() -> None:
     random = Random()
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda i: random.words(3 if i % 10 else 2000), range(400)))
@@ -80,7 +80,7 @@ def test_threads_share_a_generator():
     assert np.unique(words).size == words.size
 
 
-def test_a_forked_process_may_not_repeat_its_parent(monkeypatch):
+def test_a_forked_process_may_not_repeat_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random()
     monkeypatch.setattr("os.getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="spawn it"):
@@ -88,7 +88,7 @@ def test_a_forked_process_may_not_repeat_its_parent(monkeypatch):
     assert Random().words(1).size == 1
 
 
-def test_bad_arguments():
+def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="16 or 32 bytes, not 8"):
         Random(bytes(8))
     with pytest.raises(ValueError, match="width 65"):
@@ -97,7 +97,7 @@ def test_bad_arguments():
         Random().words(-1)
 
 
-def test_a_negative_count_does_not_rewind():
+def test_a_negative_count_does_not_rewind() -> None:
     random = Random(bytes(32))
     for draw in (random.words, random.reserve):
         with pytest.raises(ValueError):

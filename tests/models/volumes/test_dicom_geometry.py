@@ -1,4 +1,5 @@
 """Positions and directions as scanners round them, and what is no rounding."""
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ pydicom = pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 def series(folder, places, cosines=None):
     """Slices at positions and with directions that are written as they are given, as texts or numbers."""
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         data.ImagePositionPatient = list(places[k])
         if cosines is not None:
             data.ImageOrientationPatient = list(cosines)
@@ -29,7 +30,7 @@ def axial(heights):
 
 
 @pytest.mark.parametrize("step", [1.25, 0.625, 0.75, 3.3333])
-def test_positions_of_one_decimal_are_read_at_the_mean_step(tmp_path, step):
+def test_positions_of_one_decimal_are_read_at_the_mean_step(tmp_path: Path, step) -> None:
     heights = [f"{-300 + k * step:.1f}" for k in range(8)]
     volume = read_volume(series(tmp_path / "ct", axial(heights)))
     assert volume.spacing[0] == pytest.approx((float(heights[-1]) - float(heights[0])) / 7)  # ITK's, too
@@ -41,7 +42,7 @@ def test_positions_of_one_decimal_are_read_at_the_mean_step(tmp_path, step):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 60), st.floats(0.4, 5), st.floats(-0.5, 0.5), st.floats(-500, 500))
-def test_any_series_rounded_to_one_decimal_is_read(tmp_path_factory, count, step, tilt, start):
+def test_any_series_rounded_to_one_decimal_is_read(tmp_path_factory: pytest.TempPathFactory, count, step, tilt, start) -> None:
     places = [(f"{start:.1f}", f"{k * tilt:.1f}", f"{start + k * step:.1f}") for k in range(count)]
     volume = read_volume(series(tmp_path_factory.mktemp("rounded") / "ct", places))
     assert volume.affine[2, 0] == pytest.approx(step, abs=0.1 / (count - 1) + 1e-9)
@@ -49,7 +50,7 @@ def test_any_series_rounded_to_one_decimal_is_read(tmp_path_factory, count, step
 
 @pytest.mark.parametrize("step", [0.3, 0.625, 1.25, 5])
 @pytest.mark.parametrize(("count", "missing"), [(4, 1), (4, 2), (40, 1), (40, 20), (40, 38)])
-def test_a_missing_slice_is_no_rounding(tmp_path, step, count, missing):
+def test_a_missing_slice_is_no_rounding(tmp_path: Path, step, count, missing) -> None:
     heights = [f"{-300 + k * step:.1f}" if step > 0.5 else f"{-300 + k * step:.3f}" for k in range(count)]
     folder = series(tmp_path / "ct", axial(heights))
     (folder / f"s{missing:03d}").unlink()
@@ -57,7 +58,7 @@ def test_a_missing_slice_is_no_rounding(tmp_path, step, count, missing):
         read_volume(folder)
 
 
-def test_steps_that_change_on_the_way_are_refused(tmp_path):
+def test_steps_that_change_on_the_way_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="lies 2 mm from s010, the others are 1 mm apart, 1 missing"):
         read_volume(series(tmp_path / "jump", axial([*range(11), *range(12, 20, 2)])))
     heights = np.concatenate([np.arange(20) * 1.0, 19 + np.arange(1, 20) * 1.1])
@@ -66,7 +67,7 @@ def test_steps_that_change_on_the_way_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("far", [0.5, 3])
-def test_a_slice_beside_the_others_is_named(tmp_path, far):
+def test_a_slice_beside_the_others_is_named(tmp_path: Path, far) -> None:
     places = [(-200, -180 + far * (k == 3), 2.0 * k) for k in range(8)]
     with pytest.raises(VolumeError, match=rf"s003: is shifted by {far:g} mm from the line of the others"):
         read_volume(series(tmp_path / "ct", places))
@@ -74,7 +75,7 @@ def test_a_slice_beside_the_others_is_named(tmp_path, far):
 
 @pytest.mark.parametrize("decimals", [1, 2, 3, 4])
 @pytest.mark.parametrize("angle", [0.1, 0.35, 0.6])
-def test_rounded_directions_are_normalised(tmp_path, decimals, angle):
+def test_rounded_directions_are_normalised(tmp_path: Path, decimals, angle) -> None:
     rotation = turned(0, angle, 0)
     cosines = [f"{c:.{decimals}f}" for c in (*rotation[:, 0], *rotation[:, 1])]
     places = [k * 2.0 * rotation[:, 2] for k in range(5)]
@@ -85,14 +86,14 @@ def test_rounded_directions_are_normalised(tmp_path, decimals, angle):
     np.testing.assert_allclose(down, rotation[:, 1], atol=0.1 ** decimals)
 
 
-def test_directions_that_differ_in_the_third_decimal_are_one_direction(tmp_path):
-    def edit(k, data):
+def test_directions_that_differ_in_the_third_decimal_are_one_direction(tmp_path: Path) -> None:
+    def edit(k, data) -> None:
         data.ImageOrientationPatient = ["1", f"{0.0005 * (k % 2)}", "0", f"{-0.0005 * (k % 2)}", "1", "0"]
 
     assert read_volume(write_ct(tmp_path / "ct", np.zeros((5, 3, 4)), AXIAL, edit=edit)).shape == (5, 3, 4)
 
 
 @pytest.mark.parametrize("cosines", [(1, 0, 0, 0.01, 1, 0), (0, 0, 0, 0, 1, 0), (1, 0, 0, 1, 0, 0)])
-def test_directions_at_no_right_angle_are_refused(tmp_path, cosines):
+def test_directions_at_no_right_angle_are_refused(tmp_path: Path, cosines) -> None:
     with pytest.raises(VolumeError, match="not two directions at a right angle"):
         read_volume(series(tmp_path / "ct", axial(range(5)), cosines))

@@ -1,16 +1,16 @@
 """Masks of a DICOM volume: derived series and Segmentations, as ITK, highdicom and pydicom read them."""
-
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bunet.models.volumes import dicom_segmentation
+from bunet.models.volumes.dicom import segmentation as dicom_segmentation
 from bunet.models.volumes.formats import read_volume, write
-from bunet.models.volumes.structures import STRUCTURES, structure_of
+from bunet.models.volumes.labels.structures import STRUCTURES, structure_of
 from bunet.models.volumes.volume import Volume
 from tests.models.volumes.itk_readers import VERSIONS, corners
 from tests.models.volumes.test_dicom import write_ct
@@ -77,11 +77,11 @@ def enhanced(folder, order=(2, 0, 3, 1)):
 
 
 @pytest.fixture
-def volume(tmp_path):
+def volume(tmp_path: Path):
     return read_volume(write_ct(tmp_path / "ct", HU))
 
 
-def test_a_derived_series_says_what_it_is(tmp_path, volume):
+def test_a_derived_series_says_what_it_is(tmp_path: Path, volume) -> None:
     infection, lung, _ = written(tmp_path, volume)
     sources = {data.SOPInstanceUID: data for data in images(tmp_path / "ct")}
     known = {str(next(iter(sources.values())).SeriesInstanceUID), *map(str, sources)}
@@ -107,7 +107,7 @@ def test_a_derived_series_says_what_it_is(tmp_path, volume):
     assert len(numbers) == 2
 
 
-def test_a_mask_is_black_and_white_in_a_viewer(tmp_path, volume):
+def test_a_mask_is_black_and_white_in_a_viewer(tmp_path: Path, volume) -> None:
     for data in images(written(tmp_path, volume)[0]):
         values = data.pixel_array
         assert set(np.unique(values)) <= {0, 1}
@@ -118,7 +118,7 @@ def test_a_mask_is_black_and_white_in_a_viewer(tmp_path, volume):
 
 
 @pytest.mark.parametrize("itk", VERSIONS)
-def test_itk_lays_every_series_over_its_volume(tmp_path, itk):
+def test_itk_lays_every_series_over_its_volume(tmp_path: Path, itk) -> None:
     paths = []
     for number, layout in enumerate([layout for layout in LAYOUTS if layout.order != (2, 1, 0)][::4]):
         affine = AXIAL.copy()
@@ -135,7 +135,7 @@ def test_itk_lays_every_series_over_its_volume(tmp_path, itk):
         np.testing.assert_array_equal(found[k + 2], found[k])
 
 
-def test_highdicom_reads_the_segmentation_back(tmp_path, volume):
+def test_highdicom_reads_the_segmentation_back(tmp_path: Path, volume) -> None:
     path = written(tmp_path, volume)[2]
     segmentation, masks = highdicom.seg.segread(path), masks_of(volume)
     assert list(segmentation.segment_numbers) == [1, 2]
@@ -162,7 +162,7 @@ def test_highdicom_reads_the_segmentation_back(tmp_path, volume):
 
 
 @pytest.mark.parametrize("itk", VERSIONS)
-def test_itk_finds_a_segmentation_where_the_volume_lies(tmp_path, volume, itk):
+def test_itk_finds_a_segmentation_where_the_volume_lies(tmp_path: Path, volume, itk) -> None:
     mask = {"lung": masks_of(volume)["lung"]}  # of several segments ITK makes one image, one after the other
     dicom_segmentation.write_segmentation(volume, mask, tmp_path / "seg.dcm")
     ct, segmentation = corners(itk, [tmp_path / "ct", tmp_path / "seg.dcm"])
@@ -175,7 +175,7 @@ def test_itk_finds_a_segmentation_where_the_volume_lies(tmp_path, volume, itk):
     np.testing.assert_allclose(in_order(segmentation), in_order(ct), atol=1e-3)
 
 
-def test_an_empty_mask_has_its_frames(tmp_path, volume):
+def test_an_empty_mask_has_its_frames(tmp_path: Path, volume) -> None:
     empty = {target: np.zeros(volume.shape, np.uint8) for target in STRUCTURES}
     dicom_segmentation.write_segmentation(volume, empty, tmp_path / "seg.dcm")
     data = highdicom.seg.segread(tmp_path / "seg.dcm")
@@ -185,14 +185,14 @@ def test_an_empty_mask_has_its_frames(tmp_path, volume):
     assert not dicom_segmentation.holds(tmp_path / "seg.dcm", volume, masks_of(volume))
 
 
-def test_one_slice_has_outputs(tmp_path):
+def test_one_slice_has_outputs(tmp_path: Path) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", HU[:1]))
     infection, _, segmentation = written(tmp_path, volume)
     np.testing.assert_array_equal(read_volume(infection).array, volume.array > 2000)
     assert dicom_segmentation.holds(segmentation, volume, masks_of(volume))
 
 
-def test_frames_of_one_file_are_named_one_by_one(tmp_path):
+def test_frames_of_one_file_are_named_one_by_one(tmp_path: Path) -> None:
     source, volume = enhanced(tmp_path)
     infection, _, segmentation = written(tmp_path, volume)
     for k, data in enumerate(images(infection)):
@@ -212,7 +212,7 @@ def test_frames_of_one_file_are_named_one_by_one(tmp_path):
     assert dicom_segmentation.holds(segmentation, volume, masks_of(volume))
 
 
-def test_compressed_slices_lead_to_outputs(tmp_path):
+def test_compressed_slices_lead_to_outputs(tmp_path: Path) -> None:
     folder = write_ct(tmp_path / "rle", HU, edit=lambda k, data: data.compress(pydicom.uid.RLELossless))
     volume = read_volume(folder)
     infection, _, segmentation = written(tmp_path, volume)
@@ -220,8 +220,8 @@ def test_compressed_slices_lead_to_outputs(tmp_path):
     assert dicom_segmentation.holds(segmentation, volume, masks_of(volume))
 
 
-def test_what_was_lost_stays_lost(tmp_path):
-    def lossy(k, data):
+def test_what_was_lost_stays_lost(tmp_path: Path) -> None:
+    def lossy(k, data) -> None:
         data.LossyImageCompression, data.LossyImageCompressionRatio = "01", "12"
 
     infection, _, segmentation = written(tmp_path, read_volume(write_ct(tmp_path / "ct", HU, edit=lossy)))
@@ -229,8 +229,8 @@ def test_what_was_lost_stays_lost(tmp_path):
         assert (data.LossyImageCompression, data.LossyImageCompressionRatio) == ("01", 12)
 
 
-def test_odd_values_are_copied_and_nothing_of_a_patient_is_said(tmp_path):
-    def odd(k, data):
+def test_odd_values_are_copied_and_nothing_of_a_patient_is_said(tmp_path: Path) -> None:
+    def odd(k, data) -> None:
         with pydicom.config.disable_value_validation():
             for name, value in ODD.items():
                 setattr(data, name, value)
@@ -249,8 +249,8 @@ def test_odd_values_are_copied_and_nothing_of_a_patient_is_said(tmp_path):
             assert {name: str(data.get(name)) for name in ODD} == ODD
 
 
-def test_a_source_without_identifiers_has_outputs_in_one_study(tmp_path):
-    def bare(k, data):
+def test_a_source_without_identifiers_has_outputs_in_one_study(tmp_path: Path) -> None:
+    def bare(k, data) -> None:
         del data.StudyInstanceUID, data.FrameOfReferenceUID, data.PatientName
 
     volume = read_volume(write_ct(tmp_path / "ct", HU, edit=bare))
@@ -259,7 +259,7 @@ def test_a_source_without_identifiers_has_outputs_in_one_study(tmp_path):
     assert len({(data.StudyInstanceUID, data.FrameOfReferenceUID) for data in made}) == 1
 
 
-def test_a_volume_whose_images_lie_elsewhere_refers_to_none(tmp_path, volume):
+def test_a_volume_whose_images_lie_elsewhere_refers_to_none(tmp_path: Path, volume) -> None:
     affine = volume.affine.copy()
     affine[:3, 3] += 100
     moved = replace(volume, affine=affine)
@@ -272,7 +272,7 @@ def test_a_volume_whose_images_lie_elsewhere_refers_to_none(tmp_path, volume):
     assert dicom_segmentation.holds(segmentation, moved, masks_of(moved))
 
 
-def test_the_word_of_another_party_is_no_path():
+def test_the_word_of_another_party_is_no_path() -> None:
     for target in ("../../etc/passwd", "", "a/b", "x" * 300, "prediction", "Ä"):
         structure = structure_of(target)
         assert structure.file.startswith("mask-")
@@ -280,7 +280,7 @@ def test_the_word_of_another_party_is_no_path():
         assert len(structure.file) <= 40
 
 
-def test_volumes_of_no_scanner_keep_their_pixels_and_get_no_window(tmp_path):
+def test_volumes_of_no_scanner_keep_their_pixels_and_get_no_window(tmp_path: Path) -> None:
     write(Volume(HU.astype(np.int16), AXIAL), tmp_path / "series")
     data = images(tmp_path / "series")[0]
     assert "WindowCenter" not in data
@@ -288,8 +288,8 @@ def test_volumes_of_no_scanner_keep_their_pixels_and_get_no_window(tmp_path):
     assert data.PatientName == ""
 
 
-def test_slices_do_not_share_what_is_one_slice_s_own(tmp_path):
-    def first_only(k, data):
+def test_slices_do_not_share_what_is_one_slice_s_own(tmp_path: Path) -> None:
+    def first_only(k, data) -> None:
         if k == 0:
             data.LossyImageCompression, data.KVP = "01", "120"
 
@@ -299,7 +299,7 @@ def test_slices_do_not_share_what_is_one_slice_s_own(tmp_path):
     assert [data.KVP for data in found] == [120, None, None, None]
 
 
-def test_the_spacing_of_a_tilted_gantry_is_along_the_normal(tmp_path):
+def test_the_spacing_of_a_tilted_gantry_is_along_the_normal(tmp_path: Path) -> None:
     tilted = AXIAL.copy()
     tilted[1, 0] = 0.6
     volume = read_volume(write_ct(tmp_path / "ct", HU, tilted))

@@ -1,4 +1,5 @@
 """Several stacks under one SeriesInstanceUID are listed and chosen from, never laid over each other."""
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def written(folder, hu, start, **values):
     affine = AXIAL.copy()
     affine[:3, 3] += start * affine[:3, 0]
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = "1.2.3", "1.2.4", "1.2.5"
         data.SeriesNumber = 2
         for name, value in values.items():
@@ -42,7 +43,7 @@ def hu():
         ("ConvolutionKernel", ("DOE JANE", "I70f"), ("reconstruction no. 2", "reconstruction no. 1")),
     ],
 )
-def test_stacks_that_lie_over_each_other_are_chosen_from(tmp_path, hu, start, name, values, said):
+def test_stacks_that_lie_over_each_other_are_chosen_from(tmp_path: Path, hu, start, name, values, said) -> None:
     written(tmp_path / "ct", hu, 0, **{name: values[0]})
     written(tmp_path / "ct", hu // 2, start, **{name: values[1]})
     with pytest.raises(VolumeError, match=r"choose one by its number, such as --series 2\.1: ") as caught:
@@ -55,7 +56,7 @@ def test_stacks_that_lie_over_each_other_are_chosen_from(tmp_path, hu, start, na
         assert volume.spacing[0] == pytest.approx(STEP)
 
 
-def test_two_marks_at_once_make_four_stacks(tmp_path, hu):
+def test_two_marks_at_once_make_four_stacks(tmp_path: Path, hu) -> None:
     for phase in (1, 2):
         for kernel in ("B30f", "B60f"):
             written(tmp_path / "ct", hu // phase, 0, AcquisitionNumber=phase, ConvolutionKernel=kernel)
@@ -65,7 +66,7 @@ def test_two_marks_at_once_make_four_stacks(tmp_path, hu):
 
 
 @pytest.mark.parametrize("split", [1, 2, 4])
-def test_parts_that_follow_one_another_are_one_volume(tmp_path, hu, split):
+def test_parts_that_follow_one_another_are_one_volume(tmp_path: Path, hu, split) -> None:
     """A scan in steps, of as many slices each."""
     for k in range(0, COUNT, split):
         written(tmp_path / "ct", hu[k : k + split], k, AcquisitionNumber=k)
@@ -74,13 +75,13 @@ def test_parts_that_follow_one_another_are_one_volume(tmp_path, hu, split):
     assert volume.notes == ()
 
 
-def test_a_slice_of_another_acquisition_within_a_stack_stays_in_it(tmp_path, hu):
+def test_a_slice_of_another_acquisition_within_a_stack_stays_in_it(tmp_path: Path, hu) -> None:
     for k in range(COUNT):
         written(tmp_path / "ct", hu[k : k + 1], k, AcquisitionNumber=2 if k == 3 else 1)
     np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, hu)
 
 
-def test_a_stack_with_a_slice_missing_is_not_laid_over_another(tmp_path, hu):
+def test_a_stack_with_a_slice_missing_is_not_laid_over_another(tmp_path: Path, hu) -> None:
     written(tmp_path / "ct", hu, 0, AcquisitionNumber=1)
     folder = written(tmp_path / "ct", hu, 0.5, AcquisitionNumber=2)
     next(path for path in folder.iterdir() if path.name.endswith("-0.5-3")).unlink()

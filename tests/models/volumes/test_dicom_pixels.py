@@ -1,7 +1,7 @@
 """Compressed pixels, decoders that are not installed, padding, and files of several frames."""
-
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,10 +48,10 @@ def compressed_by_gdcm(folder, syntax):
 @pytest.mark.parametrize("syntax", GDCM)
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bits", [12, 16])
-def test_lossless_pixels_come_back_as_they_were(tmp_path, hu, syntax, signed, bits):
+def test_lossless_pixels_come_back_as_they_were(tmp_path: Path, hu, syntax, signed, bits) -> None:
     hu = np.clip(hu, -1024, 2047)
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         data.BitsStored, data.HighBit = bits, bits - 1
         if signed:
             data.PixelRepresentation, data.RescaleIntercept = 1, 0
@@ -61,7 +61,7 @@ def test_lossless_pixels_come_back_as_they_were(tmp_path, hu, syntax, signed, bi
     np.testing.assert_array_equal(read_volume(folder).array, hu)
 
 
-def test_a_missing_decoder_is_named_with_one_command(tmp_path, hu):
+def test_a_missing_decoder_is_named_with_one_command(tmp_path: Path, hu) -> None:
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     script = (
         "import sys; sys.modules.update({'gdcm': None, 'PIL': None, 'jpeg_ls': None, 'pylibjpeg': None})\n"
@@ -76,7 +76,7 @@ def test_a_missing_decoder_is_named_with_one_command(tmp_path, hu):
     assert done.stderr == ""
 
 
-def flipped(data, where):
+def flipped(data, where) -> None:
     for k in where:
         data[k] ^= 0x5A
 
@@ -89,7 +89,7 @@ def flipped(data, where):
     ],
     ids=["data", "precision"],
 )
-def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(tmp_path, hu, capfd, damage):
+def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(tmp_path: Path, hu, capfd: pytest.CaptureFixture[str], damage) -> None:
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     path = next(folder.iterdir())
     data = bytearray(path.read_bytes())
@@ -103,13 +103,13 @@ def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(tmp_path, hu,
 @pytest.mark.parametrize(
     ("value", "limit", "padded"), [(-2000, None, [-2000]), (-2000, -1500, [-2000, -1700, -1500]), (3071, None, [3071])]
 )
-def test_pixels_that_the_scanner_did_not_see_become_air(tmp_path, hu, value, limit, padded):
+def test_pixels_that_the_scanner_did_not_see_become_air(tmp_path: Path, hu, value, limit, padded) -> None:
     hu = np.clip(hu, -1000, 2000)
     expected = hu.copy()
     hu[1, :2, : len(padded)] = padded
     expected[1, :2, : len(padded)] = -1024
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
         data.PixelData = hu[k].astype("<i2").tobytes()
         data.add_new("PixelPaddingValue", "SS", value)
@@ -122,10 +122,10 @@ def test_pixels_that_the_scanner_did_not_see_become_air(tmp_path, hu, value, lim
     assert volume.notes == (f"{share:.2g} % of its pixels are padding by the header, and taken as air (-1024 HU)",)
 
 
-def test_padding_written_as_if_it_were_unsigned(tmp_path, hu):
+def test_padding_written_as_if_it_were_unsigned(tmp_path: Path, hu) -> None:
     hu[0, 0, 0] = -2000
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
         data.PixelData = hu[k].astype("<i2").tobytes()
         data.add_new("PixelPaddingValue", "US", 0x10000 - 2000)
@@ -133,15 +133,15 @@ def test_padding_written_as_if_it_were_unsigned(tmp_path, hu):
     assert read_volume(write_ct(tmp_path / "ct", hu, edit=edit)).array[0, 0, 0] == -1024
 
 
-def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path, hu):
-    def edit(k, data):
+def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path: Path, hu) -> None:
+    def edit(k, data) -> None:
         data.add_new("PixelPaddingValue", "US", 1024)  # water
 
     volume = read_volume(write_ct(tmp_path / "water", hu, edit=edit))
     np.testing.assert_array_equal(volume.array, hu)
     assert volume.notes == ("its header names 0 HU as padding, which the body has, too: such pixels stay as they are",)
 
-    def other(k, data):
+    def other(k, data) -> None:
         data.add_new("PixelPaddingValue", "US", 4095)
         data.Modality = "OT"
 
@@ -152,8 +152,8 @@ def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path, hu
 
 
 @pytest.mark.parametrize(("value", "limit"), [(-2000, 3500), (3500, -2000), (-1500, 40)])
-def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path, hu, value, limit):
-    def edit(k, data):
+def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path: Path, hu, value, limit) -> None:
+    def edit(k, data) -> None:
         data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
         data.PixelData = hu[k].astype("<i2").tobytes()
         data.add_new("PixelPaddingValue", "SS", value)
@@ -166,14 +166,14 @@ def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path, hu, va
 
 
 @pytest.fixture
-def enhanced(tmp_path, hu):
+def enhanced(tmp_path: Path, hu):
     """(the folder of a series with its gantry tilted, an enhanced file that highdicom made of it)."""
     legacy = pytest.importorskip("highdicom.legacy", reason="highdicom is not installed")
     affine = AXIAL.copy()
     affine[1, 0] = 0.6
     folder, k = tmp_path / "ct", iter(range(99))
 
-    def edit(_, data):
+    def edit(_, data) -> None:
         data.Manufacturer = data.ManufacturerModelName = data.InstitutionName = "none"
         data.KVP, data.AcquisitionNumber, data.PatientPosition, data.PositionReferenceIndicator = "120", 1, "HFS", ""
         data.PatientBirthDate, data.PatientSex, data.AccessionNumber, data.StudyID, data.StudyTime = "", "O", "", "1", "120000"
@@ -191,7 +191,7 @@ def enhanced(tmp_path, hu):
     return folder, tmp_path / "enhanced" / "IM1.dcm"
 
 
-def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced, tmp_path, hu):
+def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced, tmp_path: Path, hu) -> None:
     folder, path = enhanced
     series = read_volume(folder)
     np.testing.assert_array_equal(series.array, hu - np.arange(4)[:, None, None])
@@ -206,7 +206,7 @@ def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced, tmp_path, hu):
 
 
 @pytest.mark.parametrize("syntax", GDCM)
-def test_frames_of_an_enhanced_file_may_be_compressed(enhanced, syntax):
+def test_frames_of_an_enhanced_file_may_be_compressed(enhanced, syntax) -> None:
     folder, path = enhanced
     data = pydicom.dcmread(path)
     encoded = pydicom.dcmread(next(compressed_by_gdcm(path.parent, syntax).iterdir()))
@@ -216,7 +216,7 @@ def test_frames_of_an_enhanced_file_may_be_compressed(enhanced, syntax):
     np.testing.assert_array_equal(read_volume(path).array, read_volume(folder).array)
 
 
-def test_enhanced_files_of_one_series_are_put_together(enhanced, hu):
+def test_enhanced_files_of_one_series_are_put_together(enhanced, hu) -> None:
     folder, path = enhanced
     whole = pydicom.dcmread(path)
     frames, size = whole.PerFrameFunctionalGroupsSequence, len(whole.PixelData) // 4
@@ -236,7 +236,7 @@ def test_enhanced_files_of_one_series_are_put_together(enhanced, hu):
 
 
 @pytest.mark.parametrize("shift", [0, 0.5])
-def test_phases_of_an_enhanced_file_are_chosen_from(enhanced, hu, shift):
+def test_phases_of_an_enhanced_file_are_chosen_from(enhanced, hu, shift) -> None:
     _, path = enhanced
     data = pydicom.dcmread(path)
     frames = data.PerFrameFunctionalGroupsSequence
@@ -258,7 +258,7 @@ def test_phases_of_an_enhanced_file_are_chosen_from(enhanced, hu, shift):
         np.testing.assert_allclose(volume.affine[:3, 0], step, atol=1e-6)
 
 
-def test_an_enhanced_file_that_contradicts_itself(enhanced):
+def test_an_enhanced_file_that_contradicts_itself(enhanced) -> None:
     _, path = enhanced
     data = pydicom.dcmread(path)
     shared = data.SharedFunctionalGroupsSequence[0]
@@ -274,7 +274,7 @@ def test_an_enhanced_file_that_contradicts_itself(enhanced):
         read_volume(path)
 
 
-def test_a_slice_of_a_series_is_no_volume_by_itself(tmp_path, hu):
+def test_a_slice_of_a_series_is_no_volume_by_itself(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu)
     with pytest.raises(VolumeError, match="is one slice: give the folder of its series"):
         read_volume(next(folder.iterdir()))

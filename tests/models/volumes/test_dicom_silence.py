@@ -1,7 +1,7 @@
 """Nothing of a patient reaches standard error: neither by a library's warnings nor by a sentence of ours."""
-
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,10 +27,10 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def series(request, tmp_path):
+def series(request, tmp_path: Path):
     """Six slices; a few of their elements hold what they must not, with the patient in it."""
 
-    def edit(k, data):
+    def edit(k, data) -> None:
         for name, value in {**NAMES, **KINDS[request.param]}.items():
             tag = pydicom.tag.Tag(name)
             values = value if isinstance(value, list) else [value]
@@ -47,7 +47,7 @@ def run(*arguments):
     return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_the_command_line_says_nothing_of_the_patient(series, tmp_path):
+def test_the_command_line_says_nothing_of_the_patient(series, tmp_path: Path) -> None:
     done = run("-m", "bunet.experiments", "predict", "--volume", series, "--model-lung-dir", tmp_path / "no", "--float")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -55,7 +55,7 @@ def test_the_command_line_says_nothing_of_the_patient(series, tmp_path):
         assert not [secret for secret in SECRETS if secret in text.upper().replace(str(tmp_path).upper(), "")]
 
 
-def test_reading_and_writing_say_nothing_of_the_patient_at_all(series):
+def test_reading_and_writing_say_nothing_of_the_patient_at_all(series) -> None:
     script = (
         "from bunet.models.volumes.formats import read_volume, write\n"
         "from bunet.models.volumes.volume import VolumeError\n"
@@ -68,7 +68,7 @@ def test_reading_and_writing_say_nothing_of_the_patient_at_all(series):
 
 
 @pytest.mark.parametrize("series", ["character set"], indirect=True)
-def test_pydicom_would_say_it(series):
+def test_pydicom_would_say_it(series) -> None:
     """What the other tests are worth: the library alone quotes the values."""
     done = run("-c", f"import pydicom; str(pydicom.dcmread({str(next(series.iterdir()))!r}))")
     assert "DOE^JANE 4711" in done.stderr

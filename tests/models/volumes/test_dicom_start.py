@@ -1,4 +1,5 @@
 """Files that are cut, and files without a preamble and header of their own."""
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def names():
     return [f"IM{k}" for k in range(5)]
 
 
-def bared(path, syntax, group_length=False):
+def bared(path, syntax, group_length=False) -> None:
     """The data set alone, as a stream of DIMSE has it."""
     data = pydicom.dcmread(path)
     if group_length:  # retired; old files begin with it
@@ -34,7 +35,7 @@ def bared(path, syntax, group_length=False):
 
 @pytest.mark.parametrize("ending", ["", ".dcm"])
 @pytest.mark.parametrize("length", [1, 100, 131, 133, 200, 300, 600, 930])
-def test_a_file_cut_within_its_header_is_refused(tmp_path, hu, length, ending):
+def test_a_file_cut_within_its_header_is_refused(tmp_path: Path, hu, length, ending) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=[name + ending for name in names()])
     last = folder / f"IM4{ending}"
     last.write_bytes(last.read_bytes()[:length])
@@ -45,7 +46,7 @@ def test_a_file_cut_within_its_header_is_refused(tmp_path, hu, length, ending):
 
 @pytest.mark.parametrize("group_length", [False, True])
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT])
-def test_data_sets_without_a_header_are_read(tmp_path, hu, syntax, group_length):
+def test_data_sets_without_a_header_are_read(tmp_path: Path, hu, syntax, group_length) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names())
     whole = read_volume(folder)
     for path in list(folder.iterdir()):
@@ -60,7 +61,7 @@ def test_data_sets_without_a_header_are_read(tmp_path, hu, syntax, group_length)
     assert {pydicom.dcmread(path).PatientID for path in (tmp_path / "mask").iterdir()} == {"17"}
 
 
-def test_the_header_s_group_without_a_preamble_is_read(tmp_path, hu):
+def test_the_header_s_group_without_a_preamble_is_read(tmp_path: Path, hu) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names())
     for path in list(folder.iterdir()):
         path.write_bytes(path.read_bytes()[132:])
@@ -68,7 +69,7 @@ def test_the_header_s_group_without_a_preamble_is_read(tmp_path, hu):
 
 
 @pytest.mark.parametrize("length", [20, 300])
-def test_what_begins_as_a_data_set_but_is_no_image_is_refused(tmp_path, hu, length):
+def test_what_begins_as_a_data_set_but_is_no_image_is_refused(tmp_path: Path, hu, length) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names())
     bared(folder / "IM4", EXPLICIT)
     (folder / "IM4").write_bytes((folder / "IM4").read_bytes()[:length])

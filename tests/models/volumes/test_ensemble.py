@@ -6,7 +6,7 @@ import pytest
 from bunet.models.volumes import ensemble
 
 
-def test_probability_is_the_softmax_of_the_second_class():
+def test_probability_is_the_softmax_of_the_second_class() -> None:
     torch = pytest.importorskip("torch")
     logits = np.random.default_rng(1).normal(0, 5, (2, 16, 16)).astype(np.float32)
     expected = torch.softmax(torch.from_numpy(logits), 0)[1].numpy()
@@ -17,7 +17,7 @@ def test_probability_is_the_softmax_of_the_second_class():
         ensemble.probability(np.zeros((3, 4, 4)))
 
 
-def test_bounds_are_strict():
+def test_bounds_are_strict() -> None:
     total = np.array([1.9, 2.0, 2.1], np.float32)
     assert ensemble.likely(total, 3).tolist() == [False, False, True]
     assert ensemble.likely(np.array([0.66, 0.67]), 1).tolist() == [False, True]
@@ -28,7 +28,7 @@ def test_bounds_are_strict():
         ensemble.elected(total, 4)
 
 
-def test_maximum_filter_takes_the_27_neighbours():
+def test_maximum_filter_takes_the_27_neighbours() -> None:
     mask = np.random.default_rng(2).random((7, 5, 6)) < 0.05
     padded = np.pad(mask, 1)
     expected = np.zeros_like(mask)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bunet.models import weights as weight_files
-from bunet.models.reference import FloatModel
-from bunet.models.slice_source import SliceSource
-from bunet.models.volumes.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part, pixels_of
-from bunet.models.volumes.intensity import windowed
+from bunet.models.network import weights as weight_files
+from bunet.models.network.reference import FloatModel
+from bunet.models.volumes.content.intensity import windowed
+from bunet.models.volumes.slice_source import SliceSource
+from bunet.models.volumes.slicing.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part, pixels_of
 
-CLINICAL = Path(weight_files.__file__).parent / "clinical"
+CLINICAL = Path(weight_files.__file__).parents[1] / "clinical"
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
@@ -35,7 +35,7 @@ def scan(rows, columns, width, at, table=False):
 
 @pytest.mark.parametrize(("rows", "columns"), [(128, 128), (300, 300), (512, 512), (200, 300)])
 @pytest.mark.parametrize("table", [False, True])
-def test_a_small_body_gets_the_training_s_share(rows, columns, table):
+def test_a_small_body_gets_the_training_s_share(rows, columns, table) -> None:
     longer = max(rows, columns)
     volume = scan(rows, columns, 0.45 * longer, (0.5 * rows, 0.55 * columns), table)
     crop = crop_of(volume)
@@ -47,12 +47,12 @@ def test_a_small_body_gets_the_training_s_share(rows, columns, table):
     assert crop_of(volume[:, top:bottom, left:right]) is None
 
 
-def test_a_body_as_large_as_in_training_is_left_alone():
+def test_a_body_as_large_as_in_training_is_left_alone() -> None:
     for share in (LEAST_SHARE + 0.03, 0.9, 1.0):
         assert crop_of(scan(128, 128, share * 128, (64, 64))) is None
 
 
-def test_the_frame_stays_within_the_volume():
+def test_the_frame_stays_within_the_volume() -> None:
     crop = crop_of(scan(256, 256, 90, (240, 20)))
     assert crop.rows[1] == 256
     assert crop.columns[0] == 0
@@ -61,7 +61,7 @@ def test_the_frame_stays_within_the_volume():
     assert flat.columns[1] - flat.columns[0] == pytest.approx(100 / USUAL_SHARE, abs=6)
 
 
-def test_where_there_is_no_body_nothing_is_cut():
+def test_where_there_is_no_body_nothing_is_cut() -> None:
     assert crop_of(np.full((4, 64, 64), AIR, np.float32)) is None
     specks = np.full((4, 64, 64), AIR, np.float32)
     specks[:, 10:14, 10:14] = TISSUE
@@ -69,7 +69,7 @@ def test_where_there_is_no_body_nothing_is_cut():
     assert crop_of(np.ones((1, 1, 1), np.float32)) is None
 
 
-def test_a_crop_knows_its_place_along_every_axis():
+def test_a_crop_knows_its_place_along_every_axis() -> None:
     crop = Crop((2, 6), (3, 9))
     assert [crop.along(axis, 20) for axis in "zyx"] == [(0, 20), (2, 6), (3, 9)]
     volume = np.arange(5 * 10 * 12).reshape(5, 10, 12)
@@ -98,7 +98,7 @@ def flood(mask):
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0.2, 0.9), st.integers(0, 2**32 - 1))
-def test_the_largest_part_is_that_of_a_flood_fill(rows, columns, share, seed):
+def test_the_largest_part_is_that_of_a_flood_fill(rows, columns, share, seed) -> None:
     mask = np.random.default_rng(seed).random((rows, columns)) < share
     parts = flood(mask)
     box = largest_part(mask)
@@ -109,7 +109,7 @@ def test_the_largest_part_is_that_of_a_flood_fill(rows, columns, share, seed):
 
 
 @needs_data
-def test_air_around_a_real_chest_is_cut_off_again():
+def test_air_around_a_real_chest_is_cut_off_again() -> None:
     hu = np.load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")["hu"][16:48:2, ::2, ::2]
     crops = []
     for k in (13, 26, 45, 64):
@@ -121,7 +121,7 @@ def test_air_around_a_real_chest_is_cut_off_again():
 
 
 @needs_data
-def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own():
+def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own() -> None:
     """The same patient on 517, 605 and 732 mm in place of 430, pixels of 3.36 mm: every fourth slice of 16 of the chest."""
     network = FloatModel(weight_files.load(CLINICAL / "lung-z.safetensors"))
     hu = np.load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")["hu"][16:32, ::2, ::2]
@@ -138,7 +138,7 @@ def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own():
         assert 2 * (found & own).sum() / (found.sum() + own.sum()) >= 0.9, f"{430 * (1 + 2 * k / 128):.0f} mm"
 
 
-def test_pixels_that_are_not_square_become_so():
+def test_pixels_that_are_not_square_become_so() -> None:
     """Every second row of a chest: cut to the same part of the patient, and seen and put back as with all rows."""
     volume = scan(256, 256, 110, (120, 140))
     full, half = crop_of(volume), crop_of(volume[:, ::2], (1.6, 0.8))
@@ -158,6 +158,6 @@ def test_pixels_that_are_not_square_become_so():
         np.testing.assert_array_equal(seen.frame.restore(labels), every_second[axis])
 
 
-def test_pixels_within_five_percent_are_square():
+def test_pixels_within_five_percent_are_square() -> None:
     assert pixels_of(None) == pixels_of((5, 0.8, 0.8)) == pixels_of((5, 0.8, 0.83)) == (1.0, 1.0)
     assert pixels_of((5, 0.8, 0.9)) == (0.8, 0.9)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.models.slice_source import SliceSource
 from bunet.models.volumes.formats import load, read, read_volume, write
-from bunet.models.volumes.resampling import resample
-from bunet.models.volumes.slices import slice_at, slice_count
+from bunet.models.volumes.slice_source import SliceSource
+from bunet.models.volumes.slicing.resampling import resample
+from bunet.models.volumes.slicing.slices import slice_at, slice_count
 from bunet.models.volumes.volume import NPY, NPZ, Volume, VolumeError
 from tests.models.volumes.test_volume import AXIAL
 
@@ -22,7 +22,7 @@ DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "sha
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
 
 
-def test_npz_and_npy_are_read(tmp_path):
+def test_npz_and_npy_are_read(tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
     for key in ("array", "ct"):
         np.savez_compressed(tmp_path / "a.npz", other=np.zeros(2), **{key: array})
@@ -35,10 +35,10 @@ def test_npz_and_npy_are_read(tmp_path):
     np.testing.assert_array_equal(loaded.volume, array)
 
 
-def test_bad_files_are_named_in_one_sentence(tmp_path):
+def test_bad_files_are_named_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
 
-    def refused(match, name=path):
+    def refused(match, name=path) -> None:
         with pytest.raises(VolumeError, match=match) as caught:
             load(name)
         assert str(name) in str(caught.value)
@@ -76,7 +76,7 @@ NUMBERS = st.sampled_from([np.uint8, np.int16, ">i2", np.uint16, np.int64, np.fl
 
 @settings(max_examples=40, deadline=None)
 @given(SHAPES, NUMBERS, st.booleans())
-def test_npz_round_trips_with_its_place(tmp_path_factory, shape, kind, placed):
+def test_npz_round_trips_with_its_place(tmp_path_factory: pytest.TempPathFactory, shape, kind, placed) -> None:
     array = np.random.default_rng(0).integers(0, 100, shape).astype(kind)
     path = tmp_path_factory.mktemp("npz") / "a.npz"
     write(Volume(array, AXIAL if placed else None), path)
@@ -94,7 +94,7 @@ def test_npz_round_trips_with_its_place(tmp_path_factory, shape, kind, placed):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_members_of_an_archive_are_on_the_disk(tmp_path, save, order):
+def test_members_of_an_archive_are_on_the_disk(tmp_path: Path, save, order) -> None:
     array = np.asarray(np.random.default_rng(0).integers(0, 9, (3, 4, 5)).astype(np.int16), order=order)
     save(tmp_path / "a.npz", before=np.zeros(1000), ct=array, infection=array > 4)
     volume = read_volume(tmp_path / "a.npz")
@@ -105,7 +105,7 @@ def test_members_of_an_archive_are_on_the_disk(tmp_path, save, order):
         read(tmp_path / "a.npz", "infection")
 
 
-def test_spacing_of_an_archive(tmp_path):
+def test_spacing_of_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     array = np.zeros((2, 3, 4), np.int16)
     np.savez(path, hu=array, spacing_zyx_mm=np.array([5, 1.68, 1.5]))
@@ -121,13 +121,13 @@ def test_spacing_of_an_archive(tmp_path):
             read_volume(path)
 
 
-def test_npy_refuses_to_lose_a_place(tmp_path):
+def test_npy_refuses_to_lose_a_place(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="no place for spacing"):
         write(Volume(np.zeros((2, 3, 4)), AXIAL), tmp_path / "a.npy")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_that_ends_early_or_lies_is_refused(tmp_path):
+def test_an_archive_that_ends_early_or_lies_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     for save in (np.savez, np.savez_compressed):
         save(path, array=np.random.default_rng(0).random((4, 5, 6)))
@@ -145,7 +145,7 @@ def test_an_archive_that_ends_early_or_lies_is_refused(tmp_path):
             read(path)
 
 
-def test_names_that_are_no_volume(tmp_path):
+def test_names_that_are_no_volume(tmp_path: Path) -> None:
     (tmp_path / "noending").write_text("what is this")
     (tmp_path / "picture.tiff").write_text("what is this")
     for name in ("noending", "picture.tiff"):
@@ -158,7 +158,7 @@ def test_names_that_are_no_volume(tmp_path):
     assert read_volume(tmp_path / "A.NPY").kind == NPY
 
 
-def test_an_older_file_gives_way(tmp_path):
+def test_an_older_file_gives_way(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     write(Volume(np.zeros((2, 3, 4), np.int16)), path)
     volume = read_volume(path)
@@ -169,13 +169,13 @@ def test_an_older_file_gives_way(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "module"), [("a.nii", "nibabel"), ("series", "pydicom")])
-def test_the_extra_that_is_missing_is_named(tmp_path, monkeypatch, name, module):
+def test_the_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name, module) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(VolumeError, match=r"need the extra `clinical`: pip install"):
         write(Volume(np.zeros((2, 3, 4), np.int16), AXIAL), tmp_path / name)
 
 
-def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
+def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "large.npy"
     large = np.lib.format.open_memmap(path, "w+", np.int16, (512, 512, 512))  # sparse: it takes no room
     large[200, 300, 310] = -1250
@@ -205,7 +205,7 @@ def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
         ("radiopaedia_14_85914_0", "windowed"),
     ],
 )
-def test_real_volumes_read_and_slice(name, rule):
+def test_real_volumes_read_and_slice(name, rule) -> None:
     path = DATA / "covid_ct_seg_128" / f"{name}.npz"
     loaded = load(path)
     assert loaded.rule == rule
@@ -220,7 +220,7 @@ def test_real_volumes_read_and_slice(name, rule):
 
 
 @needs_data
-def test_the_real_volume_in_hounsfield_units_reads():
+def test_the_real_volume_in_hounsfield_units_reads() -> None:
     loaded = load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")
     assert loaded.rule == "hu"
     assert resample(loaded.volume[30:32], 128).shape == (2, 128, 128)
@@ -228,7 +228,7 @@ def test_the_real_volume_in_hounsfield_units_reads():
 
 @pytest.mark.parametrize("order", "CF")
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (3, 4, 5, 1), (1, 1, 3, 4, 5), (1, 3, 4, 5, 1)])
-def test_axes_of_length_one_beyond_three_are_left_off_and_said(tmp_path, shape, order):
+def test_axes_of_length_one_beyond_three_are_left_off_and_said(tmp_path: Path, shape, order) -> None:
     array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
     given = np.asarray(array.reshape(shape), order=order)
     np.save(tmp_path / "a.npy", given)
@@ -242,14 +242,14 @@ def test_axes_of_length_one_beyond_three_are_left_off_and_said(tmp_path, shape, 
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 3), (2, 3, 4, 5), (4, 5)])
-def test_other_axes_are_refused(tmp_path, shape):
+def test_other_axes_are_refused(tmp_path: Path, shape) -> None:
     np.save(tmp_path / "a.npy", np.zeros(shape, np.int16))
     with pytest.raises(VolumeError, match=r"a volume has shape \(slices, rows, columns\), this one has"):
         read_volume(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("spacing", [(-5, 1, 1), (5, -0.8, 0.8), (5, 0.8, 0), (np.nan, 1, 1)])
-def test_spacings_that_are_none_are_refused(tmp_path, spacing):
+def test_spacings_that_are_none_are_refused(tmp_path: Path, spacing) -> None:
     np.savez(tmp_path / "a.npz", array=np.zeros((3, 4, 5), np.int16), spacing_zyx_mm=spacing)
     with pytest.raises(VolumeError, match=r"a\.npz: `spacing_zyx_mm` is .*: spacings are above 0"):
         read_volume(tmp_path / "a.npz")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models.volumes.label_values import LabelError, chosen, count, listed, mask_of, parse
+from bunet.models.volumes.labels.values import LabelError, chosen, count, listed, mask_of, parse
 
 INSIDE = np.zeros((4, 3, 5), bool)
 INSIDE[1:3, 1, 2:] = True
@@ -20,7 +20,7 @@ def masked(array: np.ndarray, *asked: int, file: str = "label.npy") -> tuple[np.
 
 @pytest.mark.parametrize("value", [1, 3, 255])
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int64, np.uint64, np.float16, np.float32, np.float64])
-def test_one_value_besides_0_is_inside(value, kind):
+def test_one_value_besides_0_is_inside(value, kind) -> None:
     mask, notes = masked((INSIDE * value).astype(kind))
     np.testing.assert_array_equal(mask, INSIDE)
     assert notes == ()
@@ -28,20 +28,20 @@ def test_one_value_besides_0_is_inside(value, kind):
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, np.float32])
 @pytest.mark.parametrize("asked", [(3,), (1, 2), (1, 2, 3)])
-def test_values_that_are_asked_for_are_inside_exactly(kind, asked):
+def test_values_that_are_asked_for_are_inside_exactly(kind, asked) -> None:
     mask, notes = masked(LUNGS_AND_INFECTION.astype(kind), *asked)
     np.testing.assert_array_equal(mask, np.isin(LUNGS_AND_INFECTION, asked))
     assert notes == ()
 
 
 @pytest.mark.parametrize("values", [(0, 1, 3), (-128, 127), (0, 65535, 70000), (2**63, 2**63 + 5), (-(2**62), 2**62), (7,)])
-def test_voxels_are_counted_by_value(values):
+def test_voxels_are_counted_by_value(values) -> None:
     kind = np.uint64 if max(values) >= 2**63 else np.int8 if min(values) == -128 else np.int64
     array = np.resize(np.array(values, kind), (3, 4, 5))
     assert count(array, "it") == {value: int((array == kind(value)).sum()) for value in values}
 
 
-def test_both_signs_are_for_people_to_decide():
+def test_both_signs_are_for_people_to_decide() -> None:
     signs = np.where(INSIDE, 1, -1).astype(np.int8)
     with pytest.raises(LabelError, match=r"the label has the values -1, 1, and a label has none below 0: .* --label-value 1$"):
         masked(signs)
@@ -67,24 +67,24 @@ def test_both_signs_are_for_people_to_decide():
         (np.arange(1500.0).reshape(3, 5, 100) * 100_000, "more than 1000 different values: is it the CT?"),
     ],
 )
-def test_what_does_not_tell_its_inside_is_refused(array, words):
+def test_what_does_not_tell_its_inside_is_refused(array, words) -> None:
     with pytest.raises(LabelError, match=words):
         masked(array)
 
 
 @pytest.mark.parametrize("array", [np.where(INSIDE, 1, 0.5), np.where(INSIDE, 1, np.nan)])
-def test_no_value_makes_a_label_of_what_is_none(array):
+def test_no_value_makes_a_label_of_what_is_none(array) -> None:
     with pytest.raises(LabelError):
         masked(array, 1)
 
 
-def test_the_dataset_is_known_by_its_folder_too():
+def test_the_dataset_is_known_by_its_folder_too() -> None:
     healthy = np.where(INSIDE, 2, 1)
     with pytest.raises(LabelError, match="--label-value 3 is the infection"):
         masked(healthy, file="Lung_and_Infection_Mask/coronacases_003.nii.gz")
 
 
-def test_an_empty_label_is_one_and_said():
+def test_an_empty_label_is_one_and_said() -> None:
     for asked in ((), (3,)):
         mask, notes = masked(np.zeros((4, 3, 5)), *asked)
         assert not mask.any()
@@ -95,25 +95,25 @@ def test_an_empty_label_is_one_and_said():
 
 
 @pytest.mark.parametrize(("values", "asked"), [((0, 255), 1), ((0, 1, 2, 3), 4), ((-1, 0), 1), ((1, 2, 4), 3)])
-def test_a_value_that_is_not_there_is_refused(values, asked):
+def test_a_value_that_is_not_there_is_refused(values, asked) -> None:
     with pytest.raises(LabelError, match=rf"has the values {listed(values)}: there is no {asked}, which --label-value"):
         masked(np.resize(values, (4, 3, 5)), asked)
 
 
-def test_one_of_several_that_is_not_there_is_said():
+def test_one_of_several_that_is_not_there_is_said() -> None:
     mask, notes = masked(INSIDE * 1, 1, 2)
     np.testing.assert_array_equal(mask, INSIDE)
     assert notes == ("the label has no voxel of value 2",)
 
 
 @pytest.mark.parametrize("asked", [(), (5,)])
-def test_a_label_without_background_is_said(asked):
+def test_a_label_without_background_is_said(asked) -> None:
     mask, notes = masked(np.full((4, 3, 5), 5), *asked)
     assert mask.all()
     assert notes == ("the label has no background: every voxel is 5",)
 
 
-def test_whole_numbers_that_a_file_scaled_are_whole():
+def test_whole_numbers_that_a_file_scaled_are_whole() -> None:
     step = np.float32(3 / 65535)  # as a writer fits 0..3 into 16 bits
     scaled = (np.rint(LUNGS_AND_INFECTION / step) * step + np.float32(2e-5)).astype(np.float32)
     assert not np.array_equal(scaled, np.rint(scaled))
@@ -122,11 +122,11 @@ def test_whole_numbers_that_a_file_scaled_are_whole():
 
 
 @pytest.mark.parametrize(("text", "values"), [("3", (3,)), ("2,1", (1, 2)), (" 1 , 2 ", (1, 2)), (3, (3,)), ("255", (255,))])
-def test_values_are_read(text, values):
+def test_values_are_read(text, values) -> None:
     assert parse(text) == values
 
 
 @pytest.mark.parametrize("text", ["", "a", "1;2", "1.5", "0", "-1", "1,1", "1,", 0])
-def test_what_names_no_value_is_refused(text):
+def test_what_names_no_value_is_refused(text) -> None:
     with pytest.raises(LabelError):
         parse(text)

@@ -1,10 +1,12 @@
 """Labels of volumes: every kind of file, the keys of an `.npz` and their order, shape and place."""
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bunet.models.volumes import formats, labels
-from bunet.models.volumes.label_values import LabelError
+from bunet.models.volumes import formats
+from bunet.models.volumes.labels import labels
+from bunet.models.volumes.labels.values import LabelError
 from bunet.models.volumes.volume import Volume, VolumeError
 
 PLACE = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])  # (slice, row, column) to mm
@@ -30,7 +32,7 @@ def written(folder, name, array=INSIDE, place=PLACE):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", [1, 255])
-def test_every_kind_of_file_can_be_a_label(tmp_path, name, value):
+def test_every_kind_of_file_can_be_a_label(tmp_path: Path, name, value) -> None:
     volume, path = written(tmp_path, name, INSIDE * value)
     label = labels.read(path, volume)
     np.testing.assert_array_equal(label.mask, INSIDE)
@@ -42,7 +44,7 @@ def test_every_kind_of_file_can_be_a_label(tmp_path, name, value):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("asked", [(3,), (1, 2)])
-def test_of_several_classes_those_that_are_asked_for(tmp_path, name, asked):
+def test_of_several_classes_those_that_are_asked_for(tmp_path: Path, name, asked) -> None:
     volume, path = written(tmp_path, name, CLASSES)
     with pytest.raises(LabelError, match=r"the values 1, 2, 3 besides 0: .* --label-value 3 is the infection"):
         labels.read(path, volume)
@@ -52,7 +54,7 @@ def test_of_several_classes_those_that_are_asked_for(tmp_path, name, asked):
     assert label.voxels == {value: int((value == CLASSES).sum()) for value in range(4)}
 
 
-def test_real_numbers_of_a_nifti_file_that_are_whole(tmp_path):
+def test_real_numbers_of_a_nifti_file_that_are_whole(tmp_path: Path) -> None:
     """As nibabel writes an array of float64, and as it fits one into 16 bits with a slope."""
     nibabel = pytest.importorskip("nibabel", reason="needs the extra `clinical`")
     affine = np.diag([0.8, 0.7, 5, 1])
@@ -70,7 +72,7 @@ def test_real_numbers_of_a_nifti_file_that_are_whole(tmp_path):
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_numpy_files_of_truth_values(tmp_path, kind, save):
+def test_numpy_files_of_truth_values(tmp_path: Path, kind, save) -> None:
     save(tmp_path / "label.npz", array=INSIDE.astype(kind))
     np.save(tmp_path / "label.npy", INSIDE.astype(kind))
     for name in ("label.npz", "label.npy"):
@@ -79,7 +81,7 @@ def test_numpy_files_of_truth_values(tmp_path, kind, save):
 
 @pytest.mark.parametrize("name", ["nii.gz", "series", "npz"])
 @pytest.mark.parametrize(("shift", "fits"), [(0.3, True), (4.0, False)])
-def test_a_label_of_another_place_is_refused(tmp_path, name, shift, fits):
+def test_a_label_of_another_place_is_refused(tmp_path: Path, name, shift, fits) -> None:
     elsewhere = PLACE.copy()
     elsewhere[2, 3] += shift
     volume, path = written(tmp_path, name, place=elsewhere)
@@ -90,7 +92,7 @@ def test_a_label_of_another_place_is_refused(tmp_path, name, shift, fits):
             labels.read(path, volume)
 
 
-def test_a_place_that_one_of_them_does_not_tell_is_said(tmp_path):
+def test_a_place_that_one_of_them_does_not_tell_is_said(tmp_path: Path) -> None:
     np.save(tmp_path / "label.npy", INSIDE)
     np.savez(tmp_path / "spacing.npz", array=INSIDE, spacing_zyx_mm=np.array([5, 0.7, 0.8]))  # no place, however it starts
     formats.write(Volume(HU, PLACE), tmp_path / "ct.npz")
@@ -103,7 +105,7 @@ def test_a_place_that_one_of_them_does_not_tell_is_said(tmp_path):
     assert labels.read(tmp_path / "label.npy", Volume(HU)).notes == ()
 
 
-def test_what_does_not_fit_is_named(tmp_path):
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "wrong.npz", lung_derived=INSIDE)
     np.savez(tmp_path / "short.npz", array=INSIDE[1:])
     (tmp_path / "damaged.npz").write_bytes(b"nonsense")
@@ -117,7 +119,7 @@ def test_what_does_not_fit_is_named(tmp_path):
             labels.read(tmp_path / f"{name}.npz", Volume(HU))
 
 
-def test_what_reading_its_file_had_to_say_is_said(tmp_path, monkeypatch):
+def test_what_reading_its_file_had_to_say_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Volume(INSIDE.astype(np.uint8), notes=("its orientation is a guess",))
     monkeypatch.setattr(formats, "read_volume", lambda *_: told)
     label = labels.read(tmp_path / "label.nii", Volume(HU))
@@ -129,7 +131,7 @@ def own(folder, **arrays):
     return formats.read_volume(folder / "ct.npz")
 
 
-def test_the_label_inside_the_volumes_file_is_used_and_said(tmp_path):
+def test_the_label_inside_the_volumes_file_is_used_and_said(tmp_path: Path) -> None:
     """Keys in their order: infection, lesion, label, mask."""
     others = {}
     for number, key in enumerate(("mask", "label", "lesion", "infection")):
@@ -143,7 +145,7 @@ def test_the_label_inside_the_volumes_file_is_used_and_said(tmp_path):
         assert lines[-1] == f"{unused}`lung_derived` of ct.npz is not used: the label is `{key}`"
 
 
-def test_a_label_that_is_given_goes_before_the_volumes_own(tmp_path):
+def test_a_label_that_is_given_goes_before_the_volumes_own(tmp_path: Path) -> None:
     np.save(tmp_path / "label.npy", ~INSIDE)
     volume = own(tmp_path, infection=INSIDE)
     label, lines = labels.beside(tmp_path / "label.npy", volume)
@@ -153,14 +155,14 @@ def test_a_label_that_is_given_goes_before_the_volumes_own(tmp_path):
     np.testing.assert_array_equal(label.mask, INSIDE)
 
 
-def test_a_lung_is_no_label_of_an_infection_but_mentioned(tmp_path):
+def test_a_lung_is_no_label_of_an_infection_but_mentioned(tmp_path: Path) -> None:
     label, lines = labels.beside(None, own(tmp_path, lung_derived=INSIDE))
     assert label is None
     assert lines == ("`lung_derived` of ct.npz is not used: it is no label of an infection",)
     assert labels.beside(None, own(tmp_path)) == (None, ())
 
 
-def test_an_own_label_that_is_none_is_passed_over_with_a_word_unless_asked_for(tmp_path):
+def test_an_own_label_that_is_none_is_passed_over_with_a_word_unless_asked_for(tmp_path: Path) -> None:
     volume = own(tmp_path, mask=CLASSES)
     label, lines = labels.beside(None, volume)
     assert label is None
@@ -172,7 +174,7 @@ def test_an_own_label_that_is_none_is_passed_over_with_a_word_unless_asked_for(t
 
 
 @pytest.mark.parametrize("values", [(1, 1), (1, 2), (255, 255)])
-def test_two_lungs_are_one_beside_a_label(tmp_path, values):
+def test_two_lungs_are_one_beside_a_label(tmp_path: Path, values) -> None:
     left = np.arange(14) < 7
     lung = np.where(HU < 0, np.where(left, *values), 0)
     volume = own(tmp_path, infection=INSIDE, lung=lung)
@@ -183,7 +185,7 @@ def test_two_lungs_are_one_beside_a_label(tmp_path, values):
             labels.inside(tmp_path / "ct.npz", volume, "lung")
 
 
-def test_a_label_s_folder_of_several_series_is_not_to_be_chosen_by_series(tmp_path):
+def test_a_label_s_folder_of_several_series_is_not_to_be_chosen_by_series(tmp_path: Path) -> None:
     pytest.importorskip("pydicom", reason="needs the extra `clinical`")
     from tests.models.volumes.test_dicom import write_ct
     from tests.models.volumes.test_dicom_folder import marked

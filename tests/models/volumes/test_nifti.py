@@ -1,7 +1,7 @@
 """NIfTI files: orientation, scaling, units, mapping, round trips, damage."""
-
 import gzip
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.models.volumes.formats import load, read_volume, write
-from bunet.models.volumes.slices import slice_at
+from bunet.models.volumes.slicing.slices import slice_at
 from bunet.models.volumes.volume import NIFTI, Volume, VolumeError
 from tests.models.volumes.test_volume import ANGLE, AXIAL, LAYOUTS, turned
 
@@ -37,7 +37,7 @@ def ras(orientation, shape, spacing=(0.7, 0.8, 2.5), origin=(-90, 40, 7)):
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "LAS", "RPI", "SAL", "ILP", "PSR"])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_every_orientation_is_turned_to_head_back_left(tmp_path, orientation, ending):
+def test_every_orientation_is_turned_to_head_back_left(tmp_path: Path, orientation, ending) -> None:
     array = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
     affine = ras(orientation, array.shape)
     volume = read_volume(save(tmp_path / f"ct{ending}", array, affine))
@@ -55,7 +55,7 @@ def test_every_orientation_is_turned_to_head_back_left(tmp_path, orientation, en
 @settings(max_examples=30, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS), st.sampled_from([np.uint8, np.int16, np.float32, np.int64]),
        st.sampled_from([".nii", ".nii.gz"]), st.booleans())
-def test_oblique_volumes_round_trip(tmp_path_factory, yaw, pitch, roll, layout, kind, ending, from_nifti):
+def test_oblique_volumes_round_trip(tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, kind, ending, from_nifti) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     array = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)
@@ -74,7 +74,7 @@ def test_oblique_volumes_round_trip(tmp_path_factory, yaw, pitch, roll, layout, 
     assert third.layout == back.layout
 
 
-def test_a_mask_has_the_header_of_its_volume(tmp_path):
+def test_a_mask_has_the_header_of_its_volume(tmp_path: Path) -> None:
     affine = ras("LPI", (4, 5, 6))
     affine[:3, :3] = turned(0.1, 0.2, 0.3) @ affine[:3, :3]
     source = save(tmp_path / "ct.nii", np.zeros((4, 5, 6), np.int16), affine)
@@ -91,7 +91,7 @@ def test_a_mask_has_the_header_of_its_volume(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "mask.nii.gz").array, mask)
 
 
-def test_slope_and_intercept_are_applied(tmp_path):
+def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     stored = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
     volume = read_volume(save(tmp_path / "a.nii", stored, np.diag([-1, -1, 1, 1.0])))
     assert volume.array.dtype == np.uint16
@@ -110,26 +110,26 @@ def test_slope_and_intercept_are_applied(tmp_path):
     np.testing.assert_allclose(scaled(0.5, 0.25), stored.T.astype(int) * 0.5 + 0.25)
 
 
-def test_units_become_millimetres(tmp_path):
+def test_units_become_millimetres(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.diag([0.001, 0.002, 0.003, 1]))
     image.header.set_xyzt_units("meter")
     nibabel.save(image, tmp_path / "m.nii")
     assert read_volume(tmp_path / "m.nii").spacing == pytest.approx((3, 2, 1))
 
 
-def test_without_a_place_the_values_come_back(tmp_path):
+def test_without_a_place_the_values_come_back(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
     write(Volume(array), tmp_path / "a.nii")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii").array, array)
 
 
-def test_uncompressed_files_are_mapped(tmp_path):
+def test_uncompressed_files_are_mapped(tmp_path: Path) -> None:
     volume = read_volume(save(tmp_path / "a.nii", np.zeros((4, 5, 6), np.int16), np.eye(4)))
     assert isinstance(volume.array, np.memmap)
     assert volume.array.filename == tmp_path / "a.nii"
 
 
-def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
+def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "large.nii"
     header = nibabel.Nifti1Header()
     header.set_data_shape((512, 512, 512))
@@ -153,7 +153,7 @@ def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path):
     st.sampled_from([".nii", ".nii.gz"]),
     st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=4),
 )
-def test_a_damaged_header_gives_a_volume_or_a_sentence(tmp_path_factory, ending, changes):
+def test_a_damaged_header_gives_a_volume_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, ending, changes) -> None:
     folder = tmp_path_factory.mktemp("damaged")
     data = bytearray(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([1, 2, 3, 1])).to_bytes())
     for where, value in changes:
@@ -168,8 +168,8 @@ def test_a_damaged_header_gives_a_volume_or_a_sentence(tmp_path_factory, ending,
     assert message.startswith(str(path))
 
 
-def test_damage_is_named_in_one_sentence(tmp_path):
-    def refused(name, match):
+def test_damage_is_named_in_one_sentence(tmp_path: Path) -> None:
+    def refused(name, match) -> None:
         with pytest.raises(VolumeError, match=match) as caught:
             load(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
@@ -205,7 +205,7 @@ def test_damage_is_named_in_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("version", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 @pytest.mark.parametrize(("name", "zipped"), [("a.nii", True), ("a.nii.gz", False), ("A.Nii", False), ("A.NII.Gz", True)])
-def test_whether_a_file_is_zipped_is_told_by_its_bytes(tmp_path, version, name, zipped):
+def test_whether_a_file_is_zipped_is_told_by_its_bytes(tmp_path: Path, version, name, zipped) -> None:
     array = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
     data = version(array, np.diag([-1, -1, 2, 1.0])).to_bytes()
     (tmp_path / name).write_bytes(gzip.compress(data) if zipped else data)
@@ -216,7 +216,7 @@ def test_whether_a_file_is_zipped_is_told_by_its_bytes(tmp_path, version, name, 
     np.testing.assert_array_equal(nibabel.load(tmp_path / "back.nii.gz").get_fdata(), array)
 
 
-def test_a_pair_of_files_is_refused_with_what_to_do(tmp_path):
+def test_a_pair_of_files_is_refused_with_what_to_do(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Pair(np.zeros((4, 5, 6), np.int16), np.eye(4)), tmp_path / "a.img")
     (tmp_path / "b.nii").write_bytes((tmp_path / "a.hdr").read_bytes())
     for name in ("a.img", "a.hdr", "b.nii"):

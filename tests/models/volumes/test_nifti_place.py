@@ -1,6 +1,6 @@
 """A mask's NIfTI file lies over its volume for every reader: nibabel by either transform, ITK of two generations."""
-
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ HEADERS = {
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.filterwarnings("ignore")  # numpy's, of quaternions that nibabel tries
-def test_the_header_is_the_one_that_was_read(tmp_path, header, ending):
+def test_the_header_is_the_one_that_was_read(tmp_path: Path, header, ending) -> None:
     path = ct(tmp_path / f"ct{ending}", **HEADERS[header])
     mask = mask_of(path)
     theirs, ours = raw_header(path), raw_header(mask)
@@ -114,7 +114,7 @@ def test_the_header_is_the_one_that_was_read(tmp_path, header, ending):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_itk_lays_every_mask_over_its_volume(tmp_path, version):
+def test_itk_lays_every_mask_over_its_volume(tmp_path: Path, version) -> None:
     pairs = []
     for number, header in enumerate(HEADERS.values()):
         path = ct(tmp_path / f"ct-{number}.nii.gz", **header)
@@ -139,7 +139,7 @@ def test_itk_lays_every_mask_over_its_volume(tmp_path, version):
 @settings(max_examples=60, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS), st.sampled_from([0, 1, 2, 3, 4]), st.sampled_from([0, 1, 2]),
        st.floats(-100, 100))
-def test_both_transforms_come_back_whatever_the_axes(tmp_path_factory, yaw, pitch, roll, layout, sform, qform, apart):
+def test_both_transforms_come_back_whatever_the_axes(tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, sform, qform, apart) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     there = np.diag([-1.0, -1, 1, 1]) @ layout.stored_affine(affine, (3, 4, 5))
@@ -159,7 +159,7 @@ def test_both_transforms_come_back_whatever_the_axes(tmp_path_factory, yaw, pitc
     np.testing.assert_array_equal(ours.affine @ corner.T, theirs.affine @ corner.T)
 
 
-def test_probabilities_lie_there_too(tmp_path):
+def test_probabilities_lie_there_too(tmp_path: Path) -> None:
     path = ct(tmp_path / "ct.nii.gz", **HEADERS["apart, sform code 2"])
     volume = read_volume(path)
     write(volume.like(np.full(volume.shape, 0.25, np.float32)), tmp_path / "p.nii.gz")
@@ -169,7 +169,7 @@ def test_probabilities_lie_there_too(tmp_path):
     assert np.asarray(written.dataobj).max() == 0.25
 
 
-def test_a_volume_that_was_moved_has_no_use_for_the_header(tmp_path):
+def test_a_volume_that_was_moved_has_no_use_for_the_header(tmp_path: Path) -> None:
     from dataclasses import replace
 
     volume = read_volume(ct(tmp_path / "ct.nii", **HEADERS["no code"]))
@@ -196,7 +196,7 @@ def test_a_volume_that_was_moved_has_no_use_for_the_header(tmp_path):
         ("micron", None),
     ],
 )
-def test_what_is_odd_about_a_place_is_said(tmp_path, header, words):
+def test_what_is_odd_about_a_place_is_said(tmp_path: Path, header, words) -> None:
     path = ct(tmp_path / "ct.nii", **HEADERS[header])
     usual = ("chests", "not square")  # of 4 mm, turned, and of pixels that are none
     remarks = [remark for remark in load(path).remarks()[1:] if not any(word in remark for word in usual)]
@@ -204,7 +204,7 @@ def test_what_is_odd_about_a_place_is_said(tmp_path, header, words):
     assert words is None or words in remarks[0]
 
 
-def test_a_shift_below_half_a_voxel_is_not_worth_a_word(tmp_path):
+def test_a_shift_below_half_a_voxel_is_not_worth_a_word(tmp_path: Path) -> None:
     def said(mm, units="mm"):
         path = ct(tmp_path / "ct.nii", sform=(RAS, 1), qform=(shifted(RAS, [mm, 0, 0]), 1), units=units)
         return read_volume(path).notes
@@ -214,14 +214,14 @@ def test_a_shift_below_half_a_voxel_is_not_worth_a_word(tmp_path):
     assert "lie up to 400 mm apart" in said(0.4, "meter")[0]
 
 
-def test_a_qform_that_is_no_rotation_is_said(tmp_path):
+def test_a_qform_that_is_no_rotation_is_said(tmp_path: Path) -> None:
     path = ct(tmp_path / "ct.nii", sform=(RAS, 1), qform=(RAS, 1), quatern_b=3)
     assert "its qform is no rotation, BUNET goes by its sform" in read_volume(path).notes[0]
     assert raw_header(mask_of(path))["quatern_b"] == 3
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_file_without_a_code_is_not_oriented(tmp_path, name):
+def test_a_file_without_a_code_is_not_oriented(tmp_path: Path, name) -> None:
     volume = read_volume(ct(tmp_path / "ct.nii", **HEADERS[name]))
     assert volume.oriented == ("no code" not in name)
     write(volume.like(np.zeros(volume.shape, np.uint8)), tmp_path / "mask.nii")

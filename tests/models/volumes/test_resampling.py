@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.models.volumes.resampling import SliceFit, resample, resample_mask
-from bunet.models.volumes.slices import axis_number, slice_at
+from bunet.models.volumes.slicing.resampling import SliceFit, resample, resample_mask
+from bunet.models.volumes.slicing.slices import axis_number, slice_at
 from bunet.models.volumes.volume import VolumeError
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 
 
-def test_reduction_by_whole_factors_is_the_mean_of_blocks():
+def test_reduction_by_whole_factors_is_the_mean_of_blocks() -> None:
     volume = np.random.default_rng(0).random((2, 8, 12))
     small = resample(volume, (4, 4))
     np.testing.assert_allclose(small[1, 2, 3], volume[1, 4:6, 9:12].mean(), rtol=1e-6)
@@ -20,7 +20,7 @@ def test_reduction_by_whole_factors_is_the_mean_of_blocks():
 
 
 @pytest.mark.parametrize("size", [3, 5, 17, (6, 20)])
-def test_bilinear_keeps_linear_images_between_the_pixel_centres(size):
+def test_bilinear_keeps_linear_images_between_the_pixel_centres(size) -> None:
     rows, columns = (size, size) if isinstance(size, int) else size
     y, x = np.mgrid[0:8, 0:11].astype(np.float32)
     out = resample((2 * y + 3 * x)[None], size)[0]
@@ -29,7 +29,7 @@ def test_bilinear_keeps_linear_images_between_the_pixel_centres(size):
     np.testing.assert_allclose(out, 2 * at_y[:, None] + 3 * at_x, rtol=1e-5, atol=1e-5)
 
 
-def test_resampling_refuses_nothing_and_flat_arrays():
+def test_resampling_refuses_nothing_and_flat_arrays() -> None:
     with pytest.raises(VolumeError, match="cannot resample"):
         resample(np.zeros((1, 4, 4)), 0)
     with pytest.raises(VolumeError, match="has shape"):
@@ -40,7 +40,7 @@ def test_resampling_refuses_nothing_and_flat_arrays():
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, SIZES)
-def test_trilinear_keeps_linear_volumes_between_the_voxel_centres(source, target):
+def test_trilinear_keeps_linear_volumes_between_the_voxel_centres(source, target) -> None:
     volume = np.indices(source).astype(np.float32)
     volume = 2 * volume[0] - 3 * volume[1] + 5 * volume[2]
 
@@ -54,7 +54,7 @@ def test_trilinear_keeps_linear_volumes_between_the_voxel_centres(source, target
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, SIZES, st.sampled_from([np.uint8, np.bool_, np.int16]))
-def test_every_voxel_of_a_mask_has_the_label_of_the_nearest(source, target, kind):
+def test_every_voxel_of_a_mask_has_the_label_of_the_nearest(source, target, kind) -> None:
     labels = np.random.default_rng(0).integers(0, 2, source).astype(kind)
     out = resample_mask(labels, target)
     assert out.dtype == labels.dtype
@@ -66,7 +66,7 @@ def test_every_voxel_of_a_mask_has_the_label_of_the_nearest(source, target, kind
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
-def test_enlarged_by_whole_factors_and_back_is_the_same_mask(source, a, b, c):
+def test_enlarged_by_whole_factors_and_back_is_the_same_mask(source, a, b, c) -> None:
     labels = np.random.default_rng(1).integers(0, 9, source).astype(np.uint8)
     large = resample_mask(labels, (source[0] * a, source[1] * b, source[2] * c))
     np.testing.assert_array_equal(resample_mask(large, source), labels)
@@ -74,7 +74,7 @@ def test_enlarged_by_whole_factors_and_back_is_the_same_mask(source, a, b, c):
 
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40)), st.sampled_from("xyz"), st.data())
-def test_fitting_slices_pads_and_masks_come_back_exactly(shape, axis, data):
+def test_fitting_slices_pads_and_masks_come_back_exactly(shape, axis, data) -> None:
     volume = np.random.default_rng(2).random(shape, dtype=np.float32)
     fit = SliceFit.along(axis, shape)
     index = data.draw(st.integers(0, shape[axis_number(axis)] - 1))
@@ -88,7 +88,7 @@ def test_fitting_slices_pads_and_masks_come_back_exactly(shape, axis, data):
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 @pytest.mark.parametrize("size", [32, 20, (48, 7), None])
-def test_a_whole_mask_comes_back_in_the_volumes_shape(axis, size):
+def test_a_whole_mask_comes_back_in_the_volumes_shape(axis, size) -> None:
     shape = (24, 30, 33)
     number = axis_number(axis)
     inside = np.linalg.norm((np.indices(shape) + 0.5) / np.reshape(shape, (3, 1, 1, 1)) - 0.5, axis=0) < 0.35
@@ -104,7 +104,7 @@ def test_a_whole_mask_comes_back_in_the_volumes_shape(axis, size):
     assert wrong == 0 if size is None else wrong < 0.06
 
 
-def test_fitting_refuses_other_slices():
+def test_fitting_refuses_other_slices() -> None:
     fit = SliceFit.along("y", (4, 5, 6), 8)
     assert (fit.shape, fit.size, fit.padded) == ((4, 6), (8, 8), (16, 16))
     with pytest.raises(VolumeError, match="4x6 was expected"):

@@ -18,7 +18,7 @@ def chests():
     return [generate(size=64, slices=16, seed=seed, lesions=4) for seed in range(4)]
 
 
-def test_equal_seeds_give_equal_volumes_and_others_do_not(chests):
+def test_equal_seeds_give_equal_volumes_and_others_do_not(chests) -> None:
     again = generate(size=64, slices=16, seed=1, lesions=4)
     np.testing.assert_array_equal(again.volume, chests[1].volume)
     np.testing.assert_array_equal(again.lesion, chests[1].lesion)
@@ -26,7 +26,7 @@ def test_equal_seeds_give_equal_volumes_and_others_do_not(chests):
     assert (chests[0].lung != chests[1].lung).mean() > 0.005
 
 
-def test_kinds_ranges_and_nesting(chests):
+def test_kinds_ranges_and_nesting(chests) -> None:
     for chest in chests:
         assert chest.volume.dtype == np.float32
         assert chest.lung.dtype == chest.lesion.dtype == np.bool_
@@ -37,7 +37,7 @@ def test_kinds_ranges_and_nesting(chests):
         assert 0 < chest.lesion.sum() < chest.lung.sum()
 
 
-def test_tissues_have_their_densities(chests):
+def test_tissues_have_their_densities(chests) -> None:
     for chest in chests:
         healthy = np.median(chest.volume[chest.lung & ~chest.lesion])
         opaque = np.median(chest.volume[chest.lesion])
@@ -48,14 +48,14 @@ def test_tissues_have_their_densities(chests):
         assert opaque - healthy > 0.08
 
 
-def test_neighbouring_slices_are_alike_but_not_equal(chests):
+def test_neighbouring_slices_are_alike_but_not_equal(chests) -> None:
     for chest in chests:
         near = np.abs(np.diff(chest.volume, axis=0)).mean()
         far = np.abs(chest.volume[10:] - chest.volume[:-10]).mean()
         assert 0 < near < 0.75 * far
 
 
-def test_any_size_and_number_of_slices():
+def test_any_size_and_number_of_slices() -> None:
     assert generate(size=48, slices=1, seed=2).volume.shape == (1, 48, 48)
     whole = generate(size=48, slices=48, seed=2)
     assert whole.lung[20].any()
@@ -63,7 +63,7 @@ def test_any_size_and_number_of_slices():
     assert generate(size=64, slices=4, seed=0, lesions=0).lesion.sum() == 0
 
 
-def test_the_embedded_volume_shows_lesions_and_is_in_no_split():
+def test_the_embedded_volume_shows_lesions_and_is_in_no_split() -> None:
     chest = embedded()
     assert chest.volume.shape == (32, 128, 128)
     assert chest.lesion.mean() > 0.01
@@ -83,6 +83,6 @@ def test_the_embedded_volume_shows_lesions_and_is_in_no_split():
         ({"lesions": -1}, "negative"),
     ],
 )
-def test_bad_arguments_are_named(arguments, message):
+def test_bad_arguments_are_named(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         generate(**arguments)

@@ -1,6 +1,6 @@
 """Where a volume lies: layouts, affines, spacing, and what is no volume."""
-
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def turned(yaw, pitch, roll):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_a_view_and_goes_back(layout):
+def test_every_layout_is_a_view_and_goes_back(layout) -> None:
     array = np.arange(24).reshape(2, 3, 4)
     there = layout.turned(array)
     assert np.shares_memory(there, array)
@@ -45,7 +45,7 @@ def test_every_layout_is_a_view_and_goes_back(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_files_in_any_order_become_slices_rows_columns(layout):
+def test_files_in_any_order_become_slices_rows_columns(layout) -> None:
     array = np.arange(60).reshape(3, 4, 5)
     stored = Volume.of_file(layout.stored(array), layout.stored_affine(AXIAL, array.shape), NIFTI, "f.nii")
     assert stored.layout == layout
@@ -62,13 +62,13 @@ ANGLE = st.floats(-0.4, 0.4)
 
 @settings(max_examples=50, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS))
-def test_oblique_grids_turn_to_the_nearest_axes(yaw, pitch, roll, layout):
+def test_oblique_grids_turn_to_the_nearest_axes(yaw, pitch, roll, layout) -> None:
     oblique = AXIAL.copy()
     oblique[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     assert Layout.nearest(layout.stored_affine(oblique, (3, 4, 5))) == layout
 
 
-def test_a_volume_cannot_be_changed():
+def test_a_volume_cannot_be_changed() -> None:
     array, affine = np.zeros((2, 3, 4)), AXIAL.copy()
     volume = Volume(array, affine)
     for held in (volume.array, volume.affine):
@@ -81,7 +81,7 @@ def test_a_volume_cannot_be_changed():
     assert volume.affine[0, 0] == 0
 
 
-def test_a_mask_takes_its_volumes_place():
+def test_a_mask_takes_its_volumes_place() -> None:
     volume = Volume(np.zeros((2, 3, 4), np.int16), AXIAL, DICOM)
     mask = volume.like(np.ones((2, 3, 4), bool))
     assert (mask.array.dtype, mask.kind, mask.spacing) == (np.uint8, DICOM, volume.spacing)
@@ -100,7 +100,7 @@ def test_a_mask_takes_its_volumes_place():
         (np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), "flat"),
     ],
 )
-def test_affines_that_are_none_are_refused(affine, match):
+def test_affines_that_are_none_are_refused(affine, match) -> None:
     with pytest.raises(VolumeError, match=match):
         Volume(np.zeros((2, 3, 4)), affine)
     if affine.shape == (4, 4):
@@ -108,7 +108,7 @@ def test_affines_that_are_none_are_refused(affine, match):
             Volume.of_file(np.zeros((2, 3, 4)), affine, NIFTI, "f.nii")
 
 
-def test_no_volume():
+def test_no_volume() -> None:
     with pytest.raises(VolumeError, match="has shape"):
         Volume(np.zeros((3, 4)))
     with pytest.raises(VolumeError, match="kind bool"):
@@ -117,7 +117,7 @@ def test_no_volume():
         Volume(np.zeros((3, 4, 5)), kind="tiff")
 
 
-def test_only_a_file_that_tells_its_orientation_is_oriented(tmp_path):
+def test_only_a_file_that_tells_its_orientation_is_oriented(tmp_path: Path) -> None:
     """An .npz with the affine and one with the spacing alone, which stays so when a mask of it is written, and an .npy."""
     array = np.zeros((3, 4, 5), np.int16)
     formats.write(Volume(array, AXIAL), tmp_path / "placed.npz")

@@ -17,7 +17,7 @@ def all_pairs(width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("width", [1, 5, 31, 32, 33, 63, 64])
-def test_split_opens_to_the_secret(width):
+def test_split_opens_to_the_secret(width) -> None:
     bound = width - 1
     kind = TensorType((1, 4, 8), width, 0, bound)
     limit = 1 << bound
@@ -28,12 +28,12 @@ def test_split_opens_to_the_secret(width):
     np.testing.assert_array_equal(open_shares(a, b), secret)
 
 
-def test_signed_reads_the_top_bit():
+def test_signed_reads_the_top_bit() -> None:
     np.testing.assert_array_equal(signed(np.array([0, 7, 8, 15], np.uint64), 4), [0, 7, -8, -1])
     np.testing.assert_array_equal(signed(np.array([2**64 - 1, 2**63], np.uint64), 64), [-1, -(2**63)])
 
 
-def test_a_share_of_the_wrong_kind_is_refused():
+def test_a_share_of_the_wrong_kind_is_refused() -> None:
     with pytest.raises(TypeError, match="12-bit share is uint32"):
         Share(np.zeros((1, 1, 1), np.uint64), 12, 0, 3)
     with pytest.raises(ValueError, match=r"outside 1\.\.64"):
@@ -41,7 +41,7 @@ def test_a_share_of_the_wrong_kind_is_refused():
 
 
 @pytest.mark.parametrize(("width", "shift"), [(6, 1), (6, 3), (7, 2), (8, 4)])
-def test_truncate_reduce_is_floor_or_one_more_for_every_sharing(width, shift):
+def test_truncate_reduce_is_floor_or_one_more_for_every_sharing(width, shift) -> None:
     secret, mine = all_pairs(width)
     kind = TensorType((1, 1, secret.size), width, shift, width - 1)
     smaller = TensorType((1, 1, secret.size), width - shift, 0, width - shift - 1)
@@ -57,7 +57,7 @@ def test_truncate_reduce_is_floor_or_one_more_for_every_sharing(width, shift):
     np.testing.assert_array_equal(ups, (dropped + 1) << (width - shift))
 
 
-def test_truncation_by_zero_is_exact_and_drops_high_bits():
+def test_truncation_by_zero_is_exact_and_drops_high_bits() -> None:
     secret, mine = all_pairs(6)
     small = np.isin(secret, [0, 1, 2, 3, 60, 61, 62, 63])
     secret, mine = secret[small], mine[small]
@@ -68,7 +68,7 @@ def test_truncation_by_zero_is_exact_and_drops_high_bits():
 
 
 @pytest.mark.parametrize("width", [3, 4, 6, 7])
-def test_the_wrap_is_an_or_of_top_bits_when_there_is_headroom(width):
+def test_the_wrap_is_an_or_of_top_bits_when_there_is_headroom(width) -> None:
     """The identity behind `extend`, for every secret |x| < 2^(width-2) and every sharing."""
     secret, mine = all_pairs(width)
     x = signed(secret, width)

@@ -31,7 +31,7 @@ def two_bits():
     ],
 )
 @pytest.mark.parametrize("flips", range(8))
-def test_gates_equal_integers_under_any_complements(name, function, flips):
+def test_gates_equal_integers_under_any_complements(name, function, flips) -> None:
     builder, a, b = two_bits()
     x = builder.not_(a) if flips & 1 else a
     y = builder.not_(b) if flips & 2 else b
@@ -43,7 +43,7 @@ def test_gates_equal_integers_under_any_complements(name, function, flips):
     assert got[0].tolist() == want
 
 
-def test_select():
+def test_select() -> None:
     builder = CircuitBuilder()
     condition, yes, no = builder.evaluator_word(3)
     builder.output_word([builder.select(condition, yes, no)])
@@ -53,7 +53,7 @@ def test_select():
     assert got[0].tolist() == [(v >> 1 if v & 1 else v >> 2) & 1 for v in range(8)]
 
 
-def test_constants_and_equal_operands_cost_nothing():
+def test_constants_and_equal_operands_cost_nothing() -> None:
     builder, a, b = two_bits()
     not_a = builder.not_(a)
     assert builder.and_(a, ZERO) == ZERO
@@ -66,7 +66,7 @@ def test_constants_and_equal_operands_cost_nothing():
     assert builder.and_(a, b) == builder.and_(b, a)
 
 
-def test_wires_equal_as_xors_are_one_wire():
+def test_wires_equal_as_xors_are_one_wire() -> None:
     """Otherwise a wire could be constant in every instance, and garbling a tile under one key would betray delta."""
     builder, a, b = two_bits()
     c = builder.and_(a, b)
@@ -77,7 +77,7 @@ def test_wires_equal_as_xors_are_one_wire():
     assert builder.xor(left, builder.not_(right)) == ONE
 
 
-def test_bits_that_reach_outputs_by_xor_only_need_no_label():
+def test_bits_that_reach_outputs_by_xor_only_need_no_label() -> None:
     builder = CircuitBuilder()
     a, b = builder.garbler_word(2), builder.evaluator_word(2)
     carry = builder.and_(a[0], b[0])
@@ -92,7 +92,7 @@ def test_bits_that_reach_outputs_by_xor_only_need_no_label():
     assert (got == top | (y >> np.uint64(1)) << np.uint64(1)).all()
 
 
-def test_dead_gates_are_left_out_and_wires_reused():
+def test_dead_gates_are_left_out_and_wires_reused() -> None:
     builder, a, b = two_bits()
     builder.and_(a, builder.not_(b))
     wire = a
@@ -105,7 +105,7 @@ def test_dead_gates_are_left_out_and_wires_reused():
     assert circuit.wires <= 4
 
 
-def test_digest_tells_circuits_apart():
+def test_digest_tells_circuits_apart() -> None:
     def build(gate):
         builder, a, b = two_bits()
         builder.output_word([getattr(builder, gate)(a, b)])
@@ -120,7 +120,7 @@ def test_digest_tells_circuits_apart():
 
 @settings(max_examples=50, deadline=None)
 @given(circuits(), st.integers(0, 2**32))
-def test_instances_are_independent(circuit, seed):
+def test_instances_are_independent(circuit, seed) -> None:
     """One instance alone gives what it gives among others."""
     generator = np.random.default_rng(seed)
     garbler = [generator.integers(0, 1 << w, 5, np.uint64) for w in circuit.garbler_words]
@@ -133,7 +133,7 @@ def test_instances_are_independent(circuit, seed):
 
 
 @pytest.mark.parametrize("width", [0, 65])
-def test_word_widths_are_checked(width):
+def test_word_widths_are_checked(width) -> None:
     builder = CircuitBuilder()
     with pytest.raises(ValueError, match="64 bits"):
         builder.garbler_word(width)
@@ -143,7 +143,7 @@ def test_word_widths_are_checked(width):
         builder.build()
 
 
-def test_words_that_do_not_fit_are_refused():
+def test_words_that_do_not_fit_are_refused() -> None:
     builder = CircuitBuilder()
     a, b = builder.garbler_word(40), builder.evaluator_word(3)
     builder.output_word([builder.and_(a[0], b[0])])

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.parties.driver import counted, lockstep
 from bunet.protocols.context import Role
 from bunet.protocols.gc import garbling, library
 from bunet.protocols.gc.builder import CircuitBuilder
 from bunet.protocols.gc.circuit import evaluate_plain
-from bunet.protocols.kernels.bits import packed_bytes
+from bunet.protocols.kernels.packing.bits import packed_bytes
+from bunet.protocols.lockstep import counted, lockstep
 from tests.protocols.contexts import contexts
 from tests.protocols.gc.random_circuits import circuits
 
@@ -40,7 +40,7 @@ def inputs(circuit, instances, seed=3):
     )
 
 
-def check(circuit, garbler_words, evaluator_words, garbler=Role.ALICE):
+def check(circuit, garbler_words, evaluator_words, garbler=Role.ALICE) -> None:
     want = evaluate_plain(circuit, garbler_words, evaluator_words)
     g, e, traffic = run(circuit, garbler_words, evaluator_words, garbler, len(want[0]))
     assert len(g) == len(e) == len(want)
@@ -67,12 +67,12 @@ LIBRARY = [
 
 @pytest.mark.parametrize("garbler", ROLES)
 @pytest.mark.parametrize("circuit", LIBRARY, ids=lambda c: c.digest[:6])
-def test_library_garbled_equals_plain(circuit, garbler):
+def test_library_garbled_equals_plain(circuit, garbler) -> None:
     check(circuit, *inputs(circuit, 150), garbler)
 
 
 @pytest.mark.parametrize("name", ["sign", "relu"])
-def test_small_widths_exhaustively(name):
+def test_small_widths_exhaustively(name) -> None:
     circuit = getattr(library, name)(3)
     words = len(circuit.garbler_words) + len(circuit.evaluator_words)
     grids = [g.reshape(-1) for g in np.meshgrid(*[np.arange(8, dtype=np.uint64)] * words, indexing="ij")]
@@ -81,12 +81,12 @@ def test_small_widths_exhaustively(name):
 
 @settings(max_examples=40, deadline=None)
 @given(circuits(), st.integers(1, 200), st.sampled_from(ROLES), st.integers(0, 99))
-def test_random_circuits_garbled_equal_plain(circuit, instances, garbler, seed):
+def test_random_circuits_garbled_equal_plain(circuit, instances, garbler, seed) -> None:
     check(circuit, *inputs(circuit, instances, seed), garbler)
 
 
 @pytest.mark.parametrize("instances", [1, 63, 64, 65, 127, 128, 129, 500])
-def test_any_number_of_instances(instances, monkeypatch):
+def test_any_number_of_instances(instances, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks and a small window, so that chunk and window borders are met."""
     circuit = library.sign(8)
     monkeypatch.setattr(garbling, "CHUNK_BYTES", 2 * circuit.and_gates * garbling.TILE * garbling.TABLE_BYTES)
@@ -95,7 +95,7 @@ def test_any_number_of_instances(instances, monkeypatch):
 
 
 @pytest.mark.parametrize(("chunks", "rounds"), [(1, 2), (3, 2), (4, 4), (7, 6)])
-def test_the_evaluator_is_at_most_a_window_ahead(chunks, rounds, monkeypatch):
+def test_the_evaluator_is_at_most_a_window_ahead(chunks, rounds, monkeypatch: pytest.MonkeyPatch) -> None:
     circuit = library.sign(5)
     monkeypatch.setattr(garbling, "CHUNK_BYTES", 1)
     monkeypatch.setattr(garbling, "WINDOW", 3)
@@ -103,14 +103,14 @@ def test_the_evaluator_is_at_most_a_window_ahead(chunks, rounds, monkeypatch):
     check(circuit, *inputs(circuit, chunks * 64), Role.BOB)
 
 
-def test_narrow_words_may_be_uint32():
+def test_narrow_words_may_be_uint32() -> None:
     circuit = library.relu(17)
     garbler, evaluator = inputs(circuit, 70)
     g, e, _ = run(circuit, [w.astype(np.uint32) for w in garbler], [w.astype(np.uint32) for w in evaluator])
     assert ((g[0] ^ e[0]) == evaluate_plain(circuit, garbler, evaluator)[0]).all()
 
 
-def test_bits_above_the_width_are_ignored():
+def test_bits_above_the_width_are_ignored() -> None:
     circuit = library.sign(6)
     garbler, evaluator = inputs(circuit, 70)
     dirty = [[w | np.uint64(0xF << 40) for w in words] for words in (garbler, evaluator)]
@@ -118,14 +118,14 @@ def test_bits_above_the_width_are_ignored():
     assert ((g[0] ^ e[0]) == evaluate_plain(circuit, garbler, evaluator)[0]).all()
 
 
-def test_no_instances_no_messages():
+def test_no_instances_no_messages() -> None:
     circuit = library.sign(6)
     g, e, traffic = run(circuit, [np.empty(0, np.uint64)], [np.empty(0, np.uint64)])
     assert len(g[0]) == len(e[0]) == traffic.messages == 0
     assert garbling.cost(circuit, 0, Role.ALICE).rounds == 0
 
 
-def test_a_party_without_words_says_how_many_instances():
+def test_a_party_without_words_says_how_many_instances() -> None:
     builder = CircuitBuilder()
     x = builder.evaluator_word(2)
     builder.output_word([builder.and_(*x)])
@@ -138,7 +138,7 @@ def test_a_party_without_words_says_how_many_instances():
         lockstep(garbling.garbler(alice, circuit, []), iter(()))
 
 
-def test_a_circuit_of_xors_sends_nothing():
+def test_a_circuit_of_xors_sends_nothing() -> None:
     builder = CircuitBuilder()
     a, b = builder.garbler_word(3), builder.evaluator_word(3)
     builder.output_word([builder.not_(builder.xor(x, y)) for x, y in zip(a, b, strict=True)])
@@ -148,7 +148,7 @@ def test_a_circuit_of_xors_sends_nothing():
     assert garbling.cost(circuit, 8, Role.ALICE).rounds == 0
 
 
-def test_shares_betray_nothing_by_their_mean():
+def test_shares_betray_nothing_by_their_mean() -> None:
     """Either share of a constant sign is unbiased: |mean - 1/2| beyond 6 sigma would fail (chance 2e-9)."""
     n = 1 << 14
     zeros = [np.zeros(n, np.uint64)]
@@ -157,7 +157,7 @@ def test_shares_betray_nothing_by_their_mean():
     assert abs(g[0].mean() - 0.5) < 6 * 0.5 / n**0.5
 
 
-def test_two_runs_have_different_tables():
+def test_two_runs_have_different_tables() -> None:
     """Neither the tables nor the columns of two runs on the same inputs share a 128-bit block."""
     circuit = library.sign(6)
     words = [np.zeros(64, np.uint64)]
@@ -179,7 +179,7 @@ def test_two_runs_have_different_tables():
 
 @pytest.mark.parametrize("receiver", ROLES)
 @pytest.mark.parametrize(("count", "width"), [(1, 1), (1000, 1), (300, 33), (257, 64), (0, 5)])
-def test_an_output_is_opened_to_one_party(receiver, count, width, monkeypatch):
+def test_an_output_is_opened_to_one_party(receiver, count, width, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(garbling, "OUTPUT_BLOCK", 256)
     generator = np.random.default_rng(1)
     shares = [generator.integers(0, (1 << width) - 1, count, np.uint64, endpoint=True) for _ in range(2)]
@@ -195,7 +195,7 @@ def test_an_output_is_opened_to_one_party(receiver, count, width, monkeypatch):
     assert cost.alice_bytes + cost.bob_bytes == packed_bytes(count, width)
 
 
-def test_words_that_do_not_fit_are_refused():
+def test_words_that_do_not_fit_are_refused() -> None:
     circuit = library.relu(8)
     alice, _ = contexts()
     word = np.zeros(4, np.uint64)

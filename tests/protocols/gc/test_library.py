@@ -10,24 +10,24 @@ LARGE = 500
 
 
 class PowerOfTwo:
-    def __init__(self, width):
+    def __init__(self, width) -> None:
         self.width, self.modulus = width, 1 << width
 
     def __call__(self, name, *arguments):
         return getattr(library, name)(self.width, *arguments)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"2^{self.width}"
 
 
 class Prime:
-    def __init__(self, modulus):
+    def __init__(self, modulus) -> None:
         self.modulus = modulus
 
     def __call__(self, name, *arguments):
         return getattr(library, name + "_mod")(self.modulus, *arguments)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return str(self.modulus)
 
 
@@ -73,20 +73,20 @@ TINY_CASES = [pytest.param(r, every, id=repr(r)) for r in TINY] + [pytest.param(
 
 
 @pytest.mark.parametrize(("ring", "inputs"), CASES)
-def test_sign(ring, inputs):
+def test_sign(ring, inputs) -> None:
     a, b = inputs(ring.modulus, 2)
     assert run(ring("sign"), [a], [b]) == [signed(x + y, ring.modulus) < 0 for x, y in columns(a, b)]
 
 
 @pytest.mark.parametrize(("ring", "inputs"), CASES)
-def test_relu(ring, inputs):
+def test_relu(ring, inputs) -> None:
     a, b, r = inputs(ring.modulus, 3)
     want = [(max(signed(x + y, ring.modulus), 0) - s) % ring.modulus for x, y, s in columns(a, b, r)]
     assert run(ring("relu"), [a, r], [b]) == want
 
 
 @pytest.mark.parametrize(("ring", "inputs"), CASES)
-def test_maximum_of_two(ring, inputs):
+def test_maximum_of_two(ring, inputs) -> None:
     if inputs is every and ring.modulus > 7:
         inputs = some
     a, c, b, d, r = inputs(ring.modulus, 5)
@@ -96,7 +96,7 @@ def test_maximum_of_two(ring, inputs):
 
 
 @pytest.mark.parametrize(("ring", "inputs"), TINY_CASES)
-def test_maximum_of_four(ring, inputs):
+def test_maximum_of_four(ring, inputs) -> None:
     *shares, r = inputs(ring.modulus, 9)
     a, b = shares[:4], shares[4:]
     want = [
@@ -108,7 +108,7 @@ def test_maximum_of_four(ring, inputs):
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize(("ring", "inputs"), TINY_CASES)
-def test_argmax_is_the_first_of_the_largest(ring, inputs, count):
+def test_argmax_is_the_first_of_the_largest(ring, inputs, count) -> None:
     if count > 3:
         inputs = some
     shares = inputs(ring.modulus, 2 * count)
@@ -121,7 +121,7 @@ def test_argmax_is_the_first_of_the_largest(ring, inputs, count):
 
 
 @pytest.mark.parametrize("width", [2, 8, 20, 32, 64])
-def test_and_gates_are_as_stated(width):
+def test_and_gates_are_as_stated(width) -> None:
     assert library.sign(width).and_gates == width - 1
     assert len(library.sign(width).evaluator_labels) == width - 1
     assert library.relu(width).and_gates == 3 * (width - 1)
@@ -130,7 +130,7 @@ def test_and_gates_are_as_stated(width):
     assert library.argmax(width, 2).output_words == (1,)
 
 
-def test_bad_rings_are_refused():
+def test_bad_rings_are_refused() -> None:
     for width in (1, 65):
         with pytest.raises(ValueError, match=r"2\.\.64 bits"):
             library.sign(width)

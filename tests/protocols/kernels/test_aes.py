@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.kernels import aes
+from bunet.protocols.kernels.symmetric import aes
 
 # SP 800-38A appendix F.1.1 (ECB-AES128) and F.5.1 (CTR-AES128), FIPS-197 appendix C.1
 KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
@@ -49,16 +49,16 @@ def xor(a: bytes, b: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("key", "plain", "cipher"), KNOWN)
-def test_known_blocks(key, plain, cipher):
+def test_known_blocks(key, plain, cipher) -> None:
     assert encrypt(key, bytes.fromhex(plain)).hex() == cipher
 
 
 @pytest.mark.parametrize(("counter", "plain", "cipher"), list(zip(COUNTERS, PLAIN, CTR, strict=True)))
-def test_known_counter_mode(counter, plain, cipher):
+def test_known_counter_mode(counter, plain, cipher) -> None:
     assert xor(encrypt(KEY, bytes.fromhex(counter)), bytes.fromhex(plain)).hex() == cipher
 
 
-def test_known_key_schedule():
+def test_known_key_schedule() -> None:
     schedule = aes.expand_key(KEY).tobytes()  # FIPS-197 appendix A.1
     assert schedule[:16] == KEY
     assert schedule[16:32].hex() == "a0fafe1788542cb123a339392a6c7605"
@@ -67,7 +67,7 @@ def test_known_key_schedule():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(1, 150))
-def test_counter_mode_is_block_by_block(nonce, counter, count):
+def test_counter_mode_is_block_by_block(nonce, counter, count) -> None:
     out = np.empty(2 * count, np.uint64)
     aes.ctr(aes.expand_key(KEY), nonce, counter, out)
     for i in {0, count // 2, count - 1}:
@@ -75,7 +75,7 @@ def test_counter_mode_is_block_by_block(nonce, counter, count):
         assert out[2 * i : 2 * i + 2].tobytes() == encrypt(KEY, block)
 
 
-def test_interleaved_schedules():
+def test_interleaved_schedules() -> None:
     keys = np.arange(128 * 16, dtype=np.uint64).astype(np.uint8).reshape(128, 16)
     keys[:, 3] = np.arange(128)
     schedules = aes.expand_interleaved(keys)
@@ -87,7 +87,7 @@ def test_interleaved_schedules():
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(1, 600), st.integers(0, 2**32))
-def test_hash_of_rows(tweak, first_tile, count, seed):
+def test_hash_of_rows(tweak, first_tile, count, seed) -> None:
     random = np.random.default_rng(seed)
     key = random.integers(0, 2**64, 2, np.uint64)
     rows = random.integers(0, 2**64, (count, 2), np.uint64)
@@ -103,7 +103,7 @@ def test_hash_of_rows(tweak, first_tile, count, seed):
     assert (rows == out).all()
 
 
-def test_bad_arguments():
+def test_bad_arguments() -> None:
     schedule, out = aes.expand_key(KEY), np.empty(4, np.uint64)
     with pytest.raises(ValueError, match="16 bytes, not 15"):
         aes.expand_key(bytes(15))

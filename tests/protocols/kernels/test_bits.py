@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.kernels import bits
+from bunet.protocols.kernels.packing import bits
 
 
 def random_values(count: int, width: int, seed: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def packed_one_by_one(values: np.ndarray, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("width", range(1, 65))
-def test_packing_and_back(width):
+def test_packing_and_back(width) -> None:
     for count in (0, 1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 130):
         values = random_values(count, width, count)
         packed = bits.pack(values, width)
@@ -32,7 +32,7 @@ def test_packing_and_back(width):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 64), st.integers(0, 3000), st.integers(0, 9), st.integers(0, 2**32))
-def test_packing_from_any_address(width, count, shift, seed):
+def test_packing_from_any_address(width, count, shift, seed) -> None:
     values = random_values(count, width, seed)
     packed = bits.pack(values, width)
     moved = np.zeros(packed.size + shift, np.uint8)
@@ -41,12 +41,12 @@ def test_packing_from_any_address(width, count, shift, seed):
 
 
 @pytest.mark.parametrize("width", [5, 20, 32])
-def test_a_wider_kind_packs_the_same(width):
+def test_a_wider_kind_packs_the_same(width) -> None:
     values = random_values(77, width, 1)
     assert (bits.pack(values.astype(np.uint64), width) == bits.pack(values, width)).all()
 
 
-def test_bad_arguments():
+def test_bad_arguments() -> None:
     values = np.arange(10, dtype=np.uint32)
     for width in (0, 65, -3):
         with pytest.raises(ValueError, match=r"outside 1\.\.64"):
@@ -64,7 +64,7 @@ def test_bad_arguments():
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_transpose(count):
+def test_transpose(count) -> None:
     tiles = np.random.default_rng(count).integers(0, 2**64, (count, 128, 2), np.uint64)
     result = bits.transpose(tiles)
 

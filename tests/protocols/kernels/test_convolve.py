@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.kernels import convolve, ntt, rlwe
+from bunet.protocols.kernels.ring import convolve, ntt, rlwe
 from bunet.protocols.pahe import parameters
 from bunet.protocols.random import Random
 
@@ -31,7 +31,7 @@ def whole(x, taps, positions, params):
     st.sampled_from(SETS), st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 60),
     st.sampled_from([1, 2, 64, 128]), st.integers(0, 2**32),
 )
-def test_equals_whole_polynomials(name, tiles, channels, outputs, count, step, seed):
+def test_equals_whole_polynomials(name, tiles, channels, outputs, count, step, seed) -> None:
     params = parameters.get(name)
     rng = np.random.default_rng(seed)
     slots = params.degree // step
@@ -45,7 +45,7 @@ def test_equals_whole_polynomials(name, tiles, channels, outputs, count, step, s
     np.testing.assert_array_equal(out, whole(x, taps, positions, params))
 
 
-def test_full_places_and_many_channels():
+def test_full_places_and_many_channels() -> None:
     """Every sum as large as it gets: largest residues and taps, all taps in one place, sums beyond 52 bits."""
     params = parameters.get("n2048-q50")
     positions = np.arange(params.degree // 64) * 64 + 5
@@ -57,7 +57,7 @@ def test_full_places_and_many_channels():
     np.testing.assert_array_equal(out, whole(x, taps, positions, params))
 
 
-def test_tiers_agree(monkeypatch):
+def test_tiers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     if not convolve.FAST:
         pytest.skip("this tier has one way only")
     params = parameters.get("n4096-q100")
@@ -70,7 +70,7 @@ def test_tiers_agree(monkeypatch):
     np.testing.assert_array_equal(convolve.multiply_sparse(x, taps, places, np.empty_like(fast)), fast)
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_are_refused() -> None:
     params = parameters.get("n2048-q50")
     tables = params.tables
     for bad in ([[1]], [], [2048], [-1]):

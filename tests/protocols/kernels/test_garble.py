@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.gc.circuit import Op, evaluate_plain
-from bunet.protocols.kernels import aes, garble
-from bunet.protocols.kernels import garble_gates as gates
-from bunet.protocols.kernels.tier import available
+from bunet.protocols.kernels.gc import garble
+from bunet.protocols.kernels.gc import garble_gates as gates
+from bunet.protocols.kernels.machine.tier import available
+from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
 from tests.protocols.gc.random_circuits import circuits
 
@@ -64,7 +65,7 @@ def tier(request):
 
 @pytest.mark.parametrize("target", [0, 1, 2])
 @pytest.mark.parametrize("complements", range(4))
-def test_and_gate(tier, complements, target):
+def test_and_gate(tier, complements, target) -> None:
     """A run of gates as in one tile, results in a new wire or in an operand's place, tables at an odd place."""
     _, garble_and, evaluate_and, first_keys = tier
     not_a, not_b = complements & 1, complements >> 1
@@ -95,7 +96,7 @@ def test_and_gate(tier, complements, target):
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
-def test_xor_gate(tier, target):
+def test_xor_gate(tier, target) -> None:
     wires = random_rows(3, TILE)
     flat = wires.reshape(-1).copy()
     tier[0](flat, 0, 1, target)
@@ -103,7 +104,7 @@ def test_xor_gate(tier, target):
 
 
 @pytest.mark.skipif("vaes" not in available(), reason="the plain kernels are tested through whole tiles")
-def test_input_labels_agree():
+def test_input_labels_agree() -> None:
     labels, words = DRAW.words(3 + WORDS), DRAW.words(5 + TILE)
     for bit in (0, 31, 63):
         plain, wide = np.zeros(2 * WORDS, np.uint64), np.zeros(2 * WORDS, np.uint64)
@@ -118,7 +119,7 @@ def test_input_labels_agree():
 
 @pytest.mark.skipif("vaes" not in available(), reason="the plain kernels are tested through whole tiles")
 @pytest.mark.parametrize(("source", "bit"), [(0, 0), (63, 5), (7, 63)])
-def test_output_bits_agree(source, bit):
+def test_output_bits_agree(source, bit) -> None:
     wires, words, start = DRAW.words(2 * WORDS), DRAW.words(5 + TILE), DRAW.words(3 + TILE)
     u, plain, wide = np.uint64, start.copy(), start.copy()
     gates.output_portable(wires, 1, plain, 3, u(bit))
@@ -167,7 +168,7 @@ def frozen(array):
 
 @settings(max_examples=25, deadline=None)
 @given(circuits(), st.integers(1, 3), st.integers(0, (1 << 47) - 3))
-def test_tiles_equal_the_reference_and_the_circuit_in_the_clear(circuit, tiles, first_tile):
+def test_tiles_equal_the_reference_and_the_circuit_in_the_clear(circuit, tiles, first_tile) -> None:
     n = tiles * TILE
     mine, theirs = (
         frozen(DRAW.words(len(w) * n).reshape(-1, n)) for w in (circuit.garbler_words, circuit.evaluator_words)
@@ -192,7 +193,7 @@ def test_tiles_equal_the_reference_and_the_circuit_in_the_clear(circuit, tiles, 
     assert ((shares[0] ^ shares[1]) == np.array(plain)).all()
 
 
-def test_choice_bits_are_in_the_order_of_rows():
+def test_choice_bits_are_in_the_order_of_rows() -> None:
     words = DRAW.words(2 * 128).reshape(2, 128)
     positions = np.array([[1, 63], [0, 5], [1, 0]], np.int64)
     choices = np.zeros((2, 3, TILE), np.uint8)
@@ -203,7 +204,7 @@ def test_choice_bits_are_in_the_order_of_rows():
             assert (choices[tile, label] == want).all()
 
 
-def test_keys_of_tiles_gates_and_streams_differ():
+def test_keys_of_tiles_gates_and_streams_differ() -> None:
     """The same labels under another tile, gate, half or stream give other tables."""
     a, b = random_rows(TILE), random_rows(TILE)
     seen = set()

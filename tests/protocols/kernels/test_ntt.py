@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bunet.protocols.kernels import ntt, ntt_scalar, tier
+from bunet.protocols.kernels.machine import tier
+from bunet.protocols.kernels.ring import ntt, ntt_scalar
 from bunet.protocols.pahe.parameters import ntt_primes
 
 needs_ifma = pytest.mark.skipif(tier.TIER != "vaes", reason="this tier has no 52-bit multiply-add")
@@ -33,7 +34,7 @@ def negacyclic(a: list[int], sparse: dict[int, int], q: int) -> list[int]:
 
 @pytest.mark.parametrize("degree", ntt.DEGREES)
 @pytest.mark.parametrize("bits", [30, 47, 50])
-def test_product_is_negacyclic(degree, bits):
+def test_product_is_negacyclic(degree, bits) -> None:
     tables = ntt.tables(degree, ntt_primes(degree, bits))
     q = tables.primes[0]
     a = residues(tables, 2)
@@ -48,7 +49,7 @@ def test_product_is_negacyclic(degree, bits):
         assert result[0, 0].tolist() == negacyclic(a[i, 0].tolist(), sparse, q)
 
 
-def test_values_are_at_the_odd_powers_of_the_root():
+def test_values_are_at_the_odd_powers_of_the_root() -> None:
     tables = ntt.tables(2048, ntt_primes(2048, 47))
     q, psi = tables.primes[0], tables.roots[0]
     a = np.zeros((1, 1, 2048), np.uint64)
@@ -61,7 +62,7 @@ def test_values_are_at_the_odd_powers_of_the_root():
 
 @pytest.mark.parametrize("degree", ntt.DEGREES)
 @pytest.mark.parametrize("bits", [26, 36, 47, 48, 49, 50])
-def test_scalar_tier_round_trips(degree, bits):
+def test_scalar_tier_round_trips(degree, bits) -> None:
     tables = ntt.tables(degree, ntt_primes(degree, bits, 2))
     a = residues(tables, 2)
     b = a.copy()
@@ -74,8 +75,8 @@ def test_scalar_tier_round_trips(degree, bits):
 @needs_ifma
 @pytest.mark.parametrize("degree", ntt.DEGREES)
 @pytest.mark.parametrize("bits", [26, 36, 47, 48, 49, 50])
-def test_tiers_agree(degree, bits):
-    from bunet.protocols.kernels import ntt_ifma
+def test_tiers_agree(degree, bits) -> None:
+    from bunet.protocols.kernels.ring import ntt_ifma
 
     tables = ntt.tables(degree, ntt_primes(degree, bits, 2))
     a = residues(tables, 3)
@@ -90,8 +91,8 @@ def test_tiers_agree(degree, bits):
 
 
 @needs_ifma
-def test_the_largest_inputs_do_not_overflow_the_lazy_range():
-    from bunet.protocols.kernels import ntt_ifma
+def test_the_largest_inputs_do_not_overflow_the_lazy_range() -> None:
+    from bunet.protocols.kernels.ring import ntt_ifma
 
     for bits in (47, 49, 50):
         tables = ntt.tables(16384, ntt_primes(16384, bits))
@@ -102,7 +103,7 @@ def test_the_largest_inputs_do_not_overflow_the_lazy_range():
         assert np.array_equal(slow, fast)
 
 
-def test_any_alignment():
+def test_any_alignment() -> None:
     tables = ntt.tables(2048, ntt_primes(2048, 50))
     a = residues(tables, 1)
     shifted = np.empty(2049, np.uint64)[1:].reshape(1, 1, 2048)
@@ -110,7 +111,7 @@ def test_any_alignment():
     assert np.array_equal(ntt.forward(shifted, tables), ntt.forward(a.copy(), tables))
 
 
-def test_refusals():
+def test_refusals() -> None:
     tables = ntt.tables(2048, ntt_primes(2048, 50))
     with pytest.raises(ValueError, match="C-contiguous"):
         ntt.forward(np.zeros((2, 1, 4096), np.uint64), tables)

@@ -7,14 +7,15 @@ from math import prod
 import numpy as np
 import pytest
 
-from bunet.protocols.kernels import fused, ntt, rlwe, sampling, tier
-from bunet.protocols.kernels import rlwe_scalar as scalar
+from bunet.protocols.kernels.machine import tier
+from bunet.protocols.kernels.ring import fused, ntt, rlwe, sampling
+from bunet.protocols.kernels.ring import rlwe_scalar as scalar
 from bunet.protocols.pahe.parameters import is_prime, ntt_primes
 from bunet.protocols.random import Random
 
 KERNELS = [scalar]
 if tier.TIER == "vaes":
-    from bunet.protocols.kernels import rlwe_ifma
+    from bunet.protocols.kernels.ring import rlwe_ifma
 
     KERNELS.append(rlwe_ifma)
 
@@ -54,7 +55,7 @@ def integer(t: ntt.Tables, residues: np.ndarray) -> int:
     return sum(int(x) * (q // p) * pow(q // p, -1, p) for x, p in zip(residues, t.primes, strict=True)) % q
 
 
-def test_products(tables):
+def test_products(tables) -> None:
     a, b = polys(tables, 2), polys(tables, 2, seed=1)
     b[0, :, :20] = a[0, :, :20]
     factor = rlwe.fixed(b[0], tables)
@@ -72,7 +73,7 @@ def test_products(tables):
                 assert subtracted[i, l, j] == (y - x * w) % q
 
 
-def test_companions_of_a_fixed_polynomial_are_exact(tables):
+def test_companions_of_a_fixed_polynomial_are_exact(tables) -> None:
     poly = polys(tables, 1)[0]
     poly[:, 16:18] = [1, 2]
     factor = rlwe.fixed(poly, tables)
@@ -85,7 +86,7 @@ def test_companions_of_a_fixed_polynomial_are_exact(tables):
         rlwe.fixed(polys(tables, 2), tables)
 
 
-def test_sums(tables):
+def test_sums(tables) -> None:
     a, b = polys(tables, 3), polys(tables, 1, seed=1)
     q = np.array(tables.primes, object)[:, None]
     x, y = a.astype(object), b.astype(object)
@@ -95,7 +96,7 @@ def test_sums(tables):
         rlwe.add(a, polys(tables, 2), tables)
 
 
-def test_residues_of_any_integer(tables):
+def test_residues_of_any_integer(tables) -> None:
     rng = np.random.default_rng(2)
     values = rng.integers(-(1 << 63), (1 << 63) - 1, (2, tables.degree), dtype=np.int64)
     values[0, :6] = -(1 << 63), (1 << 63) - 1, 0, -1, tables.primes[0], -tables.primes[0]
@@ -107,7 +108,7 @@ def test_residues_of_any_integer(tables):
 
 
 @pytest.mark.parametrize("width", [1, 8, 37, 45, 51, 60])
-def test_encoding_and_scaling_are_exact(tables, width):
+def test_encoding_and_scaling_are_exact(tables, width) -> None:
     q = prod(tables.primes)
     primes = [p for p in range((1 << width) - 1, (1 << width) - 2000, -1) if is_prime(p)][:1] if width > 2 else []
     for t in [1 << width, *primes]:
@@ -132,7 +133,7 @@ def test_encoding_and_scaling_are_exact(tables, width):
             assert scaled[1, j] == (2 * x * t + q) // (2 * q) % t
 
 
-def test_fused_reply_steps_equal_their_parts(tables):
+def test_fused_reply_steps_equal_their_parts(tables) -> None:
     """Each fused kernel, in every tier, against the plain ones it stands for."""
     limbs, degree = len(tables.primes), tables.degree
     pairs = polys(tables, 6, seed=4).reshape(3, 2, limbs, degree)
@@ -167,7 +168,7 @@ def test_fused_reply_steps_equal_their_parts(tables):
         rlwe.add_gathered(pairs, np.arange(9), kept, tables)
 
 
-def test_ternary_residues_are_those_of_the_integers(tables):
+def test_ternary_residues_are_those_of_the_integers(tables) -> None:
     class Words:
         def words(self, n: int) -> np.ndarray:
             third = (1 << 64) // 3
@@ -178,12 +179,12 @@ def test_ternary_residues_are_those_of_the_integers(tables):
     np.testing.assert_array_equal(rlwe.ternary_residues(2, Words(), tables), expected)
 
 
-def test_scaling_refuses_what_would_overflow():
+def test_scaling_refuses_what_would_overflow() -> None:
     with pytest.raises(ValueError, match="over 63 bits"):
         rlwe.ScaleConstants.of(ntt_primes(8192, 47, 4), 1 << 62)
 
 
-def test_division_by_the_last_prime():
+def test_division_by_the_last_prime() -> None:
     tables = ntt.tables(2048, ntt_primes(2048, 47, 3))
     values = polys(tables, 1)
     out = rlwe.divide_by_last(values, tables)
@@ -194,7 +195,7 @@ def test_division_by_the_last_prime():
 
 
 @pytest.mark.parametrize(("tiles", "channels", "outputs"), [(1, 1, 1), (3, 5, 3), (2, 16, 2), (5, 40, 1)])
-def test_multiply_accumulate(tables, tiles, channels, outputs):
+def test_multiply_accumulate(tables, tiles, channels, outputs) -> None:
     if tables.degree * len(tables.primes) * channels > 1 << 18:
         channels = 5
     limbs, degree = len(tables.primes), tables.degree
@@ -210,7 +211,7 @@ def test_multiply_accumulate(tables, tiles, channels, outputs):
     assert np.array_equal(block, out[:, :1])
 
 
-def test_multiply_accumulate_of_many_channels():
+def test_multiply_accumulate_of_many_channels() -> None:
     tables = ntt.tables(2048, ntt_primes(2048, 50))
     rng = np.random.default_rng(5)
     top = tables.primes[0] - 1
@@ -226,7 +227,7 @@ def test_multiply_accumulate_of_many_channels():
 
 
 @pytest.mark.parametrize("bits", [1, 20, 62, 63, 64, 90, 127])
-def test_flood(tables, bits):
+def test_flood(tables, bits) -> None:
     words = np.random.default_rng(bits).integers(0, 1 << 64, (2, 2, 16), dtype=np.uint64)
     words[0, :, 0], words[0, :, 1] = 0, ~np.uint64(0)
     masks = np.array([(1 << min(bits + 1, 64)) - 1, (1 << max(bits - 63, 0)) - 1], np.uint64)
@@ -248,7 +249,7 @@ def test_flood(tables, bits):
 class Fixed:
     """Words that a test chose."""
 
-    def __init__(self, words):
+    def __init__(self, words) -> None:
         self.source = np.array(words, np.uint64)
 
     def words(self, n):
@@ -257,7 +258,7 @@ class Fixed:
         return taken.copy()
 
 
-def test_uniform_rejects_without_bias_and_deterministically():
+def test_uniform_rejects_without_bias_and_deterministically() -> None:
     q = next(p for p in range((1 << 29) + 1, 1 << 30, 4096) if is_prime(p))  # half of all 30-bit numbers are rejected
     tables = ntt.tables(2048, (q,))
     first = np.full(2048, 5, np.uint64)
@@ -273,7 +274,7 @@ def test_uniform_rejects_without_bias_and_deterministically():
     assert ((counts - expected) ** 2 / expected).sum() < 44.3  # chi-square, 15 degrees of freedom, p = 1e-4
 
 
-def test_errors_and_ternaries():
+def test_errors_and_ternaries() -> None:
     errors = rlwe.errors(20, 4096, Random(bytes(32)))
     assert abs(errors).max() <= sampling.ERROR_BOUND
     assert abs(errors.mean()) < 5 * np.sqrt(10.5 / errors.size)
@@ -288,7 +289,7 @@ def test_errors_and_ternaries():
     assert abs(counts - ternary.size / 3).max() < 5 * np.sqrt(ternary.size * 2 / 9)
 
 
-def test_fused_encryption_and_decryption_equal_their_parts(tables):
+def test_fused_encryption_and_decryption_equal_their_parts(tables) -> None:
     """Where many words are rejected too: 30-bit primes that are as small as they get lose up to half."""
     small = tuple(q for q in range((1 << 29) + 1, 1 << 30, 2 * tables.degree) if is_prime(q))[: len(tables.primes)]
     for t in (tables, ntt.tables(tables.degree, small)):

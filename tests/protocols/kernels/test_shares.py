@@ -25,7 +25,7 @@ def check(result: np.ndarray, expected: np.ndarray, width: int) -> None:
 
 @pytest.mark.parametrize("wide", WIDTHS)
 @pytest.mark.parametrize("small", WIDTHS)
-def test_shift_and_widen(small, wide):
+def test_shift_and_widen(small, wide) -> None:
     values = random_shares(small)
     exact = values.astype(object)
     for bits in {0, 1, small - 1}:
@@ -44,7 +44,7 @@ def test_shift_and_widen(small, wide):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_sums_of_windows_and_over_channels(width):
+def test_sums_of_windows_and_over_channels(width) -> None:
     values, terms = random_shares(width), random_shares(width, (3,), 2)
     exact = values.astype(object)
     windows = exact[:, ::2, ::2] + exact[:, ::2, 1::2] + exact[:, 1::2, ::2] + exact[:, 1::2, 1::2]
@@ -55,7 +55,7 @@ def test_sums_of_windows_and_over_channels(width):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_products_by_bits(width):
+def test_products_by_bits(width) -> None:
     values, others = random_shares(width), random_shares(width, seed=3)
     bits = np.random.default_rng(4).integers(0, 2, values.shape, dtype=np.uint8)
     bits.reshape(-1)[:2] = 1
@@ -65,7 +65,7 @@ def test_products_by_bits(width):
     check(shares.times_bit_less(values, bits, others, width), exact * bits - other, width)
 
 
-def test_what_is_no_share_is_refused():
+def test_what_is_no_share_is_refused() -> None:
     values = random_shares(20)
     with pytest.raises(ValueError, match="not of one shape"):
         shares.add(values, values[:1], 20)
@@ -91,6 +91,6 @@ def test_what_is_no_share_is_refused():
         shares.add_to_channels(values, values[0, 0], 20)
 
 
-def test_terms_of_no_channel_are_added_to_nothing():
+def test_terms_of_no_channel_are_added_to_nothing() -> None:
     nothing = np.empty((0, 4, 4), np.uint64)
     assert shares.add_to_channels(nothing, np.empty(0, np.uint64), 20).shape == nothing.shape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bunet.protocols.kernels import tier
+from bunet.protocols.kernels.machine import tier
 
 SCRIPT = Path(__file__).with_name("tier_digest.py")
 
@@ -31,18 +31,18 @@ def _portable() -> dict[str, str]:
     return _digests(BUNET_TIER="portable", NUMBA_CPU_NAME="generic")
 
 
-def test_the_portable_tier_runs_on_a_generic_processor():
+def test_the_portable_tier_runs_on_a_generic_processor() -> None:
     assert _portable()["tier"] == "portable"
 
 
 @pytest.mark.parametrize("name", [name for name in tier.available() if name != "portable"])
-def test_tiers_agree_bit_for_bit(name):
+def test_tiers_agree_bit_for_bit(name) -> None:
     mine, portable = _digests(BUNET_TIER=name), _portable()
     assert mine["tier"] == name
     assert {**mine, "tier": ""} == {**portable, "tier": ""}
 
 
-def test_a_processor_chosen_by_name_offers_only_the_portable_tier(monkeypatch):
+def test_a_processor_chosen_by_name_offers_only_the_portable_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert tier.available() == ("portable",)
     assert tier.choose(None) == "portable"
@@ -50,28 +50,41 @@ def test_a_processor_chosen_by_name_offers_only_the_portable_tier(monkeypatch):
         tier.choose("vaes")
 
 
-def test_features_may_be_listed(monkeypatch):
+def test_features_may_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "+aes,+ssse3,-avx512f")
     assert tier.available() == ("aesni", "portable")
 
 
-def test_an_unknown_tier_is_refused():
-    run = _run(["-c", "import bunet.protocols.kernels.aes"], BUNET_TIER="fast")
+def test_an_unknown_tier_is_refused() -> None:
+    run = _run(["-c", "import bunet.protocols.kernels.symmetric.aes"], BUNET_TIER="fast")
     assert run.returncode != 0
     assert "BUNET_TIER='fast' is not a tier; choose one of vaes, aesni, portable" in run.stderr
 
 
-def test_the_digest_follows_the_sources_that_kernels_import(tmp_path):
-    (tmp_path / "leaf.py").write_text("from bunet.protocols.kernels.base import x\n")
-    (tmp_path / "base.py").write_text("x = 1\n")
-    before = tier.source_digest(tmp_path)
-    (tmp_path / "leaf.py").write_text("from bunet.protocols.kernels.base import x\ny = 2\n")
-    assert tier.source_digest(tmp_path) == before
-    (tmp_path / "base.py").write_text("x = 2\n")
-    assert tier.source_digest(tmp_path) != before
+def test_the_digest_follows_every_source_in_subfolders_too(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    sources = (tmp_path / "leaf.py", tmp_path / "inner" / "deep.py")
+    for source in sources:
+        source.write_text("x = 1\n")
+    seen = {tier.source_digest(tmp_path)}
+    for source in sources:
+        source.write_text("x = 2\n")
+        seen.add(tier.source_digest(tmp_path))
+    sources[1].rename(tmp_path / "deep.py")
+    seen.add(tier.source_digest(tmp_path))
+    assert len(seen) == 4
 
 
-def test_tiers_and_processors_have_their_own_cache(monkeypatch, tmp_path):
+def test_the_cache_follows_every_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tier, "source_digest", lambda folder: str(folder))
+    kernels = Path(tier.__file__).parents[1]
+    assert kernels.name == "kernels"
+    before = tier.cache_folder("portable")
+    monkeypatch.setattr(tier, "source_digest", lambda folder: f"{folder} after an edit")
+    assert tier.cache_folder("portable") != before
+
+
+def test_tiers_and_processors_have_their_own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     here = tier.cache_folder("portable")
     assert here.is_relative_to(tmp_path)

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bunet.protocols.kernels import aes, bits, extension, shares, softspoken, tier
+from bunet.protocols.kernels import shares
+from bunet.protocols.kernels.machine import tier
+from bunet.protocols.kernels.ot import extension, softspoken
+from bunet.protocols.kernels.packing import bits
+from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
 
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.models.program import Node, TensorType
-from bunet.parties.driver import counted, lockstep
 from bunet.protocols.ass.share import Share, reduce_to, split
 from bunet.protocols.context import Context, Role
-from bunet.protocols.kernels import convolve
+from bunet.protocols.kernels.ring import convolve
 from bunet.protocols.layers import conv_coefficient, conv_plan
 from bunet.protocols.layers.conv_plan import plan_of
 from bunet.protocols.layers.tiling import Image
+from bunet.protocols.lockstep import counted, lockstep
 from bunet.protocols.pahe import bfv, setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights
@@ -85,7 +85,7 @@ def transposed_reference(secret, weight, bias, ring):
     return reduce_to(out, ring).astype(np.uint64)
 
 
-def assert_cost(own, traffic):
+def assert_cost(own, traffic) -> None:
     cost = conv_coefficient.cost(own)
     assert (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (cost.alice_bytes, cost.bob_bytes, cost.rounds)
 
@@ -95,7 +95,7 @@ def assert_cost(own, traffic):
     st.integers(1, 9), st.integers(1, 20), st.integers(1, 20), st.integers(1, 9), st.sampled_from([1, 3]),
     st.integers(12, 44), st.integers(0, 2**32), st.integers(1, 12),
 )
-def test_conv_equals_the_integers(channels, height, width, out_channels, kernel, ring, seed, weight_bits):
+def test_conv_equals_the_integers(channels, height, width, out_channels, kernel, ring, seed, weight_bits) -> None:
     rng = np.random.default_rng(seed)
     secret = rng.integers(-(2 ** (ring - 1)) + 1, 2 ** (ring - 1), (channels, height, width))
     weight = rng.integers(-(2**weight_bits), 2**weight_bits, (out_channels, channels, kernel, kernel))
@@ -111,7 +111,7 @@ def test_conv_equals_the_integers(channels, height, width, out_channels, kernel,
     st.integers(1, 9), st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.integers(12, 44),
     st.integers(0, 2**32),
 )
-def test_conv_transpose_equals_the_integers(channels, height, width, out_channels, ring, seed):
+def test_conv_transpose_equals_the_integers(channels, height, width, out_channels, ring, seed) -> None:
     rng = np.random.default_rng(seed)
     secret = rng.integers(-(2 ** (ring - 1)) + 1, 2 ** (ring - 1), (channels, height, width))
     weight = rng.integers(-(2**8), 2**8, (channels, out_channels, 2, 2))
@@ -126,7 +126,7 @@ def test_conv_transpose_equals_the_integers(channels, height, width, out_channel
     ("channels", "size", "out_channels", "kernel", "ring"),
     [(5, 96, 4, 3, 30), (3, 70, 2, 3, 40), (40, 16, 24, 3, 36), (64, 8, 96, 3, 26), (6, 100, 2, 1, 33)],
 )
-def test_layers_of_many_tiles_groups_and_bundles(channels, size, out_channels, kernel, ring):
+def test_layers_of_many_tiles_groups_and_bundles(channels, size, out_channels, kernel, ring) -> None:
     rng = np.random.default_rng(channels)
     secret = rng.integers(-(2 ** (ring - 1)) + 1, 2 ** (ring - 1), (channels, size, size))
     weight = rng.integers(-100, 101, (out_channels, channels, kernel, kernel))
@@ -139,7 +139,7 @@ def test_layers_of_many_tiles_groups_and_bundles(channels, size, out_channels, k
 
 @pytest.mark.parametrize(("ring", "fill"), [(32, 2**32 - 1), (32, 0), (44, 2**44 - 1)])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_extreme_weights_and_shares(ring, fill, sign):
+def test_extreme_weights_and_shares(ring, fill, sign) -> None:
     """All weights of the layer at the bound's edge and both shares all ones: the largest noise and every wrap."""
     weight = np.full((2, 3, 3, 3), sign * 37, np.int64)
     weight[:, 0, 0, 0] += sign * (1023 - 27 * 37)  # the norm is 2^10 - 1
@@ -151,7 +151,7 @@ def test_extreme_weights_and_shares(ring, fill, sign):
     np.testing.assert_array_equal(opened, reference(2 * values, weight, np.zeros(2), ring))
 
 
-def test_noise_stays_below_its_stated_bound():
+def test_noise_stays_below_its_stated_bound() -> None:
     """Full products, bundled and grouped, with weights at the norm's edge; measured with the secret key."""
     weight = np.full((4, 4, 3, 3), -28, np.int64)
     weight[:, 0, 0, 0] -= 1023 - 36 * 28
@@ -172,7 +172,7 @@ def test_noise_stays_below_its_stated_bound():
         assert budget >= params.modulus.bit_length() - 2 - 28 - plan.noise_bits
 
 
-def test_a_share_of_another_ring_is_refused():
+def test_a_share_of_another_ring_is_refused() -> None:
     weight = np.ones((1, 1, 3, 3), np.int64)
     own, _ = conv_layer(1, 8, 8, 1, 3, 30, weight, np.zeros(1, np.int64))
     with pytest.raises(ValueError, match="not the planned 30-bit"):
@@ -180,7 +180,7 @@ def test_a_share_of_another_ring_is_refused():
                                     Share(np.zeros((1, 8, 8), np.uint32), 29, 0, 8)))
 
 
-def test_blocks_and_batches_change_nothing(monkeypatch):
+def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small memory limits force many batches, blocks and messages through the same layer."""
     monkeypatch.setattr(conv_plan, "_CIPHERTEXT_BLOCK", 1 << 20)
     monkeypatch.setattr(conv_plan, "_ACCUMULATOR_BLOCK", 1 << 18)
@@ -199,7 +199,7 @@ def test_blocks_and_batches_change_nothing(monkeypatch):
     assert traffic.messages > 10
 
 
-def test_a_prepared_layer_gives_the_same_twice():
+def test_a_prepared_layer_gives_the_same_twice() -> None:
     rng = np.random.default_rng(2)
     weight = rng.integers(-50, 51, (4, 3, 3, 3))
     layers = conv_layer(3, 12, 12, 4, 3, 30, weight, np.zeros(4, np.int64))
@@ -209,7 +209,7 @@ def test_a_prepared_layer_gives_the_same_twice():
         np.testing.assert_array_equal(run(layers, secret)[0], reference(secret, weight, np.zeros(4), 30))
 
 
-def test_weights_beyond_the_stated_norm_are_refused():
+def test_weights_beyond_the_stated_norm_are_refused() -> None:
     weight = np.full((1, 1, 3, 3), 100, np.int64)
     _, other = conv_layer(1, 8, 8, 1, 3, 30, weight, np.zeros(1, np.int64))
     other.weights.weight[0, 0, 0, 0] = 5000
@@ -217,7 +217,7 @@ def test_weights_beyond_the_stated_norm_are_refused():
         conv_coefficient.prepare(context(Role.BOB), other)
 
 
-def test_layers_without_parameters_are_refused_with_the_reason():
+def test_layers_without_parameters_are_refused_with_the_reason() -> None:
     weight = np.full((1, 1, 3, 3), 2**40, np.int64)
     own, _ = conv_layer(1, 8, 8, 1, 3, 60, weight, np.zeros(1, np.int64))
     reason = conv_coefficient.supports(own)
@@ -225,7 +225,7 @@ def test_layers_without_parameters_are_refused_with_the_reason():
     assert "norm_bits" in reason
 
 
-def test_shares_are_uniform():
+def test_shares_are_uniform() -> None:
     """Both output shares of a constant layer, by a chi-square on their top 4 bits (99.99 % quantile of 15 degrees)."""
     weight = np.ones((2, 1, 3, 3), np.int64)
     layers = conv_layer(1, 64, 64, 2, 3, 30, weight, np.zeros(2, np.int64))
@@ -241,7 +241,7 @@ def test_shares_are_uniform():
         assert ((counts - expected) ** 2 / expected).sum() < 44.3
 
 
-def test_plans_are_public_and_kernel_one_is_flat():
+def test_plans_are_public_and_kernel_one_is_flat() -> None:
     weight = np.ones((2, 4, 1, 1), np.int64)
     own, other = conv_layer(4, 30, 50, 2, 1, 30, weight, np.zeros(2, np.int64))
     assert plan_of(own) == plan_of(other)

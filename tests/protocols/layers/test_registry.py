@@ -9,9 +9,9 @@ import pytest
 from bunet.models import oracle
 from bunet.models.oracle import IntegerWeights
 from bunet.models.program import Node, TensorType
-from bunet.parties.driver import counted
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, open_shares, split
+from bunet.protocols.lockstep import counted
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights
@@ -83,7 +83,7 @@ RUNS = [
 ]
 
 
-def test_every_operation_of_the_registry_has_cases():
+def test_every_operation_of_the_registry_has_cases() -> None:
     assert {p.operation for p in registry.everything()} <= CASES.keys()
     covered = {(p.values[0].operation, p.values[0].name) for p in RUNS}
     assert covered == {(p.operation, p.name) for p in registry.everything()}
@@ -98,7 +98,7 @@ def _secret(kind: TensorType) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("protocol", "case", "settings"), RUNS)
-def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, settings):
+def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, settings) -> None:
     node, types, weights = case
     hers = Layer(node, types, None, settings)
     his = Layer(node, types, LayerWeights(weights.weight, weights.bias) if weights else None, settings)

@@ -51,7 +51,7 @@ def convolve_by_polynomials(tiling: Tiling, x: np.ndarray, weight: np.ndarray) -
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_every_candidate_computes_the_convolution(data):
+def test_every_candidate_computes_the_convolution(data) -> None:
     image = Image(
         data.draw(st.integers(1, 5)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)),
         data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 3, 5])),
@@ -66,7 +66,7 @@ def test_every_candidate_computes_the_convolution(data):
     np.testing.assert_array_equal(convolve_by_polynomials(tiling, x, weight), convolve(x, weight))
 
 
-def test_full_polynomial_and_full_width_share_their_padding():
+def test_full_polynomial_and_full_width_share_their_padding() -> None:
     image = Image(2, 6, 15, 2, 3)  # stride 16: both channels fill 256 coefficients exactly, were it not for one pad
     with pytest.raises(ValueError, match="does not fit"):
         Tiling(image, 256, 6, 15, 2, 1)
@@ -77,7 +77,7 @@ def test_full_polynomial_and_full_width_share_their_padding():
     np.testing.assert_array_equal(convolve_by_polynomials(tiling, x, weight), convolve(x, weight))
 
 
-def test_even_cuts_cover():
+def test_even_cuts_cover() -> None:
     assert even_cuts(7) == [7, 4, 3, 2, 1]
     for length in (1, 8, 13, 100):
         sizes = even_cuts(length)
@@ -85,7 +85,7 @@ def test_even_cuts_cover():
         assert sizes[-1] == 1
 
 
-def test_bad_arguments_are_named():
+def test_bad_arguments_are_named() -> None:
     image = Image(2, 4, 4, 3, 3)
     tiling = Tiling(image, 256, 4, 4, 2, 1)
     with pytest.raises(ValueError, match="not odd"):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.parties.driver import counted, lockstep
 from bunet.protocols.ass.share import dtype_of, reduce_to
-from bunet.protocols.mt import gilboa, multiply, slotwise, square, triples
+from bunet.protocols.lockstep import counted, lockstep
+from bunet.protocols.mt import gilboa, multiply, slot_products, square, triples
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(7)
@@ -15,7 +15,7 @@ rng = np.random.default_rng(7)
 
 def both(source, terms, width):
     """Contexts with the keys that this source needs, and its module."""
-    sets = (slotwise.plan(terms, width).set_name,) if source == "pahe" else ()
+    sets = (slot_products.plan(terms, width).set_name,) if source == "pahe" else ()
     return *contexts(sets), triples.source_of(source)
 
 
@@ -30,7 +30,7 @@ def total(a, b, width):
     return reduce_to(a + b, width)
 
 
-def assert_cost(stated, traffic):
+def assert_cost(stated, traffic) -> None:
     assert (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (
         stated.alice_bytes, stated.bob_bytes, stated.rounds
     )
@@ -38,7 +38,7 @@ def assert_cost(stated, traffic):
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 300), st.integers(1, 64))
-def test_gilboa_products(terms, count, width):
+def test_gilboa_products(terms, count, width) -> None:
     u, v = numbers((terms, count), width), numbers((terms, count), width)
     alice, bob, source = both("ot", terms, width)
     a, b, traffic = counted(source.alice(alice, u, width), source.bob(bob, v, width))
@@ -48,18 +48,18 @@ def test_gilboa_products(terms, count, width):
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 2), st.sampled_from([1, 100, 8192, 9000]), st.integers(1, 64))
-def test_slotwise_products(terms, count, width):
+def test_slotwise_products(terms, count, width) -> None:
     u, v = numbers((terms, count), width), numbers((terms, count), width)
     u[:, -1], v[:, -1] = u.dtype.type((1 << width) - 1), v.dtype.type((1 << width) - 1)  # the largest integer
     alice, bob, source = both("pahe", terms, width)
     a, b, traffic = counted(source.alice(alice, u, width), source.bob(bob, v, width))
     np.testing.assert_array_equal(total(a, b, width), reduce_to((u * v).sum(0).astype(u.dtype), width))
-    assert_cost(slotwise.cost(terms, count, width), traffic)
+    assert_cost(slot_products.cost(terms, count, width), traffic)
 
 
-def test_many_messages_of_each_source(monkeypatch):
+def test_many_messages_of_each_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gilboa, "_OTS", 2048)
-    monkeypatch.setattr(slotwise, "_MESSAGE", 1)
+    monkeypatch.setattr(slot_products, "_MESSAGE", 1)
     for source, count in (("ot", 1000), ("pahe", 3 * 8192 + 5)):
         u, v = numbers((1, count), 12), numbers((1, count), 12)
         alice, bob, module = both(source, 1, 12)
@@ -71,7 +71,7 @@ def test_many_messages_of_each_source(monkeypatch):
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
 @pytest.mark.parametrize("width", [9, 32, 33, 44])
-def test_triples_multiply(source, width):
+def test_triples_multiply(source, width) -> None:
     count = 500
     alice, bob, _ = both(source, 2, width)
     a, b, made = counted(*(
@@ -91,7 +91,7 @@ def test_triples_multiply(source, width):
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
 @pytest.mark.parametrize("width", [1, 2, 25, 33, 50])
-def test_square_pairs_square(source, width):
+def test_square_pairs_square(source, width) -> None:
     count = 700
     alice, bob, _ = both(source, 1, max(1, width - 1))
     a, b, made = counted(*(
@@ -106,7 +106,7 @@ def test_square_pairs_square(source, width):
 
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
-def test_product_shares_are_uniform(source):
+def test_product_shares_are_uniform(source) -> None:
     """Each party's share of a constant product, by a chi-square on its top 4 bits (99.99 % quantile, 15 degrees)."""
     alice, bob, module = both(source, 1, 20)
     u = np.full((1, 8192), 12345, np.uint32)
@@ -115,20 +115,20 @@ def test_product_shares_are_uniform(source):
         assert ((counts - 512) ** 2 / 512).sum() < 44.3
 
 
-def test_masks_and_recombination_against_big_integers():
+def test_masks_and_recombination_against_big_integers() -> None:
     from bunet.protocols.random import Random
 
-    primes = slotwise.plan(1, 44).primes
-    mask = slotwise.Mask.draw(Random(), 2, 8192, slotwise.plan(1, 44).mask_bits)
+    primes = slot_products.plan(1, 44).primes
+    mask = slot_products.Mask.draw(Random(), 2, 8192, slot_products.plan(1, 44).mask_bits)
     whole = sum(word.astype(object) << (64 * k) for k, word in enumerate(mask.words))
-    assert int(whole.max()).bit_length() == slotwise.plan(1, 44).mask_bits
+    assert int(whole.max()).bit_length() == slot_products.plan(1, 44).mask_bits
     residues = [mask.modulo(t) for t in primes]
     for t, residue in zip(primes, residues, strict=True):
         np.testing.assert_array_equal(residue, (whole % t).astype(np.uint64))
-    np.testing.assert_array_equal(slotwise.recombine(residues, primes), (whole % 2**64).astype(np.uint64))
+    np.testing.assert_array_equal(slot_products.recombine(residues, primes), (whole % 2**64).astype(np.uint64))
 
 
-def test_bad_requests_are_named():
+def test_bad_requests_are_named() -> None:
     alice, _ = contexts()
     with pytest.raises(ValueError, match="not from 'dealer'"):
         triples.source_of("dealer")
@@ -136,4 +136,4 @@ def test_bad_requests_are_named():
     with pytest.raises(ValueError, match="squares from a pair"):
         next(square.square(alice, np.zeros(4, np.uint32), pair))
     with pytest.raises(ValueError, match="outside"):
-        slotwise.plan(1, 65)
+        slot_products.plan(1, 65)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bunet.parties.driver import counted, lockstep
 from bunet.protocols.context import Context, Role
+from bunet.protocols.lockstep import counted, lockstep
 from bunet.protocols.ot import base
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send
@@ -21,7 +21,7 @@ def schedule(schedules: np.ndarray, index: int) -> bytes:
     return schedules[index // 4, :, 2 * (index % 4) : 2 * (index % 4) + 2].tobytes()
 
 
-def test_the_chosen_seeds_are_the_peers_and_the_others_unknown(session):
+def test_the_chosen_seeds_are_the_peers_and_the_others_unknown(session) -> None:
     alice, bob, _ = session
     for sender, receiver in ((alice, bob), (bob, alice)):
         bits = np.unpackbits(sender.delta.view(np.uint8), bitorder="little")
@@ -35,14 +35,14 @@ def test_the_chosen_seeds_are_the_peers_and_the_others_unknown(session):
     assert not np.array_equal(alice.delta, bob.delta)
 
 
-def test_sessions_share_nothing(session):
+def test_sessions_share_nothing(session) -> None:
     alice, _, _ = session
     other, _, _ = setup()
     assert not np.array_equal(alice.delta, other.delta)
     assert not np.array_equal(alice.hash_key, other.hash_key)
 
 
-def test_stated_cost_is_counted(session):
+def test_stated_cost_is_counted(session) -> None:
     _, _, traffic = session
     cost = base.setup_cost()
     assert (cost.alice_bytes, cost.bob_bytes, cost.rounds) == (
@@ -52,7 +52,7 @@ def test_stated_cost_is_counted(session):
     )
 
 
-def test_seeds_are_read_only_and_not_printed(session):
+def test_seeds_are_read_only_and_not_printed(session) -> None:
     alice, _, _ = session
     for array in (alice.delta, alice.sender_schedules, alice.receiver_schedules, alice.hash_key):
         with pytest.raises(ValueError, match="read-only"):
@@ -62,7 +62,7 @@ def test_seeds_are_read_only_and_not_printed(session):
         base.OtSeeds(alice.delta & ~np.uint64(1), alice.sender_schedules, alice.receiver_schedules, alice.hash_key)
 
 
-def test_offered_points_do_not_show_the_choice():
+def test_offered_points_do_not_show_the_choice() -> None:
     """Both points of a pair are valid and distinct, and which one was drawn freely is not to be told from their order:
     with the same random numbers, other choices give other points in both places' hashes only."""
     nonce = bytes(32)
@@ -87,7 +87,7 @@ BAD_POINTS = {
 
 @pytest.mark.parametrize("name", BAD_POINTS)
 @pytest.mark.parametrize("place", ["key", "points"])
-def test_a_bad_point_is_refused(name, place):
+def test_a_bad_point_is_refused(name, place) -> None:
     point = np.frombuffer(BAD_POINTS[name], np.uint8)
 
     def meddler():
@@ -105,7 +105,7 @@ def test_a_bad_point_is_refused(name, place):
         lockstep(base.setup_alice(Context(Role.ALICE, Random())), meddler())
 
 
-def test_a_reflection_is_refused():
+def test_a_reflection_is_refused() -> None:
     def mirror():
         message = yield Receive("base-ot", base._EXPECT)
         yield Send("base-ot", message)

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.parties.driver import counted, lockstep
 from bunet.protocols.ass.share import dtype_of, mask_of
 from bunet.protocols.context import Role
+from bunet.protocols.lockstep import counted, lockstep
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts
@@ -29,7 +29,7 @@ def run(count: int, width: int, sender: Role):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1500), st.integers(1, 64), st.sampled_from(list(Role)))
-def test_the_shares_differ_by_the_product(count, width, sender):
+def test_the_shares_differ_by_the_product(count, width, sender) -> None:
     correlation, choices, mine, theirs, traffic = run(count, width, sender)
     assert mine.dtype == theirs.dtype == dtype_of(width)
     assert ((theirs - mine - choices * correlation) & mine.dtype.type(mask_of(width)) == 0).all()
@@ -42,7 +42,7 @@ def test_the_shares_differ_by_the_product(count, width, sender):
     )
 
 
-def test_both_shares_are_uniform():
+def test_both_shares_are_uniform() -> None:
     """Bytes of r and of r + choice * correlation, at significance 1e-6 (255 degrees of freedom)."""
     count = 1 << 16
     for choice in (0, 1):
@@ -57,7 +57,7 @@ def test_both_shares_are_uniform():
             assert 153 < statistic < 380
 
 
-def test_the_message_hides_the_correlation():
+def test_the_message_hides_the_correlation() -> None:
     """Corrections of equal correlations are as uniform as shares, whatever the choices."""
     alice, bob = contexts()
     rows, _ = lockstep(extension.send(alice, 1 << 16), extension.receive(bob, np.zeros(1 << 16, np.uint8)))
@@ -66,7 +66,7 @@ def test_the_message_hides_the_correlation():
     assert 153 < ((counts - 256) ** 2).sum() / 256 < 380
 
 
-def test_split_phases_hash_under_their_own_tweaks():
+def test_split_phases_hash_under_their_own_tweaks() -> None:
     alice, bob = contexts()
     choices = Random().bits(700)
     q, t = lockstep(extension.send(alice, 700), extension.receive(bob, choices))
@@ -84,7 +84,7 @@ def test_split_phases_hash_under_their_own_tweaks():
     assert (wrong == theirs).sum() < 20
 
 
-def test_bad_arguments():
+def test_bad_arguments() -> None:
     alice, bob = contexts()
     rows, values = np.zeros((10, 2), np.uint64), np.zeros(10, np.uint32)
     packed = np.zeros(20, np.uint8)

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.parties.driver import counted, lockstep
 from bunet.protocols.context import Context, Role
+from bunet.protocols.lockstep import counted, lockstep
 from bunet.protocols.ot import base, extension, iknp
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, spec
@@ -18,7 +18,7 @@ kinds = pytest.mark.parametrize("kind", extension.KINDS)
 
 @kinds
 @pytest.mark.parametrize("sender", list(Role))
-def test_rows_differ_by_the_chosen_delta(kind, sender):
+def test_rows_differ_by_the_chosen_delta(kind, sender) -> None:
     for count in COUNTS:
         alice, bob = contexts(ot=kind)
         choices = Random().bits(count)
@@ -38,7 +38,7 @@ def test_rows_differ_by_the_chosen_delta(kind, sender):
 
 
 @kinds
-def test_stated_cost_of_the_setup_is_counted(kind):
+def test_stated_cost_of_the_setup_is_counted(kind) -> None:
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
     _, _, traffic = counted(extension.setup(alice, kind), extension.setup(bob, kind))
     cost = extension.setup_cost(kind)
@@ -53,7 +53,7 @@ def transcript(context: Context, choices: np.ndarray) -> np.ndarray:
 
 
 @kinds
-def test_the_message_hides_the_choices(kind):
+def test_the_message_hides_the_choices(kind) -> None:
     """All-zero and all-one choices give messages without bias, at significance 1e-6."""
     _, bob = contexts(ot=kind)
     for choices in (np.zeros(1 << 14, np.uint8), np.ones(1 << 14, np.uint8)):
@@ -63,7 +63,7 @@ def test_the_message_hides_the_choices(kind):
 
 
 @kinds
-def test_streams_never_repeat(kind):
+def test_streams_never_repeat(kind) -> None:
     """Calls of one chain and of different chains take their columns at different places."""
     _, bob = contexts(ot=kind)
     choices = np.zeros(256, np.uint8)
@@ -80,7 +80,7 @@ def result(steps, message=None):
 
 
 @kinds
-def test_chains_do_not_depend_on_their_order(kind):
+def test_chains_do_not_depend_on_their_order(kind) -> None:
     alice, bob = contexts(ot=kind)
     choices = Random().bits(300)
     messages, rows = [], []
@@ -96,19 +96,19 @@ def test_chains_do_not_depend_on_their_order(kind):
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 5000))
-def test_bytes(count):
+def test_bytes(count) -> None:
     for kind, k in base.GROUP_BITS.items():
         assert extension.bytes_for(count, kind) == (count + 127) // 128 * 2048 // k
 
 
-def test_the_setting():
+def test_the_setting() -> None:
     assert extension.of({}) == "iknp"
     assert extension.of({"ot": "softspoken-8"}) == "softspoken-8"
     with pytest.raises(ValueError, match="'softspoken-3' is not one of iknp, softspoken-2"):
         extension.of({"ot": "softspoken-3"})
 
 
-def test_bad_arguments():
+def test_bad_arguments() -> None:
     alice, bob = contexts()
     with pytest.raises(ValueError, match="0 or 1"):
         next(extension.receive(bob, np.full(3, 2, np.uint8)))
@@ -124,7 +124,7 @@ def test_bad_arguments():
         next(iknp.send(contexts(ot="softspoken-2")[0], 5))
 
 
-def test_a_message_of_the_wrong_size_is_refused():
+def test_a_message_of_the_wrong_size_is_refused() -> None:
     alice, bob = contexts()
 
     def short():

@@ -16,7 +16,7 @@ def naive(top: list[bytes], levels: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4, 8])
-def test_all_leaves_but_one_are_known(levels):
+def test_all_leaves_but_one_are_known(levels) -> None:
     trees = 5
     tops = np.frombuffer(Random().bytes(trees * 32), np.uint8).reshape(trees, 2, 16)
     leaves, sums = ggm.complete(tops, levels)
@@ -35,7 +35,7 @@ def test_all_leaves_but_one_are_known(levels):
             assert (known[tree, i] == leaves[tree, i ^ points[tree]]).all()
 
 
-def test_the_other_sums_do_not_fit():
+def test_the_other_sums_do_not_fit() -> None:
     """With a sum of the wrong side the leaves below it are others."""
     tops = np.frombuffer(Random().bytes(32), np.uint8).reshape(1, 2, 16)
     leaves, sums = ggm.complete(tops, 3)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bunet.parties.driver import lockstep
 from bunet.protocols.context import Context, Role
-from bunet.protocols.kernels import aes
+from bunet.protocols.kernels.symmetric import aes
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import base, extension, softspoken
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, spec
@@ -28,7 +28,7 @@ def parts(delta: np.ndarray, k: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_sender_knows_every_leaf_but_one(kind):
+def test_the_sender_knows_every_leaf_but_one(kind) -> None:
     k = base.GROUP_BITS[kind]
     for sender, receiver in (contexts(ot=kind), contexts(ot=kind)[::-1]):
         all_leaves, known = keys(receiver.ot.receiver_schedules), keys(sender.ot.sender_schedules)
@@ -44,7 +44,7 @@ def test_the_sender_knows_every_leaf_but_one(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_message_and_rows_are_the_sums_of_the_definition(kind):
+def test_message_and_rows_are_the_sums_of_the_definition(kind) -> None:
     k, count = base.GROUP_BITS[kind], 300
     _, bob = contexts(ot=kind)
     choices = Random().bits(count)
@@ -69,7 +69,7 @@ def test_message_and_rows_are_the_sums_of_the_definition(kind):
             assert (rows[:, bit * (128 // k) + group] == bits).all()
 
 
-def test_a_puncturing_message_of_another_kind_is_refused():
+def test_a_puncturing_message_of_another_kind_is_refused() -> None:
     def other():
         yield from base.setup_bob(Context(Role.BOB, Random()))
         yield Send("ggm", (np.zeros((64, 1, 2, 16), np.uint8),))
@@ -79,7 +79,7 @@ def test_a_puncturing_message_of_another_kind_is_refused():
         lockstep(extension.setup(Context(Role.ALICE, Random()), "softspoken-4"), other())
 
 
-def test_seeds_fit_their_kind():
+def test_seeds_fit_their_kind() -> None:
     seeds = contexts(ot="softspoken-4")[0].ot
     with pytest.raises(ValueError, match="sender_schedules must be"):
         base.OtSeeds(seeds.delta, seeds.sender_schedules, seeds.receiver_schedules, seeds.hash_key)

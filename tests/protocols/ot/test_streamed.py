@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from bunet.parties.driver import counted
 from bunet.protocols.ass.share import signed
 from bunet.protocols.context import Role
 from bunet.protocols.layers import multiplex
+from bunet.protocols.lockstep import counted
 from bunet.protocols.ot import streamed
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "BLOCK", 256)
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 1), (255, 12), (256, 32), (700, 33), (1000, 64)])
-def test_streamed_correlated_ot(small_blocks, count, width):
+def test_streamed_correlated_ot(small_blocks, count, width) -> None:
     a, b = contexts()
     random = Random()
     correlation, choices = random.uniform((count,), width), random.bits(count)
@@ -32,7 +32,7 @@ def test_streamed_correlated_ot(small_blocks, count, width):
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 2), (256, 12), (700, 33)])
-def test_multiplexer(small_blocks, count, width):
+def test_multiplexer(small_blocks, count, width) -> None:
     a, b = contexts()
     random = Random()
     kind = np.uint32 if width <= 32 else np.uint64

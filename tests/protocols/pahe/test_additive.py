@@ -38,14 +38,14 @@ def paillier() -> Paillier:
 
 
 @pytest.mark.slow
-def test_a_fresh_paillier_key():
+def test_a_fresh_paillier_key() -> None:
     pytest.importorskip("phe")
     scheme = Paillier(T)
     assert scheme.decrypt(scheme.encrypt(np.array([T - 1], np.uint64)), 1).tolist() == [T - 1]
 
 
 @pytest.mark.parametrize("make", [bfv, paillier])
-def test_a_linear_combination(make):
+def test_a_linear_combination(make) -> None:
     scheme = make()
     x, y, w, b = np.random.default_rng(0).integers(0, T, (4, 1), dtype=np.uint64)
     a = scheme.multiply_plain(scheme.encrypt(x), w)
@@ -53,7 +53,7 @@ def test_a_linear_combination(make):
     assert np.array_equal(result, (x * w + y + b) % np.uint64(T))
 
 
-def test_weak_paillier_keys_are_refused():
+def test_weak_paillier_keys_are_refused() -> None:
     with pytest.raises(ValueError, match=r"2048 bits .* at least 3072"):
         Paillier(T, 2048)
     with pytest.raises(ValueError, match=r"2000 bits .* at least 3072"):
@@ -62,7 +62,7 @@ def test_weak_paillier_keys_are_refused():
         Paillier(1)
 
 
-def test_paillier_says_what_is_missing(monkeypatch):
+def test_paillier_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "phe", None)
     with pytest.raises(PaillierUnavailable, match="pip install phe"):
         Paillier(T)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import bfv, encoding, parameters
 from bunet.protocols.pahe.encoding import PlainError
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
@@ -46,7 +46,7 @@ def polynomial(factor: dict[int, int], degree: int = PARAMS.degree) -> np.ndarra
 
 
 @pytest.mark.parametrize("name", [n for n in parameters.names() if n != "n16384-q376"])
-def test_decrypts_what_was_encrypted(name):
+def test_decrypts_what_was_encrypted(name) -> None:
     params = parameters.get(name)
     key = SecretKey.generate(params, RANDOM)
     for t in (2, 1 << 20, 1 << 41, encoding.slot_prime(params.degree, 30), 1 << 60):
@@ -59,7 +59,7 @@ def test_decrypts_what_was_encrypted(name):
 
 @given(st.integers(1, 41), st.integers(0, 1 << 30))
 @settings(max_examples=10, deadline=None)
-def test_sums(width, seed):
+def test_sums(width, seed) -> None:
     t = 1 << width
     x, y = messages(t, 2, seed), messages(t, 2, seed + 1)
     a, b = encrypted(x, t), encrypted(y, t)
@@ -75,14 +75,14 @@ def test_sums(width, seed):
     st.integers(0, 1 << 30),
 )
 @settings(max_examples=10, deadline=None)
-def test_products_with_polynomials(width, factor, seed):
+def test_products_with_polynomials(width, factor, seed) -> None:
     t = 1 << width
     x = messages(t, 2, seed)
     product = bfv.multiply_plain(PARAMS, encrypted(x, t), bfv.transform(PARAMS, polynomial(factor)))
     assert np.array_equal(bfv.decrypt(KEY, product, t), negacyclic(x, factor, t))
 
 
-def test_products_with_slots():
+def test_products_with_slots() -> None:
     params = parameters.get("n8192-q141")
     key = SecretKey.generate(params, RANDOM)
     t = encoding.slot_prime(params.degree, 25)
@@ -104,7 +104,7 @@ def phase_noise(key: SecretKey, ciphertexts: np.ndarray, values: np.ndarray, t: 
     return np.where(difference > t * q, difference - 2 * t * q, difference)
 
 
-def test_fresh_noise_is_within_its_hard_bound():
+def test_fresh_noise_is_within_its_hard_bound() -> None:
     t = 1 << 37
     x = messages(t, 4)
     noise = phase_noise(KEY, encrypted(x, t), x, t)
@@ -112,7 +112,7 @@ def test_fresh_noise_is_within_its_hard_bound():
     assert abs(noise).max() > 2 * t * 5  # it is there
 
 
-def test_product_noise_is_within_the_stated_bits_and_wraps_cost_nothing():
+def test_product_noise_is_within_the_stated_bits_and_wraps_cost_nothing() -> None:
     t = 1 << 37
     x = messages(t, 1)
     factor = {k: (-1) ** k * 1023 for k in range(0, 4096, 8)}
@@ -122,7 +122,7 @@ def test_product_noise_is_within_the_stated_bits_and_wraps_cost_nothing():
     assert abs(phase_noise(KEY, product, expected, t)).max() < 2 * t << bound
 
 
-def test_noise_budget_is_what_is_left():
+def test_noise_budget_is_what_is_left() -> None:
     t = 1 << 37
     x = messages(t)
     a = encrypted(x, t)
@@ -137,7 +137,7 @@ def test_noise_budget_is_what_is_left():
     assert bfv.noise_budget(KEY, grown, t) == 0
 
 
-def test_decryption_is_exact_to_the_edge():
+def test_decryption_is_exact_to_the_edge() -> None:
     """Noise of exactly the stated limit decrypts; twice that does not."""
     t = 1 << 37
     x = messages(t)
@@ -151,7 +151,7 @@ def test_decryption_is_exact_to_the_edge():
         assert np.array_equal(bfv.decrypt(KEY, trivial, t), x) is decrypts
 
 
-def test_modulus_switching():
+def test_modulus_switching() -> None:
     params = parameters.get("n8192-q141")
     key = SecretKey.generate(params, RANDOM)
     t = 1 << 30
@@ -166,7 +166,7 @@ def test_modulus_switching():
         bfv.at_level(KEY, smaller)
 
 
-def test_requests_state_their_bytes():
+def test_requests_state_their_bytes() -> None:
     for n in (1, 3):
         t = 1 << 20
         x = messages(t, n)
@@ -179,7 +179,7 @@ def test_requests_state_their_bytes():
         assert np.array_equal(opened, bfv.expand_request(PARAMS, c0, seed))
 
 
-def test_malformed_requests_are_refused():
+def test_malformed_requests_are_refused() -> None:
     arrays = bfv.request_arrays(PARAMS, *bfv.encrypt(KEY, messages(4), 4, RANDOM))
     with pytest.raises(ProtocolError, match="not below its prime"):
         bfv.open_request(PARAMS, (np.full_like(arrays[0], 255), arrays[1]), 1)
@@ -195,7 +195,7 @@ def test_malformed_requests_are_refused():
             bfv.open_sum(PARAMS, bad, messages(4), 4, np.empty((1, 2, 2, 4096), np.uint64))
 
 
-def test_public_keys_travel():
+def test_public_keys_travel() -> None:
     public = KEY.public_key(RANDOM)
     arrays = public.arrays()
     assert all(s.matches(a) for s, a in zip(PublicKey.specs(PARAMS), arrays, strict=True))
@@ -207,13 +207,13 @@ def test_public_keys_travel():
         PublicKey.from_arrays(PARAMS, (np.full_like(arrays[0], 255), arrays[1]))
 
 
-def test_ciphertexts_of_equal_messages_differ():
+def test_ciphertexts_of_equal_messages_differ() -> None:
     t = 1 << 20
     (a, _), (b, _) = (bfv.encrypt(KEY, messages(t), t, RANDOM) for _ in range(2))
     assert (a != b).mean() > 0.999
 
 
-def test_bad_messages_are_refused():
+def test_bad_messages_are_refused() -> None:
     with pytest.raises(PlainError, match="not below the plaintext modulus"):
         bfv.encrypt(KEY, np.full((1, 4096), 8, np.uint64), 8, RANDOM)
     with pytest.raises(PlainError, match=r"unsigned \(n, 4096\)"):
@@ -225,7 +225,7 @@ def test_bad_messages_are_refused():
             bfv.encrypt(KEY, np.zeros((1, 4096), np.uint64), t, RANDOM)
 
 
-def test_a_secret_key_is_not_pickled():
+def test_a_secret_key_is_not_pickled() -> None:
     with pytest.raises(TypeError, match="not serialised"):
         pickle.dumps(KEY)
     assert "ternary" not in repr(KEY)

@@ -25,7 +25,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 
 @given(st.sampled_from([(2048, 13), (4096, 20), (8192, 41), (16384, 50)]), st.integers(0, 1 << 30))
 @settings(max_examples=8, deadline=None)
-def test_slots_are_a_ring_isomorphism(size, seed):
+def test_slots_are_a_ring_isomorphism(size, seed) -> None:
     degree, bits = size
     t = encoding.slot_prime(degree, max(bits, 16 if degree < 16384 else 18))
     rng = np.random.default_rng(seed)
@@ -41,13 +41,13 @@ def test_slots_are_a_ring_isomorphism(size, seed):
     assert np.array_equal(encoding.decode_slots(shifted, t), product.astype(np.uint64))
 
 
-def test_a_constant_is_the_same_in_every_slot():
+def test_a_constant_is_the_same_in_every_slot() -> None:
     coefficients = np.zeros((1, 4096), np.uint64)
     coefficients[0, 0] = 77
     assert (encoding.decode_slots(coefficients, T) == 77).all()
 
 
-def test_rotations():
+def test_rotations() -> None:
     x = np.random.default_rng(0).integers(0, T, (2, 4096), dtype=np.uint64)
     a = bfv.expand_request(PARAMS, *bfv.encrypt(KEY, encoding.encode_slots(x, T), T, RANDOM))
 
@@ -62,7 +62,7 @@ def test_rotations():
     assert np.array_equal(slots(window), (rows(x) + np.roll(rows(x), -1, axis=2)) % np.uint64(T))
 
 
-def test_rotation_noise_is_within_its_bound():
+def test_rotation_noise_is_within_its_bound() -> None:
     x = np.zeros((1, 4096), np.uint64)
     a = bfv.expand_request(PARAMS, *bfv.encrypt(KEY, x, T, RANDOM))
     noise = galois.switching_noise(PARAMS) + bfv.FRESH_NOISE
@@ -73,7 +73,7 @@ def test_rotation_noise_is_within_its_bound():
     assert budget < 100 - 20 - 1 - 20  # key switching noise is there
 
 
-def test_keys_travel():
+def test_keys_travel() -> None:
     key = KEYS[galois.row_swap(PARAMS)]
     arrays = key.arrays()
     assert all(s.matches(a) for s, a in zip(galois.GaloisKey.specs(PARAMS), arrays, strict=True))
@@ -84,7 +84,7 @@ def test_keys_travel():
         galois.GaloisKey.from_arrays(PARAMS, key.element, (np.full_like(arrays[0], 255), arrays[1]))
 
 
-def test_refusals():
+def test_refusals() -> None:
     a = np.zeros((1, 2, 2, 4096), np.uint64)
     with pytest.raises(LookupError, match="rotation by 7"):
         galois.rotate(a, KEYS, 7)

@@ -9,7 +9,7 @@ from bunet.protocols.pahe.parameters import CAUTIOUS_LIMITS, LIMITS, ParameterEr
 
 
 @pytest.mark.parametrize("name", parameters.names())
-def test_named_sets_are_secure(name):
+def test_named_sets_are_secure(name) -> None:
     params = parameters.get(name)
     degree, bits = name[1:].split("-q")
     assert (params.degree, params.modulus.bit_length()) == (int(degree), int(bits))
@@ -19,7 +19,7 @@ def test_named_sets_are_secure(name):
     assert params.name == name
 
 
-def test_a_widely_copied_insecure_set_is_refused():
+def test_a_widely_copied_insecure_set_is_refused() -> None:
     prime = ntt_primes(2048, 60)
     with pytest.raises(ParameterError, match=r"N=2048 with log q = 60 .* limit for this N is log q <= 54"):
         Parameters(2048, prime)
@@ -41,26 +41,26 @@ def test_a_widely_copied_insecure_set_is_refused():
         (4096, (ntt_primes(2048, 40, 3)[1],), "1 modulo 8192"),
     ],
 )
-def test_refusals(degree, primes, reason):
+def test_refusals(degree, primes, reason) -> None:
     with pytest.raises(ParameterError, match=reason):
         Parameters(degree, primes)
 
 
-def test_the_limits_themselves_are_allowed():
+def test_the_limits_themselves_are_allowed() -> None:
     assert Parameters(4096, ntt_primes(4096, 36, 2) + ntt_primes(4096, 37)).modulus.bit_length() == 109
 
 
-def test_immutable():
+def test_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         parameters.get("n4096-q94").degree = 2048  # type: ignore[misc]
 
 
-def test_an_unknown_name_lists_the_known():
+def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(LookupError, match=r"n4096-q95.*known: n2048-q50, n4096-q94"):
         parameters.get("n4096-q95")
 
 
-def test_primality_of_the_known():
+def test_primality_of_the_known() -> None:
     primes = {n for n in range(2, 500) if all(n % d for d in range(2, n))}
     assert {n for n in range(500) if parameters.is_prime(n)} == primes
     assert not parameters.is_prime(3215031751)  # a strong pseudoprime to the bases 2, 3, 5, 7
@@ -68,7 +68,7 @@ def test_primality_of_the_known():
     assert parameters.is_prime((1 << 61) - 1)
 
 
-def test_levels():
+def test_levels() -> None:
     params = parameters.get("n8192-q141")
     assert params.drop_last().primes == params.primes[:2]
     with pytest.raises(ParameterError, match="single prime"):

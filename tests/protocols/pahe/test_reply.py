@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.kernels import ntt, rlwe
+from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import bfv, encoding, parameters, reply
 from bunet.protocols.pahe.encoding import PlainError
 from bunet.protocols.pahe.keys import SecretKey
@@ -47,7 +47,7 @@ def random_values(t: int, shape, seed: int = 0) -> np.ndarray:
 
 @given(st.integers(1, 37), st.integers(1, 20), st.integers(0, 1 << 30))
 @settings(max_examples=8, deadline=None)
-def test_a_reply_opens_to_the_masked_plaintext(width, count, seed):
+def test_a_reply_opens_to_the_masked_plaintext(width, count, seed) -> None:
     t = 1 << width
     rng = np.random.default_rng(seed)
     x = random_values(t, (3, DEGREE), seed)
@@ -77,13 +77,13 @@ POSSIBLE = [
 ]
 
 
-def test_every_set_has_its_widths():
+def test_every_set_has_its_widths() -> None:
     most = {name: max(width for other, width in POSSIBLE if other == name) for name in SETS}
     assert most == {"n4096-q94": 37, "n4096-q100": 45, "n8192-q141": 50, "n8192-q200": 50}
 
 
 @pytest.mark.parametrize(("name", "width"), POSSIBLE)
-def test_the_largest_noise_decrypts(name, width):
+def test_the_largest_noise_decrypts(name, width) -> None:
     """Noise, flood and a prime close to the bound all at their worst: at the limit every coefficient is exact."""
     params = parameters.get(name)
     most = reply.max_noise_bits(params, width)
@@ -100,7 +100,7 @@ def test_the_largest_noise_decrypts(name, width):
             assert np.array_equal(opened, (x + masks) & np.uint64(t - 1))
 
 
-def test_weights_as_large_as_the_bound_allows():
+def test_weights_as_large_as_the_bound_allows() -> None:
     """The path of a convolution: fresh ciphertexts, the worst weights of the largest L1 norm, then a reply."""
     width = 33
     t, most = 1 << width, reply.max_noise_bits(PARAMS, width)
@@ -124,7 +124,7 @@ def test_weights_as_large_as_the_bound_allows():
     assert np.array_equal(opened[1], ((expected + masks[1].astype(object)) % t).astype(np.uint64))
 
 
-def test_the_bounds_are_not_slack():
+def test_the_bounds_are_not_slack() -> None:
     """Noise eight times the limit breaks replies: the parameters are not chosen with bits to spare."""
     width = 33
     most = reply.max_noise_bits(PARAMS, width)
@@ -137,7 +137,7 @@ def test_the_bounds_are_not_slack():
     assert not np.array_equal(exchange(ciphertexts, masks, positions, t, most), (x + masks) & np.uint64(t - 1))
 
 
-def test_prime_plaintext_moduli():
+def test_prime_plaintext_moduli() -> None:
     params = parameters.get("n8192-q200")
     key = SecretKey.generate(params, RANDOM)
     public = key.public_key(RANDOM)
@@ -160,7 +160,7 @@ def chi_square(values: np.ndarray, top: int) -> float:
     return float(((counts - expected) ** 2 / expected).sum())
 
 
-def test_replies_to_the_same_accumulators_are_independent():
+def test_replies_to_the_same_accumulators_are_independent() -> None:
     """c1 of a reply says nothing of the accumulators: it is fresh and uniform each time, also where they are zero."""
     t, noise_bits = 1 << 30, 10
     zeros = np.zeros((4, 2, PARAMS.limbs, DEGREE), np.uint64)
@@ -176,7 +176,7 @@ def test_replies_to_the_same_accumulators_are_independent():
             assert chi_square(values % np.uint64(small.modulus), small.modulus) < 44.3
 
 
-def test_the_flood_drowns_the_noise(monkeypatch):
+def test_the_flood_drowns_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alice sees the flood's distribution: uniform with its width, whatever noise was below it."""
     t, noise_bits = 1 << 24, reply.max_noise_bits(PARAMS, 24)
     small = reply._candidate(DEGREE, 60)  # so fine that rounding does not blur what is seen
@@ -196,7 +196,7 @@ def test_the_flood_drowns_the_noise(monkeypatch):
         assert chi_square(seen + width, int(2 * width)) < 44.3
 
 
-def test_statements_are_exact_and_public():
+def test_statements_are_exact_and_public() -> None:
     modulus = reply.reply_modulus(PARAMS, 30, 13)
     assert (modulus.bits, len(modulus.primes)) == (39, 1)
     assert reply.reply_bytes(PARAMS, 5, 1000, 30, 13) == 5 * 1000 * 39 // 8 + 5 * 4096 * 39 // 8
@@ -209,13 +209,13 @@ def test_statements_are_exact_and_public():
         assert limits == sorted(limits, reverse=True)
 
 
-def test_rounding_stays_within_its_bound():
+def test_rounding_stays_within_its_bound() -> None:
     """The tail bound holds by a wide margin on what is seen, and is within a factor of a few of the deviation."""
     deviation = np.sqrt(DEGREE * 2 / 3 / 12)
     assert 8 * deviation < reply.rounding_noise(PARAMS) < 16 * deviation
 
 
-def test_refusals():
+def test_refusals() -> None:
     t = 1 << 20
     accumulators = np.zeros((2, 2, PARAMS.limbs, DEGREE), np.uint64)
     good = np.zeros((2, 3), np.uint64)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.models.volumes import ensemble
-from bunet.parties.driver import counted, lockstep
+from bunet.protocols.lockstep import counted, lockstep
 from bunet.protocols.steps import Send
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election
@@ -39,7 +39,7 @@ def cast(facts, ballots, ot="iknp"):
 
 
 @pytest.mark.parametrize("groups", [*product((1, 2, 3)), *product((1, 2, 3), (1, 2, 3))])
-def test_every_pattern_of_ballots_of_one_voxel(groups):
+def test_every_pattern_of_ballots_of_one_voxel(groups) -> None:
     """Voxels so far apart that the filter never joins them: one for each pattern."""
     patterns = 1 << sum(groups)
     facts = Election((3 * patterns, 1, 1), groups)
@@ -53,7 +53,7 @@ def test_every_pattern_of_ballots_of_one_voxel(groups):
 
 @pytest.mark.parametrize("length", range(1, 9))
 @pytest.mark.parametrize("axis", range(3))
-def test_every_pattern_of_a_line_through_the_filter(length, axis):
+def test_every_pattern_of_a_line_through_the_filter(length, axis) -> None:
     """All 2^length lines at once, side by side along another axis of `maximum` on that axis alone."""
     lines = (np.arange(1 << length)[:, None] >> np.arange(length) & 1).astype(np.uint8)
     volume = np.moveaxis(lines[:, :, None], (0, 1), ((axis + 1) % 3, axis))
@@ -75,7 +75,7 @@ def test_every_pattern_of_a_line_through_the_filter(length, axis):
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=25, deadline=None)
-def test_random_votes_are_the_clear_rules_and_cost_what_they_state(shape, groups, filtered, ot, density, seed):
+def test_random_votes_are_the_clear_rules_and_cost_what_they_state(shape, groups, filtered, ot, density, seed) -> None:
     facts = Election(shape, groups, filtered)
     ballots = (np.random.default_rng(seed).random((sum(groups), *shape)) < density).astype(np.uint8)
     mask, traffic = cast(facts, ballots, ot)
@@ -83,7 +83,7 @@ def test_random_votes_are_the_clear_rules_and_cost_what_they_state(shape, groups
     assert agrees(traffic, election.cost(facts, ot))
 
 
-def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatch):
+def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is opened is opened by the last messages, which are unbiased; before them there are choices and corrections."""
     monkeypatch.setattr(election, "_OPENED", 1 << 12)
     facts = Election((16, 24, 32), (1, 1))
@@ -109,12 +109,12 @@ def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatc
     ("shape", "groups"), [((4, 4), (1,)), ((0, 4, 4), (1,)), ((4, 4, 4), ()), ((4, 4, 4), (3, 3, 3)), ((4, 4, 4), (4,)),
                           ((4, 4, 4), (3, 0))],
 )
-def test_a_vote_that_is_none_is_refused(shape, groups):
+def test_a_vote_that_is_none_is_refused(shape, groups) -> None:
     with pytest.raises(ValueError, match="a vote is on"):
         Election(shape, groups)
 
 
-def test_ballots_that_do_not_fit_are_refused():
+def test_ballots_that_do_not_fit_are_refused() -> None:
     a, _ = contexts()
     facts = Election((2, 3, 4), (2,))
     for ballots in ([np.zeros((2, 3, 4), np.uint8)], [np.zeros((2, 3, 4), np.uint8), np.zeros((2, 4, 3), np.uint8)], []):
@@ -123,7 +123,7 @@ def test_ballots_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize("bit", [0, 1])
-def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_ballots(bit):
+def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_ballots(bit) -> None:
     """Chi-square over byte values of what each party sends, even where its shares are as far from uniform as they can be.
     375 is beyond the 99.9999th percentile of 255 degrees of freedom."""
     facts = Election((16, 32, 32), (3, 2))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.parties.driver import counted, lockstep
+from bunet.protocols.lockstep import counted, lockstep
 from bunet.protocols.ot import extension, streamed
 from bunet.protocols.random import Random
 from bunet.protocols.vote import gates
@@ -23,7 +23,7 @@ def agrees(traffic, stated):
 
 
 @pytest.mark.parametrize("ot", extension.KINDS)
-def test_all_shares_of_all_bits(ot):
+def test_all_shares_of_all_bits(ot) -> None:
     """Every one of the 16 ways to share two bits; the order of the shares does not matter."""
     xa, xb, ya, yb = (np.array([k >> bit & 1 for k in range(16)], np.uint8) for bit in range(4))
     for gate, expected in ((gates.and_bits, (xa ^ xb) & (ya ^ yb)), (gates.or_bits, (xa ^ xb) | (ya ^ yb))):
@@ -35,7 +35,7 @@ def test_all_shares_of_all_bits(ot):
 
 @given(count=st.integers(0, 3000), window=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=15, deadline=None)
-def test_any_count_of_blocks_and_windows(count, window, seed):
+def test_any_count_of_blocks_and_windows(count, window, seed) -> None:
     bits = np.random.default_rng(seed).integers(0, 2, (2, count), np.uint8)
     (xa, xb), (ya, yb) = shared(bits[0]), shared(bits[1])
     with pytest.MonkeyPatch.context() as patch:
@@ -47,7 +47,7 @@ def test_any_count_of_blocks_and_windows(count, window, seed):
     np.testing.assert_array_equal(mine ^ theirs, bits[0] & bits[1])
 
 
-def test_shares_of_a_gate_are_unbiased_and_new_in_every_run():
+def test_shares_of_a_gate_are_unbiased_and_new_in_every_run() -> None:
     """A fair count of n bits is within 5 sqrt(n) / 2 of n / 2 but once in 1.7 million."""
     count = 40_000
     for value in (0, 1):
@@ -63,7 +63,7 @@ def test_shares_of_a_gate_are_unbiased_and_new_in_every_run():
                 assert abs(int(sample.sum()) - sample.size / 2) < 5 * sample.size**0.5 / 2
 
 
-def test_numbers_are_used_once():
+def test_numbers_are_used_once() -> None:
     """Two gates on one chain, and one after them, draw from different numbers."""
     a, b = contexts()
     bits = np.ones(5, np.uint8)
@@ -75,13 +75,13 @@ def test_numbers_are_used_once():
 
 
 @pytest.mark.parametrize("bad", [np.zeros(3, np.uint8), np.zeros(4, np.uint32), np.zeros((2, 2), np.uint8)])
-def test_what_is_not_two_shares_of_one_shape_is_refused(bad):
+def test_what_is_not_two_shares_of_one_shape_is_refused(bad) -> None:
     a, _ = contexts()
     with pytest.raises(ValueError, match="uint8 of one shape"):
         next(gates.and_bits(a, np.zeros(4, np.uint8), bad))
 
 
-def test_a_reserve_ends_where_the_next_begins():
+def test_a_reserve_ends_where_the_next_begins() -> None:
     a, _ = contexts()
     first, second = a.reserve(2), a.reserve(1)
     assert [first.next_stream(), first.next_stream()] == [second.next_stream() - 2, a.next_stream() - 2]

@@ -1,0 +1,1 @@
+"""What the hospital's side writes of a session with a provider."""

@@ -1,0 +1,1 @@
+"""Timings: whole slices, kernels, and other libraries beside them."""

@@ -1,0 +1,174 @@
+"""`bunet bench kernels`: every kernel's rate with its spread, as a table and as a document that later runs compare with.
+
+Times are CPU seconds of this thread where the system counts them finely, so that other processes' turns do not count;
+what they do to caches and clock does, and shows in the spread. Only warm calls are timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bunet.experiments.bench import limits
+from bunet.experiments.bench.cases import UNITS, Call, Case
+from bunet.experiments.bench.limits import Throughput
+from bunet.experiments.options import UsageError
+from bunet.models.files import json_text
+
+FORMAT, VERSION = "bunet-kernels", 1
+RUNS = 9
+RUN_S = 0.02  # a run repeats its call for about this long
+NOISE = 0.05  # relative differences below this are noise whatever the quartiles say
+CLOCK = time.thread_time if time.get_clock_info("thread_time").resolution <= 1e-6 else time.perf_counter
+
+Clock = Callable[[], float]
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Figures of one case's runs, each in its unit, in the order they were taken."""
+
+    case: Case
+    figures: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.figures))
+
+    def document(self, limit: float | None = None) -> dict[str, Any]:
+        """For JSON: unit, median, low and high (extremes), quartiles (first, third), limit or null."""
+        quartiles = np.percentile(self.figures, [25, 75]).tolist()
+        return {
+            "name": self.case.name, "unit": self.case.unit, "median": self.median, "low": min(self.figures),
+            "high": max(self.figures), "quartiles": quartiles, "limit": limit,
+        }
+
+
+def measure(case: Case, runs: int = RUNS, clock: Clock = CLOCK, run_s: float = RUN_S) -> Timing:
+    """Prepare, warm up (which compiles), then time `runs` runs of about run_s seconds each."""
+    call = case.prepare()
+    calls = repeats(call, clock, run_s)
+    return Timing(case, tuple(case.figure(seconds_a_call(call, calls, clock)) for _ in range(runs)))
+
+
+def repeats(call: Call, clock: Clock, run_s: float) -> int:
+    """Warm up (which compiles); how often a run of about run_s seconds repeats the call."""
+    call()
+    return max(1, int(run_s / seconds_a_call(call, 1, clock)))
+
+
+def seconds_a_call(call: Call, calls: int, clock: Clock) -> float:
+    """The mean of one run of so many calls."""
+    started = clock()
+    for _ in range(calls):
+        call()
+    return max(clock() - started, 1e-9) / calls
+
+
+def run(
+    cases: Sequence[Case], *, runs: int = RUNS, clock: Clock = CLOCK, clock_hz: float | None = None,
+    throughput: Throughput | None = None, step: Step = lambda name: None,
+) -> dict[str, Any]:
+    """The document of a run. clock_hz: the processor's, measured. step: told each case's name before it is run."""
+    from bunet.experiments.storage.results import environment
+
+    known = environment(1)
+    kernels = []
+    for case in cases:
+        step(case.name)
+        best = None if clock_hz is None else limits.limit(case, known["tier"], clock_hz, throughput)
+        kernels.append(measure(case, runs, clock).document(best))
+    return {
+        "format": FORMAT, "version": VERSION, "environment": known, "clock_hz": clock_hz, "runs": runs, "kernels": kernels,
+        "compared": [], "absent": [], "duels": [],
+    }
+
+
+# --- an earlier run --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """A kernel now and before. ratio: its speed now over its speed then, of medians. verdict: slower, faster or same."""
+
+    name: str
+    unit: str
+    then: float
+    now: float
+    ratio: float
+    verdict: str
+
+
+def load_baseline(path: Path) -> dict[str, Any]:
+    """A document of `run`, checked; UsageError in one sentence otherwise."""
+    try:
+        document = json_text.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--baseline {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--baseline {path} is not JSON") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UsageError(f"--baseline {path} is not a document of `bunet bench kernels --json`")
+    if document.get("version") != VERSION:
+        raise UsageError(f"--baseline {path} has version {document.get('version')}, this program reads version {VERSION}")
+    kernels = document.get("kernels")
+    if not isinstance(kernels, list) or not all(map(_is_kernel, kernels)):
+        raise UsageError(f"--baseline {path}: `kernels` is damaged")
+    if not isinstance(document.get("environment"), dict):
+        raise UsageError(f"--baseline {path}: `environment` is missing")
+    return document
+
+
+def _is_kernel(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict) and isinstance(entry.get("name"), str) and entry.get("unit") in list(UNITS)
+        and _positive(entry.get("median")) and isinstance(entry.get("quartiles"), list) and len(entry["quartiles"]) == 2
+        and all(map(_positive, entry["quartiles"]))
+    )
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def compare(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[Change]:
+    """Kernels that both documents have in the same unit, in this one's order.
+
+    A change counts if the medians differ by over NOISE and the middle halves of the runs do not overlap.
+    """
+    before = {(entry["name"], entry["unit"]): entry for entry in then["kernels"]}
+    changes = []
+    for entry in now["kernels"]:
+        old = before.get((entry["name"], entry["unit"]))
+        if old is None:
+            continue
+        rate = UNITS[entry["unit"]] is not None
+        ratio = entry["median"] / old["median"] if rate else old["median"] / entry["median"]
+        (low, high), (old_low, old_high) = entry["quartiles"], old["quartiles"]
+        apart = high < old_low or low > old_high
+        verdict = "same"
+        if apart and abs(ratio - 1) > NOISE:
+            verdict = "slower" if ratio < 1 else "faster"
+        changes.append(Change(entry["name"], entry["unit"], old["median"], entry["median"], ratio, verdict))
+    return changes
+
+
+def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """What makes two documents hard to compare: other processors, tiers, versions; as sentences."""
+    here, there = now["environment"], then["environment"]
+    return [
+        f"the baseline was made with {name} {there.get(name)}, this run with {here[name]}"
+        for name in ("cpu", "tier", "numba", "python")
+        if there.get(name) != here[name]
+    ]
+
+
+def too_slow(changes: Iterable[Change], floor: float) -> list[Change]:
+    """Kernels whose speed is below `floor` times the baseline's."""
+    return [change for change in changes if change.ratio < floor]

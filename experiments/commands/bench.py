@@ -1,0 +1,286 @@
+"""`bunet bench kernels` and `bunet warmup`: what concerns compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bunet.experiments import options as o
+from bunet.experiments.options import UsageError
+
+if TYPE_CHECKING:
+    from bunet.experiments.bench.comparisons import Duel
+    from bunet.experiments.bench.kernels import Change, Step
+
+MAX_RUNS = 1000
+
+
+def register(app: typer.Typer, bench: typer.Typer) -> None:
+    """Add the commands to the command line and to its `bench`."""
+    bench.command("kernels")(kernels)
+    app.command("warmup")(warmup)
+
+
+def kernels(
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")] = None,
+    against: Annotated[
+        bool, typer.Option("--compare", help="Also time OpenSSL, SEAL and python-paillier, where installed.")
+    ] = False,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", metavar="FILE", help="An earlier --json FILE to compare with.")
+    ] = None,
+    fail_below: Annotated[
+        float | None,
+        typer.Option("--fail-below", metavar="RATIO", help="Exit 1 if a kernel's speed is below RATIO of the baseline's."),
+    ] = None,
+    wanted: Annotated[
+        str | None, typer.Option("--filter", metavar="NAME", help="Only kernels whose name contains NAME.")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", help="Runs of each kernel; the median counts.")] = 9,
+    prototypes: Annotated[
+        Path | None,
+        typer.Option("--prototypes", metavar="DIR", help="Also duel with the reference programs in DIR, which are run."),
+    ] = None,
+) -> None:
+    """Time every kernel: median and spread of several runs, beside the processor's limit where it is known.
+
+    BUNET_TIER=vaes, aesni or portable chooses the instructions. --compare wants: pip install 'bunet[compare,paillier]'.
+    What --prototypes shows is told in docs/benchmarks.md; its floors do not touch the exit status.
+
+    Examples:
+
+      bunet bench kernels --json before.json
+
+      bunet bench kernels --filter ntt --baseline before.json
+
+      bunet bench kernels --compare
+
+      bunet bench kernels --prototypes DIR --filter ntt
+    """
+    from bunet.experiments.bench import cases as kernel_cases
+    from bunet.experiments.bench import comparisons, libraries, limits
+    from bunet.experiments.bench import kernels as benching
+    from bunet.experiments.bench import prototypes as kernel_prototypes
+
+    if not 1 <= runs <= MAX_RUNS:
+        raise UsageError(f"--runs must be a whole number from 1 to {MAX_RUNS}, not {runs}")
+    if fail_below is not None and baseline is None:
+        raise UsageError("--fail-below needs a --baseline")
+    if fail_below is not None and not 0 < fail_below < float("inf"):
+        raise UsageError(f"--fail-below must be above 0, not {fail_below}")
+    if json_file is not None:
+        o.writable_parent("--json", json_file)
+    earlier = None if baseline is None else benching.load_baseline(baseline)
+    with ExitStack() as stack:
+        duels = []
+        if prototypes is not None:
+            kernel_prototypes.check(prototypes)
+            duels = _duels(stack.enter_context(kernel_prototypes.loaded(prototypes)), wanted)
+        cases = kernel_cases.select(kernel_cases.all_cases(), wanted, [duel.name for duel in duels])
+        names = {case.name for case in cases}
+        rivals = [rival for rival in libraries.rivals() if against and rival.case.name in names]
+        from bunet.parties.local.allocator import keep_freed_memory
+        from bunet.protocols.kernels.machine import clock
+
+        keep_freed_memory()  # as the parties' processes do
+        throughput = limits.host()
+        with _progress("timing", len(cases) + len(rivals) + len(duels)) as step:
+            clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
+            document = benching.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
+            libraries.run(document, runs=runs, step=step, known=rivals)
+            document["duels"] = comparisons.run(duels, runs=runs, step=step)
+    print_figures(document)
+    if against:
+        print_compared(document)
+    if duels:
+        print_duels(document["duels"])
+    changes = []
+    if earlier is not None:
+        changes = benching.compare(document, earlier)
+        for sentence in benching.differences(document, earlier):
+            typer.echo(f"note: {sentence}")
+        print_changes(changes, [name for name in sorted(names) if name not in {change.name for change in changes}])
+    if json_file is not None:
+        from bunet.experiments.storage.results import write_json
+
+        write_json(json_file, document)
+    slow = [] if fail_below is None else benching.too_slow(changes, fail_below)
+    if slow:
+        what = ", ".join(f"{change.name} ({change.ratio:.2f})" for change in slow)
+        typer.echo(f"bunet: below {fail_below} of the baseline's speed: {what}", err=True)
+        raise typer.Exit(1)
+
+
+def _duels(modules: SimpleNamespace, wanted: str | None) -> list[Duel]:
+    from bunet.experiments.bench import comparison_cases
+
+    return comparison_cases.select(comparison_cases.all_duels(modules), wanted)
+
+
+def warmup(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Compile nothing: remove what other versions left in the cache.")
+    ] = False,
+) -> None:
+    """Compile every kernel of every protocol, so that no run has to; minutes the first time, seconds afterwards.
+
+    BUNET_TIER chooses the instructions; NUMBA_CACHE_DIR another place. Remove other versions only while none runs.
+
+    Examples:
+
+      bunet warmup
+
+      bunet warmup --clear
+    """
+    from bunet.experiments import warmup as warming
+
+    current = warming.folder()
+    if clear:
+        count, size = warming.clear(current)
+        typer.echo(f"removed {_folders(count)} of other versions, {_mebibytes(size)}, from {current.parent.parent}")
+        return
+    planned = warming.kinds(warming.programs())
+    with _progress("compiling", len(planned)) as step:
+        warming.compile_all(planned, step)
+    typer.echo(f"kernels of {len(planned)} kinds of layers are ready: {_mebibytes(warming.size(current))} in {current}")
+    others = warming.other_versions(current)
+    if others:
+        held = _mebibytes(sum(map(warming.size, others)))
+        typer.echo(f"{held} in {_folders(len(others))} of other versions: bunet warmup --clear removes them")
+
+
+@contextmanager
+def _progress(verb: str, total: int) -> Iterator[Step]:
+    """A bar on standard error, where that is a terminal; the step function is told what comes next."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(verb, total=total)
+        begun = 0
+
+        def step(name: str) -> None:
+            nonlocal begun
+            progress.update(task, description=f"{verb} {name}"[:44], completed=begun)
+            begun += 1
+
+        yield step
+
+
+# --- tables, 80 columns at most ----------------------------------------------------------------------------------------
+
+
+def _folders(count: int) -> str:
+    return "1 folder" if count == 1 else f"{count} folders"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
+
+
+def figure(value: float) -> str:
+    """Four significant digits, without an exponent below ten million."""
+    if value >= 1e7:
+        return f"{value:.2e}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def _table(*columns: tuple[str, str]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for title, justify in columns:
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    return table
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(table)
+
+
+def print_figures(document: Mapping[str, Any]) -> None:
+    """Median, extremes and limit of every kernel. The last column is the speed as a part of the limit's."""
+    place, clock_hz = document["environment"], document["clock_hz"]
+    at = "" if clock_hz is None else f" at {clock_hz / 1e9:.2f} GHz"
+    typer.echo(f"{place['cpu']}{at}, tier {place['tier']}, one core; medians of {document['runs']} runs")
+    if not document["kernels"]:
+        return  # the filter chose duels only
+    table = _table(
+        ("kernel", "left"), ("median", "right"), ("lowest", "right"), ("highest", "right"), ("unit", "left"),
+        ("limit", "right"), ("of it", "right"),
+    )
+    group = None
+    for entry in document["kernels"]:
+        if group not in (None, entry["name"].partition(".")[0]):
+            table.add_row("")
+        group = entry["name"].partition(".")[0]
+        limit, part = "-", "-"
+        if entry["limit"] is not None:
+            share = entry["limit"] / entry["median"] if entry["unit"] == "us" else entry["median"] / entry["limit"]
+            limit, part = figure(entry["limit"]), f"{share:.0%}"
+        table.add_row(
+            entry["name"], figure(entry["median"]), figure(entry["low"]), figure(entry["high"]), entry["unit"], limit, part
+        )
+    _print(table)
+
+
+def print_compared(document: Mapping[str, Any]) -> None:
+    """The other libraries' figures, and ours beside them."""
+    if document["compared"]:
+        typer.echo("\nThe same work by others; times: our speed over theirs (Paillier: 4096 values)")
+        table = _table(
+            ("kernel", "left"), ("library", "left"), ("theirs", "right"), ("ours", "right"), ("unit", "left"),
+            ("times", "right"),
+        )
+        for entry in document["compared"]:
+            table.add_row(
+                entry["name"], entry["library"], figure(entry["median"]), figure(entry["ours"]), entry["unit"],
+                figure(entry["ratio"]),
+            )
+        _print(table)
+    for library in document["absent"]:
+        typer.echo(f"absent: {library}")
+
+
+def print_duels(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Medians of both sides, our speed over the rival's by medians and by best runs, and what is asked for."""
+    typer.echo("\nDuels, in turns; median, best: our speed over theirs, by medians and best runs")
+    table = _table(
+        ("kernel", "left"), ("ours", "right"), ("theirs", "right"), ("unit", "left"), ("median", "right"),
+        ("best", "right"), ("floor", "right"), ("", "left"),
+    )
+    for entry in entries:
+        theirs, median, best, floor = "-", "-", "-", f"{entry['floor']:g} {entry['unit']}"
+        if entry["ratio"] is not None:
+            theirs, floor = figure(entry["theirs"]["median"]), f"{entry['floor']:.2f}"
+            median, best = (f"{entry['ratio'][key]:.2f}" for key in ("median", "best"))
+        mark = "BELOW" if entry["verdict"] == "below" else entry["verdict"]
+        table.add_row(entry["name"], figure(entry["ours"]["median"]), theirs, entry["unit"], median, best, floor, mark)
+    _print(table)
+    counts = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in ("met", "below", "unsure")}
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + f", of {len(entries)} floors")
+
+
+def print_changes(changes: Sequence[Change], new: Sequence[str]) -> None:
+    """Speeds against the baseline's, regressions marked."""
+    typer.echo("\nAgainst the baseline; ratio: speed now over speed then")
+    table = _table(
+        ("kernel", "left"), ("then", "right"), ("now", "right"), ("unit", "left"), ("ratio", "right"), ("", "left")
+    )
+    for change in changes:
+        mark = {"slower": "SLOWER", "faster": "faster", "same": ""}[change.verdict]
+        table.add_row(change.name, figure(change.then), figure(change.now), change.unit, f"{change.ratio:.2f}", mark)
+    _print(table)
+    slower = sum(change.verdict == "slower" for change in changes)
+    faster = sum(change.verdict == "faster" for change in changes)
+    typer.echo(f"beyond the noise: {slower} slower, {faster} faster, of {len(changes)} kernels")
+    if new:
+        typer.echo(f"not in the baseline: {', '.join(new)}")

@@ -1,0 +1,1 @@
+"""The whole job of a case: stages, vote, masks, scores, report."""

@@ -1,0 +1,139 @@
+"""What `bunet predict` can be told, checked at the border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bunet.experiments.options import (
+    MAX_SIZE,
+    MIN_SIZE,
+    UsageError,
+    chosen_field_of_view,
+    chosen_intensity,
+    max_in_flight,
+    one_of,
+    operand_format,
+    ot_extension,
+    relu_protocol,
+)
+from bunet.experiments.predict.region import AXIS_ORDER, letter
+from bunet.models.volumes.slicing.slices import MULTIPLE
+from bunet.net.link import PRESETS, Link
+
+ENSEMBLES = ("probabilities", "majority", "argmax")
+READOUTS = {"probabilities": "logits", "majority": "label-share", "argmax": "argmax"}
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """A prediction, checked (UsageError).
+
+    axes: of x, y, z, in that order. ensemble: how the axes' slices become one mask. filtered: whether it goes through the
+    3x3x3 maximum filter, None for what suits the models. filters: for each target whether it does, once `of_models` decided.
+    lung_mask: whether an infection is cut to the lung. secure: False for the same job in the clear. compare: also run the job
+    in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the models were trained
+    at, or the volume's own. rule: of the intensities. field_of_view: auto or whole. probabilities: whether the mean
+    probability is written too. verify: hold layers of the first slices of every session against the oracle. label_values: of
+    labels, what is inside; none for what a label itself tells (`label_values.chosen`). published: whether `slices` calls axes
+    as the published files do. The rest as in `options.RunSettings`.
+    """
+
+    axes: tuple[str, ...] = AXIS_ORDER
+    ensemble: str = "probabilities"
+    lung_mask: bool = True
+    filtered: bool | None = None
+    filters: Mapping[str, bool] = field(default_factory=dict)
+    format: str = "12.4"
+    relu: str = "gc-sign"
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    ot: str = "iknp"
+    link: Link = PRESETS["lan"]
+    in_flight: int = 2
+    cores: int = 1
+    secure: bool = True
+    compare: bool = True
+    size: int | None = None
+    rule: str = "auto"
+    field_of_view: str = "auto"
+    slices: str = ":"
+    probabilities: bool = False
+    verify: bool = False
+    label_values: tuple[int, ...] = ()
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        for axis in self.axes:
+            one_of("--axes", axis, AXIS_ORDER)
+        if not self.axes:
+            raise UsageError("--axes: name at least one of x, y, z")
+        object.__setattr__(self, "axes", tuple(axis for axis in AXIS_ORDER if axis in self.axes))
+        one_of("--ensemble", self.ensemble, ENSEMBLES)
+        chosen_intensity(self.rule)
+        chosen_field_of_view(self.field_of_view)
+        object.__setattr__(self, "format", str(operand_format(self.format)))
+        relu_protocol(self.relu)
+        ot_extension(self.ot)
+        for name, low, high in (("in_flight", 1, max_in_flight()), ("cores", 1, 4096)):
+            if not low <= getattr(self, name) <= high:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} must be a whole number from {low} to {high}, not {getattr(self, name)}")
+        if self.size is not None and (not MIN_SIZE <= self.size <= MAX_SIZE or self.size % MULTIPLE):
+            raise UsageError(f"--size {self.size} is not a multiple of {MULTIPLE} from {MIN_SIZE} to {MAX_SIZE}")
+        if self.probabilities and self.ensemble != "probabilities":
+            raise UsageError(f"--probabilities: with --ensemble {self.ensemble} nobody learns any")
+
+    def of_models(self, usual: Mapping[str, bool]) -> PredictSettings:
+        """With what was left to the models decided. usual: by target, whether its models' masks usually are filtered.
+
+        A vote has one filter for all of its masks: the infection's models decide on it (`vote_differs`).
+        """
+        one = self.filtered if self.filtered is not None or self.ensemble != "majority" else usual["infection"]
+        return replace(self, filters={target: usual[target] if one is None else one for target in self.targets})
+
+    def vote_differs(self, usual: Mapping[str, bool]) -> bool:
+        """Whether a mask is filtered otherwise than suits its models, because the vote has one filter."""
+        return self.filtered is None and any(self.filters[target] != usual[target] for target in self.targets)
+
+    def as_published(self) -> PredictSettings:
+        """For published models only, whose letters count array axes: `axes` and `slices` were meant so."""
+        return replace(self, axes=tuple(letter(axis, True) for axis in self.axes), published=True)
+
+    @property
+    def readout(self) -> str:
+        """Of every slice: what the ensemble opens to Alice."""
+        return READOUTS[self.ensemble]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return ("infection", "lung") if self.lung_mask else ("infection",)
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """`secure`, `float` or both: how every slice is run."""
+        return ("secure", "float") if self.secure and self.compare else ("secure",) if self.secure else ("float",)
+
+    def choices(self) -> dict[str, str]:
+        """Protocol by operation or layer name, for the planner."""
+        return {"relu": self.relu, **self.protocols}
+
+    def public(self) -> dict[str, str]:
+        """Public settings that both parties' protocols go by."""
+        return {"ot": self.ot}
+
+    def identity(self) -> dict[str, Any]:
+        """What masks depend on: link, cores and slices in flight never change a result."""
+        secure = {"format": self.format, "protocols": self.choices(), "ot": self.ot} if self.secure else None
+        return {
+            "axes": list(self.axes), "ensemble": self.ensemble, "lung_mask": self.lung_mask, "filtered": dict(self.filters),
+            "size": self.size, "intensity": self.rule, "secure": secure,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """What was asked for."""
+        return {
+            **self.identity(), "link": self.link.describe(), "in_flight": self.in_flight, "cores": self.cores,
+            "slices": self.slices, "compare": self.compare, "field_of_view": self.field_of_view,
+            "label_values": list(self.label_values),
+        }

@@ -1,0 +1,257 @@
+"""One stage of a prediction: a model along one axis, over the slices that are not done yet, secure or in the clear."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bunet.experiments.options import UsageError
+from bunet.experiments.predict.models import PredictModel
+from bunet.experiments.predict.settings import PredictSettings
+from bunet.experiments.prepare import recordable
+from bunet.experiments.storage.results import environment
+from bunet.experiments.storage.run_folder import digest_of
+from bunet.models.network.reference import FloatModel
+from bunet.models.passes import compile as compiling
+from bunet.models.passes.compile import Compiled
+from bunet.models.volumes import ensemble, synthetic
+from bunet.models.volumes.slice_source import Size as SliceSize
+from bunet.models.volumes.slice_source import SliceFrame, SliceSource
+from bunet.models.volumes.slicing.field_of_view import Crop
+from bunet.models.volumes.slicing.slices import axis_number
+from bunet.models.volumes.volume import Sliceable
+from bunet.parties import outcomes
+from bunet.parties.console import RunConsole, duration
+from bunet.parties.events import Event, SliceFinished, Subscriber
+from bunet.parties.local.inputs import VolumeSlices
+from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.vote.shares import complete, discard_unpaired
+
+CALIBRATION_SLICES = 8
+CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
+RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory
+
+SCRATCH = "scratch-"  # folders of what both parties hold while a session lasts; who locks the case's folder removes old ones
+
+RunPair = Callable[[PairJob, Subscriber], PairResult]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """way: secure or float. frame: how its slices are cut. folder: of finished slices.
+
+    shared: whether slices are left shared between the parties.
+    """
+
+    way: str
+    model: PredictModel
+    positions: range
+    frame: SliceFrame
+    folder: Path
+    shared: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as infection-x-secure."""
+        return f"{self.model.name}-{self.way}"
+
+    @property
+    def shares(self) -> tuple[Path, Path]:
+        """Alice's folder and Bob's, of their shares."""
+        return self.folder / "alice", self.folder / "bob"
+
+    @property
+    def title(self) -> str:
+        return f"{self.model.target} along {self.model.along}" + (" in the clear" if self.way == "float" else "")
+
+    def todo(self) -> list[int]:
+        """Positions that are not done."""
+        if self.shared:
+            done = complete(*self.shares)
+            return [k for k in self.positions if (self.model.axis, k) not in done]
+        return [k for k in self.positions if not outcomes.path_of(self.folder, k).exists()]
+
+
+class JobProgress:
+    """How far the whole job is, over all stages, weighed by what a slice of each costs.
+
+    Work is counted in slices times features, the secure one many times the other; the pace is measured.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.total = self.done = self._here = self._seconds = 0.0
+        self._since: float | None = None
+
+    @staticmethod
+    def weight(stage: Stage) -> float:
+        return stage.model.weights.architecture.features * (1.0 if stage.way == "secure" else 0.02)
+
+    def expect(self, stage: Stage) -> None:
+        """Count a stage in, with what is done of it already."""
+        self.total += len(stage.positions) * self.weight(stage)
+        self.done += (len(stage.positions) - len(stage.todo())) * self.weight(stage)
+
+    def begin(self) -> None:
+        """Slices run from now on."""
+        self._since = self._clock()
+
+    def finished(self, stage: Stage) -> None:
+        """One slice more."""
+        now = self._clock()
+        self._seconds += now - (now if self._since is None else self._since)
+        self._since = now
+        self._here += self.weight(stage)
+        self.done += self.weight(stage)
+
+    def text(self) -> str:
+        """Such as `job 12 %, about 3:40 left`."""
+        share = 100 * self.done / self.total if self.total else 100.0
+        if not self._here or not self._seconds or self.done > 0.9999 * self.total:
+            return f"job {share:.0f} %"
+        return f"job {share:.0f} %, about {duration((self.total - self.done) * self._seconds / self._here)} left"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What Bob calibrates on where a weight file brings no ranges: volumes of his own, or synthetic chests.
+
+    crops: of the volumes, where any is cropped. Never the volume that will be segmented: Bob has not seen it.
+    """
+
+    volumes: Sequence[Sliceable] = ()
+    crops: Sequence[Crop | None] = ()
+
+    def images(self, axis: str, size: SliceSize) -> list[np.ndarray]:
+        """float32 (5, H, W) each, as the network takes them, spread along the axis."""
+        volumes = self.volumes or _chests()
+        cropped = zip(volumes, self.crops or [None] * len(volumes), strict=True)
+        return [image for volume, crop in cropped for image in spread_slices(volume, axis, size, crop)]
+
+    def of(self, model: PredictModel, size: SliceSize) -> Any:
+        """Ranges by node where the weights know them, else slices; what `compile_model` takes."""
+        ranges = model.notes.get("ranges")
+        return self.images(model.axis, size if self.volumes else None) if ranges is None else ranges
+
+    def identity(self) -> list[str]:
+        """What integers depend on where they are calibrated here; the synthetic chests are always the same."""
+        crops = [f" {crop.as_list()}" if crop else "" for crop in self.crops or [None] * len(self.volumes)]
+        return [digest_of(volume) + crop for volume, crop in zip(self.volumes, crops, strict=True)]
+
+
+def _chests() -> list[np.ndarray]:
+    count, pixels = CHEST
+    return [synthetic.generate(pixels, count, seed).volume for seed in synthetic.TRAINING_SEEDS[:2]]
+
+
+def spread_slices(
+    volume: Sliceable, axis: str, size: SliceSize, crop: Crop | None = None, count: int = CALIBRATION_SLICES
+) -> list[np.ndarray]:
+    """`count` slices of a volume, evenly along the axis, as a network takes them. size, crop: as `SliceFrame.of`."""
+    source = SliceSource.of(volume, axis, size, crop)
+    there = source.frame.positions(range(volume.shape[axis_number(axis)]))
+    return [source.image(there[int((k + 0.5) * len(there) / count)]) for k in range(count)]
+
+
+def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibration) -> Compiled:
+    """The stage's program and integers. Raises UsageError."""
+    try:
+        slices_or_ranges = calibration.of(stage.model, stage.frame.size)
+        return compiling.compile_model(
+            stage.model.weights, *stage.frame.padded, settings.format, slices_or_ranges, readout=settings.readout
+        )
+    except ValueError as error:
+        raise UsageError(f"{stage.model.source} cannot be compiled: {error}") from error
+
+
+def run_secure(
+    stage: Stage, compiled: Compiled, inputs: VolumeSlices, settings: PredictSettings, folder: Path, console: RunConsole,
+    progress: JobProgress, run: RunPair = run_pair,
+) -> dict[str, Any]:
+    """Run what is left of a stage with two processes; each slice is on disk as soon as it is done.
+
+    folder: where the run's own files lie while it lasts. Returns the session's document, whose `verified` is False where a
+    layer differs from the oracle. Raises RunError.
+    """
+    if stage.shared:
+        discard_unpaired(*stage.shares)
+    todo, axis = stage.todo(), stage.model.axis
+    _, height, width = compiled.program.input.type.shape
+
+    def bus(event: Event) -> None:
+        if isinstance(event, SliceFinished) and event.role == "alice":
+            progress.finished(stage)
+        console(event)
+
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
+        model = Path(temporary) / "model.safetensors"
+        compiling.save(compiled, model)
+        job = PairJob(
+            model, inputs, [(axis, k) for k in todo], Path(temporary), settings.link, settings.in_flight, settings.cores,
+            settings.choices(), settings.public(), recordable(RECORDED, height, width) if settings.verify else 0,
+            results=None if stage.shared else stage.folder, shares=stage.shares if stage.shared else None,
+        )
+        with console:
+            progress.begin()
+            result = run(job, bus)
+    facts = {
+        "target": stage.model.target, "axis": axis, "weights": stage.model.source, "slices": len(todo), "height": height,
+        "width": width, "in_flight": settings.in_flight, "cores": settings.cores, "protocols": settings.choices(),
+        "ot": settings.ot, "readout": settings.readout, "compared_layers": result.compared_layers,
+        "mismatches": result.mismatches, "beyond_calibration": result.beyond,
+        "input_beyond_calibration": dict(result.input_beyond),
+    }
+    return console.ledger.document(
+        link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
+    )
+
+
+def run_float(
+    stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, console: Console
+) -> dict[str, Any]:
+    """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
+    todo, model = stage.todo(), stage.model
+    source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
+    progress.begin()
+    started = time.perf_counter()
+    columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        for k in bar.track(todo):
+            logits = logits_of(source.image(k))
+            if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
+                where = f"slice {k} along {model.along}"
+                raise UsageError(f"{model.source}: its network overflows on {where}: is --activation right?")
+            if settings.ensemble == "probabilities":
+                outcomes.write(stage.folder, k, ensemble.probability(logits))
+            else:
+                outcomes.write(stage.folder, k, logits.argmax(axis=0).astype(np.uint8))
+            progress.finished(stage)
+    return {"slices": len(todo), "seconds": time.perf_counter() - started}
+
+
+def _float_model(model: PredictModel, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """(5, H, W) -> logits (2, H, W), float32."""
+    try:
+        import torch
+
+        from bunet.models.network.unet import from_weights
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return FloatModel(model.weights).logits
+    torch.set_num_threads(threads)  # of its own accord it takes all cores, and crawls where another process has one
+    network = from_weights(model.weights)
+
+    def logits(image: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(network(torch.from_numpy(np.ascontiguousarray(image))[None])[0].numpy())
+
+    return logits

@@ -1,0 +1,1 @@
+"""Results on disk: documents, folders of runs, locks."""

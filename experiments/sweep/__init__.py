@@ -1,0 +1,1 @@
+"""Grids of runs from experiment files: points, tables, pictures."""

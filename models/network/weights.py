@@ -1,0 +1,190 @@
+"""Float weights: a checked set of named tensors with their architecture, as a safetensors file, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bunet.models.files import json_text, sealed
+from bunet.models.network import reference
+from bunet.models.network.architecture import NORM_EPSILON, Architecture, ArchitectureError
+from bunet.models.network.graph import FloatNode, lower
+from bunet.models.passes.fold import Folded, fold_node
+
+FILE = sealed.Kind(
+    "bunet-float-weights", 2, "a weight file", "make it again, or get it from where it came from", "`bunet seal` converts it"
+)
+EARLIER_KIND = "bunet-float-weights-1"  # of files without a checksum, which `seal` converts
+
+
+class WeightsError(ValueError):
+    """A weight file or state dictionary that does not fit its architecture; the message names the tensor."""
+
+
+@dataclass(frozen=True)
+class FloatWeights:
+    """All parameters of one U-Net, float32 arrays under their published names. Checked when made (WeightsError)."""
+
+    architecture: Architecture
+    tensors: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        expected = self.architecture.parameters()
+        missing = [name for name in expected if name not in self.tensors]
+        unknown = [name for name in self.tensors if name not in expected]
+        if missing:
+            raise WeightsError(f"the weights lack tensor {missing[0]!r} ({len(missing)} missing in all)")
+        if unknown:
+            raise WeightsError(f"the weights hold tensor {unknown[0]!r}, which this architecture does not have")
+        clean = {}
+        for name, shape in expected.items():
+            tensor = np.asarray(self.tensors[name])
+            if tensor.dtype.kind != "f":
+                raise WeightsError(f"tensor {name!r} holds {tensor.dtype}, not floats")
+            if tensor.shape != shape:
+                raise WeightsError(f"tensor {name!r} has shape {tensor.shape}, the architecture wants {shape}")
+            clean[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+            if not np.isfinite(clean[name]).all():
+                raise WeightsError(f"tensor {name!r} holds values that are not finite")
+            if name.endswith("running_var") and (clean[name] < 0).any():
+                raise WeightsError(f"tensor {name!r} holds a negative variance")
+        object.__setattr__(self, "tensors", clean)
+
+
+def save(weights: FloatWeights, path: str | Path, half: bool = False, notes: Mapping[str, Any] | None = None) -> None:
+    """Write a safetensors file; `half` stores float16 (WeightsError where a value does not fit).
+
+    notes: plain values (JSON) that say where the weights come from; `read_notes` returns them. `ranges` in them is what
+    `calibrate` finds on slices of the training (`models/training/ranges.py`).
+    """
+    tensors = dict(weights.tensors)
+    if half:
+        for name, tensor in tensors.items():
+            if np.abs(tensor).max() > np.finfo(np.float16).max:
+                raise WeightsError(f"tensor {name!r} holds values beyond half precision")
+            tensors[name] = tensor.astype(np.float16)
+    texts = {"architecture": weights.architecture.to_json()}
+    if notes is not None:
+        texts["notes"] = json.dumps(notes, sort_keys=True)
+    sealed.save(path, FILE, tensors, texts)
+
+
+def load(path: str | Path) -> FloatWeights:
+    """Read what `save` wrote; WeightsError with the file's name on anything else, FileNotFoundError where it is not."""
+    texts, tensors = _read(path)
+    try:
+        return FloatWeights(Architecture.from_json(texts.get("architecture", "")), tensors)
+    except (ArchitectureError, WeightsError) as error:
+        raise WeightsError(f"{path} is not a weight file of this version: {error}") from error
+
+
+def read_notes(path: str | Path) -> dict[str, Any]:
+    """What `save` was told of the weights' origin, empty where it was told nothing; raises as `load` does."""
+    return _notes(path, _read(path)[0])
+
+
+def add_notes(path: str | Path, notes: Mapping[str, Any]) -> None:
+    """Add to a file's notes, in one move; its tensors stay as they are. Raises as `load` does."""
+    texts, tensors = _read(path)
+    together = {**_notes(path, texts), **notes}
+    sealed.save(path, FILE, tensors, texts | {"notes": json.dumps(together, sort_keys=True)})
+
+
+def seal(path: str | Path) -> bool:
+    """Give a weight file of the version before this one its checksum, in one move; False where it has one already.
+
+    Whether it is whole cannot be known. Raises as `load` does.
+    """
+    try:
+        texts, tensors = sealed.read_earlier(path, FILE)
+    except sealed.SealError as error:
+        raise WeightsError(str(error)) from error
+    if texts.get(sealed.KIND) != EARLIER_KIND:
+        load(path)
+        return False
+    try:
+        FloatWeights(Architecture.from_json(texts.get("architecture", "")), tensors)
+    except (ArchitectureError, WeightsError) as error:
+        raise WeightsError(f"{path} is not a weight file: {error}") from error
+    sealed.save(path, FILE, tensors, {name: text for name, text in texts.items() if name != sealed.KIND})
+    return True
+
+
+def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weight file {path}")
+    try:
+        return sealed.load(path, FILE)
+    except sealed.SealError as error:
+        raise WeightsError(str(error)) from error
+
+
+def _notes(path: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        notes = json_text.parse(texts.get("notes", "{}"))
+    except ValueError as error:
+        raise WeightsError(f"{path}: its notes cannot be read: {error}") from error
+    if not isinstance(notes, dict):
+        raise WeightsError(f"{path}: its notes are not a table of names and values")
+    return notes
+
+
+def seeded_slice(architecture: Architecture, height: int, width: int, seed: int) -> np.ndarray:
+    """A smooth image (in_channels, height, width), float32 in [0, 1), for benchmarks and tests without a volume."""
+    generator = np.random.default_rng([seed, height, width])
+    coarse = generator.random((architecture.in_channels, -(-height // 8) + 1, -(-width // 8) + 1))
+    rows, columns = np.arange(height) / 8, np.arange(width) / 8
+    y, x = rows.astype(int), columns.astype(int)
+    fy, fx = (rows - y)[None, :, None], (columns - x)[None, None, :]
+    upper = coarse[:, y][:, :, x] * (1 - fx) + coarse[:, y][:, :, x + 1] * fx
+    lower_ = coarse[:, y + 1][:, :, x] * (1 - fx) + coarse[:, y + 1][:, :, x + 1] * fx
+    return (upper * (1 - fy) + lower_ * fy).astype(np.float32)
+
+
+def seeded(architecture: Architecture, seed: int = 0) -> FloatWeights:
+    """Random weights for benchmarks and tests (no secret): He initialisation, and batch-norm statistics measured on a
+    few seeded slices, so that activations stay in range at every depth and about half of the mask is foreground.
+
+    A square activation's norm starts at gamma 1/2, beta 1, as in training.
+    """
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+    for name, shape in architecture.parameters().items():
+        if name.endswith("weight") and len(shape) == 4:
+            taps = shape[0] if name.startswith("upconv") else shape[1] * shape[2] * shape[3]
+            tensors[name] = generator.normal(0, (2 / taps) ** 0.5, shape).astype(np.float32)
+        else:
+            tensors[name] = np.zeros(shape, np.float32)
+    side = 64 << max(0, architecture.depth - 4)
+    images = [seeded_slice(architecture, side, side, seed + offset) for offset in range(3)]
+    images.append(np.random.default_rng([seed, 1]).random(images[0].shape, dtype=np.float32))
+    _set_statistics(architecture, tensors, images)
+    return FloatWeights(architecture, tensors)
+
+
+def _set_statistics(
+    architecture: Architecture, tensors: dict[str, np.ndarray], images: Sequence[np.ndarray]
+) -> None:
+    squared = {conv: block.activation == "square" for block in architecture.blocks() for conv, _ in block.layers()}
+    graph = lower(architecture)
+    values: dict[str, list[np.ndarray]] = {graph[0].name: list(images)}
+    for node in graph[1:]:
+        inputs = list(zip(*(values[name] for name in node.inputs), strict=True))
+        if node.norm:
+            raw = tensors[f"{node.parameter}.weight"].astype(np.float64)
+            z = np.stack([reference.apply(node, Folded(raw, np.zeros(len(raw))), *x) for x in inputs])
+            tensors[f"{node.norm}.running_mean"] = z.mean(axis=(0, 2, 3))
+            tensors[f"{node.norm}.running_var"] = z.var(axis=(0, 2, 3)) + 0.5 * z.var() + NORM_EPSILON
+            tensors[f"{node.norm}.weight"] = np.full(len(raw), 0.5 if squared[node.parameter] else 1.0, np.float32)
+            tensors[f"{node.norm}.bias"] = np.full(len(raw), 1.0 if squared[node.parameter] else 0.0, np.float32)
+        values[node.name] = [reference.apply(node, _folded(node, tensors), *x) for x in inputs]
+    tensors["conv.bias"] = -np.median(np.stack(values[graph[-1].name]), axis=(0, 2, 3)).astype(np.float32)
+
+
+def _folded(node: FloatNode, tensors: Mapping[str, np.ndarray]) -> Folded | None:
+    return fold_node(node, tensors) if node.parameter else None

@@ -1,0 +1,1 @@
+"""Labels of experts and the names of structures: which values are inside, and what they are called."""

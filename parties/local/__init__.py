@@ -1,0 +1,1 @@
+"""Both parties on this machine, as two processes over loopback."""

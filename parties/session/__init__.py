@@ -1,0 +1,1 @@
+"""One session between two parties: the handshake, the keys, the run."""

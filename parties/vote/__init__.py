@@ -1,0 +1,1 @@
+"""The vote of slices along several axes, on shares."""

@@ -1,0 +1,1 @@
+"""Garbling and evaluation of circuits."""

@@ -1,0 +1,413 @@
+"""SIMD registers as numba values, and the intrinsics on them.
+
+`v512` is a register of eight uint64 (four 128-bit lanes, each low word first), `v256` one of four, `v128` one of two. They
+are locals of
+njit functions; nothing is boxed. Importing this module is safe anywhere; compiling a 512-bit function needs the `vaes`
+tier, a 128-bit one works on any x86-64. Indices count array elements; addresses need no alignment unless said.
+
+To write one's own: `emit_load`, `emit_store`, `emit_call` and `data_pointer` are the building blocks.
+"""
+
+from __future__ import annotations
+
+from bunet.protocols.kernels.machine import tier  # noqa: F401  (names the compilation cache)
+
+# isort: split
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+I8, I32, I64, I128 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(128)
+VECTOR128 = ir.VectorType(I64, 2)
+VECTOR256 = ir.VectorType(I64, 4)
+VECTOR512 = ir.VectorType(I64, 8)
+BYTES512 = ir.VectorType(I8, 64)
+
+
+class Register128(types.Opaque):
+    """numba type of a 128-bit register."""
+
+    llvm = VECTOR128
+
+
+class Register256(types.Opaque):
+    """numba type of a 256-bit register."""
+
+    llvm = VECTOR256
+
+
+class Register512(types.Opaque):
+    """numba type of a 512-bit register."""
+
+    llvm = VECTOR512
+
+
+class _RegisterModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, kind.llvm)
+
+
+register_model(Register128)(_RegisterModel)
+register_model(Register256)(_RegisterModel)
+register_model(Register512)(_RegisterModel)
+v128 = Register128("v128")
+v256 = Register256("v256")
+v512 = Register512("v512")
+
+
+# --- building blocks for code generators ---------------------------------------------------------------------------
+
+
+def data_pointer(context, builder, kind, array):
+    """Pointer to an array argument's first element."""
+    return context.make_array(kind)(context, builder, array).data
+
+
+def emit_load(builder, vector, pointer, index=None, align=8):
+    """Load of an LLVM vector (or integer) type from pointer + index elements."""
+    if index is not None:
+        pointer = builder.gep(pointer, [index])
+    value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+    value.align = align
+    return value
+
+
+def emit_store(builder, value, pointer, index=None, align=8):
+    if index is not None:
+        pointer = builder.gep(pointer, [index])
+    store = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
+    store.align = align
+    return store
+
+
+def emit_call(builder, name, result, arguments):
+    """Call of an LLVM intrinsic by name."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def emit_shuffle(builder, a, b, indices):
+    """shuffle_vector with constant indices; b may be None."""
+    return builder.shuffle_vector(a, a if b is None else b, ir.Constant(ir.VectorType(I32, len(indices)), indices))
+
+
+def emit_splat(builder, scalar, count):
+    """A vector whose `count` elements are the scalar."""
+    vector = ir.VectorType(scalar.type, count)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, I32(0))
+    return emit_shuffle(builder, first, None, [0] * count)
+
+
+def emit_broadcast128(builder, pointer, index):
+    """The 128 bits at pointer[index:index+2] in all four lanes of a 512-bit register."""
+    return emit_shuffle(builder, emit_load(builder, VECTOR128, pointer, index), None, [0, 1] * 4)
+
+
+def emit_settled(builder, value):
+    """The same value, computed here and now: what follows is neither begun before it nor merged with it.
+
+    Without this LLVM reorders chains of work and the loads they need, until it has to spill registers or has put end to
+    end what was meant to run side by side.
+    """
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", "=v,0,~{memory}", [value], side_effect=True)
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+
+def _loader(register):
+    @intrinsic
+    def load(typing, array, index):
+        def code(context, builder, signature, arguments):
+            pointer = data_pointer(context, builder, signature.args[0], arguments[0])
+            return emit_load(builder, register.llvm, pointer, arguments[1])
+
+        return register(array, types.intp), code
+
+    return load
+
+
+def _storer(register, streaming=False):
+    @intrinsic
+    def store(typing, array, index, value):
+        def code(context, builder, signature, arguments):
+            pointer = data_pointer(context, builder, signature.args[0], arguments[0])
+            instruction = emit_store(builder, arguments[2], pointer, arguments[1], 64 if streaming else 8)
+            if streaming:
+                instruction.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, register), code
+
+    return store
+
+
+load512, store512 = _loader(v512), _storer(v512)
+load128, store128 = _loader(v128), _storer(v128)
+stream512 = _storer(v512, streaming=True)  # past the caches; the address must be a multiple of 64
+
+
+@intrinsic
+def broadcast128(typing, array, index):
+    """array[index:index+2] (uint64) in all four lanes: v512."""
+
+    def code(context, builder, signature, arguments):
+        return emit_broadcast128(builder, data_pointer(context, builder, signature.args[0], arguments[0]), arguments[1])
+
+    return v512(array, types.intp), code
+
+
+def _prefetcher(write, locality):
+    @intrinsic
+    def operation(typing, array, index):
+        def code(context, builder, signature, arguments):
+            pointer = builder.gep(data_pointer(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+            pointer = builder.bitcast(pointer, I8.as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(function, [pointer, I32(write), I32(locality), I32(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), code
+
+    return operation
+
+
+# prefetch*(array, index): ask for the cache line of array[index], to read it or to write to it; it need not exist. The
+# far one brings it to the second level only: what is asked for long before it is read would drive the work at hand out
+# of the first.
+prefetch, prefetch_far, prefetch_write = _prefetcher(0, 3), _prefetcher(0, 2), _prefetcher(1, 3)
+
+
+@intrinsic
+def load_word(typing, array, offset):
+    """uint64 at a byte offset of a uint8 array, unaligned, in the machine's (little-endian) order; any processor."""
+
+    def code(context, builder, signature, arguments):
+        return emit_load(
+            builder, I64, data_pointer(context, builder, signature.args[0], arguments[0]), arguments[1], align=1
+        )
+
+    return types.uint64(array, types.intp), code
+
+
+@intrinsic
+def store_word(typing, array, offset, value):
+    """A uint64 to a byte offset of any array, unaligned, in the machine's (little-endian) order; any processor."""
+
+    def code(context, builder, signature, arguments):
+        pointer = data_pointer(context, builder, signature.args[0], arguments[0])
+        place = builder.gep(builder.bitcast(pointer, I8.as_pointer()), [arguments[1]])
+        emit_store(builder, arguments[2], place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint64), code
+
+
+# --- arithmetic ----------------------------------------------------------------------------------------------------
+
+
+def _binary(register, emit):
+    @intrinsic
+    def operation(typing, a, b):
+        def code(context, builder, signature, arguments):
+            return emit(builder, *arguments)
+
+        return register(register, register), code
+
+    return operation
+
+
+def _ternary(register, name):
+    @intrinsic
+    def operation(typing, a, b, c):
+        def code(context, builder, signature, arguments):
+            return emit_call(builder, name, register.llvm, list(arguments))
+
+        return register(register, register, register), code
+
+    return operation
+
+
+def _emit_mul32(builder, a, b):
+    low = ir.Constant(VECTOR512, [0xFFFFFFFF] * 8)  # masks on both operands make this one vpmuludq
+    return builder.mul(builder.and_(a, low), builder.and_(b, low))
+
+
+xor512 = _binary(v512, lambda builder, a, b: builder.xor(a, b))
+and512 = _binary(v512, lambda builder, a, b: builder.and_(a, b))
+or512 = _binary(v512, lambda builder, a, b: builder.or_(a, b))
+add512 = _binary(v512, lambda builder, a, b: builder.add(a, b))
+sub512 = _binary(v512, lambda builder, a, b: builder.sub(a, b))
+mul512 = _binary(v512, lambda builder, a, b: builder.mul(a, b))  # low 64 bits of the product
+mul32_512 = _binary(v512, _emit_mul32)  # product of the low 32 bits of each word
+min512 = _binary(v512, lambda builder, a, b: emit_call(builder, "llvm.umin.v8i64", VECTOR512, [a, b]))  # unsigned
+xor128 = _binary(v128, lambda builder, a, b: builder.xor(a, b))
+and128 = _binary(v128, lambda builder, a, b: builder.and_(a, b))
+or128 = _binary(v128, lambda builder, a, b: builder.or_(a, b))
+add128 = _binary(v128, lambda builder, a, b: builder.add(a, b))
+madd52lo = _ternary(v512, "llvm.x86.avx512.vpmadd52l.uq.512")  # a + low 52 bits of b * c (52-bit operands)
+madd52hi = _ternary(v512, "llvm.x86.avx512.vpmadd52h.uq.512")  # a + high 52 bits of b * c
+
+
+@intrinsic
+def mul_high(typing, a, b):
+    """High 64 bits of a uint64 product; any processor."""
+
+    def code(context, builder, signature, arguments):
+        a, b = (builder.zext(argument, I128) for argument in arguments)
+        return builder.trunc(builder.lshr(builder.mul(a, b), ir.Constant(I128, 64)), I64)
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+def _shift(name):
+    @intrinsic(prefer_literal=True)
+    def operation(typing, a, count):
+        bits = count.literal_value
+
+        def code(context, builder, signature, arguments):
+            return getattr(builder, name)(arguments[0], ir.Constant(VECTOR512, [bits] * 8))
+
+        return v512(v512, count), code
+
+    return operation
+
+
+shift_left512 = _shift("shl")  # (a, literal count) word by word
+shift_right512 = _shift("lshr")
+
+
+# --- words and lanes -----------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def zero512(typing):
+    def code(context, builder, signature, arguments):
+        return ir.Constant(VECTOR512, [0] * 8)
+
+    return v512(), code
+
+
+@intrinsic
+def splat512(typing, word):
+    """All eight words equal."""
+
+    def code(context, builder, signature, arguments):
+        return emit_splat(builder, arguments[0], 8)
+
+    return v512(types.uint64), code
+
+
+@intrinsic
+def lanes512(typing, low, high):
+    """All four 128-bit lanes (low, high)."""
+
+    def code(context, builder, signature, arguments):
+        low, high = (emit_splat(builder, argument, 8) for argument in arguments)
+        return emit_shuffle(builder, low, high, [0, 8] * 4)
+
+    return v512(types.uint64, types.uint64), code
+
+
+@intrinsic
+def counters512(typing, low, high):
+    """Lanes (low, high), (low+1, high), (low+2, high), (low+3, high); low wraps modulo 2^64."""
+
+    def code(context, builder, signature, arguments):
+        low, high = (emit_splat(builder, argument, 8) for argument in arguments)
+        low = builder.add(low, ir.Constant(VECTOR512, [0, 0, 1, 0, 2, 0, 3, 0]))
+        return emit_shuffle(builder, low, high, [0, 8, 2, 8, 4, 8, 6, 8])
+
+    return v512(types.uint64, types.uint64), code
+
+
+@intrinsic
+def pair128(typing, low, high):
+    """The 128-bit register (low, high)."""
+
+    def code(context, builder, signature, arguments):
+        register = builder.insert_element(ir.Constant(VECTOR128, ir.Undefined), arguments[0], I32(0))
+        return builder.insert_element(register, arguments[1], I32(1))
+
+    return v128(types.uint64, types.uint64), code
+
+
+@intrinsic
+def low_word128(typing, a):
+    """The low word of a 128-bit register."""
+
+    def code(context, builder, signature, arguments):
+        return builder.extract_element(arguments[0], I32(0))
+
+    return types.uint64(v128), code
+
+
+@intrinsic(prefer_literal=True)
+def permute512(typing, a, order):
+    """Words in a literal order: permute512(a, "10325476") swaps the halves of each lane."""
+    indices = [int(digit, 16) for digit in order.literal_value]
+
+    def code(context, builder, signature, arguments):
+        return emit_shuffle(builder, arguments[0], None, indices)
+
+    return v512(v512, order), code
+
+
+@intrinsic(prefer_literal=True)
+def shuffle512(typing, a, b, order):
+    """Words of a (0..7) and b (8..f) in a literal order: shuffle512(a, b, "02468ace") takes the even words."""
+    indices = [int(digit, 16) for digit in order.literal_value]
+
+    def code(context, builder, signature, arguments):
+        return emit_shuffle(builder, arguments[0], arguments[1], indices)
+
+    return v512(v512, v512, order), code
+
+
+def _sigma(register):
+    words = register.llvm.count
+
+    @intrinsic
+    def sigma(typing, a):
+        def code(context, builder, signature, arguments):
+            a, zero = arguments[0], ir.Constant(register.llvm, [0] * words)
+            swapped = emit_shuffle(builder, a, None, [i ^ 1 for i in range(words)])
+            high = emit_shuffle(builder, a, zero, [i if i & 1 else words for i in range(words)])
+            return builder.xor(swapped, high)
+
+        return register(register), code
+
+    return sigma
+
+
+# (low, high) -> (high, low ^ high) in each lane: a linear orthomorphism, GKWY20 (eprint 2019/074)
+sigma512, sigma128 = _sigma(v512), _sigma(v128)
+
+
+# lsb_mask*(a): all ones in each 128-bit lane whose bit 0 is set, else zeros
+
+
+@intrinsic
+def lsb_mask128(typing, a):
+    def code(context, builder, signature, arguments):
+        low = emit_shuffle(builder, arguments[0], None, [0, 0])
+        bit = builder.and_(low, ir.Constant(VECTOR128, [1, 1]))
+        return builder.sub(ir.Constant(VECTOR128, [0, 0]), bit)
+
+    return v128(v128), code
+
+
+@intrinsic
+def lsb_mask512(typing, a):
+    def code(context, builder, signature, arguments):
+        octets = builder.bitcast(arguments[0], BYTES512)
+        low = emit_shuffle(builder, octets, None, [i & ~15 for i in range(64)])
+        # a product of bit matrices: every bit of a byte becomes its bit 0
+        spread = ir.Constant(BYTES512, [1] * 64)
+        name = "llvm.x86.vgf2p8affineqb.512"
+        return builder.bitcast(emit_call(builder, name, BYTES512, [low, spread, ir.Constant(I8, 0)]), VECTOR512)
+
+    return v512(v512), code

@@ -1,0 +1,1 @@
+"""Bits packed into bytes, and bit matrices transposed."""

@@ -1,0 +1,1 @@
+"""Arithmetic in the ciphertext ring: NTT, sampling, RLWE, multiply-accumulate."""

@@ -1,0 +1,1 @@
+"""AES: blocks, counter mode, the tweakable hash."""

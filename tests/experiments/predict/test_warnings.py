@@ -1,0 +1,87 @@
+"""Masks that say something against themselves are never passed over in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bunet.experiments.predict import stage
+from bunet.experiments.predict.case import CaseRun, Found, open_case
+from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.models import PredictModel
+from bunet.experiments.predict.results import case_warnings, write_case
+from bunet.experiments.predict.settings import PredictSettings
+from bunet.experiments.predict.stage import Calibration, JobProgress
+from bunet.experiments.predict.warnings import FoundLung, lung_warnings, result_warnings
+from bunet.models.network import weights as weight_files
+from bunet.models.network.architecture import Architecture
+from bunet.models.volumes import synthetic
+
+
+@pytest.mark.parametrize(
+    ("marked", "words"),
+    [
+        ({"lung": False, "infection": True}, "no lung was found (0 voxels), so the infection's mask is empty whatever"),
+        ({"lung": True, "infection": False}, "100.0 % of the voxels were taken for lung, too much for a chest"),
+        ({"lung": True, "infection": False}, "nothing was marked: the models found no infection in the lung of 16384 voxels"),
+    ],
+)
+def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, words) -> None:
+    run, said = a_run(tmp_path, monkeypatch, marked), []
+    with run.open():
+        run.run_stages(lambda text: None)
+        write_case(run, run.combine(), "2026-01-01", said.append)
+    assert words in "\n".join(said)
+    assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
+    assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
+
+
+def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, **changes):
+    """In the clear, with networks that mark everything or nothing."""
+    np.save(tmp_path / "ct.npy", synthetic.generate(32, 16, 3).volume)
+    weights = weight_files.seeded(Architecture(features=2), 1)
+    models = {target: {"z": PredictModel(target, "z", weights, "m", 32)} for target in ("infection", "lung")}
+
+    def answer(model, threads):
+        value = 9.0 if marked[model.target] else -9.0
+        return lambda image: np.stack([np.zeros(image.shape[1:]), np.full(image.shape[1:], value)])
+
+    monkeypatch.setattr(stage, "_float_model", answer)
+    settings = PredictSettings(axes=("z",), secure=False, **changes)
+    case = open_case(one_case(tmp_path / "ct.npy", None), settings)
+    return CaseRun(case, models, settings, tmp_path, Calibration(), JobProgress(), Console(quiet=True))
+
+
+def test_a_lung_of_a_chest_s_size_is_not_warned_of() -> None:
+    lung = np.zeros(1000, bool)
+    lung[:100] = True
+    assert lung_warnings(lung, 1000, True) == []
+    lung[10:] = False
+    assert "1.0 % of the voxels were taken for lung, too little" in lung_warnings(lung, 1000, True)[0]
+    assert lung_warnings(lung, 1000, False) == [], "a few slices at the end of a lung show little of it"
+
+
+@pytest.mark.parametrize(("compared", "words"), [
+    (True, "no lung was found (0 voxels), so the infection's mask is empty whatever there is"),
+    (False, "the lung was not opened"),
+])
+def test_a_vote_is_warned_of_by_the_lung_that_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared, words) -> None:
+    """A vote opens one mask; the clear run beside it has a lung."""
+    run, empty = a_run(tmp_path, monkeypatch, {"lung": False, "infection": True}), np.zeros((16, 32, 32), bool)
+    found = Found({"secure": empty, "float": empty}, {"float": empty}) if compared else Found({"secure": empty})
+    says = case_warnings(run, found)
+    assert words in " ".join(says)
+    assert ("this is the float model's lung: the mask's own is not opened" in " ".join(says)) is compared
+
+
+def test_any_target_s_empty_mask_is_said() -> None:
+    empty, full = np.zeros((2, 3, 4), bool), np.ones((2, 3, 4), bool)
+    assert result_warnings(empty, "lesion") == ["nothing was marked: the models found no lesion"]
+    assert result_warnings(empty, None) == ["nothing was marked: the models found nothing"]
+    assert result_warnings(empty, None, doubts=["WARNING: why"])[0].endswith("found nothing; of the input: WARNING: why")
+    assert result_warnings(full, "lesion") == result_warnings(full, "lesion", doubts=["WARNING: why"]) == []
+    assert result_warnings(full, "infection", FoundLung(full, 240, True)) == []
