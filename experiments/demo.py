@@ -83,8 +83,14 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
     against_float = known_dice(masks, prepare.float_labels(chosen, images))
     against_truth = known_dice(masks, images.truth) if images.truth is not None and chosen.trained else None
     document = document_of(
-        console.ledger, settings, result, images, weights=chosen.source,
-        dice_float=against_float, dice_truth=against_truth, record=job.record,
+        console.ledger,
+        settings,
+        result,
+        images,
+        weights=chosen.source,
+        dice_float=against_float,
+        dice_truth=against_truth,
+        record=job.record,
     )
     if chosen.trained:
         doubts = [note for note in images.notes if note.startswith("WARNING")]
@@ -104,8 +110,14 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
         images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
         images = prepare.volume_slices(
-            settings, request.volume, request.truth, request.size, label_values=request.label_values, series=request.series,
-            rule=request.intensity, field_of_view=request.field_of_view,
+            settings,
+            request.volume,
+            request.truth,
+            request.size,
+            label_values=request.label_values,
+            series=request.series,
+            rule=request.intensity,
+            field_of_view=request.field_of_view,
         )
     chosen = prepare.choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
@@ -119,9 +131,7 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     return images, chosen
 
 
-def _verdict(
-    document: dict[str, Any], mismatches: list[str], images: SliceSet, chosen: ChosenWeights
-) -> list[str]:
+def _verdict(document: dict[str, Any], mismatches: list[str], images: SliceSet, chosen: ChosenWeights) -> list[str]:
     agreement = document["dice"]
     lines = [f"Dice of the secure mask against the float model: {dice_text(agreement['float'])}"]
     if images.truth is None:
@@ -143,9 +153,7 @@ def _verdict(
     return [*lines, *beyond_calibration(run["beyond_calibration"])]
 
 
-def _write(
-    request: DemoRequest, images: SliceSet, masks: np.ndarray, document: dict[str, Any], say: Say
-) -> tuple[Path, ...]:
+def _write(request: DemoRequest, images: SliceSet, masks: np.ndarray, document: dict[str, Any], say: Say) -> tuple[Path, ...]:
     out = request.out
     out.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []

@@ -84,9 +84,18 @@ class RunSettings:
     def document(self) -> dict[str, Any]:
         """What was asked for, for JSON documents; the link stands beside it."""
         return {
-            "size": self.size, "features": self.features, "activation": self.activation, "pool": self.pool,
-            "format": self.format, "protocols": self.choices(), "ot": self.ot, "slices": self.slices,
-            "in_flight": self.in_flight, "axis": self.axis, "seed": self.seed, "cores": self.cores,
+            "size": self.size,
+            "features": self.features,
+            "activation": self.activation,
+            "pool": self.pool,
+            "format": self.format,
+            "protocols": self.choices(),
+            "ot": self.ot,
+            "slices": self.slices,
+            "in_flight": self.in_flight,
+            "axis": self.axis,
+            "seed": self.seed,
+            "cores": self.cores,
         }
 
 
@@ -264,9 +273,7 @@ LabelValueOption = Annotated[
     str | None,
     typer.Option("--label-value", metavar="VALUES", help="What is inside, such as 3 or 1,2, where a label has several values."),
 ]
-FeaturesOption = Annotated[
-    int, typer.Option("--features", help="Channels of the first level; doubled at each next one.")
-]
+FeaturesOption = Annotated[int, typer.Option("--features", help="Channels of the first level; doubled at each next one.")]
 ActivationOption = Annotated[
     str, typer.Option("--activation", help="relu, square, or hybrid (square on the two finest levels).")
 ]
@@ -276,9 +283,7 @@ FormatOption = Annotated[str, typer.Option("--format", help="Operand bits INTEGE
 LinkOption = Annotated[
     str, typer.Option("--link", help=f"Emulated link: {', '.join(PRESETS)}, or BANDWIDTH,RTT such as 200Mbit,20ms.")
 ]
-BandwidthOption = Annotated[
-    str | None, typer.Option("--bandwidth", help="Overrides the link's bandwidth, such as 200Mbit.")
-]
+BandwidthOption = Annotated[str | None, typer.Option("--bandwidth", help="Overrides the link's bandwidth, such as 200Mbit.")]
 RttOption = Annotated[str | None, typer.Option("--rtt", help="Overrides the link's round-trip time, such as 20ms.")]
 SlicesOption = Annotated[int, typer.Option("--slices", help="How many slices to segment.")]
 InFlightOption = Annotated[int, typer.Option("--in-flight", help="Slices that run interleaved.")]
@@ -305,6 +310,4 @@ FieldOption = Annotated[
     str, typer.Option("--field-of-view", help="auto: slices are cut to a body that is small in them; whole: never.")
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the run as one JSON document.")]
-VerifyOption = Annotated[
-    bool, typer.Option("--verify/--no-verify", help="Compare every layer with the oracle afterwards.")
-]
+VerifyOption = Annotated[bool, typer.Option("--verify/--no-verify", help="Compare every layer with the oracle afterwards.")]

@@ -127,7 +127,8 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
                 f"{settings.pool} pooling"
             )
         why = (
-            f"the demo weights are for {DEMO_SIZE}x{DEMO_SIZE} (--weights demo takes them all the same)" if found
+            f"the demo weights are for {DEMO_SIZE}x{DEMO_SIZE} (--weights demo takes them all the same)"
+            if found
             else "there are no demo weights for this network"
         )
         note = f"random weights of seed {settings.seed}: {why}, so the mask means nothing"
@@ -191,8 +192,15 @@ def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
 
 
 def volume_slices(
-    settings: RunSettings, path: Path, truth_path: Path | None, size: int | None, *, label_values: Sequence[int] = (),
-    series: str | None = None, rule: str = "auto", field_of_view: str = "auto",
+    settings: RunSettings,
+    path: Path,
+    truth_path: Path | None,
+    size: int | None,
+    *,
+    label_values: Sequence[int] = (),
+    series: str | None = None,
+    rule: str = "auto",
+    field_of_view: str = "auto",
 ) -> SliceSet:
     """Slices of a volume file, at their own size or brought to `size` as everywhere (`slice_source`); UsageError in one
     sentence.
@@ -216,8 +224,13 @@ def volume_slices(
 
 
 def _cut(
-    volume: Sliceable, truth: np.ndarray | None, settings: RunSettings, size: int | None, source: str,
-    notes: tuple[str, ...], crop: Crop | None = None,
+    volume: Sliceable,
+    truth: np.ndarray | None,
+    settings: RunSettings,
+    size: int | None,
+    source: str,
+    notes: tuple[str, ...],
+    crop: Crop | None = None,
 ) -> SliceSet:
     count = slices.slice_count(volume, settings.axis)
     if settings.slices > count:
@@ -238,9 +251,7 @@ def _cut(
     return SliceSet(images, labels, height, width, source, truths, notes)
 
 
-def spread(
-    volume: Sliceable, truth: np.ndarray | None, axis: int, count: int, within: range | None = None
-) -> list[int]:
+def spread(volume: Sliceable, truth: np.ndarray | None, axis: int, count: int, within: range | None = None) -> list[int]:
     """`count` distinct slice numbers, spread evenly over where there is something to see.
 
     That is the slices with at least half as much truth as the fullest one; without a truth, the middle half of the
@@ -298,9 +309,7 @@ def recordable(count: int, height: int, width: int) -> int:
     return max(1, min(count, RECORDED_PIXELS // (height * width)))
 
 
-def write_job(
-    settings: RunSettings, compiled: Compiled, images: SliceSet, folder: Path, verify: bool
-) -> PairJob:
+def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folder: Path, verify: bool) -> PairJob:
     """Write model and inputs into `folder`, an existing one; verify: keep what the check against the oracle needs."""
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     compiling.save(compiled, model)
@@ -309,8 +318,15 @@ def write_job(
     height, width = images.padded
     recorded = recordable(len(images.labels), height, width) if verify else 0
     return PairJob(
-        model=model, inputs=inputs, labels=images.labels, folder=folder, link=settings.link,
-        in_flight=settings.in_flight, cores=settings.cores, choices=settings.choices(), settings=settings.public(),
+        model=model,
+        inputs=inputs,
+        labels=images.labels,
+        folder=folder,
+        link=settings.link,
+        in_flight=settings.in_flight,
+        cores=settings.cores,
+        choices=settings.choices(),
+        settings=settings.public(),
         record=recorded,
     )
 

@@ -25,8 +25,11 @@ from bunet.protocols.registry import Layer
 
 # (operand format, activation, pooling, readout): every operation, with shares of up to 32 and of more bits
 NETWORKS = (
-    ("8.4", "hybrid", "max", "argmax"), ("8.4", "relu", "avg", "logits"),
-    ("12.12", "hybrid", "avg", "argmax"), ("12.12", "relu", "max", "share"), ("8.4", "relu", "avg", "label-share"),
+    ("8.4", "hybrid", "max", "argmax"),
+    ("8.4", "relu", "avg", "logits"),
+    ("12.12", "hybrid", "avg", "argmax"),
+    ("12.12", "relu", "max", "share"),
+    ("8.4", "relu", "avg", "label-share"),
 )
 _VERSION = re.compile(r"[0-9a-f]{16}")
 
@@ -123,7 +126,10 @@ def other_versions(current: Path) -> list[Path]:
     return sorted(
         path
         for path in version.parent.iterdir()
-        if path != version and _VERSION.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if path != version
+        and _VERSION.fullmatch(path.name)
+        and path.is_dir()
+        and not path.is_symlink()
         and all(child.name in tier.TIERS for child in path.iterdir())
     )
 

@@ -124,7 +124,11 @@ def card_of_notes(notes: Mapping[str, Any], stem: str, said: Mapping[str, str | 
         if facts.get(field) is None:
             raise ModelCardError(f"the weights do not say their {field}: say --{field}")
     return ModelCard(
-        facts["target"], facts["axis"], facts.get("name", stem), str(facts.get("version", FIRST_VERSION)), facts.get("size"),
+        facts["target"],
+        facts["axis"],
+        facts.get("name", stem),
+        str(facts.get("version", FIRST_VERSION)),
+        facts.get("size"),
         facts.get("intensity", WINDOW),
     )
 

@@ -155,7 +155,10 @@ def run(
 
 
 def agrees(
-    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], output: np.ndarray,
+    node: Node,
+    weights: IntegerWeights | None,
+    inputs: tuple[np.ndarray, ...],
+    output: np.ndarray,
     width: int = 64,
 ) -> Verdict:
     """Hold the opened output of one layer against the oracle on its opened inputs.
@@ -189,9 +192,7 @@ def agrees(
     return Verdict(count, expected.size, message, beyond)
 
 
-def _beyond(
-    node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], true: np.ndarray
-) -> int:
+def _beyond(node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray, ...], true: np.ndarray) -> int:
     """How many true values are outside the node's bound; 0 for layers that only hand on what others have computed.
 
     true: modulo 2^64. Where more may be needed, floats of 53 bits say which values do not fit.

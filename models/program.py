@@ -21,7 +21,17 @@ MAX_WIDTH = 64
 MAX_TEXT = 64  # characters of a name: the program is Bob's, and Alice's terminal and documents show its names
 
 OPERATIONS = (
-    "input", "conv", "conv_transpose", "truncate", "extend", "relu", "square", "avgpool", "maxpool", "concat", "readout",
+    "input",
+    "conv",
+    "conv_transpose",
+    "truncate",
+    "extend",
+    "relu",
+    "square",
+    "avgpool",
+    "maxpool",
+    "concat",
+    "readout",
 )
 READOUTS = ("argmax", "label-share", "logits", "share")
 LABELS = ("argmax", "label-share")  # read-outs that leave one bit a pixel, and not the network's tensor
@@ -155,8 +165,13 @@ class Program:
             "format": str(self.format),
             "nodes": [
                 {
-                    "name": n.name, "operation": n.operation, "inputs": list(n.inputs),
-                    "shape": list(n.type.shape), "width": n.type.width, "frac": n.type.frac, "bound": n.type.bound,
+                    "name": n.name,
+                    "operation": n.operation,
+                    "inputs": list(n.inputs),
+                    "shape": list(n.type.shape),
+                    "width": n.type.width,
+                    "frac": n.type.frac,
+                    "bound": n.type.bound,
                     "attributes": dict(sorted(n.attributes.items())),
                 }
                 for n in self.nodes

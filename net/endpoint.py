@@ -43,8 +43,9 @@ class Timing:
 class ZmqChannel(QueueChannel):
     """One end of a connection; made by `connect` and by `Listener.accept`."""
 
-    def __init__(self, owner: Endpoint, identity: bytes, peer: str, limits: Limits, timing: Timing, *,
-                 common_clock: bool = False) -> None:
+    def __init__(
+        self, owner: Endpoint, identity: bytes, peer: str, limits: Limits, timing: Timing, *, common_clock: bool = False
+    ) -> None:
         super().__init__(peer, RealClock(), limits, common_clock=common_clock)
         self.identity = identity
         self._owner = owner
@@ -79,8 +80,7 @@ class Endpoint(IoThread):
 
     routed: bool
 
-    def __init__(self, name: str, context: zmq.Context[Any], socket: zmq.Socket[Any], limits: Limits,
-                 timing: Timing) -> None:
+    def __init__(self, name: str, context: zmq.Context[Any], socket: zmq.Socket[Any], limits: Limits, timing: Timing) -> None:
         super().__init__(name, context, socket, min(1.0, timing.heartbeat_s / 2))
         self.limits = limits
         self.timing = timing
@@ -151,8 +151,15 @@ class Endpoint(IoThread):
 class ServerEndpoint(Endpoint):
     routed = True
 
-    def __init__(self, context: zmq.Context[Any], socket: zmq.Socket[Any], limits: Limits, timing: Timing,
-                 max_clients: int, names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        socket: zmq.Socket[Any],
+        limits: Limits,
+        timing: Timing,
+        max_clients: int,
+        names: Mapping[str, str],
+    ) -> None:
         super().__init__("bunet-listener", context, socket, limits, timing)
         self.arrivals: queue.SimpleQueue[ZmqChannel | None] = queue.SimpleQueue()
         self._max_clients = max_clients
@@ -179,17 +186,14 @@ class ServerEndpoint(Endpoint):
         channel = self.channels.get(identity)
         if channel is None:
             if body.get("version") != VERSION:
-                self._refuse(identity, f"the server speaks wire version {VERSION}, "
-                                       f"this client {body.get('version')!r:.40}")
+                self._refuse(identity, f"the server speaks wire version {VERSION}, this client {body.get('version')!r:.40}")
                 return
             if len(self.channels) >= self._max_clients:
                 self._refuse(identity, f"the server has its {self._max_clients} clients already")
                 return
             sent_s = body.get("now")
-            common = (body.get("host") == host_token() and isinstance(sent_s, float)
-                      and 0 <= time.monotonic() - sent_s < _SKEW_S)
-            channel = ZmqChannel(self, identity, _describe(header, self._names), self.limits, self.timing,
-                                 common_clock=common)
+            common = body.get("host") == host_token() and isinstance(sent_s, float) and 0 <= time.monotonic() - sent_s < _SKEW_S
+            channel = ZmqChannel(self, identity, _describe(header, self._names), self.limits, self.timing, common_clock=common)
             self.channels[identity] = channel
             self.arrivals.put(channel)
         channel.signal("welcome", version=VERSION, common_clock=channel.common_clock)
@@ -208,8 +212,9 @@ class ServerEndpoint(Endpoint):
 class ClientEndpoint(Endpoint):
     routed = False
 
-    def __init__(self, context: zmq.Context[Any], socket: zmq.Socket[Any], limits: Limits, timing: Timing,
-                 peer: str, endpoint: str) -> None:
+    def __init__(
+        self, context: zmq.Context[Any], socket: zmq.Socket[Any], limits: Limits, timing: Timing, peer: str, endpoint: str
+    ) -> None:
         super().__init__("bunet-client", context, socket, limits, timing)
         self._endpoint = endpoint
         self._monitor = socket.get_monitor_socket()
@@ -266,8 +271,12 @@ class ClientEndpoint(Endpoint):
         elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             self.fail(NotAllowed(f"{peer} does not allow this client's key: ask for it to be put on the allow-list"))
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            self.fail(ConnectFailed(f"{peer} answers, but not with the same security: one side uses CURVE keys and the "
-                                    "other does not, or it is no BUNET service"))
+            self.fail(
+                ConnectFailed(
+                    f"{peer} answers, but not with the same security: one side uses CURVE keys and the "
+                    "other does not, or it is no BUNET service"
+                )
+            )
         elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             self._cut_off += 1  # a server that is being restarted may do so once or twice
             if self._cut_off >= 3:

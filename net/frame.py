@@ -190,8 +190,10 @@ def mismatch(frame: Frame, specs: Sequence[Spec]) -> str | None:
         return f"message {frame.tag!r} has {len(frame.arrays)} arrays where {len(specs)} are expected"
     for index, (array, spec) in enumerate(zip(frame.arrays, specs, strict=True)):
         if array.dtype != np.dtype(spec.dtype) or array.shape != tuple(spec.shape):
-            return (f"array {index} of message {frame.tag!r} is {array.dtype} {array.shape} "
-                    f"where {np.dtype(spec.dtype)} {tuple(spec.shape)} is expected")
+            return (
+                f"array {index} of message {frame.tag!r} is {array.dtype} {array.shape} "
+                f"where {np.dtype(spec.dtype)} {tuple(spec.shape)} is expected"
+            )
     return None
 
 
@@ -218,8 +220,9 @@ def _encode_frame(frame: Frame, limits: Limits) -> Encoded:
         buffers.append(memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b""))
     payload_bytes = frame.nbytes
     if payload_bytes > limits.nbytes:
-        raise ValueError(f"frame {frame.tag!r} has {payload_bytes} bytes, more than the {limits.nbytes} allowed: "
-                         "send it in chunks")
+        raise ValueError(
+            f"frame {frame.tag!r} has {payload_bytes} bytes, more than the {limits.nbytes} allowed: send it in chunks"
+        )
     header = _pack([VERSION, _FRAME, frame.slice, frame.layer, frame.step, frame.round, frame.tag, shapes], limits)
     return Encoded(header, tuple(buffers), payload_bytes, payload_bytes + _DUE.size + len(header))
 

@@ -67,15 +67,14 @@ class Link:
             return preset
         parts = [part.strip() for part in text.split(",")]
         if not 2 <= len(parts) <= 3:
-            raise ValueError(
-                f"unknown link {text!r}: give one of {', '.join(PRESETS)}, or BANDWIDTH,RTT such as 200Mbit,20ms"
-            )
+            raise ValueError(f"unknown link {text!r}: give one of {', '.join(PRESETS)}, or BANDWIDTH,RTT such as 200Mbit,20ms")
         jitter_s = parse_duration(parts[2]) if len(parts) == 3 else 0.0
         return cls(parse_bandwidth(parts[0]), parse_duration(parts[1]), jitter_s)
 
     @classmethod
-    def choose(cls, preset: str = "loopback", bandwidth: str | None = None, rtt: str | None = None,
-               jitter: str | None = None) -> Link:
+    def choose(
+        cls, preset: str = "loopback", bandwidth: str | None = None, rtt: str | None = None, jitter: str | None = None
+    ) -> Link:
         """The link of the command line's options: a preset (or `parse` text), parts of which may be overridden."""
         base = cls.parse(preset)
         return cls(
@@ -118,11 +117,13 @@ def _format_duration(seconds: float) -> str:
     return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1e3:g} ms"
 
 
-PRESETS: Mapping[str, Link] = MappingProxyType({
-    "loopback": Link(),
-    "lan-10g": Link(10e9, 0.1e-3),
-    "lan": Link(3e9, 0.3e-3),
-    "lan-1g": Link(1e9, 1e-3),
-    "wan": Link(400e6, 40e-3),
-    "wan-100m": Link(100e6, 80e-3),
-})
+PRESETS: Mapping[str, Link] = MappingProxyType(
+    {
+        "loopback": Link(),
+        "lan-10g": Link(10e9, 0.1e-3),
+        "lan": Link(3e9, 0.3e-3),
+        "lan-1g": Link(1e9, 1e-3),
+        "wan": Link(400e6, 40e-3),
+        "wan-100m": Link(100e6, 80e-3),
+    }
+)

@@ -127,8 +127,9 @@ def _receiver(address: str) -> None:
 
 def _text(timed: Timed) -> str:
     percent = "" if timed.error_percent is None else f" {timed.error_percent:+7.2f} %"
-    return (f"{timed.ideal_s * 1e3:10.3f} {timed.median_s * 1e3:10.3f} "
-            f"[{timed.low_s * 1e3:.3f}, {timed.high_s * 1e3:.3f}]{percent}")
+    return (
+        f"{timed.ideal_s * 1e3:10.3f} {timed.median_s * 1e3:10.3f} [{timed.low_s * 1e3:.3f}, {timed.high_s * 1e3:.3f}]{percent}"
+    )
 
 
 def _size(nbytes: int) -> str:
@@ -158,8 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print("milliseconds: ideal, measured median [lowest, highest], error of the median")
     for row in rows:
-        print(f"{row.link:>9} {_size(row.nbytes):>8}  one {_text(row.one_way)}   "
-              f"{row.stream_messages:>4} in a row {_text(row.stream)}", flush=True)
+        print(
+            f"{row.link:>9} {_size(row.nbytes):>8}  one {_text(row.one_way)}   "
+            f"{row.stream_messages:>4} in a row {_text(row.stream)}",
+            flush=True,
+        )
     return 0
 
 

@@ -26,8 +26,9 @@ class MemoryChannel(QueueChannel):
             self._other._end(ChannelClosed("the peer has closed the channel"))
 
 
-def memory_pair(clock: Clock | None = None, limits: Limits = Limits(), *,
-                common_clock: bool = True) -> tuple[MemoryChannel, MemoryChannel]:
+def memory_pair(
+    clock: Clock | None = None, limits: Limits = Limits(), *, common_clock: bool = True
+) -> tuple[MemoryChannel, MemoryChannel]:
     """Two connected ends. `common_clock=False` makes a shaper hold messages at the sender, as between two machines."""
     clock = clock or RealClock()
     alice = MemoryChannel("memory pair", clock, limits, common_clock=common_clock)

@@ -56,8 +56,9 @@ class Shaper(Channel):
     seed: of the jitter. linger_s: how long `close` waits at most for messages that this side still holds.
     """
 
-    def __init__(self, channel: QueueChannel, link: Link, clock: Clock | None = None, *, seed: int = 0,
-                 linger_s: float = 30.0) -> None:
+    def __init__(
+        self, channel: QueueChannel, link: Link, clock: Clock | None = None, *, seed: int = 0, linger_s: float = 30.0
+    ) -> None:
         self.link = link
         self.peer = channel.peer
         self._inner = channel
@@ -65,9 +66,9 @@ class Shaper(Channel):
         self._pacer = Pacer(link, seed)
         self._lock = threading.Lock()
         self._leaving: deque[tuple[float, float, int]] = deque()  # begin, end, payload bytes, of messages that leave
-        common = channel.common_clock and (self._clock is channel.clock
-                                           or (isinstance(self._clock, RealClock)
-                                               and isinstance(channel.clock, RealClock)))
+        common = channel.common_clock and (
+            self._clock is channel.clock or (isinstance(self._clock, RealClock) and isinstance(channel.clock, RealClock))
+        )
         self._holder = None if common or link.unlimited else _Holder(channel, self._clock, linger_s)
 
     def send(self, message: Message) -> None:

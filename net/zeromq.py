@@ -32,15 +32,24 @@ class Listener:
     Raises AddressError where the address is wrong or in use, InsecureChannel, and keys.BadKey.
     """
 
-    def __init__(self, address: str, server_keys: KeyPair | None = None,
-                 allowed_clients: Collection[str] | None = None, *, max_clients: int = 64,
-                 limits: Limits = Limits(), timing: Timing = Timing()) -> None:
+    def __init__(
+        self,
+        address: str,
+        server_keys: KeyPair | None = None,
+        allowed_clients: Collection[str] | None = None,
+        *,
+        max_clients: int = 64,
+        limits: Limits = Limits(),
+        timing: Timing = Timing(),
+    ) -> None:
         where = addresses.parse(address)
         if server_keys is None and allowed_clients is not None:
             raise InsecureChannel("an allow-list of clients means nothing without the server's own keys: give both")
         if not where.local and (server_keys is None or allowed_clients is None):
-            raise InsecureChannel(f"refusing to listen at {address} without CURVE keys and an allow-list of clients, "
-                                  "since other machines can reach it: make keys with `bunet keygen`")
+            raise InsecureChannel(
+                f"refusing to listen at {address} without CURVE keys and an allow-list of clients, "
+                "since other machines can reach it: make keys with `bunet keygen`"
+            )
         allowed = None if allowed_clients is None else frozenset(check(key) for key in allowed_clients)
         context: zmq.Context[Any] = zmq.Context()
         socket = _socket(context, zmq.ROUTER, where, limits)
@@ -92,13 +101,19 @@ class Listener:
     def __enter__(self) -> Listener:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
-def connect(address: str, client_keys: KeyPair | None = None, server_public: str | None = None, *,
-            timeout_s: float = 10.0, limits: Limits = Limits(), timing: Timing = Timing()) -> ZmqChannel:
+def connect(
+    address: str,
+    client_keys: KeyPair | None = None,
+    server_public: str | None = None,
+    *,
+    timeout_s: float = 10.0,
+    limits: Limits = Limits(),
+    timing: Timing = Timing(),
+) -> ZmqChannel:
     """A channel to the listener at `address`, once it has answered; retries until `timeout_s` if nobody is there yet.
 
     client_keys, server_public: CURVE; both or none, and both unless the address is of this machine. Raises
@@ -108,8 +123,10 @@ def connect(address: str, client_keys: KeyPair | None = None, server_public: str
     if (client_keys is None) != (server_public is None):
         raise InsecureChannel("CURVE needs the client's own key pair and the server's public key: give both or none")
     if not where.local and client_keys is None:
-        raise InsecureChannel(f"refusing to connect to {address} without CURVE keys, since it is another machine: "
-                              "make keys with `bunet keygen` and get the server's public key")
+        raise InsecureChannel(
+            f"refusing to connect to {address} without CURVE keys, since it is another machine: "
+            "make keys with `bunet keygen` and get the server's public key"
+        )
     server = "" if server_public is None else check(server_public, "the server's public key")
     context: zmq.Context[Any] = zmq.Context()
     socket = _socket(context, zmq.DEALER, where, limits)

@@ -71,7 +71,16 @@ def run(
             for k, (axis, index) in enumerate(labels)
         )
         finished = handshake.run(
-            Role.ALICE, channel, terms, layers, jobs, on_result, emit, link=link.name, cores=cores, on_layer=on_layer,
+            Role.ALICE,
+            channel,
+            terms,
+            layers,
+            jobs,
+            on_result,
+            emit,
+            link=link.name,
+            cores=cores,
+            on_layer=on_layer,
             thread_hook=thread_hook,
         )
     return terms, finished.seconds

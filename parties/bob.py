@@ -75,8 +75,17 @@ class Service:
             kind = terms.program.input.type
             jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
             finished = session.run(
-                Role.BOB, channel, terms, layers, jobs, self.keep(terms) if self.keep else _forget, self.emit,
-                link=self.link.name, cores=self.cores, on_layer=self.record, thread_hook=self.thread_hook,
+                Role.BOB,
+                channel,
+                terms,
+                layers,
+                jobs,
+                self.keep(terms) if self.keep else _forget,
+                self.emit,
+                link=self.link.name,
+                cores=self.cores,
+                on_layer=self.record,
+                thread_hook=self.thread_hook,
             )
             if not finished.peer_left:
                 await_bye(channel)
@@ -104,8 +113,14 @@ def await_bye(channel: Channel) -> None:
         return
 
 
-def serve(listener: Listening, service: Service, *, once: bool = False, stop: threading.Event | None = None,
-          sessions: int = MAX_SESSIONS) -> None:
+def serve(
+    listener: Listening,
+    service: Service,
+    *,
+    once: bool = False,
+    stop: threading.Event | None = None,
+    sessions: int = MAX_SESSIONS,
+) -> None:
     """Accept clients until `stop` is set; each in a thread of its own. A client's fault ends that client only.
 
     once: serve one session in this thread and return; its error is raised. sessions: at the same time, each with its own

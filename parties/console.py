@@ -119,15 +119,18 @@ class RunConsole:
     def __enter__(self) -> RunConsole:
         if self.is_live:
             self._live = Live(
-                self, console=self.console, refresh_per_second=REFRESH_PER_SECOND, transient=True,
-                vertical_overflow="crop", redirect_stdout=False, redirect_stderr=False,
+                self,
+                console=self.console,
+                refresh_per_second=REFRESH_PER_SECOND,
+                transient=True,
+                vertical_overflow="crop",
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -207,7 +210,8 @@ class RunConsole:
         text.append(f"{session.role}  ", style="")
         text.append(
             f"format {session.format}, link {session.link}, {session.slices} slice{'s' * (session.slices != 1)}, "
-            f"{session.in_flight} in flight", style="not bold",
+            f"{session.in_flight} in flight",
+            style="not bold",
         )
         return text
 
@@ -336,7 +340,9 @@ def final_table(ledger: Ledger, width: int) -> Table:
 
 def _summed(name: str, protocol: str, parts: Sequence[LayerTotal]) -> LayerTotal:
     return LayerTotal(
-        name, "", protocol,
+        name,
+        "",
+        protocol,
         slices=max((p.slices for p in parts), default=0),
         compute_s=sum(p.compute_s for p in parts),
         peer_compute_s=sum(p.peer_compute_s for p in parts),

@@ -129,16 +129,32 @@ class Failed:
 
 
 Event = (
-    SessionStarted | SetupFinished | SliceStarted | LayerStarted | LayerFinished | SliceFinished | SessionFinished
-    | Traffic | Note | Failed
+    SessionStarted
+    | SetupFinished
+    | SliceStarted
+    | LayerStarted
+    | LayerFinished
+    | SliceFinished
+    | SessionFinished
+    | Traffic
+    | Note
+    | Failed
 )
 Subscriber = Callable[[Event], None]
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        SessionStarted, SetupFinished, SliceStarted, LayerStarted, LayerFinished, SliceFinished, SessionFinished,
-        Traffic, Note, Failed,
+        SessionStarted,
+        SetupFinished,
+        SliceStarted,
+        LayerStarted,
+        LayerFinished,
+        SliceFinished,
+        SessionFinished,
+        Traffic,
+        Note,
+        Failed,
     )
 }
 

@@ -21,7 +21,10 @@ UNSAID = "Bob's program does not say for which values it was calibrated, so your
 
 
 def check(
-    program: Program, labels: Sequence[tuple[str, int]], slice_at: Callable[[Program, int], np.ndarray], emit: Subscriber,
+    program: Program,
+    labels: Sequence[tuple[str, int]],
+    slice_at: Callable[[Program, int], np.ndarray],
+    emit: Subscriber,
     size: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """{`z20`: share of its values beyond the calibrated range} of the slices that have any; a Note where one has.

@@ -190,8 +190,11 @@ class Ledger:
         if self.traffic is None or self.session is None or not 0 <= record.layer < len(self.session.plan):
             return 0.0
         line = self.session.plan[record.layer]
-        moved = sum(left + arrived for number, layer, left, arrived in self.traffic.layers
-                    if (number, layer) == (record.number, record.layer))
+        moved = sum(
+            left + arrived
+            for number, layer, left, arrived in self.traffic.layers
+            if (number, layer) == (record.number, record.layer)
+        )
         stated = line.alice_bytes + line.bob_bytes  # 0 of a local layer; what a peer sends for one all the same is no progress
         return min(1.0, moved / stated) if stated else 0.0
 
@@ -281,7 +284,12 @@ def _slice_document(record: SliceRecord) -> dict[str, Any]:
 
 def _layer_document(event: LayerFinished) -> dict[str, Any]:
     return {
-        "name": event.name, "operation": event.operation, "protocol": event.protocol,
-        "compute_s": event.compute_s, "wait_s": event.wait_s,
-        "bytes_sent": event.bytes_sent, "bytes_received": event.bytes_received, "rounds": event.rounds,
+        "name": event.name,
+        "operation": event.operation,
+        "protocol": event.protocol,
+        "compute_s": event.compute_s,
+        "wait_s": event.wait_s,
+        "bytes_sent": event.bytes_sent,
+        "bytes_received": event.bytes_received,
+        "rounds": event.rounds,
     }

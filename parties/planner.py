@@ -51,8 +51,14 @@ class PlannedLayer:
             return LayerPlan(node.name, node.operation, "local", node.type.shape, node.type.width)
         cost = self.protocol.cost(self.layer)
         return LayerPlan(
-            node.name, node.operation, self.protocol.name, node.type.shape, node.type.width,
-            cost.alice_bytes, cost.bob_bytes, cost.rounds,
+            node.name,
+            node.operation,
+            self.protocol.name,
+            node.type.shape,
+            node.type.width,
+            cost.alice_bytes,
+            cost.bob_bytes,
+            cost.rounds,
         )
 
 

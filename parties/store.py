@@ -52,7 +52,8 @@ class CompiledStore:
     def offer(self, shape: tuple[int, int, int], format: str | None, readout: str | None, wish: ModelWish) -> Offer:
         """The one model that fits; RunError with the reason where there is none, or more than one."""
         fitting = [
-            offer for offer in self._offers
+            offer
+            for offer in self._offers
             if offer.program.input.type.shape == shape
             and format in (None, str(offer.program.format))
             and readout in (None, offer.program.output.attributes["kind"])

@@ -48,9 +48,7 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
     alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), kind), extension.setup(bob.fork(0, 0), kind))
     names = {name for protocol, layer in tiny.values() if protocol.pahe for name in protocol.pahe(layer)}
     sets = tuple(sorted(names | needed))
-    alice.pahe, bob.pahe = lockstep(
-        pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets)
-    )
+    alice.pahe, bob.pahe = lockstep(pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets))
     for number, (protocol, layer) in enumerate(tiny.values()):
         _run(protocol, layer, alice.fork(1, number), bob.fork(1, number))
     _warm.update(tiny, [("pahe", *sorted(needed))])
@@ -66,7 +64,9 @@ def _tiny(layer: Layer) -> Layer:
     inputs = tuple(_shaped(kind, (2, 4, 4)) for kind in layer.inputs)
     attributes = dict(node.attributes)
     shape = {
-        "conv_transpose": (2, 8, 8), "avgpool": (2, 2, 2), "maxpool": (2, 2, 2),
+        "conv_transpose": (2, 8, 8),
+        "avgpool": (2, 2, 2),
+        "maxpool": (2, 2, 2),
         "readout": (1, 4, 4) if attributes.get("kind") in LABELS else (2, 4, 4),
     }.get(node.operation, (2, 4, 4))
     if "out_channels" in attributes:

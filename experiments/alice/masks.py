@@ -114,8 +114,14 @@ def mask_of(folder: Path, frame: SliceFrame) -> NDArray[np.uint8]:
 
 
 def write_masks(
-    out: Path, volume: Path, loaded: formats.LoadedVolume, frame: SliceFrame, asked: Sequence[int], model: ModelCard,
-    commitment: str, say: Callable[[str], None],
+    out: Path,
+    volume: Path,
+    loaded: formats.LoadedVolume,
+    frame: SliceFrame,
+    asked: Sequence[int],
+    model: ModelCard,
+    commitment: str,
+    say: Callable[[str], None],
 ) -> None:
     """Write both masks and then DOCUMENT, and say what is in them. asked: the positions that this command was asked for.
 
@@ -123,8 +129,9 @@ def write_masks(
     """
     mask, done, stored = mask_of(out, frame), finished(out, frame), loaded.stored
     masks, there, earlier = {model.target: mask}, paths(out, volume, stored.kind, [model.target]), _document(out)
-    written = {path.name: digest for path, digest in
-               zip(there, [*mask_files.digests(stored, masks), digest_of(mask)], strict=True)}
+    written = {
+        path.name: digest for path, digest in zip(there, [*mask_files.digests(stored, masks), digest_of(mask)], strict=True)
+    }
     files = _files(earlier)
     _check_ours(there, stored, files)
     # Said before it is done: who is killed in between may go on.
@@ -140,9 +147,17 @@ def write_masks(
     if not mask.any():
         warned.append("nothing is marked in any slice: the model found nothing, or does not know such a volume")
     document: dict[str, Any] = {
-        "version": DOCUMENT_VERSION, "volume": str(volume), "intensity": loaded.rule, "remarks": [*loaded.remarks(), *warned],
-        "model": model.to_document(), "commitment": commitment, "axis": frame.axis,
-        "asked_slices": list(asked), "finished_slices": done, "slices": total, "voxels": int(mask.sum()),
+        "version": DOCUMENT_VERSION,
+        "volume": str(volume),
+        "intensity": loaded.rule,
+        "remarks": [*loaded.remarks(), *warned],
+        "model": model.to_document(),
+        "commitment": commitment,
+        "axis": frame.axis,
+        "asked_slices": list(asked),
+        "finished_slices": done,
+        "slices": total,
+        "voxels": int(mask.sum()),
         "input_beyond_calibration": {} if kept is None else kept.of(frame.axis, done),
         "crop": None if frame.crop is None else frame.crop.as_list(),
         "files": {**files, **{name: [digest] for name, digest in written.items()}},

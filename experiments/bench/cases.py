@@ -246,9 +246,7 @@ def bits_cases() -> Iterator[Case]:
     yield Case("bits.transpose", CACHED, "M/s", transpose)
     for name, unpack in (("bits.pack", False), ("bits.unpack", True)):
         for width in PACKED_WIDTHS:
-            yield Case(
-                f"{name}.w{width}", count * width // 8, "GB/s", partial(packing, width, unpack)
-            )
+            yield Case(f"{name}.w{width}", count * width // 8, "GB/s", partial(packing, width, unpack))
 
 
 # --- lattices --------------------------------------------------------------------------------------------------------
@@ -271,7 +269,9 @@ def ntt_cases() -> Iterator[Case]:
             levels = degree.bit_length() - 1 + inverse  # the inverse multiplies the sums of its last level too
             for bits in (47, 49, 50):
                 yield Case(
-                    f"{name}.n{degree}.q{bits}", BATCH, "us",
+                    f"{name}.n{degree}.q{bits}",
+                    BATCH,
+                    "us",
                     partial(transform, degree, bits, inverse),
                     madd52=3 * degree / 2 * levels,
                 )
@@ -285,7 +285,9 @@ def bfv_cases() -> Iterator[Case]:
     for name, width in BFV_SETS.items():
         for operation in _BFV:
             yield Case(
-                f"bfv.{operation}.{name}", BATCH, "us",
+                f"bfv.{operation}.{name}",
+                BATCH,
+                "us",
                 partial(_bfv, operation, name, width),
             )
 
@@ -361,5 +363,12 @@ def sample_cases() -> Iterator[Case]:
 
 
 GROUPS: tuple[Callable[[], Iterator[Case]], ...] = (
-    aes_cases, gc_cases, ot_cases, bits_cases, ntt_cases, bfv_cases, rlwe_cases, sample_cases,
+    aes_cases,
+    gc_cases,
+    ot_cases,
+    bits_cases,
+    ntt_cases,
+    bfv_cases,
+    rlwe_cases,
+    sample_cases,
 )

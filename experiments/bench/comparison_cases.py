@@ -161,8 +161,16 @@ class TheirCircuit:
         none = np.zeros((0, 2), np.int64)
         words_of = (32,) * (labels // 32)
         return Circuit(
-            np.array(inputs + gates + outputs, np.int64), self.wires, (), words_of, (32,), none, bits, self.and_gates,
-            xor_gates=0, depth=0,
+            np.array(inputs + gates + outputs, np.int64),
+            self.wires,
+            (),
+            words_of,
+            (32,),
+            none,
+            bits,
+            self.and_gates,
+            xor_gates=0,
+            depth=0,
         )
 
 
@@ -202,9 +210,7 @@ class _TheirGates:
         return np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint64)[:, None], axis=0)
 
 
-def _gates_of(
-    p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circuit, evaluate: bool
-) -> tuple[Call, Call]:
+def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circuit, evaluate: bool) -> tuple[Call, Call]:
     from bunet.protocols.kernels.gc.garble import TILE
 
     expect(_same_tables(_TheirGates(p, circuit, 2)), name)

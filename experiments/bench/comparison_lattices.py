@@ -152,7 +152,15 @@ class _TheirBfv:
         fractions = [np.uint64((t << 64) // q) for q in (q0, q1)]
         zero = np.uint64(0)
         self._scale = (
-            np.uint64(q0), np.uint64(q1), *parts[0], *parts[1], fractions[0], zero, fractions[1], zero, np.uint64(t - 1),
+            np.uint64(q0),
+            np.uint64(q1),
+            *parts[0],
+            *parts[1],
+            fractions[0],
+            zero,
+            fractions[1],
+            zero,
+            np.uint64(t - 1),
         )
 
     def _secret(self, limb: Limb, secret: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,8 +61,14 @@ def document(duel: Duel, ours: Sequence[float], theirs: Sequence[float] | None) 
     reached = [value >= duel.floor for value in (mine if ratio is None else ratio).values()]
     verdict = "met" if all(reached) else "unsure" if any(reached) else "below"
     return {
-        "name": duel.name, "unit": duel.unit, "rival": duel.rival, "ours": mine, "theirs": other, "ratio": ratio,
-        "floor": duel.floor, "verdict": verdict,
+        "name": duel.name,
+        "unit": duel.unit,
+        "rival": duel.rival,
+        "ours": mine,
+        "theirs": other,
+        "ratio": ratio,
+        "floor": duel.floor,
+        "verdict": verdict,
     }
 
 

@@ -45,8 +45,13 @@ class Timing:
         """For JSON: unit, median, low and high (extremes), quartiles (first, third), limit or null."""
         quartiles = np.percentile(self.figures, [25, 75]).tolist()
         return {
-            "name": self.case.name, "unit": self.case.unit, "median": self.median, "low": min(self.figures),
-            "high": max(self.figures), "quartiles": quartiles, "limit": limit,
+            "name": self.case.name,
+            "unit": self.case.unit,
+            "median": self.median,
+            "low": min(self.figures),
+            "high": max(self.figures),
+            "quartiles": quartiles,
+            "limit": limit,
         }
 
 
@@ -72,8 +77,13 @@ def seconds_a_call(call: Call, calls: int, clock: Clock) -> float:
 
 
 def run(
-    cases: Sequence[Case], *, runs: int = RUNS, clock: Clock = CLOCK, clock_hz: float | None = None,
-    throughput: Throughput | None = None, step: Step = lambda name: None,
+    cases: Sequence[Case],
+    *,
+    runs: int = RUNS,
+    clock: Clock = CLOCK,
+    clock_hz: float | None = None,
+    throughput: Throughput | None = None,
+    step: Step = lambda name: None,
 ) -> dict[str, Any]:
     """The document of a run. clock_hz: the processor's, measured. step: told each case's name before it is run."""
     from bunet.experiments.storage.results import environment
@@ -85,8 +95,15 @@ def run(
         best = None if clock_hz is None else limits.limit(case, known["tier"], clock_hz, throughput)
         kernels.append(measure(case, runs, clock).document(best))
     return {
-        "format": FORMAT, "version": VERSION, "environment": known, "clock_hz": clock_hz, "runs": runs, "kernels": kernels,
-        "compared": [], "absent": [], "duels": [],
+        "format": FORMAT,
+        "version": VERSION,
+        "environment": known,
+        "clock_hz": clock_hz,
+        "runs": runs,
+        "kernels": kernels,
+        "compared": [],
+        "absent": [],
+        "duels": [],
     }
 
 
@@ -127,8 +144,12 @@ def load_baseline(path: Path) -> dict[str, Any]:
 
 def _is_kernel(entry: Any) -> bool:
     return (
-        isinstance(entry, dict) and isinstance(entry.get("name"), str) and entry.get("unit") in list(UNITS)
-        and _positive(entry.get("median")) and isinstance(entry.get("quartiles"), list) and len(entry["quartiles"]) == 2
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and entry.get("unit") in list(UNITS)
+        and _positive(entry.get("median"))
+        and isinstance(entry.get("quartiles"), list)
+        and len(entry["quartiles"]) == 2
         and all(map(_positive, entry["quartiles"]))
     )
 

@@ -46,8 +46,13 @@ def is_installed(package: str) -> bool:
 
 
 def run(
-    document: dict[str, Any], *, runs: int = RUNS, clock: Clock = CLOCK, step: Step = lambda name: None,
-    known: Sequence[Rival] | None = None, installed: Callable[[str], bool] = is_installed,
+    document: dict[str, Any],
+    *,
+    runs: int = RUNS,
+    clock: Clock = CLOCK,
+    step: Step = lambda name: None,
+    known: Sequence[Rival] | None = None,
+    installed: Callable[[str], bool] = is_installed,
 ) -> None:
     """Add to a document of `kernel_bench.run`: `compared`, for the kernels it has, and `absent`, libraries not installed.
 

@@ -47,7 +47,12 @@ class Bench:
         self._read: tuple[tuple[object, ...], SliceSet] | None = None
 
     def __call__(
-        self, settings: RunSettings, *, verify: bool = True, subscriber: Subscriber | None = None, profile: bool = False,
+        self,
+        settings: RunSettings,
+        *,
+        verify: bool = True,
+        subscriber: Subscriber | None = None,
+        profile: bool = False,
         data: PointData | None = None,
     ) -> Outcome:
         """One run. subscriber: sees the events too. profile: say where the compute threads were. data: a volume and weights
@@ -70,8 +75,14 @@ class Bench:
         floats = prepare.float_labels(chosen, images)
         truth = images.truth if chosen.trained else None
         document = document_of(
-            ledger, settings, result, images, weights=chosen.source, dice_float=known_dice(masks, floats),
-            dice_truth=None if truth is None else known_dice(masks, truth), record=job.record,
+            ledger,
+            settings,
+            result,
+            images,
+            weights=chosen.source,
+            dice_float=known_dice(masks, floats),
+            dice_truth=None if truth is None else known_dice(masks, truth),
+            record=job.record,
         )
         if data is not None:
             float_truth = None if truth is None else known_dice(floats, truth)
@@ -102,9 +113,18 @@ class Bench:
         """Read again for slices of another kind only, not for other weights or formats."""
         key = (settings.size, settings.slices, settings.axis, replace(data, weights="", digest=""))
         if self._read is None or self._read[0] != key:
-            self._read = key, prepare.volume_slices(
-                settings, data.volume, data.truth, settings.size, label_values=data.label_values, series=data.series,
-                rule=data.intensity, field_of_view=data.field_of_view,
+            self._read = (
+                key,
+                prepare.volume_slices(
+                    settings,
+                    data.volume,
+                    data.truth,
+                    settings.size,
+                    label_values=data.label_values,
+                    series=data.series,
+                    rule=data.intensity,
+                    field_of_view=data.field_of_view,
+                ),
             )
         return self._read[1]
 
@@ -125,18 +145,35 @@ def masks_of(result: PairResult, images: SliceSet) -> Any:
 
 
 def document_of(
-    ledger: Ledger, settings: RunSettings, result: PairResult, images: SliceSet, *, weights: str,
-    dice_float: float | None, dice_truth: float | None, record: int,
+    ledger: Ledger,
+    settings: RunSettings,
+    result: PairResult,
+    images: SliceSet,
+    *,
+    weights: str,
+    dice_float: float | None,
+    dice_truth: float | None,
+    record: int,
 ) -> dict[str, Any]:
     """The JSON document of a local run."""
     run = {
-        **settings.document(), "height": images.padded[0], "width": images.padded[1], "volume": images.source,
-        "remarks": list(images.notes), "weights": weights, "verified_slices": record, "compared_layers": result.compared_layers,
-        "beyond_calibration": result.beyond, "input_beyond_calibration": dict(result.input_beyond),
+        **settings.document(),
+        "height": images.padded[0],
+        "width": images.padded[1],
+        "volume": images.source,
+        "remarks": list(images.notes),
+        "weights": weights,
+        "verified_slices": record,
+        "compared_layers": result.compared_layers,
+        "beyond_calibration": result.beyond,
+        "input_beyond_calibration": dict(result.input_beyond),
     }
     if images.label is not None:
         run["label"] = dict(images.label)
     return ledger.document(
-        link=settings.link.describe(), environment=environment(settings.cores),
-        dice={"float": dice_float, "truth": dice_truth}, verified=result.verified, run=run,
+        link=settings.link.describe(),
+        environment=environment(settings.cores),
+        dice={"float": dice_float, "truth": dice_truth},
+        verified=result.verified,
+        run=run,
     )

@@ -96,7 +96,11 @@ def _raised_by_us(error: Exception) -> bool:
 
 
 app = typer.Typer(
-    cls=OneSentence, rich_markup_mode=None, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=OneSentence,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Two-party secure segmentation of CT volumes: neither party sees the other's secret.",
 )
 bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings of whole runs and of kernels.")
@@ -115,13 +119,9 @@ def demo(
         typer.Option("--volume", metavar="FILE", help=".npz, .npy, NIfTI, or a DICOM folder, instead of the embedded chest."),
     ] = None,
     series: o.SeriesOption = None,
-    truth: Annotated[
-        Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")
-    ] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", metavar="FILE", help="Labels of the volume, for the Dice.")] = None,
     label_value: o.LabelValueOption = None,
-    size: Annotated[
-        int | None, typer.Option("--size", help="Pixels of a slice  [default: 128, or the volume's own]")
-    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Pixels of a slice  [default: 128, or the volume's own]")] = None,
     features: o.FeaturesOption = 16,
     activation: o.ActivationOption = "relu",
     relu: o.ReluOption = "gc-sign",
@@ -139,14 +139,12 @@ def demo(
     protocol: o.ProtocolOption = None,
     ot: o.OtOption = "iknp",
     seed: o.SeedOption = 0,
-    cores: Annotated[
-        int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")
-    ] = None,
+    cores: Annotated[int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")] = None,
     verify: o.VerifyOption = True,
     json_file: o.JsonOption = None,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for mask.npz, overlay.png, run.json.")
-    ] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for mask.npz, overlay.png, run.json.")] = Path(
+        "runs/demo"
+    ),
 ) -> None:
     """Segment slices of a CT volume with two processes on this machine, and show what it cost.
 
@@ -159,9 +157,20 @@ def demo(
       bunet demo --bandwidth 200Mbit --rtt 20ms --activation hybrid --json run.json
     """
     settings = RunSettings(
-        size=o.DEMO_SIZE if size is None else size, features=features, activation=activation, relu=relu, pool=pool,
-        format=format, link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, axis=axis, seed=seed,
-        cores=o.default_cores() if cores is None else cores, protocols=o.chosen_protocols(protocol or []), ot=ot,
+        size=o.DEMO_SIZE if size is None else size,
+        features=features,
+        activation=activation,
+        relu=relu,
+        pool=pool,
+        format=format,
+        link=o.chosen_link(link, bandwidth, rtt),
+        slices=slices,
+        in_flight=in_flight,
+        axis=axis,
+        seed=seed,
+        cores=o.default_cores() if cores is None else cores,
+        protocols=o.chosen_protocols(protocol or []),
+        ot=ot,
     )
     if truth is not None and volume is None:
         raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
@@ -181,7 +190,17 @@ def demo(
 
     console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
     request = DemoRequest(
-        settings, out, size, volume, truth, weights, json_file, verify, values, series, o.chosen_intensity(intensity),
+        settings,
+        out,
+        size,
+        volume,
+        truth,
+        weights,
+        json_file,
+        verify,
+        values,
+        series,
+        o.chosen_intensity(intensity),
         o.chosen_field_of_view(field_of_view),
     )
     result = run_demo(request, console)
@@ -226,9 +245,19 @@ def bench_slice(
       bunet bench slice --size 256 --format 12.4 --link wan --slices 2 --in-flight 2 --json run.json
     """
     settings = RunSettings(
-        size=size, features=features, activation=activation, relu=relu, pool=pool, format=format,
-        link=o.chosen_link(link, bandwidth, rtt), slices=slices, in_flight=in_flight, seed=seed, cores=cores,
-        protocols=o.chosen_protocols(protocol or []), ot=ot,
+        size=size,
+        features=features,
+        activation=activation,
+        relu=relu,
+        pool=pool,
+        format=format,
+        link=o.chosen_link(link, bandwidth, rtt),
+        slices=slices,
+        in_flight=in_flight,
+        seed=seed,
+        cores=cores,
+        protocols=o.chosen_protocols(protocol or []),
+        ot=ot,
     )
     if json_file is not None:
         o.writable_parent("--json", json_file)
@@ -303,7 +332,11 @@ def sweep(
 
     config = load_config(file)
     asked = sweep_data.Asked(
-        volume, truth, o.label_values(label_value), series, None if intensity is None else o.chosen_intensity(intensity),
+        volume,
+        truth,
+        o.label_values(label_value),
+        series,
+        None if intensity is None else o.chosen_intensity(intensity),
         None if field_of_view is None else o.chosen_field_of_view(field_of_view),
     )
     data = sweep_data.chosen_data(config, asked, say)

@@ -214,8 +214,13 @@ def print_figures(document: Mapping[str, Any]) -> None:
     if not document["kernels"]:
         return  # the filter chose duels only
     table = _table(
-        ("kernel", "left"), ("median", "right"), ("lowest", "right"), ("highest", "right"), ("unit", "left"),
-        ("limit", "right"), ("of it", "right"),
+        ("kernel", "left"),
+        ("median", "right"),
+        ("lowest", "right"),
+        ("highest", "right"),
+        ("unit", "left"),
+        ("limit", "right"),
+        ("of it", "right"),
     )
     group = None
     for entry in document["kernels"]:
@@ -237,12 +242,20 @@ def print_compared(document: Mapping[str, Any]) -> None:
     if document["compared"]:
         typer.echo("\nThe same work by others; times: our speed over theirs (Paillier: 4096 values)")
         table = _table(
-            ("kernel", "left"), ("library", "left"), ("theirs", "right"), ("ours", "right"), ("unit", "left"),
+            ("kernel", "left"),
+            ("library", "left"),
+            ("theirs", "right"),
+            ("ours", "right"),
+            ("unit", "left"),
             ("times", "right"),
         )
         for entry in document["compared"]:
             table.add_row(
-                entry["name"], entry["library"], figure(entry["median"]), figure(entry["ours"]), entry["unit"],
+                entry["name"],
+                entry["library"],
+                figure(entry["median"]),
+                figure(entry["ours"]),
+                entry["unit"],
                 figure(entry["ratio"]),
             )
         _print(table)
@@ -254,8 +267,14 @@ def print_duels(entries: Sequence[Mapping[str, Any]]) -> None:
     """Medians of both sides, our speed over the rival's by medians and by best runs, and what is asked for."""
     typer.echo("\nDuels, in turns; median, best: our speed over theirs, by medians and best runs")
     table = _table(
-        ("kernel", "left"), ("ours", "right"), ("theirs", "right"), ("unit", "left"), ("median", "right"),
-        ("best", "right"), ("floor", "right"), ("", "left"),
+        ("kernel", "left"),
+        ("ours", "right"),
+        ("theirs", "right"),
+        ("unit", "left"),
+        ("median", "right"),
+        ("best", "right"),
+        ("floor", "right"),
+        ("", "left"),
     )
     for entry in entries:
         theirs, median, best, floor = "-", "-", "-", f"{entry['floor']:g} {entry['unit']}"
@@ -272,9 +291,7 @@ def print_duels(entries: Sequence[Mapping[str, Any]]) -> None:
 def print_changes(changes: Sequence[Change], new: Sequence[str]) -> None:
     """Speeds against the baseline's, regressions marked."""
     typer.echo("\nAgainst the baseline; ratio: speed now over speed then")
-    table = _table(
-        ("kernel", "left"), ("then", "right"), ("now", "right"), ("unit", "left"), ("ratio", "right"), ("", "left")
-    )
+    table = _table(("kernel", "left"), ("then", "right"), ("now", "right"), ("unit", "left"), ("ratio", "right"), ("", "left"))
     for change in changes:
         mark = {"slower": "SLOWER", "faster": "faster", "same": ""}[change.verdict]
         table.add_row(change.name, figure(change.then), figure(change.now), change.unit, f"{change.ratio:.2f}", mark)

@@ -112,9 +112,18 @@ def evaluate(
         say(f"formats: the integer oracle, rounding stochastically; {chosen.calibration}")
     if document is not None:
         whole = {
-            "version": DOCUMENT_VERSION, "weights": path.name, "notes": notes, "target": target, "axis": axis,
-            "size": size, "intensity": rule, "field_of_view": field, "seed": seed,
-            "calibration": chosen.calibration, "cases": scored.found, **scored.summary(),
+            "version": DOCUMENT_VERSION,
+            "weights": path.name,
+            "notes": notes,
+            "target": target,
+            "axis": axis,
+            "size": size,
+            "intensity": rule,
+            "field_of_view": field,
+            "seed": seed,
+            "calibration": chosen.calibration,
+            "cases": scored.found,
+            **scored.summary(),
         }
         write_json(document, whole)
 
@@ -136,8 +145,14 @@ class CaseBar:
 
         self.console = console or Console(stderr=True, highlight=False)
         self.progress = Progress(
-            TextColumn("{task.description}"), TextColumn("{task.fields[numbers]}"), MofNCompleteColumn(), BarColumn(),
-            TextColumn("left"), TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal,
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[numbers]}"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
             transient=True,
         )
 

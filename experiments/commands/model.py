@@ -103,10 +103,27 @@ def train(
             raise
         raise UsageError("training needs torch: pip install 'bunet[models]'") from error
     config = TrainConfig(
-        output=out, architecture=settings.architecture(), size=size, volumes=volumes, steps=steps, batch=batch, rate=rate,
-        evaluate_every=evaluate_every, patience=patience, seed=seed, initial=initial, settle=settle, mixed=mixed,
-        threads=threads, data=data, target=target, axis=axis, test_cases=o.names(test), validation_cases=o.names(validation),
-        label_values=values, intensity=intensity,
+        output=out,
+        architecture=settings.architecture(),
+        size=size,
+        volumes=volumes,
+        steps=steps,
+        batch=batch,
+        rate=rate,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        seed=seed,
+        initial=initial,
+        settle=settle,
+        mixed=mixed,
+        threads=threads,
+        data=data,
+        target=target,
+        axis=axis,
+        test_cases=o.names(test),
+        validation_cases=o.names(validation),
+        label_values=values,
+        intensity=intensity,
     )
     with TrainBar(config.steps) as bar:
         result = training.train(config, bar.evaluated, resume, bar.stepped, bar.say)
@@ -119,9 +136,7 @@ def train(
 def compile_weights(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the compiled model goes.")],
     weights: Annotated[str, typer.Option("--weights", help="A weight file, or committed ones such as demo-relu.")],
-    size: Annotated[
-        str, typer.Option("--size", help="Pixels of a square slice, or HEIGHTxWIDTH; multiples of 16.")
-    ] = "128",
+    size: Annotated[str, typer.Option("--size", help="Pixels of a square slice, or HEIGHTxWIDTH; multiples of 16.")] = "128",
     format: o.FormatOption = "8.4",
     readout: Annotated[
         str, typer.Option("--readout", help="argmax, label-share, logits or share: what Alice learns.")
@@ -129,9 +144,7 @@ def compile_weights(
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name, for Alice  [default: as the weights say, or their file]")
     ] = None,
-    version: Annotated[
-        str | None, typer.Option("--version", help="Its version  [default: as the weights say, or 1]")
-    ] = None,
+    version: Annotated[str | None, typer.Option("--version", help="Its version  [default: as the weights say, or 1]")] = None,
     target: Annotated[
         str | None, typer.Option("--target", help="What it marks: infection, lung, ...  [default: as the weights say]")
     ] = None,
@@ -206,8 +219,16 @@ def plan(
       bunet plan --activation hybrid --pool max --link wan
     """
     settings = RunSettings(
-        size=size, features=features, activation=activation, relu=relu, pool=pool, format=format, seed=seed,
-        link=o.chosen_link(link, bandwidth, rtt), protocols=o.chosen_protocols(protocol or []), ot=ot,
+        size=size,
+        features=features,
+        activation=activation,
+        relu=relu,
+        pool=pool,
+        format=format,
+        seed=seed,
+        link=o.chosen_link(link, bandwidth, rtt),
+        protocols=o.chosen_protocols(protocol or []),
+        ot=ot,
     )
     from bunet.experiments import prepare
     from bunet.models.network.weights import seeded
@@ -244,10 +265,13 @@ def print_plan(lines: list[LayerPlan], link: Link) -> None:
 
     costly = [line for line in lines if line.alice_bytes or line.bob_bytes or line.rounds]
     columns = {
-        "layer": [line.name for line in costly], "protocol": [line.protocol for line in costly],
-        "shape": ["x".join(map(str, line.shape)) for line in costly], "bits": [str(line.width) for line in costly],
+        "layer": [line.name for line in costly],
+        "protocol": [line.protocol for line in costly],
+        "shape": ["x".join(map(str, line.shape)) for line in costly],
+        "bits": [str(line.width) for line in costly],
         "MiB Alice": [mebibytes(line.alice_bytes) for line in costly],
-        "MiB Bob": [mebibytes(line.bob_bytes) for line in costly], "rnd": [str(line.rounds) for line in costly],
+        "MiB Bob": [mebibytes(line.bob_bytes) for line in costly],
+        "rnd": [str(line.rounds) for line in costly],
     }
     console = Console(highlight=False)
     known = console.is_terminal or "COLUMNS" in os.environ

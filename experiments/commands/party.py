@@ -215,9 +215,15 @@ def alice(
     frame = source.frame  # slices beside the body are sent too: how many there are would tell Bob how large it is
     (height, width), (rows, columns) = frame.fit.size, frame.padded
     identity = {
-        "volume": digest_of(array), "axis": axis, "size": f"{height}x{width} in {rows}x{columns}",
-        "crop": None if frame.crop is None else frame.crop.as_list(), "format": format, "server": server_key,
-        "protocols": overrides, "ot": ot, "wish": asdict(wish),
+        "volume": digest_of(array),
+        "axis": axis,
+        "size": f"{height}x{width} in {rows}x{columns}",
+        "crop": None if frame.crop is None else frame.crop.as_list(),
+        "format": format,
+        "server": server_key,
+        "protocols": overrides,
+        "ot": ot,
+        "wish": asdict(wish),
     }
     with SliceFolder(out, identity) as folder:
         begun = folder.noted is not None
@@ -225,9 +231,7 @@ def alice(
         earlier = warnings.read(out) if begun else None
 
         def write_masks() -> None:
-            masks.write_masks(
-                out, volume, loaded, frame, positions, folder.model, str(folder.commitment), say
-            )
+            masks.write_masks(out, volume, loaded, frame, positions, folder.model, str(folder.commitment), say)
 
         todo = [k for k in positions if not folder.has(k)]
         resumed = [k for k in positions if folder.has(k)]
@@ -258,19 +262,43 @@ def alice(
             folder.write(job.index, result)
 
         request = Request(
-            source.shape, len(todo), in_flight, format, "argmax", folder.digest, folder.commitment, committed=True,
-            model=folder.wish or wish, choices=overrides, settings={"ot": ot},
+            source.shape,
+            len(todo),
+            in_flight,
+            format,
+            "argmax",
+            folder.digest,
+            folder.commitment,
+            committed=True,
+            model=folder.wish or wish,
+            choices=overrides,
+            settings={"ot": ot},
         )
         with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
             alice_party.run(
-                lambda: zeromq.connect(connect, pair, server_key), request, [(axis, k) for k in todo],
-                slice_at, keep, console, link=chosen, cores=cores, agreed=agreed, size=frame.fit.size,
+                lambda: zeromq.connect(connect, pair, server_key),
+                request,
+                [(axis, k) for k in todo],
+                slice_at,
+                keep,
+                console,
+                link=chosen,
+                cores=cores,
+                agreed=agreed,
+                size=frame.fit.size,
             )
         write_masks()
         if json_file is not None:
             run = {
-                **identity, "height": rows, "width": columns, "slices": len(todo), "in_flight": in_flight, "cores": cores,
-                "asked_slices": list(positions), "resumed_slices": resumed, **served(got[0][0]),
+                **identity,
+                "height": rows,
+                "width": columns,
+                "slices": len(todo),
+                "in_flight": in_flight,
+                "cores": cores,
+                "asked_slices": list(positions),
+                "resumed_slices": resumed,
+                **served(got[0][0]),
                 "input_beyond_calibration": dict(got[0][1]),
             }
             document = console.ledger.document(link=chosen.describe(), environment=environment(cores), run=run)

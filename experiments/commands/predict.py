@@ -24,16 +24,24 @@ def register(app: typer.Typer) -> None:
 def predict(
     model_infection_dir: Annotated[
         str,
-        typer.Option("--model-infection-dir", "--model_infection_dir", metavar="DIR",
-                     help="Folder with best_model-X.pth (array axis 0), -Y, -Z; or clinical, clinical-hybrid: committed ones."),
+        typer.Option(
+            "--model-infection-dir",
+            "--model_infection_dir",
+            metavar="DIR",
+            help="Folder with best_model-X.pth (array axis 0), -Y, -Z; or clinical, clinical-hybrid: committed ones.",
+        ),
     ] = "clinical",
     model_lung_dir: Annotated[
         str, typer.Option("--model-lung-dir", "--model_lung_dir", metavar="DIR", help="Likewise, of the lung models.")
     ] = "clinical",
     test_data_dir: Annotated[
         Path | None,
-        typer.Option("--test-data-dir", "--test_data_dir", metavar="DIR",
-                     help="Folder of cases: ID/ID.npz (key array), ID/ID_label.npz if there is one."),
+        typer.Option(
+            "--test-data-dir",
+            "--test_data_dir",
+            metavar="DIR",
+            help="Folder of cases: ID/ID.npz (key array), ID/ID_label.npz if there is one.",
+        ),
     ] = None,
     volume: Annotated[
         Path | None, typer.Option("--volume", metavar="FILE", help="One .npz, .npy, NIfTI or DICOM folder instead.")
@@ -53,16 +61,16 @@ def predict(
     lung_mask: Annotated[bool, typer.Option("--lung-mask/--no-lung-mask", help="Cut the infection to the lung.")] = True,
     filtered: Annotated[
         bool | None,
-        typer.Option("--maximum-filter/--no-maximum-filter",
-                     help="Widen masks by a voxel  [default: for published models, and those of 512 pixels]"),
+        typer.Option(
+            "--maximum-filter/--no-maximum-filter",
+            help="Widen masks by a voxel  [default: for published models, and those of 512 pixels]",
+        ),
     ] = None,
     float_only: Annotated[bool, typer.Option("--float", help="The same job in the clear, for comparison.")] = False,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
     ] = True,
-    format: Annotated[
-        str, typer.Option("--format", help="Operand bits INTEGER.FRACTION, such as 8.4, 12.4, 8.8.")
-    ] = "12.4",
+    format: Annotated[str, typer.Option("--format", help="Operand bits INTEGER.FRACTION, such as 8.4, 12.4, 8.8.")] = "12.4",
     relu: o.ReluOption = "gc-sign",
     protocol: o.ProtocolOption = None,
     ot: o.OtOption = "iknp",
@@ -70,15 +78,11 @@ def predict(
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
     in_flight: o.InFlightOption = 2,
-    cores: Annotated[
-        int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")
-    ] = None,
+    cores: Annotated[int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")] = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Pixels of the network's slices  [default: the models' own, or the volume's]")
     ] = None,
-    pool: Annotated[
-        str, typer.Option("--pool", help="avg, max, or auto: as a .pth file's batch norms tell.")
-    ] = "auto",
+    pool: Annotated[str, typer.Option("--pool", help="avg, max, or auto: as a .pth file's batch norms tell.")] = "auto",
     activation: Annotated[str, typer.Option("--activation", help="Of .pth files: relu, square or hybrid.")] = "relu",
     calibration: Annotated[
         list[Path] | None,
@@ -117,10 +121,25 @@ def predict(
     from bunet.experiments.predict.settings import PredictSettings
 
     settings = PredictSettings(
-        axes=o.names(axes), ensemble=ensemble, lung_mask=lung_mask, filtered=filtered, format=format, relu=relu,
-        protocols=o.chosen_protocols(protocol or []), ot=ot, link=o.chosen_link(link, bandwidth, rtt), in_flight=in_flight,
-        cores=o.default_cores() if cores is None else cores, secure=not float_only, compare=compare, size=size, rule=intensity,
-        field_of_view=field_of_view, slices=which, probabilities=probabilities, verify=verify,
+        axes=o.names(axes),
+        ensemble=ensemble,
+        lung_mask=lung_mask,
+        filtered=filtered,
+        format=format,
+        relu=relu,
+        protocols=o.chosen_protocols(protocol or []),
+        ot=ot,
+        link=o.chosen_link(link, bandwidth, rtt),
+        in_flight=in_flight,
+        cores=o.default_cores() if cores is None else cores,
+        secure=not float_only,
+        compare=compare,
+        size=size,
+        rule=intensity,
+        field_of_view=field_of_view,
+        slices=which,
+        probabilities=probabilities,
+        verify=verify,
         label_values=o.label_values(label_value),
     )
     o.one_of("--pool", pool, ("auto", *o.POOLINGS))

@@ -117,8 +117,15 @@ class CaseRun:
     """
 
     def __init__(
-        self, case: Case, models: Models, settings: PredictSettings, out: Path, calibration: Calibration,
-        progress: JobProgress, console: Console, run: RunPair = run_pair,
+        self,
+        case: Case,
+        models: Models,
+        settings: PredictSettings,
+        out: Path,
+        calibration: Calibration,
+        progress: JobProgress,
+        console: Console,
+        run: RunPair = run_pair,
     ) -> None:
         self.case, self.models, self.out = case, models, out
         self._usual = {target: all(model.filtered for model in of.values()) for target, of in models.items()}
@@ -167,9 +174,12 @@ class CaseRun:
         """Whatever the case's slices depend on."""
         models = {m.name: m.digest for of_axis in self.models.values() for m in of_axis.values()}
         return {
-            "volume": digest_of(self.case.loaded.volume), "models": models, "region": [list(b) for b in self.case.region.box],
+            "volume": digest_of(self.case.loaded.volume),
+            "models": models,
+            "region": [list(b) for b in self.case.region.box],
             "crop": None if self.crop is None else self.crop.as_list(),
-            "calibration": self._calibration.identity() if self.settings.secure else None, **self.settings.identity(),
+            "calibration": self._calibration.identity() if self.settings.secure else None,
+            **self.settings.identity(),
             "software": software(),
         }
 
@@ -218,9 +228,7 @@ class CaseRun:
             console = self._live(stage.title)
             frame, files = stage.frame, self.case.files
             inputs = VolumeSlices(files.volume, frame.size, self.case.loaded.rule, files.series, frame.crop)
-            document = run_secure(
-                stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair
-            )
+            document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair)
         self._keep_document(stage.name, document)
 
     def _check_verified(self, stage: Stage) -> None:

@@ -57,7 +57,8 @@ def one_case(volume: Path, label: Path | None) -> CaseFiles:
 
 def _one(folder: Path, stem: str) -> Path | None:
     there = sorted(
-        path for path in folder.iterdir()
+        path
+        for path in folder.iterdir()
         if path.is_file() and path.name.startswith(stem) and path.name[len(stem) :].lower() in SUFFIXES
     )
     if len(there) > 1:

@@ -31,7 +31,8 @@ def scope_of(region: Region, filters: Mapping[str, bool]) -> str:
     """
     parts = [
         f"in {n} of {total} {PLANES[axis]}"
-        for axis, n, total in zip("zyx", region.size, region.shape, strict=True) if n != total
+        for axis, n, total in zip("zyx", region.size, region.shape, strict=True)
+        if n != total
     ]
     return ", ".join([*parts, f"maximum filter {filter_of(filters)}"])
 

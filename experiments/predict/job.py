@@ -17,8 +17,15 @@ from bunet.parties.local.pair import run_pair
 
 
 def run_job(
-    cases: Sequence[Case], models: Models, settings: PredictSettings, out: Path, calibration: Calibration, console: Console,
-    say: Callable[[str], None], created: str, run: RunPair = run_pair,
+    cases: Sequence[Case],
+    models: Models,
+    settings: PredictSettings,
+    out: Path,
+    calibration: Calibration,
+    console: Console,
+    say: Callable[[str], None],
+    created: str,
+    run: RunPair = run_pair,
 ) -> list[dict[str, Any]]:
     """Run what is left of every case and write its results; returns the documents. created: a date, as text.
 

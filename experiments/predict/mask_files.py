@@ -42,9 +42,7 @@ def check_writable(volume: Volume) -> None:
         segmentation.highdicom_for(volume.source)
 
 
-def write_masks(
-    volume: Volume, masks: Mapping[str, Mask], out: Path, name: str, replace: bool = False
-) -> list[Path]:
+def write_masks(volume: Volume, masks: Mapping[str, Mask], out: Path, name: str, replace: bool = False) -> list[Path]:
     """Masks on the volume's grid, in the volume's format; returns what was written, as `paths`.
 
     masks: 0 and 1, of the volume's shape, by target. A DICOM series or Segmentation that is there already with the same mask

@@ -71,8 +71,15 @@ class PredictModel:
 
 
 def load_models(
-    option: str, where: str, target: str, axes: Sequence[str], *, pool: str = "auto", activation: str = "relu",
-    images: Callable[[str], Sequence[np.ndarray]] | None = None, say: Callable[[str], None] = lambda text: None,
+    option: str,
+    where: str,
+    target: str,
+    axes: Sequence[str],
+    *,
+    pool: str = "auto",
+    activation: str = "relu",
+    images: Callable[[str], Sequence[np.ndarray]] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, PredictModel]:
     """A model for each axis of `axes`.
 
@@ -105,7 +112,12 @@ def _pooled(model: PredictModel, pool: str) -> PredictModel:
 
 
 def _load(
-    option: str, where: str, target: str, axis: str, pool: str = "auto", activation: str = "relu",
+    option: str,
+    where: str,
+    target: str,
+    axis: str,
+    pool: str = "auto",
+    activation: str = "relu",
     say: Callable[[str], None] = lambda text: None,
 ) -> PredictModel:
     path = _file(option, where, target, axis)

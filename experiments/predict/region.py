@@ -22,6 +22,7 @@ def letter(axis: str, published: bool) -> str:
     """How an axis is called where letters are as published, and which one such a letter is; the axis itself otherwise."""
     return PUBLISHED.get(axis, axis) if published else axis
 
+
 Bools = NDArray[np.bool_]
 Map = Callable[[str, int], NDArray[Any]]  # (axis, index) -> the network's map of that slice
 
@@ -52,9 +53,7 @@ class Region:
                 raise UsageError(f"--slices {text!r}: one range for all axes, or one for each of some, such as y=40:50,z=20:24")
             seen.add(axis)
             for each in (axis,) if named else axes:
-                bounds[each] = slice_range(
-                    span, shape[axis_number(each)], letter(each, published), part, len(axes) > 1 > named
-                )
+                bounds[each] = slice_range(span, shape[axis_number(each)], letter(each, published), part, len(axes) > 1 > named)
         z, y, x = (bounds[axis] for axis in ("z", "y", "x"))
         return cls((shape[0], shape[1], shape[2]), (z, y, x))
 

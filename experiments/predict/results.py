@@ -89,13 +89,20 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         files.append(_write_probabilities(run, found.mean))
     measured = _measured(case, found)
     document = {
-        "version": DOCUMENT_VERSION, "case": case.name, "volume": str(case.files.volume),
-        "label": None if case.labelled is None else case.labelled.document(), "region": [list(b) for b in case.region.box],
-        "intensity": case.loaded.rule, "remarks": remarks, "asked": run.settings.document(),
+        "version": DOCUMENT_VERSION,
+        "case": case.name,
+        "volume": str(case.files.volume),
+        "label": None if case.labelled is None else case.labelled.document(),
+        "region": [list(b) for b in case.region.box],
+        "intensity": case.loaded.rule,
+        "remarks": remarks,
+        "asked": run.settings.document(),
         "models": {m.name: {"file": m.source, "digest": m.digest} for of in run.models.values() for m in of.values()},
-        "scores": [score.document() for score in scores], "infected_share": shares,
+        "scores": [score.document() for score in scores],
+        "infected_share": shares,
         "voxels": {way: int(mask.sum()) for way, mask in found.masks.items()},
-        "millilitres": millilitres(case.loaded.stored, measured), "scope": scope_of(case.region, run.settings.filters),
+        "millilitres": millilitres(case.loaded.stored, measured),
+        "scope": scope_of(case.region, run.settings.filters),
         "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in sessions],
         "verified": _verified(sessions),
     }
@@ -119,7 +126,9 @@ def case_warnings(run: CaseRun, found: Found) -> list[str]:
     whose = way if way in found.lungs else next(iter(found.lungs))
     region = run.case.region
     lung = FoundLung(
-        found.lungs[whose], searched(region, run.crop), region.size[0] == region.shape[0],
+        found.lungs[whose],
+        searched(region, run.crop),
+        region.size[0] == region.shape[0],
         "" if whose == way else f"the {WHOSE[whose]}",
     )
     return result_warnings(mask, "infection", lung, doubts)
@@ -192,8 +201,15 @@ def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
 
 
 def _write_pictures(
-    run: CaseRun, masks: dict[str, NDArray[Any]], measured: dict[str, NDArray[Any]], scores: list[Score],
-    shares: dict[str, float], sessions: Sessions, remarks: list[str], created: str, say: Callable[[str], None],
+    run: CaseRun,
+    masks: dict[str, NDArray[Any]],
+    measured: dict[str, NDArray[Any]],
+    scores: list[Score],
+    shares: dict[str, float],
+    sessions: Sessions,
+    remarks: list[str],
+    created: str,
+    say: Callable[[str], None],
 ) -> list[Path]:
     case, settings = run.case, run.settings
     if case.label is not None:
@@ -207,28 +223,39 @@ def _write_pictures(
         ("software", f"BUNET {software()}"),
         *(
             (f"model, {m.target} along {m.along}", f"{m.source}, SHA-256 of its weights {m.digest[:12]}")
-            for of in run.models.values() for m in of.values()
+            for of in run.models.values()
+            for m in of.values()
         ),
     ]
     if case.labelled is not None:
         facts.insert(1, ("label", case.labelled.describe()))
     if settings.secure:
         facts += [
-            ("format", settings.format), ("link", settings.link.name),
+            ("format", settings.format),
+            ("link", settings.link.name),
             ("protocols", ", ".join(f"{k} {v}" for k, v in settings.choices().items()) + f", OT {settings.ot}"),
             ("security", "semi-honest; 128 bits computational, 40 bits statistical"),
         ]
     ml = millilitres(case.loaded.stored, measured)
     data = page.ReportData(
-        title="COVID-19 infection", case=case.name, created=created, facts=facts, volume=case.loaded.volume, masks=masks,
-        region=case.region.slices, spacing=case.loaded.stored.spacing, oriented=case.loaded.stored.oriented,
+        title="COVID-19 infection",
+        case=case.name,
+        created=created,
+        facts=facts,
+        volume=case.loaded.volume,
+        masks=masks,
+        region=case.region.slices,
+        spacing=case.loaded.stored.spacing,
+        oriented=case.loaded.stored.oriented,
         scores=[page.Score(score.name, score.agreement) for score in scores],
         shares=[(f"infected share of the lung, {MASKS[what]}", 100 * share) for what, share in shares.items()],
         volumes=[
             (f"infection, {MASKS[what]}" if what in MASKS else what, int(np.count_nonzero(mask)), ml.get(what))
             for what, mask in measured.items()
         ],
-        scope=scope_of(case.region, settings.filters), hu=hu_range(case.loaded.rule), remarks=remarks,
+        scope=scope_of(case.region, settings.filters),
+        hu=hu_range(case.loaded.rule),
+        remarks=remarks,
         stages=[
             page.Stage(title, document if way == "secure" else None)
             for title, way, documents in sessions

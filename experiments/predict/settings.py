@@ -126,14 +126,24 @@ class PredictSettings:
         """What masks depend on: link, cores and slices in flight never change a result."""
         secure = {"format": self.format, "protocols": self.choices(), "ot": self.ot} if self.secure else None
         return {
-            "axes": list(self.axes), "ensemble": self.ensemble, "lung_mask": self.lung_mask, "filtered": dict(self.filters),
-            "size": self.size, "intensity": self.rule, "secure": secure,
+            "axes": list(self.axes),
+            "ensemble": self.ensemble,
+            "lung_mask": self.lung_mask,
+            "filtered": dict(self.filters),
+            "size": self.size,
+            "intensity": self.rule,
+            "secure": secure,
         }
 
     def document(self) -> dict[str, Any]:
         """What was asked for."""
         return {
-            **self.identity(), "link": self.link.describe(), "in_flight": self.in_flight, "cores": self.cores,
-            "slices": self.slices, "compare": self.compare, "field_of_view": self.field_of_view,
+            **self.identity(),
+            "link": self.link.describe(),
+            "in_flight": self.in_flight,
+            "cores": self.cores,
+            "slices": self.slices,
+            "compare": self.compare,
+            "field_of_view": self.field_of_view,
             "label_values": list(self.label_values),
         }

@@ -173,8 +173,14 @@ def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibrat
 
 
 def run_secure(
-    stage: Stage, compiled: Compiled, inputs: VolumeSlices, settings: PredictSettings, folder: Path, console: RunConsole,
-    progress: JobProgress, run: RunPair = run_pair,
+    stage: Stage,
+    compiled: Compiled,
+    inputs: VolumeSlices,
+    settings: PredictSettings,
+    folder: Path,
+    console: RunConsole,
+    progress: JobProgress,
+    run: RunPair = run_pair,
 ) -> dict[str, Any]:
     """Run what is left of a stage with two processes; each slice is on disk as soon as it is done.
 
@@ -195,18 +201,37 @@ def run_secure(
         model = Path(temporary) / "model.safetensors"
         compiling.save(compiled, model)
         job = PairJob(
-            model, inputs, [(axis, k) for k in todo], Path(temporary), settings.link, settings.in_flight, settings.cores,
-            settings.choices(), settings.public(), recordable(RECORDED, height, width) if settings.verify else 0,
-            results=None if stage.shared else stage.folder, shares=stage.shares if stage.shared else None,
+            model,
+            inputs,
+            [(axis, k) for k in todo],
+            Path(temporary),
+            settings.link,
+            settings.in_flight,
+            settings.cores,
+            settings.choices(),
+            settings.public(),
+            recordable(RECORDED, height, width) if settings.verify else 0,
+            results=None if stage.shared else stage.folder,
+            shares=stage.shares if stage.shared else None,
         )
         with console:
             progress.begin()
             result = run(job, bus)
     facts = {
-        "target": stage.model.target, "axis": axis, "weights": stage.model.source, "slices": len(todo), "height": height,
-        "width": width, "in_flight": settings.in_flight, "cores": settings.cores, "protocols": settings.choices(),
-        "ot": settings.ot, "readout": settings.readout, "compared_layers": result.compared_layers,
-        "mismatches": result.mismatches, "beyond_calibration": result.beyond,
+        "target": stage.model.target,
+        "axis": axis,
+        "weights": stage.model.source,
+        "slices": len(todo),
+        "height": height,
+        "width": width,
+        "in_flight": settings.in_flight,
+        "cores": settings.cores,
+        "protocols": settings.choices(),
+        "ot": settings.ot,
+        "readout": settings.readout,
+        "compared_layers": result.compared_layers,
+        "mismatches": result.mismatches,
+        "beyond_calibration": result.beyond,
         "input_beyond_calibration": dict(result.input_beyond),
     }
     return console.ledger.document(

@@ -33,15 +33,19 @@ def vote(
             for stage in ordered:
                 _write_ballot(stage, region, party, Path(temporary) / ("alice", "bob")[party])
         job = VoteJob(
-            region.size, [stage.model.name for stage in ordered], Path(temporary) / "alice", Path(temporary) / "bob",
-            Path(temporary), settings.link, settings.cores, filtered=settings.filters["infection"],
+            region.size,
+            [stage.model.name for stage in ordered],
+            Path(temporary) / "alice",
+            Path(temporary) / "bob",
+            Path(temporary),
+            settings.link,
+            settings.cores,
+            filtered=settings.filters["infection"],
         )
         with console:
             mask = run_vote(job, console)
     facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.cores, "ot": job.ot}
-    document = console.ledger.document(
-        link=settings.link.describe(), environment=environment(settings.cores), run=facts
-    )
+    document = console.ledger.document(link=settings.link.describe(), environment=environment(settings.cores), run=facts)
     return mask != 0, document
 
 
@@ -49,7 +53,5 @@ def _write_ballot(stage: Stage, region: Region, party: int, folder: Path) -> Non
     done = shares.complete(*stage.shares)
     axis = stage.model.axis
     chosen = {(axis, k): done[axis, k] for k in stage.positions}
-    bits = gather(
-        region, stage.frame, lambda axis, k: shares.read(stage.shares[party], (axis, k), chosen[axis, k]), np.uint8
-    )
+    bits = gather(region, stage.frame, lambda axis, k: shares.read(stage.shares[party], (axis, k), chosen[axis, k]), np.uint8)
     ballots.write(folder, stage.model.name, bits, shares.source(chosen))

@@ -33,9 +33,7 @@ class FoundLung:
     whose: str = ""
 
 
-def result_warnings(
-    mask: Bools, target: str | None, lung: FoundLung | None = None, doubts: Sequence[str] = ()
-) -> list[str]:
+def result_warnings(mask: Bools, target: str | None, lung: FoundLung | None = None, doubts: Sequence[str] = ()) -> list[str]:
     """Sentences, none for a mask with nothing against it. target: what it marks, None where nothing tells. doubts: what was
     said against the input, repeated where nothing was found, since it may be why.
     """

@@ -42,8 +42,12 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
-            self.compute_s + other.compute_s, self.wait_s + other.wait_s, self.unsplit_s + other.unsplit_s,
-            self.bytes_sent + other.bytes_sent, self.bytes_received + other.bytes_received, self.rounds + other.rounds,
+            self.compute_s + other.compute_s,
+            self.wait_s + other.wait_s,
+            self.unsplit_s + other.unsplit_s,
+            self.bytes_sent + other.bytes_sent,
+            self.bytes_received + other.bytes_received,
+            self.rounds + other.rounds,
         )
 
 
@@ -97,7 +101,9 @@ def _sums(documents: Iterable[Mapping[str, Any]], key: Callable[[Mapping[str, An
             sums[name] = sums.get(name, Cost()) + _cost(layer)
         setup = document["setup"]
         sums[SET_UP] = sums.get(SET_UP, Cost()) + Cost(
-            unsplit_s=setup["seconds"], bytes_sent=setup["bytes_sent"], bytes_received=setup["bytes_received"],
+            unsplit_s=setup["seconds"],
+            bytes_sent=setup["bytes_sent"],
+            bytes_received=setup["bytes_received"],
             rounds=setup["rounds"],
         )
     return sums
@@ -109,6 +115,9 @@ def _layers(document: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 def _cost(layer: Mapping[str, Any]) -> Cost:
     return Cost(
-        compute_s=layer["compute_s"], wait_s=layer["wait_s"], bytes_sent=layer["bytes_sent"],
-        bytes_received=layer["bytes_received"], rounds=layer["rounds"],
+        compute_s=layer["compute_s"],
+        wait_s=layer["wait_s"],
+        bytes_sent=layer["bytes_sent"],
+        bytes_received=layer["bytes_received"],
+        rounds=layer["rounds"],
     )

@@ -40,8 +40,12 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 def overlay(
-    path: Path, images: Sequence[np.ndarray], masks: np.ndarray, labels: Sequence[tuple[str, int]],
-    truth: np.ndarray | None = None, title: str = "",
+    path: Path,
+    images: Sequence[np.ndarray],
+    masks: np.ndarray,
+    labels: Sequence[tuple[str, int]],
+    truth: np.ndarray | None = None,
+    title: str = "",
 ) -> None:
     """One panel a slice (twelve at most, evenly spaced): the image in grey, the mask tinted, the truth outlined.
 

@@ -20,7 +20,10 @@ VERIFIED = {True: "yes", False: "<b class=bad>NO</b>", None: "not compared"}
 
 
 def tiles(
-    scores: Sequence[Score], shares: Sequence[tuple[str, float]], volumes: Sequence[tuple[str, int, float | None]], scope: str,
+    scores: Sequence[Score],
+    shares: Sequence[tuple[str, float]],
+    volumes: Sequence[tuple[str, int, float | None]],
+    scope: str,
     documents: Sequence[Mapping[str, Any]],
 ) -> str:
     """The figures to read first; each says what it is of and, a Dice, against what."""
@@ -229,7 +232,11 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _table(
-    caption: str, head: Sequence[str], body: Sequence[Sequence[str]], texts: int = 1, last_is_sum: bool = False,
+    caption: str,
+    head: Sequence[str],
+    body: Sequence[Sequence[str]],
+    texts: int = 1,
+    last_is_sum: bool = False,
     short: bool = False,
 ) -> str:
     """A table of cells that are HTML already. texts: how many columns hold words; the others are aligned as figures.

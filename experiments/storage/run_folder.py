@@ -39,8 +39,14 @@ class RunFolder:
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, Any], *, command: str, later: Sequence[str] = (),
-        leftovers: str = "slice-*", option: str = "--out",
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        *,
+        command: str,
+        later: Sequence[str] = (),
+        leftovers: str = "slice-*",
+        option: str = "--out",
     ) -> None:
         self.folder = folder
         self.noted: dict[str, Any] | None = None
@@ -80,9 +86,7 @@ class RunFolder:
         try:
             stored = json_text.parse(self.file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(
-                f"{self.file} cannot be read ({type(error).__name__}): choose another {self._option}"
-            ) from error
+            raise UsageError(f"{self.file} cannot be read ({type(error).__name__}): choose another {self._option}") from error
         if not isinstance(stored, dict) or set(stored) != {*self._identity, *self._later}:
             raise UsageError(f"{self.file} is not of a run of `{self._command}` of this version: choose another {self._option}")
         changed = sorted(key for key in self._identity if stored[key] != self._identity[key])

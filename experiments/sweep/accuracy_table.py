@@ -20,8 +20,14 @@ FLOAT = "float"
 SECURE_FACTS = ("link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot", "format", "in_flight", "verify")
 FIRST = ("weights", "format")
 RESULTS = (
-    "seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)), "bytes_per_slice", "dice_float", "dice_truth", "verified",
-    "beyond", "input_beyond",
+    "seconds_per_slice",
+    *(f"{kind}_s" for kind in (*SHOWN, REST)),
+    "bytes_per_slice",
+    "dice_float",
+    "dice_truth",
+    "verified",
+    "beyond",
+    "input_beyond",
 )
 
 
@@ -57,10 +63,15 @@ def rows_of(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for alike in runs.values():
         point, found = alike[0]["point"], alike[0]["document"]["run"]["float"]
-        rows.append({
-            **{key: point[key] for key in told(point) if key not in SECURE_FACTS}, "format": FLOAT,
-            "seconds_per_slice": found["seconds_per_slice"], "dice_float": 1.0, "dice_truth": found["dice_truth"],
-        })
+        rows.append(
+            {
+                **{key: point[key] for key in told(point) if key not in SECURE_FACTS},
+                "format": FLOAT,
+                "seconds_per_slice": found["seconds_per_slice"],
+                "dice_float": 1.0,
+                "dice_truth": found["dice_truth"],
+            }
+        )
         rows += [_row(entry) for entry in alike]
     return rows
 
@@ -69,12 +80,15 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
     point, document = entry["point"], entry["document"]
     totals, count = document["totals"], len(document["slices"])
     return {
-        **{key: point[key] for key in told(point)}, "protocols": words("protocols", point["protocols"]),
+        **{key: point[key] for key in told(point)},
+        "protocols": words("protocols", point["protocols"]),
         "seconds_per_slice": totals["seconds"] / count,
         **{f"{kind}_s": seconds for kind, seconds in seconds_by_kind(document).items()},
         "bytes_per_slice": (totals["bytes_sent"] + totals["bytes_received"]) // count,
-        "dice_float": document["dice"]["float"], "dice_truth": document["dice"]["truth"],
-        "verified": document["verified"], **beyond_of(document),
+        "dice_float": document["dice"]["float"],
+        "dice_truth": document["dice"]["truth"],
+        "verified": document["verified"],
+        **beyond_of(document),
     }
 
 
@@ -97,8 +111,16 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
     points = [entry["point"] for entry in entries]
     apart = varied(points, but=FIRST)
     heads = [
-        *FIRST, *apart, "s a slice", *(f"{kind} s" for kind in (*SHOWN, REST)), "MiB a slice",
-        "Dice against the float model", "Dice against the truth", "verified", "beyond", "input beyond %",
+        *FIRST,
+        *apart,
+        "s a slice",
+        *(f"{kind} s" for kind in (*SHOWN, REST)),
+        "MiB a slice",
+        "Dice against the float model",
+        "Dice against the truth",
+        "verified",
+        "beyond",
+        "input beyond %",
     ]
     lines = [f"# {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for row in rows:
@@ -116,10 +138,12 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
     places = "; ".join(f"{one['axis']} {one['index']}" for one in document["slices"])
     where = document.get("environment", {})
     lines += [
-        "", f"Volume {point['volume']}, slices {places}; {shared}.",
+        "",
+        f"Volume {point['volume']}, slices {places}; {shared}.",
         "`rest`: extensions, truncations, readout, and the set-up's share. Float: numpy, in the clear, no network.",
         "`beyond`: values of compared layers beyond calibration, where masks may be wrong; `input beyond %`: of the input's.",
-        f"Machine: {where.get('cpu', 'unknown')}, {where.get('cores', '?')} core(s) of each party.", "",
+        f"Machine: {where.get('cpu', 'unknown')}, {where.get('cores', '?')} core(s) of each party.",
+        "",
     ]
     return "\n".join(lines)
 

@@ -137,8 +137,15 @@ class Grid(_Strict):
 
 # What each list of the grid is called in a point, outermost first: a compiled model is made once for all links.
 VARIED = {
-    "sizes": "size", "features": "features", "activations": "activation", "pools": "pool", "formats": "format",
-    "protocols": "protocols", "ot": "ot", "in_flight": "in_flight", "links": "link",
+    "sizes": "size",
+    "features": "features",
+    "activations": "activation",
+    "pools": "pool",
+    "formats": "format",
+    "protocols": "protocols",
+    "ot": "ot",
+    "in_flight": "in_flight",
+    "links": "link",
 }
 
 
@@ -181,8 +188,14 @@ class SweepConfig(_Strict):
             entry, protocols = chosen.pop("link"), chosen.pop("protocols")
             link = entry.link()
             yield Point(
-                link=link, link_name=entry.name or link.name, protocols=tuple(sorted(protocols.items())), **chosen,
-                slices=self.slices, seed=self.seed, cores=self.cores, verify=self.verify,
+                link=link,
+                link_name=entry.name or link.name,
+                protocols=tuple(sorted(protocols.items())),
+                **chosen,
+                slices=self.slices,
+                seed=self.seed,
+                cores=self.cores,
+                verify=self.verify,
                 data=(data or {}).get(chosen["activation"]),
             )
 
@@ -244,7 +257,10 @@ class Point:
                 found[field.name] = value
         if self.data is not None:
             found |= {
-                "volume": self.data.volume.name, "weights": self.data.weights, "axis": self.data.axis, "data": self.data.digest,
+                "volume": self.data.volume.name,
+                "weights": self.data.weights,
+                "axis": self.data.axis,
+                "data": self.data.digest,
             }
             if self.data.label_values:
                 found["label_value"] = ",".join(map(str, self.data.label_values))
@@ -319,11 +335,14 @@ def _check_protocols(config: SweepConfig, source: str) -> None:
         for operation, name in choice.items():
             known = registry.names(operation) if operation in OPERATIONS else None
             if known is None and "." not in operation:
-                raise ConfigError(f"{source}: grid.protocols[{index}].{operation}: no such operation; known are "
-                                  f"{', '.join(OPERATIONS)}")
+                raise ConfigError(
+                    f"{source}: grid.protocols[{index}].{operation}: no such operation; known are {', '.join(OPERATIONS)}"
+                )
             if known is not None and name not in known:
-                raise ConfigError(f"{source}: grid.protocols[{index}].{operation}: no protocol {name!r}; known are "
-                                  f"{', '.join(known) or 'none'}")
+                raise ConfigError(
+                    f"{source}: grid.protocols[{index}].{operation}: no protocol {name!r}; known are "
+                    f"{', '.join(known) or 'none'}"
+                )
 
 
 def _check_apart(config: SweepConfig, source: str) -> None:
@@ -336,7 +355,8 @@ def _check_apart(config: SweepConfig, source: str) -> None:
         if other is not point:
             first, second = name_of(other.describe()), name_of(point.describe())
             raise ConfigError(
-                f"{source}: grid: a point stands twice: {first}" if first == second
+                f"{source}: grid: a point stands twice: {first}"
+                if first == second
                 else f"{source}: grid: two points are one and the same run: {first}; and {second}"
             )
 

@@ -18,7 +18,11 @@ from bunet.models.volumes.labels import labels
 CHUNK_BYTES = 1 << 20
 # Keys of an experiment file that speak of its volume, and the options that take their place.
 OF_DATA = {
-    "volume": "--volume", "truth": "--truth", "label_value": "--label-value", "series": "--series", "intensity": "--intensity",
+    "volume": "--volume",
+    "truth": "--truth",
+    "label_value": "--label-value",
+    "series": "--series",
+    "intensity": "--intensity",
     "field_of_view": "--field-of-view",
 }
 
@@ -67,8 +71,12 @@ def chosen_data(
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
         prepare.named_weights(name)
         chosen[activation] = PointData(
-            volume=found, truth=label, weights=name, axis=config.axis,
-            digest=f"{content}-{digest([prepare.weight_path(name)])}", **read,
+            volume=found,
+            truth=label,
+            weights=name,
+            axis=config.axis,
+            digest=f"{content}-{digest([prepare.weight_path(name)])}",
+            **read,
         )
     return chosen
 
@@ -102,7 +110,8 @@ def _how_read(config: SweepConfig, asked: Asked, say: Callable[[str], None]) -> 
         values = config.label_values
     series = asked.series if asked.series is not None else written("series", other_volume, None)
     return {
-        "label_values": values, "series": None if series is None else str(series),
+        "label_values": values,
+        "series": None if series is None else str(series),
         "intensity": asked.intensity or written("intensity", other_volume, "auto"),
         "field_of_view": asked.field_of_view or config.field_of_view,
     }

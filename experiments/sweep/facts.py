@@ -17,7 +17,11 @@ COMMON = ("slices", "seed", "cores", "verify")
 # Facts that are plain by themselves need no word beside them.
 _PLAIN = ("link", "format", "activation", "pool", "volume", "weights")
 _WORDS = {
-    "ot": "OT {}", "in_flight": "{} in flight", "size": "{0}x{0}", "features": "{} features", "axis": "axis {}",
+    "ot": "OT {}",
+    "in_flight": "{} in flight",
+    "size": "{0}x{0}",
+    "features": "{} features",
+    "axis": "axis {}",
 }
 
 

@@ -142,8 +142,12 @@ def _lines(path: Path, series: _Series, number: str, title: str) -> None:
     for at, (name, points) in enumerate(series.lines.items()):
         there = sorted(points.items())
         axes.plot(
-            [factor * place for place, _ in there], [seconds for _, seconds in there], marker=MARKERS[at % len(MARKERS)],
-            color=COLOURS[at % len(COLOURS)], label=_wrapped(name), linewidth=1.2,
+            [factor * place for place, _ in there],
+            [seconds for _, seconds in there],
+            marker=MARKERS[at % len(MARKERS)],
+            color=COLOURS[at % len(COLOURS)],
+            label=_wrapped(name),
+            linewidth=1.2,
         )
     places = [factor * place for place in series.places]
     across = _scale(axes.xaxis, places)

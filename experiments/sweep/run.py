@@ -28,8 +28,20 @@ from bunet.models.files.disk_space import room_in
 from bunet.parties.errors import RunError
 
 RESULTS = (
-    "seconds", "seconds_per_slice", "setup_s", "bytes_sent", "bytes_received", "rounds", "dice_float", "dice_truth",
-    "verified", "beyond", "input_beyond", "peak_memory_alice", "peak_memory_bob", "error",
+    "seconds",
+    "seconds_per_slice",
+    "setup_s",
+    "bytes_sent",
+    "bytes_received",
+    "rounds",
+    "dice_float",
+    "dice_truth",
+    "verified",
+    "beyond",
+    "input_beyond",
+    "peak_memory_alice",
+    "peak_memory_bob",
+    "error",
 )
 
 Runner = Callable[[Point], Mapping[str, Any]]
@@ -58,9 +70,20 @@ def settings_of(point: Point) -> RunSettings:
     protocols = dict(point.protocols)
     relu = protocols.pop("relu", "gc-sign")
     return RunSettings(
-        size=point.size, features=point.features, activation=point.activation, relu=relu, pool=point.pool,
-        format=point.format, link=point.link, slices=point.slices, in_flight=point.in_flight, seed=point.seed,
-        cores=point.cores, protocols=protocols, ot=point.ot, axis="z" if point.data is None else point.data.axis,
+        size=point.size,
+        features=point.features,
+        activation=point.activation,
+        relu=relu,
+        pool=point.pool,
+        format=point.format,
+        link=point.link,
+        slices=point.slices,
+        in_flight=point.in_flight,
+        seed=point.seed,
+        cores=point.cores,
+        protocols=protocols,
+        ot=point.ot,
+        axis="z" if point.data is None else point.data.axis,
     )
 
 
@@ -121,7 +144,12 @@ class Journal:
 
 
 def run_sweep(
-    config: SweepConfig, folder: Path, runner: Runner, say: Say, *, pictures: bool = True,
+    config: SweepConfig,
+    folder: Path,
+    runner: Runner,
+    say: Say,
+    *,
+    pictures: bool = True,
     data: Mapping[str, PointData] | None = None,
 ) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
@@ -185,7 +213,8 @@ def entries_of(journal: Journal, points: Mapping[str, Point]) -> list[dict[str, 
     """
     return [
         {**journal.entries[identity], "point": point.describe()}
-        for identity, point in points.items() if identity in journal.entries
+        for identity, point in points.items()
+        if identity in journal.entries
     ]
 
 
@@ -202,10 +231,15 @@ def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": totals["seconds"],
         "seconds_per_slice": totals["seconds"] / len(document["slices"]),
         "setup_s": document["setup"]["seconds"],
-        "bytes_sent": totals["bytes_sent"], "bytes_received": totals["bytes_received"], "rounds": totals["rounds"],
-        "dice_float": document["dice"]["float"], "dice_truth": document["dice"]["truth"], "verified": document["verified"],
+        "bytes_sent": totals["bytes_sent"],
+        "bytes_received": totals["bytes_received"],
+        "rounds": totals["rounds"],
+        "dice_float": document["dice"]["float"],
+        "dice_truth": document["dice"]["truth"],
+        "verified": document["verified"],
         **beyond_of(document),
-        "peak_memory_alice": memory["alice"], "peak_memory_bob": memory["bob"],
+        "peak_memory_alice": memory["alice"],
+        "peak_memory_bob": memory["bob"],
     }
 
 
@@ -223,9 +257,7 @@ def write_accuracy(folder: Path, config: SweepConfig, journal: Journal, points: 
         accuracy_table.write(folder, config.title or config.name, entries)
 
 
-def draw(
-    folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point], say: Say
-) -> tuple[Path, ...]:
+def draw(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point], say: Say) -> tuple[Path, ...]:
     """The two pictures, and a third of a sweep over a volume.
 
     None, and a line that says why, without matplotlib or without a finished point. SweepError where two points would be

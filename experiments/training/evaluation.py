@@ -65,7 +65,9 @@ class Evaluation:
             integer = train_score.case_figures(case, mask, self.target)
             del integer["case"], integer["slices"]
             figures.setdefault("formats", {})[name] = {
-                **integer, "dice_float": against_float.known()["dice"], "seconds_per_slice": seconds,
+                **integer,
+                "dice_float": against_float.known()["dice"],
+                "seconds_per_slice": seconds,
             }
         if case.crop is not None:
             figures["crop"] = case.crop.as_list()
@@ -91,14 +93,18 @@ class Evaluation:
         Cases of two empty masks have no figure, and are left out of those over cases.
         """
         document: Figures = {
-            "mean": self.means(), **_extremes(self.found), "pooled": {"dice": self._truth[FLOAT].known()["dice"]},
+            "mean": self.means(),
+            **_extremes(self.found),
+            "pooled": {"dice": self._truth[FLOAT].known()["dice"]},
         }
         for name in self.compiled:
             each = [figures["formats"][name] for figures in self.found]
             document.setdefault("formats", {})[name] = {
-                "mean": _means(each), **_extremes(each),
+                "mean": _means(each),
+                **_extremes(each),
                 "pooled": {
-                    "dice": self._truth[name].known()["dice"], "dice_float": self._float[name].known()["dice"],
+                    "dice": self._truth[name].known()["dice"],
+                    "dice_float": self._float[name].known()["dice"],
                 },
             }
         return document
@@ -144,8 +150,9 @@ def print_tables(evaluation: Evaluation) -> None:
         case = escape(one_line(figures["case"]))
         table.add_row(case, FLOAT, _dice(figures, "dice"), "", f"{figures['seconds_per_slice']:.3f}")
         for name, integer in figures["formats"].items():
-            table.add_row("", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5),
-                          f"{integer['seconds_per_slice']:.3f}")
+            table.add_row(
+                "", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5), f"{integer['seconds_per_slice']:.3f}"
+            )
     summary = evaluation.summary()
     for kind in ("mean", "pooled"):
         table.add_row(kind, FLOAT, _ratio(summary[kind].get("dice")), "", "")

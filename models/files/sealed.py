@@ -47,7 +47,10 @@ class SealError(ValueError):
 
 
 def save(
-    path: str | Path, kind: Kind, arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str] | None = None,
+    path: str | Path,
+    kind: Kind,
+    arrays: Mapping[str, NDArray[Any]],
+    texts: Mapping[str, str] | None = None,
     mode: int | None = None,
 ) -> None:
     """Write a file that appears whole or not at all. arrays: of numbers. mode: as for `write_whole`, whose errors it raises."""

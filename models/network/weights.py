@@ -167,9 +167,7 @@ def seeded(architecture: Architecture, seed: int = 0) -> FloatWeights:
     return FloatWeights(architecture, tensors)
 
 
-def _set_statistics(
-    architecture: Architecture, tensors: dict[str, np.ndarray], images: Sequence[np.ndarray]
-) -> None:
+def _set_statistics(architecture: Architecture, tensors: dict[str, np.ndarray], images: Sequence[np.ndarray]) -> None:
     squared = {conv: block.activation == "square" for block in architecture.blocks() for conv, _ in block.layers()}
     graph = lower(architecture)
     values: dict[str, list[np.ndarray]] = {graph[0].name: list(images)}

@@ -14,9 +14,7 @@ from bunet.models.passes.fold import Folded
 LARGEST_RANGE = float(np.finfo(np.float32).max)  # the float network computes in float32
 
 
-def calibrate(
-    graph: tuple[FloatNode, ...], folded: Mapping[str, Folded], slices: Sequence[np.ndarray]
-) -> dict[str, float]:
+def calibrate(graph: tuple[FloatNode, ...], folded: Mapping[str, Folded], slices: Sequence[np.ndarray]) -> dict[str, float]:
     """Largest |x| of every node's output, by node name, over slices (in_channels, H, W) float.
 
     No margin is added here. Slices may be of another size than the one compiled for. Raises ValueError where there is

@@ -17,9 +17,7 @@ from bunet.models.program import LABELS, Format, Node, Program, TensorType
 LABEL_TYPE_WIDTH = 2
 
 
-def emit(
-    graph: tuple[FloatNode, ...], plan: Plan, format: Format, height: int, width: int, readout: str
-) -> Program:
+def emit(graph: tuple[FloatNode, ...], plan: Plan, format: Format, height: int, width: int, readout: str) -> Program:
     """The program for slices of (height, width). Node names are those of the float graph, with a suffix for what is
     between (`.truncate`, `.extend`, `.reduce`)."""
     emitter = _Emitter(plan, height, width)
@@ -94,7 +92,7 @@ class _Emitter:
 
     def _extend(self, name: str) -> None:
         """The widest form that any consumer wants, if the stored one is narrower."""
-        (width, stored), = self.forms[name].items()
+        ((width, stored),) = self.forms[name].items()
         ring = self.plan.wide_ring(name)
         if ring > width:
             kind = self.nodes[stored].type

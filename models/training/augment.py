@@ -40,10 +40,13 @@ def moved(image: Floats, label: Labels, rng: np.random.Generator) -> tuple[Float
     turn = rng.uniform(-MOST_TURN, MOST_TURN)
     scales = MOST_SCALE ** rng.uniform(-1, 1, size=2)
     shifts = rng.uniform(-2 * MOST_SHIFT, 2 * MOST_SHIFT, size=2)  # the grid's coordinates run from -1 to 1
-    matrix = np.array([
-        [math.cos(turn) * scales[0], -math.sin(turn) * scales[1], shifts[0]],
-        [math.sin(turn) * scales[0], math.cos(turn) * scales[1], shifts[1]],
-    ], dtype=np.float32)
+    matrix = np.array(
+        [
+            [math.cos(turn) * scales[0], -math.sin(turn) * scales[1], shifts[0]],
+            [math.sin(turn) * scales[0], math.cos(turn) * scales[1], shifts[1]],
+        ],
+        dtype=np.float32,
+    )
     grid = nn.functional.affine_grid(torch.from_numpy(matrix)[None], [1, 1, *label.shape], align_corners=False)
 
     def sampled(values: Floats, mode: str) -> Floats:

@@ -73,7 +73,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         whole = (
-            "size", "slices", "volumes", "validation_volumes", "validation_slices", "steps", "batch", "evaluate_every",
+            "size",
+            "slices",
+            "volumes",
+            "validation_volumes",
+            "validation_slices",
+            "steps",
+            "batch",
+            "evaluate_every",
             "threads",
         )
         for name in whole:

@@ -17,7 +17,11 @@ ROUNDING_STREAM = 4  # of the seed, beside those of training
 
 
 def segment(
-    compiled: Compiled, volume: Floats, axis: str, seed: int = 0, progress: Callable[[int], None] | None = None,
+    compiled: Compiled,
+    volume: Floats,
+    axis: str,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
     crop: Crop | None = None,
 ) -> Bools:
     """The mask of a whole volume from its slices along one axis, of the volume's shape: class 1 of the integer program.

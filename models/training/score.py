@@ -75,7 +75,10 @@ def case_figures(case: Case, mask: Bools, target: str) -> dict[str, Any]:
     """
     counts = agreement(mask, case.label)
     figures: dict[str, Any] = {
-        "case": case.name, "slices": len(case.volume), **counts.known(), "found_voxels": counts.found,
+        "case": case.name,
+        "slices": len(case.volume),
+        **counts.known(),
+        "found_voxels": counts.found,
         "true_voxels": counts.true,
     }
     if target == "infection":

@@ -125,9 +125,7 @@ class CaseSource:
         self.config = config
         self.split = split(config.data, config.test_cases, config.validation_cases)
         self.squares = has_squares(config)
-        read = partial(
-            read_case, config.data, target=config.target, label_values=config.label_values, rule=config.intensity
-        )
+        read = partial(read_case, config.data, target=config.target, label_values=config.label_values, rule=config.intensity)
         self.cases = [read(name) for name in self.split.training]
         self.watched = [read(name) for name in self.split.validation]
         self.remarks: Sequence[str] = [
@@ -177,7 +175,9 @@ class CaseSource:
         asked: dict[str, Any] = {"label_values": list(self.config.label_values)} if self.config.label_values else {}
         asked |= {"intensity": self.config.intensity} if self.config.intensity != "auto" else {}
         return {
-            "source": "cases", **{part: list(names) for part, names in self.split.parts().items()}, **asked,
+            "source": "cases",
+            **{part: list(names) for part, names in self.split.parts().items()},
+            **asked,
             "intensities": {case.name: case.rule for case in read},
             "remarks": [f"{case.name}: {remark}" for case in read for remark in case.read[1:]],  # the first is the rule
         }

@@ -26,8 +26,18 @@ AFFINE_KEY, SPACING_KEY = "affine_zyx_to_lps_mm", "spacing_zyx_mm"
 
 LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and its extra field
 DAMAGE = (
-    OSError, ValueError, EOFError, KeyError, OverflowError, MemoryError, NotImplementedError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
 )
 
 

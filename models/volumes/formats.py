@@ -85,9 +85,7 @@ def load(
     return on_scale(read_volume(path, series=series), path, rule, field_of_view, sized)
 
 
-def on_scale(
-    stored: Volume, path: Path, rule: str = "auto", field_of_view: str = "auto", sized: bool = True
-) -> LoadedVolume:
+def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str = "auto", sized: bool = True) -> LoadedVolume:
     """A volume that was read from `path`, put on the common scale (`intensity.windowed`), and what is to be said of it.
 
     field_of_view: one of FIELDS: `auto` finds a crop where the body is far smaller than in training, `whole` never does. sized:

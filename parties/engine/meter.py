@@ -73,6 +73,8 @@ class TrafficMeter:
             both = layers.setdefault((moved.arriving.slice, moved.arriving.layer), [0, 0])
             both[1] += moved.arrived
         return Traffic(
-            self._role, self._left, self._received + moved.arrived,
+            self._role,
+            self._left,
+            self._received + moved.arrived,
             tuple((*chain, left, arrived) for chain, (left, arrived) in layers.items()),
         )

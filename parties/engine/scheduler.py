@@ -88,7 +88,11 @@ class Scheduler:
     """
 
     def __init__(
-        self, context: Context, channel: Channel, emit: Subscriber, cores: int = 1,
+        self,
+        context: Context,
+        channel: Channel,
+        emit: Subscriber,
+        cores: int = 1,
         thread_hook: Callable[[], None] | None = None,
     ) -> None:
         self.context = context
@@ -335,8 +339,17 @@ class Scheduler:
         protocol = planned.protocol.name if planned.protocol else "local"
         self._emit(
             LayerFinished(
-                self.context.role.value, job.slice, planned.index, node.name, node.operation, protocol,
-                meter.compute_s, max(0.0, elapsed - meter.compute_s), meter.sent, meter.received, meter.rounds,
+                self.context.role.value,
+                job.slice,
+                planned.index,
+                node.name,
+                node.operation,
+                protocol,
+                meter.compute_s,
+                max(0.0, elapsed - meter.compute_s),
+                meter.sent,
+                meter.received,
+                meter.rounds,
             )
         )
 

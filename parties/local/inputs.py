@@ -48,7 +48,10 @@ def to_document(inputs: Path | VolumeSlices) -> dict[str, Any]:
     if isinstance(inputs, VolumeSlices):
         crop = None if inputs.crop is None else inputs.crop.as_list()
         return {
-            "volume": str(inputs.volume.resolve()), "size": inputs.size, "rule": inputs.rule, "series": inputs.series,
+            "volume": str(inputs.volume.resolve()),
+            "size": inputs.size,
+            "rule": inputs.rule,
+            "series": inputs.series,
             "crop": crop,
         }
     return {"file": str(inputs.resolve())}

@@ -89,11 +89,18 @@ def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
 def _write_job(job: PairJob, role: str) -> Path:
     path = job.folder / f"{role}.json"
     document = {
-        "model": str(job.model.resolve()), "inputs": inputs.to_document(job.inputs), "labels": [list(x) for x in job.labels],
-        "folder": str(job.folder.resolve()), "in_flight": job.in_flight, "cores": job.cores,
+        "model": str(job.model.resolve()),
+        "inputs": inputs.to_document(job.inputs),
+        "labels": [list(x) for x in job.labels],
+        "folder": str(job.folder.resolve()),
+        "in_flight": job.in_flight,
+        "cores": job.cores,
         "link": processes.link_document(job.link),
-        "choices": dict(job.choices), "settings": dict(job.settings), "record": job.record,
-        "profile": job.profile, "results": None if job.results is None else str(job.results.resolve()),
+        "choices": dict(job.choices),
+        "settings": dict(job.settings),
+        "record": job.record,
+        "profile": job.profile,
+        "results": None if job.results is None else str(job.results.resolve()),
         "shares": None if job.shares is None else str(job.shares[role == "bob"].resolve()),
         "first_core": 0 if role == "alice" else job.cores,
     }
@@ -117,6 +124,14 @@ def _collect(job: PairJob, outcome: Outcome) -> PairResult:
     mismatches, compared = ([], 0) if found is None else (found.mismatches, found.compared)
     beyond = None if found is None else dict(found.beyond)
     return PairResult(
-        masks, verified, mismatches, compared, outcome.seconds, slices, outcome.peak, profiles, beyond,
+        masks,
+        verified,
+        mismatches,
+        compared,
+        outcome.seconds,
+        slices,
+        outcome.peak,
+        profiles,
+        beyond,
         input_range.load(job.folder),
     )

@@ -55,9 +55,7 @@ class Verification:
     beyond: Counter[str] = field(default_factory=Counter)
 
 
-def verify(
-    compiled: Compiled, slice_at: Callable[[int], np.ndarray], count: int, alice: Path, bob: Path
-) -> Verification:
+def verify(compiled: Compiled, slice_at: Callable[[int], np.ndarray], count: int, alice: Path, bob: Path) -> Verification:
     """Open every layer of the first `count` slices and compare it with the oracle applied to the opened inputs (DESIGN 3).
 
     slice_at: int64 (channels, height, width), what Alice was to share; the opened input layers must equal it.
@@ -104,9 +102,7 @@ class _Record(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def _verify_slice(
-    compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping
-) -> Iterator[tuple[str, Verdict]]:
+def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping) -> Iterator[tuple[str, Verdict]]:
     """Each layer's name and verdict, until a party has recorded nothing."""
     opened: dict[str, np.ndarray] = {}
     last_use = compiled.program.last_use()

@@ -90,9 +90,7 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
     recorder = Recorder(job["record"]) if job["record"] else None
     profiler = Profiler() if job["profile"] else None
     results: dict[int, np.ndarray] = {}
-    request = Request(
-        source.shape, len(labels), job["in_flight"], choices=job["choices"], settings=job["settings"]
-    )
+    request = Request(source.shape, len(labels), job["in_flight"], choices=job["choices"], settings=job["settings"])
     programs: list[Program] = []
 
     def slice_at(program: Program, k: int) -> np.ndarray:
@@ -106,10 +104,18 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
             outcomes.write(Path(job["results"]), done.index, outcomes.compact(programs[0], result))
 
     alice.run(
-        lambda: zeromq.connect(address), request, labels, slice_at,
+        lambda: zeromq.connect(address),
+        request,
+        labels,
+        slice_at,
         keep_shares(Path(job["shares"]), request.session, labels) if job["shares"] else keep,
-        emit, link=link, cores=job["cores"], on_layer=recorder, thread_hook=profiler.start if profiler else None,
-        agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])), size=source.size,
+        emit,
+        link=link,
+        cores=job["cores"],
+        on_layer=recorder,
+        thread_hook=profiler.start if profiler else None,
+        agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])),
+        size=source.size,
     )
     if job["results"] is None and job["shares"] is None:
         masks = np.stack([results[k] for k in range(len(labels))])

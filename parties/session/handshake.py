@@ -151,11 +151,18 @@ def answer(
         refuse(channel, reason)
         raise PeerError(reason) from None
     channel.send(
-        Control("accept", {
-            "program": terms.program.to_json(), "chosen": dict(terms.chosen), "settings": dict(terms.settings),
-            "version": software(), "protocol": PROTOCOL_VERSION, "commitment": terms.commitment,
-            "model": None if terms.card is None else terms.card.to_document(),
-        })
+        Control(
+            "accept",
+            {
+                "program": terms.program.to_json(),
+                "chosen": dict(terms.chosen),
+                "settings": dict(terms.settings),
+                "version": software(),
+                "protocol": PROTOCOL_VERSION,
+                "commitment": terms.commitment,
+                "model": None if terms.card is None else terms.card.to_document(),
+            },
+        )
     )
     ready = expect(channel, "ready")
     if ready.get("digest") != terms.program.digest():
@@ -303,11 +310,24 @@ def run(
     Raises PeerError or RunError; the peer has then been told, as far as it still listens.
     """
     opening = SessionStarted(
-        role.value, terms.program.digest(), str(terms.program.format), tuple(p.summary for p in layers),
-        link, terms.slices, terms.in_flight,
+        role.value,
+        terms.program.digest(),
+        str(terms.program.format),
+        tuple(p.summary for p in layers),
+        link,
+        terms.slices,
+        terms.in_flight,
     )
     return conduct(
-        opening, channel, layers, jobs, on_result, emit, ot=extension.of(terms.settings), cores=cores, on_layer=on_layer,
+        opening,
+        channel,
+        layers,
+        jobs,
+        on_result,
+        emit,
+        ot=extension.of(terms.settings),
+        cores=cores,
+        on_layer=on_layer,
         thread_hook=thread_hook,
     )
 
@@ -362,7 +382,10 @@ def _exchange_keys(scheduler: Scheduler, ot_kind: str, names: tuple[str, ...], e
     context.pahe, pahe = scheduler.exchange(lambda ctx: make(ctx, names), _PAHE_LAYER)
     emit(
         SetupFinished(
-            context.role.value, time.perf_counter() - started, ot.sent + pahe.sent, ot.received + pahe.received,
+            context.role.value,
+            time.perf_counter() - started,
+            ot.sent + pahe.sent,
+            ot.received + pahe.received,
             ot.rounds + pahe.rounds,
         )
     )

@@ -61,10 +61,19 @@ def run_vote(job: VoteJob, bus: Subscriber) -> np.ndarray:
 def _write_job(job: VoteJob, role: str) -> Path:
     shares = job.alice if role == "alice" else job.bob
     path = job.folder / f"{role}.json"
-    path.write_text(json.dumps({
-        "shape": list(job.shape), "ballots": list(job.ballots), "shares": str(shares.resolve()),
-        "folder": str(job.folder.resolve()), "link": processes.link_document(job.link), "cores": job.cores, "ot": job.ot,
-        "filtered": job.filtered,
-        "first_core": 0 if role == "alice" else job.cores,
-    }))
+    path.write_text(
+        json.dumps(
+            {
+                "shape": list(job.shape),
+                "ballots": list(job.ballots),
+                "shares": str(shares.resolve()),
+                "folder": str(job.folder.resolve()),
+                "link": processes.link_document(job.link),
+                "cores": job.cores,
+                "ot": job.ot,
+                "filtered": job.filtered,
+                "first_core": 0 if role == "alice" else job.cores,
+            }
+        )
+    )
     return path

@@ -62,8 +62,12 @@ class VoteTerms:
     def document(self) -> dict[str, Any]:
         """What Alice says of it."""
         return {
-            "purpose": OPERATION, "shape": list(self.shape), "ballots": list(self.ballots), "sources": dict(self.sources),
-            "ot": self.ot, "filtered": self.filtered,
+            "purpose": OPERATION,
+            "shape": list(self.shape),
+            "ballots": list(self.ballots),
+            "sources": dict(self.sources),
+            "ot": self.ot,
+            "filtered": self.filtered,
         }
 
     def digest(self) -> str:
@@ -73,10 +77,17 @@ class VoteTerms:
 
 def ask(channel: Channel, terms: VoteTerms) -> None:
     """Alice's half of the handshake; PeerError if Bob refuses, RunError if he agreed to something else."""
-    handshake.say(channel, "open", {
-        "version": handshake.software(), "protocol": handshake.PROTOCOL_VERSION, "security": asdict(Security()),
-        "link": terms.link, **terms.document(),
-    })
+    handshake.say(
+        channel,
+        "open",
+        {
+            "version": handshake.software(),
+            "protocol": handshake.PROTOCOL_VERSION,
+            "security": asdict(Security()),
+            "link": terms.link,
+            **terms.document(),
+        },
+    )
     if handshake.expect(channel, "accept").get("digest") != terms.digest():
         message = "the two parties agreed to different votes (digests differ)"
         handshake.refuse(channel, message)
@@ -143,9 +154,7 @@ def run_alice(
     return mask
 
 
-def run_bob(
-    connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber, *, link: Link
-) -> None:
+def run_bob(connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber, *, link: Link) -> None:
     """Bob's side of one vote; he learns nothing. Raises PeerError or RunError with one sentence."""
     channel = Shaper(connected, link, RealClock())
     try:
@@ -159,16 +168,12 @@ def run_bob(
         channel.close()
 
 
-def _vote(
-    role: Role, channel: Channel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber
-) -> tuple[Any, bool]:
+def _vote(role: Role, channel: Channel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber) -> tuple[Any, bool]:
     """(what this party learns, whether the peer has left) after the handshake."""
     layers = plan(terms)
     compile_kernels(terms.ot)
     handshake.await_kernels(channel)
-    opening = SessionStarted(
-        role.value, terms.digest(), FORMAT, tuple(planned.summary for planned in layers), terms.link, 1, 1
-    )
+    opening = SessionStarted(role.value, terms.digest(), FORMAT, tuple(planned.summary for planned in layers), terms.link, 1, 1)
     results: list[Any] = []
     job = SliceJob(0, OPERATION, 0, list(shares))  # type: ignore[arg-type]
     finished = handshake.conduct(

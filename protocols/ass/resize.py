@@ -50,8 +50,6 @@ def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALI
     return Share(result.reshape(share.values.shape), wide, kind.frac, kind.bound)
 
 
-def extend_cost(
-    elements: int, small: int, wide: int, sender: Role = Role.ALICE, kind: str = extension.DEFAULT
-) -> Cost:
+def extend_cost(elements: int, small: int, wide: int, sender: Role = Role.ALICE, kind: str = extension.DEFAULT) -> Cost:
     """Exact cost of `extend`. kind: the OT extension's."""
     return streamed.cost(elements, wide - small, sender, kind)

@@ -216,8 +216,6 @@ def reveal_to(ctx: Context, receiver: Role, share: np.ndarray, width: int) -> St
 
 def output_cost(instances: int, width: int, sender: Role) -> Cost:
     """Exact traffic of `send_output`: one round (none if it follows the sender's own message, as a garbler's does)."""
-    nbytes = sum(
-        packed_bytes(min(OUTPUT_BLOCK, instances - start), width) for start in range(0, instances, OUTPUT_BLOCK)
-    )
+    nbytes = sum(packed_bytes(min(OUTPUT_BLOCK, instances - start), width) for start in range(0, instances, OUTPUT_BLOCK))
     total = Cost(nbytes, 0, 1 if instances else 0)
     return total if sender is Role.ALICE else total.swapped()

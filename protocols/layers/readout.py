@@ -91,9 +91,7 @@ def _only(kind: str):
 
 register(Protocol("readout", "argmax", alice=argmax, bob=argmax, cost=argmax_cost, supports=_only("argmax")))
 register(
-    Protocol(
-        "readout", "label-share", alice=label_share, bob=label_share, cost=label_share_cost, supports=_only("label-share")
-    )
+    Protocol("readout", "label-share", alice=label_share, bob=label_share, cost=label_share_cost, supports=_only("label-share"))
 )
 register(Protocol("readout", "logits", alice=logits, bob=logits, cost=logits_cost, supports=_only("logits")))
 register(Protocol("readout", "share", alice=keep, bob=keep, cost=lambda layer: Cost(), supports=_only("share")))

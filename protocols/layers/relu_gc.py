@@ -55,9 +55,7 @@ def reshared_cost(circuit, instances: int, width: int, layer: Layer) -> Cost:
     garbled = garbling.cost(circuit, instances, garbler, extension.of(layer.settings))
     output = garbling.output_cost(instances, width, garbler)
     # The output bits follow the last tables in the same direction: no further round.
-    return Cost(
-        garbled.alice_bytes + output.alice_bytes, garbled.bob_bytes + output.bob_bytes, garbled.rounds, garbled.work
-    )
+    return Cost(garbled.alice_bytes + output.alice_bytes, garbled.bob_bytes + output.bob_bytes, garbled.rounds, garbled.work)
 
 
 def relu_cost(layer: Layer) -> Cost:

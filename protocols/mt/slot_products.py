@@ -111,8 +111,7 @@ def plan(terms: int, width: int) -> Plan:
             if primes is None:
                 continue
             answers = [
-                reply.reply_bytes(params, 1, params.degree, encoding.width_of(t), _noise_bits(params, terms, t))
-                for t in primes
+                reply.reply_bytes(params, 1, params.degree, encoding.width_of(t), _noise_bits(params, terms, t)) for t in primes
             ]
             price = (count * bfv.request_bytes(params, terms) + sum(answers)) / params.degree
             if best is None or price < best[0]:

@@ -139,9 +139,7 @@ def _offer(role: Role, nonce: bytes, choices: np.ndarray, random: Random) -> tup
     return exponents, np.stack([own ^ swap, free ^ swap], axis=1)
 
 
-def _sender_seeds(
-    role: Role, secret: bytes, key: bytes, nonce: bytes, peer_nonce: bytes, points: np.ndarray
-) -> np.ndarray:
+def _sender_seeds(role: Role, secret: bytes, key: bytes, nonce: bytes, peer_nonce: bytes, points: np.ndarray) -> np.ndarray:
     """Both seeds of each OT in which this party is the sender, uint8 (128, 2, 16)."""
     seeds = np.empty((COUNT, 2, 16), np.uint8)
     for i in range(COUNT):
@@ -207,9 +205,7 @@ def _seed(
 ) -> np.ndarray:
     """16-byte seed of one slot of one OT, bound to the whole transcript of that OT."""
     place = sender.value[:1].encode() + bytes((index, slot))
-    return np.frombuffer(
-        _hash("ot seed", 16, sender_nonce, receiver_nonce, place, key, pair[0], pair[1], shared), np.uint8
-    )
+    return np.frombuffer(_hash("ot seed", 16, sender_nonce, receiver_nonce, place, key, pair[0], pair[1], shared), np.uint8)
 
 
 def setup_cost() -> Cost:

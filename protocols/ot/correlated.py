@@ -65,9 +65,7 @@ def correction(
     return words.view(np.uint8)[: packed_bytes(offset.size, width)], mine
 
 
-def apply(
-    ctx: Context, rows: np.ndarray, choices: np.ndarray, packed: np.ndarray, width: int, tweak: int
-) -> np.ndarray:
+def apply(ctx: Context, rows: np.ndarray, choices: np.ndarray, packed: np.ndarray, width: int, tweak: int) -> np.ndarray:
     """The receiver's local step: r + choice * correlation, (n,).
 
     rows: uint64 (n, 2) of `extension.receive` with these choices. packed: the sender's message. tweak: as in `correction`.

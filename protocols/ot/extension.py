@@ -44,7 +44,9 @@ def setup_cost(kind: str = DEFAULT) -> Cost:
         return first
     then = softspoken.setup_cost(kind)
     return Cost(
-        first.alice_bytes + then.alice_bytes, first.bob_bytes + then.bob_bytes, first.rounds + then.rounds,
+        first.alice_bytes + then.alice_bytes,
+        first.bob_bytes + then.bob_bytes,
+        first.rounds + then.rounds,
         add_work(first.work, then.work),
     )
 

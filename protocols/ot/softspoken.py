@@ -83,9 +83,7 @@ def setup(ctx: Context, seeds: OtSeeds, extension: str) -> Steps[OtSeeds]:
     even, odd = theirs[:, :, 0], theirs[:, :, 1]
     mine = odd ^ (even ^ odd) & -bits[:, 1:, None]
     known = ggm.punctured(chosen[:, 0], mine ^ _pads(chosen[:, 1:]), bits)
-    return replace(
-        seeds, sender_schedules=kernel.expand(known), receiver_schedules=kernel.expand(leaves), extension=extension
-    )
+    return replace(seeds, sender_schedules=kernel.expand(known), receiver_schedules=kernel.expand(leaves), extension=extension)
 
 
 def setup_cost(extension: str) -> Cost:

@@ -72,9 +72,7 @@ def open_request(params: Parameters, arrays: tuple[np.ndarray, ...], n: int) -> 
     return expand_request(params, wire.unpack_residues(params, arrays[0], n), bytes(arrays[1]))
 
 
-def open_sum(
-    params: Parameters, arrays: tuple[np.ndarray, ...], messages: np.ndarray, t: int, out: np.ndarray
-) -> None:
+def open_sum(params: Parameters, arrays: tuple[np.ndarray, ...], messages: np.ndarray, t: int, out: np.ndarray) -> None:
     """out (n, 2, L, N) = the ciphertexts of `request_arrays` plus plaintexts (n, N) < t, as `open_request` and `add_plain`."""
     n = len(messages)
     c0 = wire.unpack_residues(params, arrays[0], n)

@@ -137,9 +137,7 @@ def reply_bytes(params: Parameters, n: int, positions: int, width: int, noise_bi
     return wire.packed_bytes(n * positions, bits) + wire.packed_bytes(n * params.degree, bits)
 
 
-def reply_specs(
-    params: Parameters, n: int, positions: int, width: int, noise_bits: int
-) -> tuple[ArraySpec, ArraySpec]:
+def reply_specs(params: Parameters, n: int, positions: int, width: int, noise_bits: int) -> tuple[ArraySpec, ArraySpec]:
     """Kinds and shapes of the arrays of `reply`."""
     bits = reply_modulus(params, width, noise_bits).bits
     c0, c1 = wire.packed_bytes(n * positions, bits), wire.packed_bytes(n * params.degree, bits)

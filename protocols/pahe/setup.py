@@ -34,9 +34,7 @@ def setup_bob(ctx: Context, names: Sequence[str]) -> Steps[dict[str, PublicKey]]
     if not sets:
         return {}
     arrays = yield Receive(_TAG, tuple(array for params in sets for array in PublicKey.specs(params)))
-    return {
-        params.name: PublicKey.from_arrays(params, arrays[2 * k : 2 * k + 2]) for k, params in enumerate(sets)
-    }
+    return {params.name: PublicKey.from_arrays(params, arrays[2 * k : 2 * k + 2]) for k, params in enumerate(sets)}
 
 
 def setup_cost(names: Sequence[str]) -> Cost:

@@ -196,6 +196,8 @@ def cost(election: Election, kind: str = extension.DEFAULT) -> Cost:
 
 def _sum(*costs: Cost) -> Cost:
     return Cost(
-        sum(c.alice_bytes for c in costs), sum(c.bob_bytes for c in costs), sum(c.rounds for c in costs),
+        sum(c.alice_bytes for c in costs),
+        sum(c.bob_bytes for c in costs),
+        sum(c.rounds for c in costs),
         add_work(*(c.work for c in costs)),
     )

@@ -55,7 +55,11 @@ class Machines:
 
     def run(self, whose: str, text: str) -> str:
         done = subprocess.run(
-            self.command(whose, text), cwd=self.folders[whose], env=environment(), capture_output=True, text=True,
+            self.command(whose, text),
+            cwd=self.folders[whose],
+            env=environment(),
+            capture_output=True,
+            text=True,
             timeout=WAIT_S,
         )
         assert done.returncode == 0, f"{whose}$ {text}\n{done.stdout}{done.stderr}"

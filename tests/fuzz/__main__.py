@@ -26,8 +26,11 @@ MAX_BYTES, MAX_SECONDS, MAX_MEMORY_MB = 16384, 30, 6000
 INSTRUMENTED = ["bunet", "zipfile", "yaml", "nibabel", "pydicom"]  # atheris takes whole packages only
 # (what it needs, module) of those that are imported where they are needed, which is too late here.
 ASKED_FOR_LATER = (
-    ("nibabel", "nibabel"), ("pydicom", "pydicom"), ("pydicom", "bunet.models.volumes.dicom.segmentation"),
-    ("torch", "bunet.models.network.unet"), ("torch", "bunet.models.training.files"),
+    ("nibabel", "nibabel"),
+    ("pydicom", "pydicom"),
+    ("pydicom", "bunet.models.volumes.dicom.segmentation"),
+    ("torch", "bunet.models.network.unet"),
+    ("torch", "bunet.models.training.files"),
 )
 
 Test = tuple[Callable[[bytes], object], list[str]]  # what is called with each input, the folders of its seeds
@@ -63,7 +66,8 @@ def instrumented(room: Path) -> dict[str, Test]:
 
     RUNS.mkdir(parents=True, exist_ok=True)
     with (
-        (RUNS / "instrumented.log").open("w") as log, contextlib.redirect_stderr(log),  # a line for every module
+        (RUNS / "instrumented.log").open("w") as log,
+        contextlib.redirect_stderr(log),  # a line for every module
         atheris.instrument_imports(include=INSTRUMENTED),
     ):
         for module in [m for m in sys.modules if m.startswith(tuple(INSTRUMENTED))]:

@@ -50,8 +50,23 @@ EXPERIMENTS = {
     "voted": "name: b\ntitle: t\nslices: 2\ngrid:\n  links: [lan, {bandwidth: 1Mbit, rtt: 2ms}]\n  ot: [iknp]\n",
 }
 TEXTS = (
-    "3:5", "128", "1.5Gbit/s", "96x128", "8.4", "200Mbit,20ms", "wan", "relu=gc", "20ms", "tcp://127.0.0.1:7010", "tcp://[::1]:*",
-    "5", "1,2", "z=3:5,y=2:4", "lan", "100Mbit", "name@2",
+    "3:5",
+    "128",
+    "1.5Gbit/s",
+    "96x128",
+    "8.4",
+    "200Mbit,20ms",
+    "wan",
+    "relu=gc",
+    "20ms",
+    "tcp://127.0.0.1:7010",
+    "tcp://[::1]:*",
+    "5",
+    "1,2",
+    "z=3:5,y=2:4",
+    "lan",
+    "100Mbit",
+    "name@2",
 )
 HU = (np.indices((2, 12, 14)).sum(axis=0) * 80 - 1000).astype(np.int16)  # smooth, or JPEG-LS has no room for its own code
 SPACED = np.array([[0, 0, 0.8, -200.0], [0, 0.7, 0, -180], [2.5, 0, 0, 30], [0, 0, 0, 1]])
@@ -116,7 +131,10 @@ def vote() -> dict[str, bytes]:
 def run_json() -> dict[str, bytes]:
     model = small_model()
     noted = {
-        "axis": "z", "size": "8x8", "program": model.program.digest(), "model": CARD.to_document(),
+        "axis": "z",
+        "size": "8x8",
+        "program": model.program.digest(),
+        "model": CARD.to_document(),
         "commitment": model.commitment,
     }
     return {"run": json.dumps(noted, indent=2).encode()}
@@ -150,7 +168,8 @@ def of_sealed(folder: Path) -> dict[str, dict[str, bytes]]:
     shares.write(folder, ("z", 7), SESSION, bits)
     ballots.write(folder, "lung-x", votes)
     made = {
-        "compiled": (folder / "m", compiling.FILE), "weights": (folder / "w", weights.FILE),
+        "compiled": (folder / "m", compiling.FILE),
+        "weights": (folder / "w", weights.FILE),
         "slice": (outcomes.path_of(folder, 7), outcomes.FILE),
         "share": (shares.path_of(folder, ("z", 7), SESSION), shares.FILE),
         "ballot": (folder / "lung-x.ballot", ballots.FILE),
@@ -239,17 +258,27 @@ def _enhanced(pydicom: Any, series: Path, path: Path) -> bytes:
 def made(folder: Path) -> dict[str, dict[str, bytes]]:
     """Seeds by target and name."""
     baseline = {
-        "format": "bunet-kernels", "version": 1, "environment": {},
+        "format": "bunet-kernels",
+        "version": 1,
+        "environment": {},
         "kernels": [{"name": "x", "unit": next(iter(UNITS)), "median": 1.0, "quartiles": [1.0, 2.0]}],
     }
     return {
-        **of_sealed(folder), **dicom(folder), "pth": pth(folder), "labels": labels(), "handshake": handshake(), "vote": vote(),
+        **of_sealed(folder),
+        **dicom(folder),
+        "pth": pth(folder),
+        "labels": labels(),
+        "handshake": handshake(),
+        "vote": vote(),
         "run-json": run_json(),
-        "program": {"program": small_model().program.to_json().encode()}, "key": key(folder), "message": message(),
+        "program": {"program": small_model().program.to_json().encode()},
+        "key": key(folder),
+        "message": message(),
         "experiment": {name: text.encode() for name, text in EXPERIMENTS.items()},
         "texts": {str(number): text.encode() for number, text in enumerate(TEXTS)},
         "journals": {
-            "point": b'{"identity":"0","point":{},"document":{}}\n', "baseline": json.dumps(baseline).encode(),
+            "point": b'{"identity":"0","point":{},"document":{}}\n',
+            "baseline": json.dumps(baseline).encode(),
         },
         "nifti-gz": {"plain": gzip.compress((CORPUS / "nifti" / "plain").read_bytes(), mtime=0)},
     }

@@ -96,7 +96,9 @@ def _labels(data: bytes, folder: Path) -> Taken:
         _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, NoRoom)
     _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, NoRoom)
     return {
-        **taken, "inside": any(one is not None for one in label), "lung": any(one is not None for one in lung),
+        **taken,
+        "inside": any(one is not None for one in label),
+        "lung": any(one is not None for one in lung),
         "beside": _taken(lambda: labels.beside(path, volume), VolumeError, NoRoom),
     }
 
@@ -209,7 +211,9 @@ def handshake(body: Any) -> Taken:
     return {
         "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), RunError, ChannelError),  # type: ignore[arg-type]
         "answer": _taken(
-            lambda: session.answer(alice, lambda *_: seeds.small_offer()), RunError, ChannelError  # type: ignore[arg-type]
+            lambda: session.answer(alice, lambda *_: seeds.small_offer()),
+            RunError,
+            ChannelError,  # type: ignore[arg-type]
         ),
     }
 
@@ -258,11 +262,14 @@ def _journals(data: bytes, folder: Path) -> Taken:
 def texts(text: str) -> Taken:
     """The values of options."""
     readers: dict[str, Callable[[], Any]] = {
-        "--slices": lambda: options.slice_range(text, 9, "z"), "--size": lambda: options.slice_size("--size", text),
-        "--format": lambda: options.operand_format(text), "--link": lambda: options.chosen_link(text, None, None),
+        "--slices": lambda: options.slice_range(text, 9, "z"),
+        "--size": lambda: options.slice_size("--size", text),
+        "--format": lambda: options.operand_format(text),
+        "--link": lambda: options.chosen_link(text, None, None),
         "--bandwidth": lambda: options.chosen_link("lan", text, None),
         "--rtt": lambda: options.chosen_link("lan", "5Mbit", text),
-        "--protocol": lambda: options.chosen_protocols([text]), "names": lambda: options.names(text),
+        "--protocol": lambda: options.chosen_protocols([text]),
+        "names": lambda: options.names(text),
         "--label-value": lambda: options.label_values(text),
     }
     taken = {what: _taken(read, UsageError, ValueError) for what, read in readers.items()}  # others' errors are internal ones
@@ -272,23 +279,44 @@ def texts(text: str) -> Taken:
 
 
 TARGETS: dict[str, Target] = {
-    "npz": _volume("x.npz"), "npy": _volume("x.npy"), "nifti": _volume("x.nii"), "nifti-gz": _gzipped, "dicom": _series,
-    "segmentation": _segmentation, "labels": _labels, "pth": _checkpoint,
+    "npz": _volume("x.npz"),
+    "npy": _volume("x.npy"),
+    "nifti": _volume("x.nii"),
+    "nifti-gz": _gzipped,
+    "dicom": _series,
+    "segmentation": _segmentation,
+    "labels": _labels,
+    "pth": _checkpoint,
     "weights": _sealed(
         "x.safetensors", weights.FILE, WeightsError, load=weights.load, notes=weights.read_notes, seal=weights.seal
     ),
-    "compiled": _sealed("x.model", compiling.FILE, CompileError, load=compiling.load), "checkpoint": _training, "slice": _slice,
+    "compiled": _sealed("x.model", compiling.FILE, CompileError, load=compiling.load),
+    "checkpoint": _training,
+    "slice": _slice,
     "share": _sealed(
-        shares.path_of(Path(), ("z", 7), SESSION).name, shares.FILE, RunError,
+        shares.path_of(Path(), ("z", 7), SESSION).name,
+        shares.FILE,
+        RunError,
         read=lambda path: shares.read(path.parent, ("z", 7), SESSION),
     ),
     "ballot": _sealed(
         "lung-x.ballot", ballots.FILE, RunError, read=lambda path: ballots.read(path.parent, "lung-x", (2, 2, 2))
     ),
-    "program": _program, "key": _key, "experiment": _experiment, "message": _message, "handshake": _json(handshake),
-    "vote": _json(vote), "run-json": _run_json, "journals": _journals, "texts": lambda data, folder: texts(os.fsdecode(data)),
+    "program": _program,
+    "key": _key,
+    "experiment": _experiment,
+    "message": _message,
+    "handshake": _json(handshake),
+    "vote": _json(vote),
+    "run-json": _run_json,
+    "journals": _journals,
+    "texts": lambda data, folder: texts(os.fsdecode(data)),
 }
 NEEDS = {
-    "nifti": "nibabel", "nifti-gz": "nibabel", "dicom": "pydicom", "segmentation": "pydicom", "pth": "torch",
+    "nifti": "nibabel",
+    "nifti-gz": "nibabel",
+    "dicom": "pydicom",
+    "segmentation": "pydicom",
+    "pth": "torch",
     "checkpoint": "torch",
 }

@@ -19,7 +19,12 @@ from tests.fuzz.targets import experiment, handshake, texts, vote
 FREE = settings(database=None, deadline=None, max_examples=60, derandomize=True)  # `make fuzz` looks further
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.integers(-2, 600) | st.floats() | st.text(max_size=12)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-2, 600)
+    | st.floats()
+    | st.text(max_size=12)
     | st.sampled_from(["lan", "iknp", "gc", "argmax", "8.4", "x", "0" * 32, "0" * 64, "relu", "loopback"])
 )
 VALUES = st.recursive(
@@ -63,11 +68,26 @@ def test_handshakes_of_a_vote(body: Any) -> None:
 
 
 EXPERIMENT = {
-    "name": "a", "title": "t", "weights": {"relu": "random", "hybrid": "random"}, "volume": "$CT/a.npz", "truth": "b.npz",
-    "label_value": "1,2", "axis": "z", "slices": 2, "seed": 0, "cores": 1, "verify": True,
+    "name": "a",
+    "title": "t",
+    "weights": {"relu": "random", "hybrid": "random"},
+    "volume": "$CT/a.npz",
+    "truth": "b.npz",
+    "label_value": "1,2",
+    "axis": "z",
+    "slices": 2,
+    "seed": 0,
+    "cores": 1,
+    "verify": True,
     "grid": {
-        "links": ["lan", {"preset": "wan", "rtt": "2ms", "bandwidth": "1Mbit", "name": "slow"}], "protocols": [{"relu": "gc"}],
-        "ot": ["iknp"], "formats": ["8.4"], "in_flight": [1], "sizes": [32], "features": [4], "activations": ["relu"],
+        "links": ["lan", {"preset": "wan", "rtt": "2ms", "bandwidth": "1Mbit", "name": "slow"}],
+        "protocols": [{"relu": "gc"}],
+        "ot": ["iknp"],
+        "formats": ["8.4"],
+        "in_flight": [1],
+        "sizes": [32],
+        "features": [4],
+        "activations": ["relu"],
         "pools": ["avg"],
     },
 }
@@ -88,12 +108,14 @@ def test_the_documents_that_are_changed_are_good_ones() -> None:
 
 
 @FREE
-@given(st.one_of(
-    st.from_regex(r"\A\s?[-+]?\d{0,5}[x:X.,]?[-+]?\d{0,5}\s?\Z"),
-    st.from_regex(r"\A[-+]?\d{0,6}[.e]?\d{0,4}\s?([kMGT]?bit(/s)?|[mun]?s)?(,[-+]?\d{0,4}[.e]?\d{0,3}[mun]?s)?\Z"),
-    st.from_regex(r"\A(tcp://)?(\[[0-9:.]{0,20}\]|[0-9.]{0,16}|\*)(:(\d{0,6}|\*))?\Z"),
-    st.from_regex(r"\A[a-z0-9.]{0,12}=?[a-z0-9-]{0,12}\Z"),
-))
+@given(
+    st.one_of(
+        st.from_regex(r"\A\s?[-+]?\d{0,5}[x:X.,]?[-+]?\d{0,5}\s?\Z"),
+        st.from_regex(r"\A[-+]?\d{0,6}[.e]?\d{0,4}\s?([kMGT]?bit(/s)?|[mun]?s)?(,[-+]?\d{0,4}[.e]?\d{0,3}[mun]?s)?\Z"),
+        st.from_regex(r"\A(tcp://)?(\[[0-9:.]{0,20}\]|[0-9.]{0,16}|\*)(:(\d{0,6}|\*))?\Z"),
+        st.from_regex(r"\A[a-z0-9.]{0,12}=?[a-z0-9-]{0,12}\Z"),
+    )
+)
 def test_sizes_slices_rates_and_addresses(text: str) -> None:
     texts(text)
 
@@ -101,8 +123,10 @@ def test_sizes_slices_rates_and_addresses(text: str) -> None:
 def structured() -> dict[str, Callable[[bytes], object]]:
     """The tests above as functions of the bytes that their choices are drawn from."""
     tests = {
-        "handshake-values": test_handshakes, "program-values": test_programs_of_a_handshake,
-        "vote-values": test_handshakes_of_a_vote, "experiment-values": test_experiments,
+        "handshake-values": test_handshakes,
+        "program-values": test_programs_of_a_handshake,
+        "vote-values": test_handshakes_of_a_vote,
+        "experiment-values": test_experiments,
         "texts-values": test_sizes_slices_rates_and_addresses,
     }
     return {name: test.hypothesis.fuzz_one_input for name, test in tests.items()}

@@ -35,9 +35,12 @@ def test_the_encoding_is_the_written_one() -> None:
 
 def test_any_change_changes_it() -> None:
     others = [
-        {"b": WEIGHTS["b"]}, {"b": WEIGHTS["a"], "a": WEIGHTS["b"]},
-        {**WEIGHTS, "b": layer([1, -2], (2, 1, 1, 1), [3])}, {**WEIGHTS, "b": layer([1, -1], (1, 2, 1, 1), [3])},
-        {**WEIGHTS, "b": layer([1, -2], (1, 2, 1, 1), [4])}, {**WEIGHTS, "c": WEIGHTS["a"]},
+        {"b": WEIGHTS["b"]},
+        {"b": WEIGHTS["a"], "a": WEIGHTS["b"]},
+        {**WEIGHTS, "b": layer([1, -2], (2, 1, 1, 1), [3])},
+        {**WEIGHTS, "b": layer([1, -1], (1, 2, 1, 1), [3])},
+        {**WEIGHTS, "b": layer([1, -2], (1, 2, 1, 1), [4])},
+        {**WEIGHTS, "c": WEIGHTS["a"]},
         {"bb": WEIGHTS["b"], "a": WEIGHTS["a"]},
     ]
     commitments = [commit(SALT, WEIGHTS), commit(bytes(32), WEIGHTS), *(commit(SALT, other) for other in others)]

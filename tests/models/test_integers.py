@@ -55,7 +55,10 @@ def integers(rng, shape, bits):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=st.integers(0, 1 << 30), kernel=st.sampled_from([1, 3, 5]), width=st.integers(1, 64), x_bits=st.integers(1, 64),
+    seed=st.integers(0, 1 << 30),
+    kernel=st.sampled_from([1, 3, 5]),
+    width=st.integers(1, 64),
+    x_bits=st.integers(1, 64),
     weight_bits=st.integers(1, 62),
 )
 def test_integer_convolutions_equal_the_definition(seed, kernel, width, x_bits, weight_bits) -> None:

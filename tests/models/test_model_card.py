@@ -28,14 +28,23 @@ def test_documents_are_read_back() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"target": ""}, "target is not a text of 1 to 64"), ({"target": None}, "target is not a text"),
-        ({"name": "x" * 65}, "name is not a text of 1 to 64"), ({"version": 2}, "version is not a text"),
-        ({"name": "\x1b[2J"}, "name holds characters that cannot be printed"), ({"target": " lung"}, "spaces at an end"),
-        ({"intensity": "a\nb"}, "intensity holds characters"), ({"target": "\u202egnul"}, "target holds characters"),
-        ({"axis": "w"}, "axis 'w' is not one of x, y, z"), ({"axis": ["z"]}, "axis is not a text"),
-        ({"name": "a@b"}, "name 'a@b' holds an @"), ({"version": "@"}, "version '@' holds an @"),
-        ({"size": 0}, "size is not a number"), ({"size": True}, "size is not a number"), ({"size": "128"}, "size is not"),
-        ({"size": 1 << 20}, "size is not a number of pixels from 1 to 4096"), ({"more": 1}, "not a table of"),
+        ({"target": ""}, "target is not a text of 1 to 64"),
+        ({"target": None}, "target is not a text"),
+        ({"name": "x" * 65}, "name is not a text of 1 to 64"),
+        ({"version": 2}, "version is not a text"),
+        ({"name": "\x1b[2J"}, "name holds characters that cannot be printed"),
+        ({"target": " lung"}, "spaces at an end"),
+        ({"intensity": "a\nb"}, "intensity holds characters"),
+        ({"target": "\u202egnul"}, "target holds characters"),
+        ({"axis": "w"}, "axis 'w' is not one of x, y, z"),
+        ({"axis": ["z"]}, "axis is not a text"),
+        ({"name": "a@b"}, "name 'a@b' holds an @"),
+        ({"version": "@"}, "version '@' holds an @"),
+        ({"size": 0}, "size is not a number"),
+        ({"size": True}, "size is not a number"),
+        ({"size": "128"}, "size is not"),
+        ({"size": 1 << 20}, "size is not a number of pixels from 1 to 4096"),
+        ({"more": 1}, "not a table of"),
     ],
 )
 def test_what_is_no_card_is_refused(changes, words) -> None:
@@ -55,8 +64,13 @@ def test_what_is_no_table_is_refused() -> None:
 @pytest.mark.parametrize(
     ("wish", "fits"),
     [
-        (ModelWish(), True), (ModelWish.of(CARD), True), (ModelWish(axis="z"), True), (ModelWish(axis="x"), False),
-        (ModelWish("lung"), False), (ModelWish("infection", "z"), True), (ModelWish(name="infection-z", version="1"), False),
+        (ModelWish(), True),
+        (ModelWish.of(CARD), True),
+        (ModelWish(axis="z"), True),
+        (ModelWish(axis="x"), False),
+        (ModelWish("lung"), False),
+        (ModelWish("infection", "z"), True),
+        (ModelWish(name="infection-z", version="1"), False),
     ],
 )
 def test_what_fits(wish, fits) -> None:

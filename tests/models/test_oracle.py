@@ -105,13 +105,16 @@ def test_wrong_arguments_are_refused() -> None:
 
 def test_a_program_runs_and_frees_what_is_used_up() -> None:
     kind = TensorType((2, 2, 2), 10, 0, 4)
-    program = Program(Format(8, 4), (
-        Node("in", "input", (), kind),
-        Node("c", "conv", ("in",), kind, {"out_channels": 2, "kernel": 1, "norm_bits": 2}),
-        Node("r", "relu", ("c",), kind),
-        Node("both", "concat", ("r", "in"), TensorType((4, 2, 2), 10, 0, 4)),
-        Node("out", "readout", ("both",), TensorType((4, 2, 2), 10, 0, 4), {"kind": "logits"}),
-    ))
+    program = Program(
+        Format(8, 4),
+        (
+            Node("in", "input", (), kind),
+            Node("c", "conv", ("in",), kind, {"out_channels": 2, "kernel": 1, "norm_bits": 2}),
+            Node("r", "relu", ("c",), kind),
+            Node("both", "concat", ("r", "in"), TensorType((4, 2, 2), 10, 0, 4)),
+            Node("out", "readout", ("both",), TensorType((4, 2, 2), 10, 0, 4), {"kind": "logits"}),
+        ),
+    )
     weights = {"c": IntegerWeights(np.array([[1, 0], [0, -1]]).reshape(2, 2, 1, 1), np.array([0, 1]))}
     x = np.arange(-4, 4, dtype=np.int64).reshape(2, 2, 2)
     outputs = oracle.run(program, weights, x, keep=["c", "out"])

@@ -17,16 +17,19 @@ def small_program(kind: str = "argmax") -> Program:
     wide, narrow = TensorType((3, 4, 6), 20, 8, 18), TensorType((3, 4, 6), 10, 2, 8)
     last = TensorType((2, 2, 3), 18, 9, 16)
     label = TensorType((1, 2, 3), 2, 0, 1) if kind == "argmax" else last
-    return Program(Format(8, 4), (
-        Node("in", "input", (), TensorType((1, 4, 6), 20, 4, 11)),
-        Node("c", "conv", ("in",), wide, {"out_channels": 3, "kernel": 3, "norm_bits": 9}),
-        Node("t", "truncate", ("c",), narrow, {"shift": 6}),
-        Node("r", "relu", ("t",), narrow),
-        Node("e", "extend", ("r",), TensorType((3, 4, 6), 18, 2, 8)),
-        Node("p", "avgpool", ("e",), TensorType((3, 2, 3), 18, 4, 10)),
-        Node("d", "conv", ("p",), last, {"out_channels": 2, "kernel": 1, "norm_bits": 8}),
-        Node("out", "readout", ("d",), label, {"kind": kind}),
-    ))
+    return Program(
+        Format(8, 4),
+        (
+            Node("in", "input", (), TensorType((1, 4, 6), 20, 4, 11)),
+            Node("c", "conv", ("in",), wide, {"out_channels": 3, "kernel": 3, "norm_bits": 9}),
+            Node("t", "truncate", ("c",), narrow, {"shift": 6}),
+            Node("r", "relu", ("t",), narrow),
+            Node("e", "extend", ("r",), TensorType((3, 4, 6), 18, 2, 8)),
+            Node("p", "avgpool", ("e",), TensorType((3, 2, 3), 18, 4, 10)),
+            Node("d", "conv", ("p",), last, {"out_channels": 2, "kernel": 1, "norm_bits": 8}),
+            Node("out", "readout", ("d",), label, {"kind": kind}),
+        ),
+    )
 
 
 def test_text_round_trip_and_known_digest() -> None:
@@ -40,8 +43,11 @@ def test_text_round_trip_and_known_digest() -> None:
 def test_the_digest_sees_every_public_fact() -> None:
     document = json.loads(small_program("share").to_json())
     digests = {small_program("share").digest()}
-    for index, change in ((1, {"bound": 17}), (2, {"width": 9, "bound": 8}), (1, {"attributes": {
-        "out_channels": 3, "kernel": 3, "norm_bits": 10}})):
+    for index, change in (
+        (1, {"bound": 17}),
+        (2, {"width": 9, "bound": 8}),
+        (1, {"attributes": {"out_channels": 3, "kernel": 3, "norm_bits": 10}}),
+    ):
         entry = json.loads(json.dumps(document))
         entry["nodes"][index].update(change)
         if index == 2:
@@ -99,8 +105,18 @@ def test_extension_without_headroom_is_refused() -> None:
         Program(Format(8, 4), tuple(nodes))
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"version": 1, "format": "8.4", "nodes": []}',
-                                  '{"version": 99, "format": "8.4", "nodes": []}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        '{"version": 1, "format": "8.4", "nodes": []}',
+        '{"version": 99, "format": "8.4", "nodes": []}',
+        "[" * 100_000,
+    ],
+)
 def test_what_is_no_program_is_refused(text) -> None:
     with pytest.raises(ProgramError):
         Program.from_json(text)

@@ -71,8 +71,21 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             _run("ip", "netns", "add", host.namespace)
             made.append(host.namespace)
         alice, bob = hosts
-        _run("ip", "link", "add", alice.device, "netns", alice.namespace, "type", "veth",
-             "peer", "name", bob.device, "netns", bob.namespace)
+        _run(
+            "ip",
+            "link",
+            "add",
+            alice.device,
+            "netns",
+            alice.namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            bob.device,
+            "netns",
+            bob.namespace,
+        )
         for host in hosts:
             _run("ip", "-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", host.device)
             for device in ("lo", host.device):

@@ -38,8 +38,18 @@ def main(address: str, key_file: str, allow_file: str, messages: str, nbytes: st
             got = channel.receive(60)
             same = same and isinstance(got, Frame) and got.round == number and np.array_equal(got.arrays[0], words)
         seconds = time.monotonic() - start_s
-        print(json.dumps({"same": same, "seconds": seconds, "bytes": channel.counters.wire_bytes_sent,
-                          "common_clock": inner.common_clock, "peer": channel.peer}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "same": same,
+                    "seconds": seconds,
+                    "bytes": channel.counters.wire_bytes_sent,
+                    "common_clock": inner.common_clock,
+                    "peer": channel.peer,
+                }
+            ),
+            flush=True,
+        )
         start_s = time.monotonic()
         try:
             print(f"unexpected: {channel.receive(60)}")

@@ -34,8 +34,13 @@ def random_words(nbytes: int, seed: int = 0) -> np.ndarray:
 
 
 def test_frames_arrive_as_sent_and_read_only(pair: Pair) -> None:
-    arrays = (np.arange(7, dtype=np.uint8), random_words(4096).reshape(2, 4, 64), np.zeros((3, 0), np.uint32),
-              np.array(5, np.uint32), random_words(1 << 20))
+    arrays = (
+        np.arange(7, dtype=np.uint8),
+        random_words(4096).reshape(2, 4, 64),
+        np.zeros((3, 0), np.uint32),
+        np.array(5, np.uint32),
+        random_words(1 << 20),
+    )
     for sender, receiver in (pair, pair[::-1]):
         sender.send(Frame(7, 65535, 3, 2**32 - 1, "tag/ä", arrays))
         got = receiver.receive(WAIT_S)
@@ -93,8 +98,7 @@ def test_order_and_counters(pair: Pair) -> None:
     ours, theirs = alice.counters, bob.counters
     assert (ours.messages_sent, ours.payload_bytes_sent, ours.wire_bytes_sent) == (200, sum(sizes), wire)
     assert (ours.messages_received, ours.payload_bytes_received, ours.wire_bytes_received) == (200, 0, controls)
-    assert (theirs.messages_received, theirs.payload_bytes_received, theirs.wire_bytes_received) == (
-        200, sum(sizes), wire)
+    assert (theirs.messages_received, theirs.payload_bytes_received, theirs.wire_bytes_received) == (200, sum(sizes), wire)
     assert (theirs.messages_sent, theirs.payload_bytes_sent, theirs.wire_bytes_sent) == (200, 0, controls)
 
 

@@ -28,12 +28,17 @@ from bunet.protocols.steps import spec
 
 DUE = struct.pack("<d", 0.0)
 U32 = st.integers(0, 2**32 - 1)
-ARRAYS = st.lists(hnp.arrays(st.sampled_from(list(KINDS.values())), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0,
-                                                                                      max_side=5)), max_size=4)
+ARRAYS = st.lists(
+    hnp.arrays(st.sampled_from(list(KINDS.values())), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)),
+    max_size=4,
+)
 TEXT = st.text(max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | TEXT | st.binary()
-BODIES = st.dictionaries(TEXT, st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-    TEXT, inner, max_size=3), max_leaves=4), max_size=3)
+BODIES = st.dictionaries(
+    TEXT,
+    st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=4),
+    max_size=3,
+)
 
 
 def wire(fields: Any, *buffers: bytes) -> list[bytes]:
@@ -100,56 +105,59 @@ def changed(index: int, value: Any) -> list[Any]:
     return fields
 
 
-@pytest.mark.parametrize(("parts", "words"), [
-    ([], "no parts"),
-    ([b""], "too short"),
-    ([DUE], "too short"),
-    ([DUE + b"\xc1"], "not msgpack"),
-    ([DUE + msgpack.packb(GOOD) + b"\0", b"\0" * 24], "not msgpack"),
-    ([DUE + msgpack.packb(GOOD)[:-1], b"\0" * 24], "not msgpack"),
-    ([DUE + b"\x91" * 5000], "not msgpack"),
-    ([struct.pack("<d", float("nan")) + msgpack.packb(GOOD), b"\0" * 24], "not a time"),
-    ([struct.pack("<d", float("inf")) + msgpack.packb(GOOD), b"\0" * 24], "not a time"),
-    ([struct.pack("<d", -1.0) + msgpack.packb(GOOD), b"\0" * 24], "not a time"),
-    ([b"\0" * (1 << 17), b"\0" * 24], "header has 131072 bytes"),
-    (wire({}), "not an array"),
-    (wire([1]), "not an array"),
-    (wire(changed(0, VERSION + 1), b"\0" * 24), "wire version"),
-    (wire(changed(0, True), b"\0" * 24), "wire version"),
-    (wire(changed(0, "1"), b"\0" * 24), "wire version"),
-    (wire(changed(1, 4), b"\0" * 24), "unknown type"),
-    (wire(changed(1, True), b"\0" * 24), "unknown type"),
-    (wire(changed(1, []), b"\0" * 24), "unknown type"),
-    (wire(changed(2, -1), b"\0" * 24), "slice, layer"),
-    (wire(changed(5, 2**32), b"\0" * 24), "slice, layer"),
-    (wire(changed(3, 1.0), b"\0" * 24), "slice, layer"),
-    (wire(changed(4, None), b"\0" * 24), "slice, layer"),
-    (wire(changed(6, "x" * 201), b"\0" * 24), "tag"),
-    (wire(changed(6, b"x"), b"\0" * 24), "tag"),
-    (wire(GOOD), "does not describe"),
-    (wire(GOOD, b"\0" * 24, b""), "does not describe"),
-    (wire(changed(7, None), b"\0" * 24), "does not describe"),
-    (wire(GOOD, b"\0" * 23), "has 23 bytes"),
-    (wire(changed(7, [[]]), b"\0" * 24), "kind and extents"),
-    (wire(changed(7, ["uint32"]), b"\0" * 4), "kind and extents"),
-    (wire(changed(7, [["int64", 3]]), b"\0" * 24), "may not travel"),
-    (wire(changed(7, [["object", 3]]), b"\0" * 24), "may not travel"),
-    (wire(changed(7, [[["uint32"], 6]]), b"\0" * 24), "may not travel"),
-    (wire(changed(7, [["uint32", -2, -3]]), b"\0" * 24), "extents"),
-    (wire(changed(7, [["uint32", True, 6]]), b"\0" * 24), "extents"),
-    (wire(changed(7, [["uint32", 2**63, 2]]), b"\0" * 24), "extents"),
-    (wire(changed(7, [["uint32", 2**61, 2**61, 8]]), b"\0" * 24), "bytes"),  # wraps to 0 in 64 bits
-    (wire(changed(7, [["uint32", 0, 2**61, 2**61]]), b""), "beyond reason"),
-    (wire(changed(7, [["uint32", *[1] * 9]]), b"\0" * 4), "kind and extents"),
-    (wire(GOOD, *[b""] * 65), "65 arrays"),
-    (wire([VERSION, 2, "kind"]), "4 fields"),
-    (wire([VERSION, 2, "kind", {}], b""), "4 fields"),
-    (wire([VERSION, 2, 7, {}]), "kind"),
-    (wire([VERSION, 2, "kind", []]), "not a dict"),
-    (wire([VERSION, 2, "kind", {"t": msgpack.Timestamp(1)}]), "Timestamp"),
-    (wire([VERSION, 2, "kind", {"t": msgpack.ExtType(5, b"x")}]), "not msgpack"),
-    (wire([VERSION, 2, "kind", {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": 1}}}}}}}}}]), "deep"),
-])
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "no parts"),
+        ([b""], "too short"),
+        ([DUE], "too short"),
+        ([DUE + b"\xc1"], "not msgpack"),
+        ([DUE + msgpack.packb(GOOD) + b"\0", b"\0" * 24], "not msgpack"),
+        ([DUE + msgpack.packb(GOOD)[:-1], b"\0" * 24], "not msgpack"),
+        ([DUE + b"\x91" * 5000], "not msgpack"),
+        ([struct.pack("<d", float("nan")) + msgpack.packb(GOOD), b"\0" * 24], "not a time"),
+        ([struct.pack("<d", float("inf")) + msgpack.packb(GOOD), b"\0" * 24], "not a time"),
+        ([struct.pack("<d", -1.0) + msgpack.packb(GOOD), b"\0" * 24], "not a time"),
+        ([b"\0" * (1 << 17), b"\0" * 24], "header has 131072 bytes"),
+        (wire({}), "not an array"),
+        (wire([1]), "not an array"),
+        (wire(changed(0, VERSION + 1), b"\0" * 24), "wire version"),
+        (wire(changed(0, True), b"\0" * 24), "wire version"),
+        (wire(changed(0, "1"), b"\0" * 24), "wire version"),
+        (wire(changed(1, 4), b"\0" * 24), "unknown type"),
+        (wire(changed(1, True), b"\0" * 24), "unknown type"),
+        (wire(changed(1, []), b"\0" * 24), "unknown type"),
+        (wire(changed(2, -1), b"\0" * 24), "slice, layer"),
+        (wire(changed(5, 2**32), b"\0" * 24), "slice, layer"),
+        (wire(changed(3, 1.0), b"\0" * 24), "slice, layer"),
+        (wire(changed(4, None), b"\0" * 24), "slice, layer"),
+        (wire(changed(6, "x" * 201), b"\0" * 24), "tag"),
+        (wire(changed(6, b"x"), b"\0" * 24), "tag"),
+        (wire(GOOD), "does not describe"),
+        (wire(GOOD, b"\0" * 24, b""), "does not describe"),
+        (wire(changed(7, None), b"\0" * 24), "does not describe"),
+        (wire(GOOD, b"\0" * 23), "has 23 bytes"),
+        (wire(changed(7, [[]]), b"\0" * 24), "kind and extents"),
+        (wire(changed(7, ["uint32"]), b"\0" * 4), "kind and extents"),
+        (wire(changed(7, [["int64", 3]]), b"\0" * 24), "may not travel"),
+        (wire(changed(7, [["object", 3]]), b"\0" * 24), "may not travel"),
+        (wire(changed(7, [[["uint32"], 6]]), b"\0" * 24), "may not travel"),
+        (wire(changed(7, [["uint32", -2, -3]]), b"\0" * 24), "extents"),
+        (wire(changed(7, [["uint32", True, 6]]), b"\0" * 24), "extents"),
+        (wire(changed(7, [["uint32", 2**63, 2]]), b"\0" * 24), "extents"),
+        (wire(changed(7, [["uint32", 2**61, 2**61, 8]]), b"\0" * 24), "bytes"),  # wraps to 0 in 64 bits
+        (wire(changed(7, [["uint32", 0, 2**61, 2**61]]), b""), "beyond reason"),
+        (wire(changed(7, [["uint32", *[1] * 9]]), b"\0" * 4), "kind and extents"),
+        (wire(GOOD, *[b""] * 65), "65 arrays"),
+        (wire([VERSION, 2, "kind"]), "4 fields"),
+        (wire([VERSION, 2, "kind", {}], b""), "4 fields"),
+        (wire([VERSION, 2, 7, {}]), "kind"),
+        (wire([VERSION, 2, "kind", []]), "not a dict"),
+        (wire([VERSION, 2, "kind", {"t": msgpack.Timestamp(1)}]), "Timestamp"),
+        (wire([VERSION, 2, "kind", {"t": msgpack.ExtType(5, b"x")}]), "not msgpack"),
+        (wire([VERSION, 2, "kind", {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": 1}}}}}}}}}]), "deep"),
+    ],
+)
 def test_malformed(parts: list[bytes], words: str) -> None:
     with pytest.raises(MalformedFrame, match=words) as caught:
         decode(parts)
@@ -179,8 +187,10 @@ def test_a_changed_byte_reads_or_is_malformed(position: int, value: int, cut: bo
         assert sum(array.nbytes for array in message.arrays) == 24 + 40
 
 
-@given(st.lists(LEAVES | st.lists(LEAVES, max_size=3), max_size=8) | st.dictionaries(TEXT | st.integers(0, 9), LEAVES),
-       st.integers(1, 3))
+@given(
+    st.lists(LEAVES | st.lists(LEAVES, max_size=3), max_size=8) | st.dictionaries(TEXT | st.integers(0, 9), LEAVES),
+    st.integers(1, 3),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_msgpack_reads_or_is_malformed(value: Any, code: int) -> None:
     fields = value if isinstance(value, list) else [VERSION, code, "kind", value]

@@ -38,15 +38,26 @@ def test_immutable() -> None:
         PRESETS["lan"] = Link()  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("text", "bps"), [
-    ("200Mbit", 200e6), ("1.5Gbit/s", 1.5e9), ("400 kbps", 400e3), ("9600 bit/s", 9600), ("10gbit", 10e9),
-    (" 3 Gbps ", 3e9), ("unlimited", math.inf)])
+@pytest.mark.parametrize(
+    ("text", "bps"),
+    [
+        ("200Mbit", 200e6),
+        ("1.5Gbit/s", 1.5e9),
+        ("400 kbps", 400e3),
+        ("9600 bit/s", 9600),
+        ("10gbit", 10e9),
+        (" 3 Gbps ", 3e9),
+        ("unlimited", math.inf),
+    ],
+)
 def test_bandwidth(text: str, bps: float) -> None:
     assert parse_bandwidth(text) == bps
 
 
-@pytest.mark.parametrize(("text", "seconds"), [
-    ("20ms", 0.02), ("0.3 ms", 0.3e-3), ("150us", 150e-6), ("150µs", 150e-6), ("1s", 1.0), ("0", 0.0), ("0ms", 0.0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("20ms", 0.02), ("0.3 ms", 0.3e-3), ("150us", 150e-6), ("150µs", 150e-6), ("1s", 1.0), ("0", 0.0), ("0ms", 0.0)],
+)
 def test_duration(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
 
@@ -83,8 +94,10 @@ def test_an_unknown_link_names_the_presets(text: str) -> None:
         assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [(0, 0, 0), (-1, 0, 0), (math.nan, 0, 0), (1, -1, 0), (1, math.inf, 0),
-                                    (1, math.nan, 0), (1, 0, -1), (1, 0, math.nan)])
+@pytest.mark.parametrize(
+    "values",
+    [(0, 0, 0), (-1, 0, 0), (math.nan, 0, 0), (1, -1, 0), (1, math.inf, 0), (1, math.nan, 0), (1, 0, -1), (1, 0, math.nan)],
+)
 def test_impossible_links(values: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError):
         Link(*values)

@@ -11,8 +11,10 @@ def test_the_command_measures_and_never_beats_the_ideal(capsys: pytest.CaptureFi
     assert main(["--link", "500Mbit,2ms", "--kib", "1", "--kib", "256", "--seconds", "0.01", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["version"] == 1
-    assert [(row["link"], row["nbytes"]) for row in document["rows"]] == [("500 Mbit/s, 2 ms", 1024),
-                                                                          ("500 Mbit/s, 2 ms", 262144)]
+    assert [(row["link"], row["nbytes"]) for row in document["rows"]] == [
+        ("500 Mbit/s, 2 ms", 1024),
+        ("500 Mbit/s, 2 ms", 262144),
+    ]
     for row in document["rows"]:
         for timed in (row["one_way"], row["stream"]):
             assert timed["ideal_s"] <= timed["low_s"] <= timed["median_s"] <= timed["high_s"] < 20

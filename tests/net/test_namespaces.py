@@ -30,8 +30,7 @@ class Keys:
         self.allow = folder / "alice.pub"
 
     def client(self, host: Host, address: str, name: str = "alice") -> subprocess.Popen[str]:
-        return host.python(str(HERE / "client_process.py"), address, str(self.folder / name),
-                           str(self.folder / "bob.pub"))
+        return host.python(str(HERE / "client_process.py"), address, str(self.folder / name), str(self.folder / "bob.pub"))
 
 
 @pytest.fixture
@@ -41,8 +40,9 @@ def keys(tmp_path: Path) -> Keys:
 
 @contextmanager
 def serving(host: Host, keys: Keys, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = host.python(str(HERE / "server_process.py"), f"{host.address}:0", str(keys.folder / "bob"),
-                          str(keys.allow), *arguments)
+    process = host.python(
+        str(HERE / "server_process.py"), f"{host.address}:0", str(keys.folder / "bob"), str(keys.allow), *arguments
+    )
     with process:
         try:
             yield process, line(process)

@@ -198,8 +198,13 @@ class _Builder:
         bias = self.random.integers(-limit, limit, outputs, np.int64, endpoint=True)
         bound = min(kind.bound + norm_bits + 1, kind.width - 1)
         made = self.add(
-            operation, (node,), TensorType(size, kind.width, kind.frac, bound),
-            out_channels=outputs, kernel=kernel, norm_bits=norm_bits, **more,
+            operation,
+            (node,),
+            TensorType(size, kind.width, kind.frac, bound),
+            out_channels=outputs,
+            kernel=kernel,
+            norm_bits=norm_bits,
+            **more,
         )
         self.weights[made.name] = IntegerWeights(weight, bias)
         return made

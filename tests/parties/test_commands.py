@@ -44,9 +44,17 @@ def exact(seed: int = 3) -> Compiled:
         Node("input", "input", (), TensorType((5, SIZE, SIZE), 30, 4, 11), {"calibrated": 15}),
         Node("first", "conv", ("input",), wide, {"out_channels": 3, "kernel": 3, "norm_bits": 10}),
         Node("relu", "relu", ("first",), wide),
-        Node("last", "conv", ("relu",), TensorType((2, SIZE, SIZE), 30, 4, 28), {
-            "out_channels": 2, "kernel": 1, "norm_bits": 6,
-        }),
+        Node(
+            "last",
+            "conv",
+            ("relu",),
+            TensorType((2, SIZE, SIZE), 30, 4, 28),
+            {
+                "out_channels": 2,
+                "kernel": 1,
+                "norm_bits": 6,
+            },
+        ),
         Node("readout", "readout", ("last",), TensorType((1, SIZE, SIZE), 2, 0, 1), {"kind": "argmax"}),
     )
     weights = {
@@ -111,7 +119,9 @@ class Bob:
 def alice(folder: Path, address: str, *options: str, out: str = "result") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [BUNET, "alice", "--volume", str(folder / "volume.npy"), "--connect", address, "--out", str(folder / out), *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -127,9 +137,18 @@ def mask_of(path: Path) -> np.ndarray:
 
 def test_a_run_with_its_document(folder) -> None:
     with Bob(folder) as bob:
-        code, out, err = finish(alice(
-            folder, bob.address, "--slices", "3:7", "--in-flight", "2", "--json", str(folder / "run.json"),
-        ))
+        code, out, err = finish(
+            alice(
+                folder,
+                bob.address,
+                "--slices",
+                "3:7",
+                "--in-flight",
+                "2",
+                "--json",
+                str(folder / "run.json"),
+            )
+        )
         assert code == 0, err
         assert "4 slices in" in out
         assert bob.end() == 0, bob.said()
@@ -195,8 +214,10 @@ def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder) 
         assert (mask_of(folder / "lung") != mask_of(folder / "infection")).any()
         refused = (
             ((), "2 of Bob's models fit: infection along z (small@1), 5x16x16, format 8.4, read-out argmax; lung along z (lu"),
-            (("--axis", "x", "--target", "lung", "--size", "16"),
-             "Bob does not serve 5x16x16 slices, target lung, axis x, read-out argmax; he serves infection along z"),
+            (
+                ("--axis", "x", "--target", "lung", "--size", "16"),
+                "Bob does not serve 5x16x16 slices, target lung, axis x, read-out argmax; he serves infection along z",
+            ),
         )
         for options, sentence in refused:
             code, _, err = finish(alice(folder, bob.address, "--slices", "3:5", *options, out="none"))
@@ -252,7 +273,9 @@ def test_a_port_in_use_is_one_sentence(folder) -> None:
     with zeromq.Listener("tcp://127.0.0.1:*") as taken:
         refused = subprocess.run(
             [BUNET, "bob", "--model", str(folder / "exact.model"), "--listen", taken.address],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
     assert refused.returncode == 2
     assert refused.stdout == ""
@@ -310,8 +333,13 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
     def run(slice_at) -> np.ndarray:
         results: list[np.ndarray] = []
         alice_party.run(
-            lambda: zeromq.connect(listener.address), Request(image.shape, 1), [("z", 0)], slice_at,
-            lambda job, result: results.append(result), lambda event: None, link=Link(),
+            lambda: zeromq.connect(listener.address),
+            Request(image.shape, 1),
+            [("z", 0)],
+            slice_at,
+            lambda job, result: results.append(result),
+            lambda event: None,
+            link=Link(),
         )
         return results[0]
 
@@ -357,7 +385,11 @@ def test_commands_do_not_trace_back(folder) -> None:
     """BUNET_DEBUG off: a missing model is one sentence, status 2."""
     environment = {k: v for k, v in os.environ.items() if k != "BUNET_DEBUG"}
     refused = subprocess.run(
-        [BUNET, "bob", "--model", str(folder / "missing.model")], capture_output=True, text=True, timeout=60, env=environment,
+        [BUNET, "bob", "--model", str(folder / "missing.model")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
     )
     assert refused.returncode == 2
     assert len(refused.stderr.strip().splitlines()) == 1

@@ -74,7 +74,8 @@ def until(layer: int) -> list[Event]:
     """Two slices: the first has ended, the second stands at `layer`."""
     lines = plan()
     events: list[Event] = [
-        SessionStarted("alice", "ab", "8.4", lines, "lan", 2, 2), SetupFinished("alice", 1.5, MIB, 2 * MIB, 4),
+        SessionStarted("alice", "ab", "8.4", lines, "lan", 2, 2),
+        SetupFinished("alice", 1.5, MIB, 2 * MIB, 4),
         SliceStarted("alice", 0, "z", 11),
     ]
     for k, line in enumerate(lines):
@@ -91,15 +92,23 @@ def the_rest(layer: int) -> list[Event]:
     lines = plan()
     events: list[Event] = [finished("alice", 1, k, line) for k, line in enumerate(lines) if k >= layer]
     return [
-        *events, SliceFinished("alice", 1, "z", 13, 43.0), SessionFinished("bob", 90.0, 1, 2, 3 << 30),
+        *events,
+        SliceFinished("alice", 1, "z", 13, 43.0),
+        SessionFinished("bob", 90.0, 1, 2, 3 << 30),
         SessionFinished("alice", 90.0, 700 * MIB, 800 * MIB, 1 << 30),
     ]
 
 
 def recorded(width: int, height: int = 24, terminal: bool = True) -> Console:
     return Console(
-        file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None, highlight=False,
-        legacy_windows=False, _environ={"TERM": "xterm"},
+        file=io.StringIO(),
+        width=width,
+        height=height,
+        force_terminal=terminal,
+        color_system=None,
+        highlight=False,
+        legacy_windows=False,
+        _environ={"TERM": "xterm"},
     )
 
 
@@ -205,8 +214,14 @@ def test_before_the_handshake_there_is_something_to_see() -> None:
 @pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_no_color_is_respected(variable: dict[str, str], coloured: bool) -> None:
     console = Console(
-        file=io.StringIO(), width=80, height=24, force_terminal=True, color_system="standard", legacy_windows=False,
-        _environ={"TERM": "xterm-256color", **variable}, highlight=False,
+        file=io.StringIO(),
+        width=80,
+        height=24,
+        force_terminal=True,
+        color_system="standard",
+        legacy_windows=False,
+        _environ={"TERM": "xterm-256color", **variable},
+        highlight=False,
     )
     view = RunConsole(console=console, clock=Clock())
     for event in until(8):
@@ -323,10 +338,20 @@ def test_long_names_stay_recognisable(name: str, width: int, short: str) -> None
 @pytest.mark.parametrize(
     ("function", "value", "text"),
     [
-        (number, 0.0123, "0.012"), (number, 1.5, "1.50"), (number, 123.4, "123.4"), (number, 12345.6, "12346"),
-        (mebibytes, 0, "0"), (mebibytes, MIB // 2, "0.500"), (mebibytes, 12 * MIB, "12.0"), (mebibytes, 1 << 31, "2048"),
-        (duration, 5.2, "5 s"), (duration, 187, "3:07"), (duration, 3765, "1:02:45"),
-        (rate, 2.5e9, "2.50 Gbit/s"), (rate, 4e6, "4.0 Mbit/s"), (rate, 900.0, "1 kbit/s"),
+        (number, 0.0123, "0.012"),
+        (number, 1.5, "1.50"),
+        (number, 123.4, "123.4"),
+        (number, 12345.6, "12346"),
+        (mebibytes, 0, "0"),
+        (mebibytes, MIB // 2, "0.500"),
+        (mebibytes, 12 * MIB, "12.0"),
+        (mebibytes, 1 << 31, "2048"),
+        (duration, 5.2, "5 s"),
+        (duration, 187, "3:07"),
+        (duration, 3765, "1:02:45"),
+        (rate, 2.5e9, "2.50 Gbit/s"),
+        (rate, 4e6, "4.0 Mbit/s"),
+        (rate, 900.0, "1 kbit/s"),
     ],
 )
 def test_figures_are_short(function: Callable[[float], str], value: float, text: str) -> None:

@@ -46,9 +46,11 @@ def slice_events(role: str, number: int, scale: float = 1.0) -> list[Event]:
         if role == "bob":
             sent, received = received, sent
         events.append(LayerStarted(role, number, layer, line.name))
-        events.append(LayerFinished(
-            role, number, layer, line.name, line.operation, line.protocol, compute_s * scale, wait_s, sent, received, rounds
-        ))
+        events.append(
+            LayerFinished(
+                role, number, layer, line.name, line.operation, line.protocol, compute_s * scale, wait_s, sent, received, rounds
+            )
+        )
     events.append(SliceFinished(role, number, events[0].axis, 40 + number, 4.0 + number))
     return events
 
@@ -135,13 +137,22 @@ def test_document_follows_the_stated_layout() -> None:
     assert document["verified"] is True
     assert [line["name"] for line in document["plan"]] == [line.name for line in PLAN]
     assert document["totals"] == {
-        "seconds": 12.0, "bytes_sent": 4000, "bytes_received": 9000, "rounds": 16,
+        "seconds": 12.0,
+        "bytes_sent": 4000,
+        "bytes_received": 9000,
+        "rounds": 16,
         "peak_memory_bytes": {"alice": 100, "bob": 200},
     }
     assert [(one["axis"], one["index"], one["seconds"]) for one in document["slices"]] == [("z", 40, 4.0), ("z", 41, 5.0)]
     assert document["slices"][1]["layers"][2] == {
-        "name": "encoder1.relu1", "operation": "relu", "protocol": "gc-sign", "compute_s": 2.0, "wait_s": 1.0,
-        "bytes_sent": 500, "bytes_received": 200, "rounds": 3,
+        "name": "encoder1.relu1",
+        "operation": "relu",
+        "protocol": "gc-sign",
+        "compute_s": 2.0,
+        "wait_s": 1.0,
+        "bytes_sent": 500,
+        "bytes_received": 200,
+        "rounds": 3,
     }
 
 

@@ -24,9 +24,12 @@ PROTOCOLS = {"relu": st.sampled_from(["gc", "gc-sign"]), "square": st.sampled_fr
 @given(
     graphs(),
     st.fixed_dictionaries(PROTOCOLS),
-    st.fixed_dictionaries({
-        "garbler": st.sampled_from(["alice", "bob"]), "ot": st.sampled_from(["iknp", "softspoken-2"]),
-    }),
+    st.fixed_dictionaries(
+        {
+            "garbler": st.sampled_from(["alice", "bob"]),
+            "ot": st.sampled_from(["iknp", "softspoken-2"]),
+        }
+    ),
     st.integers(0, 1000),
 )
 @settings(max_examples=15, **LIMITS)
@@ -43,7 +46,10 @@ def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, 
     outcome: list[BaseException] = []
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         service = bob_party.Service(
-            CompiledStore([compiled]), Link(), lambda event: None, cores,
+            CompiledStore([compiled]),
+            Link(),
+            lambda event: None,
+            cores,
             record=lambda job, planned, value: of_bob[job.slice].update({planned.node.name: value}),
         )
 
@@ -59,8 +65,12 @@ def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, 
             alice_party.run(
                 lambda: zeromq.connect(listener.address),
                 Request(images.shape[1:], len(images), in_flight, choices=overrides, settings=options),
-                [("z", 5 + k) for k in range(len(images))], lambda program, k: images[k],
-                lambda job, result: results.__setitem__(job.index, result), lambda event: None, link=Link(), cores=cores,
+                [("z", 5 + k) for k in range(len(images))],
+                lambda program, k: images[k],
+                lambda job, result: results.__setitem__(job.index, result),
+                lambda event: None,
+                link=Link(),
+                cores=cores,
                 on_layer=lambda job, planned, value: of_alice[job.slice].update({planned.node.name: value}),
             )
         finally:

@@ -26,10 +26,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bob(host: Host, folder: Path) -> tuple[subprocess.Popen[str], str]:
-    process = host.popen([
-        BUNET, "bob", "--model", str(folder / "small.model"), "--listen", f"{host.address}:0",
-        "--key", str(folder / "bob"), "--allow", str(folder / "alice.pub"),
-    ])
+    process = host.popen(
+        [
+            BUNET,
+            "bob",
+            "--model",
+            str(folder / "small.model"),
+            "--listen",
+            f"{host.address}:0",
+            "--key",
+            str(folder / "bob"),
+            "--allow",
+            str(folder / "alice.pub"),
+        ]
+    )
     for line in process.stdout:
         if line.startswith("Bob listens at "):
             return process, line.split()[3]
@@ -37,10 +47,24 @@ def bob(host: Host, folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def alice(host: Host, folder: Path, address: str, name: str = "alice") -> subprocess.CompletedProcess:
-    process = host.popen([
-        BUNET, "alice", "--volume", str(folder / "volume.npy"), "--slices", "3:5", "--connect", address,
-        "--key", str(folder / name), "--server", str(folder / "bob.pub"), "--out", str(folder / f"result-{name}"),
-    ])
+    process = host.popen(
+        [
+            BUNET,
+            "alice",
+            "--volume",
+            str(folder / "volume.npy"),
+            "--slices",
+            "3:5",
+            "--connect",
+            address,
+            "--key",
+            str(folder / name),
+            "--server",
+            str(folder / "bob.pub"),
+            "--out",
+            str(folder / f"result-{name}"),
+        ]
+    )
     out, err = process.communicate(timeout=200)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

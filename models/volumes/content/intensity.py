@@ -57,7 +57,12 @@ class Windowed:
     dtype = np.dtype(np.float32)
 
     def __init__(
-        self, stored: Sliceable, scale: float | Floats, offset: float, clip: bool = True, padding: float | None = None,
+        self,
+        stored: Sliceable,
+        scale: float | Floats,
+        offset: float,
+        clip: bool = True,
+        padding: float | None = None,
         span: tuple[float, float] = (-np.inf, np.inf),
     ) -> None:
         self._stored = stored

@@ -51,9 +51,7 @@ class Apart:
         """Frames of a file, in the order asked for. Raises DamagedPixels, OSError where no process can be started."""
         if self._child is None:
             command = [sys.executable, "-P", "-m", __name__]  # -P: no module of the folder that we happen to be in
-            self._child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         try:

@@ -28,10 +28,45 @@ DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR by wha
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
 OVERLAYS = ("SEG", "RTDOSE")  # images that lie over others, in files of several frames
 # PS3.3 C.7.3.1.1.1, those that images have or that lie beside them on a CD; others are not shown, as they may be anything
-MODALITIES = frozenset([
-    "CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "RG", "OT", "SEG", "SR", "PR", "KO", "DOC", "REG", "RTSTRUCT",
-    "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD", "ECG", "HD", "IO", "ES", "XC", "GM", "SM", "PX", "OP", "OPT", "OCT", "IVUS",
-])
+MODALITIES = frozenset(
+    [
+        "CT",
+        "MR",
+        "PT",
+        "NM",
+        "US",
+        "CR",
+        "DX",
+        "MG",
+        "XA",
+        "RF",
+        "RG",
+        "OT",
+        "SEG",
+        "SR",
+        "PR",
+        "KO",
+        "DOC",
+        "REG",
+        "RTSTRUCT",
+        "RTDOSE",
+        "RTPLAN",
+        "RTIMAGE",
+        "RTRECORD",
+        "ECG",
+        "HD",
+        "IO",
+        "ES",
+        "XC",
+        "GM",
+        "SM",
+        "PX",
+        "OP",
+        "OPT",
+        "OCT",
+        "IVUS",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -247,7 +282,9 @@ def _image(path: Path, header: Header) -> Image | None:
     except VolumeError as error:
         slices = error
     return Image(
-        path, key, _series_number(header),
+        path,
+        key,
+        _series_number(header),
         modality=modality if modality in MODALITIES or not modality else "?",
         scout="LOCALIZER" in ([types] if isinstance(types, str) else [str(each) for each in types]),
         size=f" of {int(header.Rows)}x{int(header.Columns)}" if header.get("Rows") and header.get("Columns") else "",

@@ -68,8 +68,8 @@ def check_alike(slices: Sequence[Slice]) -> None:
         "has another frame of reference": _differs(slices, lambda each: each.reference),
         "has another number of rows or columns": _differs(slices, lambda each: each.shape),
         "has another pixel spacing": lambda each: not np.allclose(each.spacing, spacing, rtol=SAME_SPACING, atol=0),
-        "is oriented in another way": lambda each: not np.allclose(
-            each.cosines, cosines, rtol=SAME_DIRECTION, atol=SAME_DIRECTION
+        "is oriented in another way": lambda each: (
+            not np.allclose(each.cosines, cosines, rtol=SAME_DIRECTION, atol=SAME_DIRECTION)
         ),
     }
     seen: dict[tuple[str, int], Path] = {}

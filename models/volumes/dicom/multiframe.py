@@ -43,8 +43,14 @@ def slices_of(path: Path, header: Header) -> list[Slice]:
 
     return [
         made_slice(
-            path, header, group(frame, POSITION), group(frame, ORIENTATION), group(frame, MEASURES), group(frame, VALUES),
-            group(frame, CONTENT), k,
+            path,
+            header,
+            group(frame, POSITION),
+            group(frame, ORIENTATION),
+            group(frame, MEASURES),
+            group(frame, VALUES),
+            group(frame, CONTENT),
+            k,
         )
         for k, frame in enumerate(frames)
     ]

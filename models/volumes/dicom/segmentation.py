@@ -49,13 +49,22 @@ def write_segmentation(volume: Volume, masks: Masks, path: Path) -> None:
         stand_ins = _stand_ins(pydicom, sources, affine, pixels.shape, path)
         try:
             data = highdicom.seg.Segmentation(
-                stand_ins, pixels, highdicom.seg.SegmentationTypeValues.BINARY,
+                stand_ins,
+                pixels,
+                highdicom.seg.SegmentationTypeValues.BINARY,
                 [_described(highdicom, number, structure) for number, structure in enumerate(structures, 1)],
-                series_instance_uid=pydicom.uid.generate_uid(), series_number=SEGMENTATION_SERIES,
-                sop_instance_uid=pydicom.uid.generate_uid(), instance_number=1, manufacturer=MAKER,
-                manufacturer_model_name=MAKER, software_versions=software(), device_serial_number="none", content_label=MAKER,
+                series_instance_uid=pydicom.uid.generate_uid(),
+                series_number=SEGMENTATION_SERIES,
+                sop_instance_uid=pydicom.uid.generate_uid(),
+                instance_number=1,
+                manufacturer=MAKER,
+                manufacturer_model_name=MAKER,
+                software_versions=software(),
+                device_serial_number="none",
+                content_label=MAKER,
                 content_description=f"{' and '.join(one.target for one in structures)}, found by {MAKER}"[:64],
-                series_description=f"{MAKER} segmentation", omit_empty_frames=False,
+                series_description=f"{MAKER} segmentation",
+                omit_empty_frames=False,
             )
         except (AttributeError, TypeError, ValueError) as error:  # it says so of what it does not take
             raise VolumeError(
@@ -97,7 +106,10 @@ def _stand_ins(pydicom: Any, sources: Sources, affine: Affine, shape: tuple[int,
 def _described(highdicom: Any, number: int, structure: Structure) -> Any:
     family = highdicom.sr.CodedConcept("123110", "DCM", "Artificial Intelligence")
     return highdicom.seg.SegmentDescription(
-        number, structure.target, _concept(highdicom, structure.category), _concept(highdicom, structure.kind),
+        number,
+        structure.target,
+        _concept(highdicom, structure.category),
+        _concept(highdicom, structure.kind),
         highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         highdicom.AlgorithmIdentificationSequence(MAKER, family, software(), MAKER),
         anatomic_regions=None if structure.region is None else [_concept(highdicom, structure.region)],

@@ -71,4 +71,3 @@ def _stack(slices: Sequence[Slice]) -> tuple[Stack, int]:
             pass
     geometry.check_alike(slices)
     return geometry.stacked(slices), 0
-

@@ -16,7 +16,8 @@ Numbers = NDArray[np.float64]
 
 # what tells stacks of one series apart (`dicom_phases`); the frame's own where files hold several (PS3.3 C.7.6.16.2.2)
 MARKS = (
-    ("AcquisitionNumber", "FrameAcquisitionNumber"), ("TemporalPositionIdentifier", "TemporalPositionIndex"),
+    ("AcquisitionNumber", "FrameAcquisitionNumber"),
+    ("TemporalPositionIdentifier", "TemporalPositionIndex"),
     ("ConvolutionKernel", "ConvolutionKernel"),
 )
 RESCALE = ("RescaleSlope", "RescaleIntercept")
@@ -65,7 +66,13 @@ def slice_of(path: Path, header: Header) -> Slice:
 
 
 def made_slice(
-    path: Path, header: Header, position: Header, orientation: Header, measures: Header, values: Header, content: Header,
+    path: Path,
+    header: Header,
+    position: Header,
+    orientation: Header,
+    measures: Header,
+    values: Header,
+    content: Header,
     frame: int = 0,
 ) -> Slice:
     """A slice, checked. header: the file's. position, orientation, measures, values: what holds the slice's place, its
@@ -84,15 +91,21 @@ def made_slice(
         raise VolumeError(f"{path}: pixels of {bits} bits are not read")
     low = -(1 << bits - 1) if header.get("PixelRepresentation") else 0
     found = Slice(
-        path, frame, str(header.SeriesInstanceUID), str(header.get("StudyInstanceUID")),
-        reference=str(header.get("FrameOfReferenceUID")), instance=str(header.get("SOPInstanceUID") or path),
+        path,
+        frame,
+        str(header.SeriesInstanceUID),
+        str(header.get("StudyInstanceUID")),
+        reference=str(header.get("FrameOfReferenceUID")),
+        instance=str(header.get("SOPInstanceUID") or path),
         shape=(int(header.Rows), int(header.Columns)),
-        place=_numbers(path, position, "ImagePositionPatient"), spacing=_numbers(path, measures, "PixelSpacing"),
+        place=_numbers(path, position, "ImagePositionPatient"),
+        spacing=_numbers(path, measures, "PixelSpacing"),
         cosines=_numbers(path, orientation, "ImageOrientationPatient"),
         thickness=float(measures.get("SpacingBetweenSlices") or measures.get("SliceThickness") or 0),
         rescale=(_number(path, values, RESCALE[0], 1), _number(path, values, RESCALE[1], 0)),
         lacking=tuple(name for name in RESCALE if _value(path, values, name) in (None, "")),
-        stored=(low, low + (1 << bits) - 1), padding=_padding(header, low < 0),
+        stored=(low, low + (1 << bits) - 1),
+        padding=_padding(header, low < 0),
         marks=_marks(header, content),
     )
     if min(found.shape) < 1:

@@ -16,8 +16,13 @@ from bunet.models.volumes.volume import Affine, Volume, VolumeError
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
 FURTHER = (
-    "SpecificCharacterSet", "StudyDescription", "IssuerOfPatientID", "PatientAge", "PatientIdentityRemoved",
-    "DeidentificationMethod", "PositionReferenceIndicator",
+    "SpecificCharacterSet",
+    "StudyDescription",
+    "IssuerOfPatientID",
+    "PatientAge",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "PositionReferenceIndicator",
 )
 NEAR_STEPS = 0.5  # from a slice to the image it was read from
 

@@ -119,8 +119,17 @@ def _check(ops, wires, words, side, public, rows, key, tables, shares):
 
 
 def garble(
-    ops: np.ndarray, wires: int, words: np.ndarray, public: np.ndarray, rows: np.ndarray, delta: np.ndarray,
-    key: np.ndarray, stream: np.uint64, first_tile: np.uint64, tables: np.ndarray, shares: np.ndarray,
+    ops: np.ndarray,
+    wires: int,
+    words: np.ndarray,
+    public: np.ndarray,
+    rows: np.ndarray,
+    delta: np.ndarray,
+    key: np.ndarray,
+    stream: np.uint64,
+    first_tile: np.uint64,
+    tables: np.ndarray,
+    shares: np.ndarray,
 ) -> None:
     """Writes the tables and the garbler's shares; shares must come zeroed.
 
@@ -134,8 +143,16 @@ def garble(
 
 
 def evaluate(
-    ops: np.ndarray, wires: int, words: np.ndarray, public: np.ndarray, rows: np.ndarray,
-    key: np.ndarray, stream: np.uint64, first_tile: np.uint64, tables: np.ndarray, shares: np.ndarray,
+    ops: np.ndarray,
+    wires: int,
+    words: np.ndarray,
+    public: np.ndarray,
+    rows: np.ndarray,
+    key: np.ndarray,
+    stream: np.uint64,
+    first_tile: np.uint64,
+    tables: np.ndarray,
+    shares: np.ndarray,
 ) -> None:
     """Writes the evaluator's shares, which must come zeroed; see `garble`."""
     _check(ops, wires, words, 1, public, rows, key, tables, shares)

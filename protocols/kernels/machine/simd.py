@@ -186,9 +186,7 @@ def load_word(typing, array, offset):
     """uint64 at a byte offset of a uint8 array, unaligned, in the machine's (little-endian) order; any processor."""
 
     def code(context, builder, signature, arguments):
-        return emit_load(
-            builder, I64, data_pointer(context, builder, signature.args[0], arguments[0]), arguments[1], align=1
-        )
+        return emit_load(builder, I64, data_pointer(context, builder, signature.args[0], arguments[0]), arguments[1], align=1)
 
     return types.uint64(array, types.intp), code
 

@@ -200,7 +200,11 @@ def store_rows(columns, pitch, tile, count, flat):  # pragma: no cover - compile
 
 
 def extend_receiver(
-    schedules0: np.ndarray, schedules1: np.ndarray, stream: np.uint64, choices: np.ndarray, message: np.ndarray,
+    schedules0: np.ndarray,
+    schedules1: np.ndarray,
+    stream: np.uint64,
+    choices: np.ndarray,
+    message: np.ndarray,
     rows: np.ndarray,
 ) -> None:
     """IKNP receiver: message (256 * tiles,) u = G(k0) ^ G(k1) ^ choices, and rows (n, 2) t of G(k0).
@@ -264,9 +268,7 @@ def whole_batches(message: np.ndarray, width: int, tiles: int) -> list[tuple[int
     return [(0, message[:whole]), (whole // width, last)] if whole else [(0, last)]
 
 
-def extend_sender(
-    schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray
-) -> None:
+def extend_sender(schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray) -> None:
     """IKNP sender: rows (n, 2) q of G(k_s) ^ s * u, where s are the bits of delta and u the receiver's message, read-only.
 
     ValueError if kinds or lengths do not fit.
@@ -309,8 +311,14 @@ def _check_correction(key, rows, width, *words):
 
 
 def correct(
-    key: np.ndarray, tweak: np.uint64, delta: np.ndarray, rows: np.ndarray, correlation: np.ndarray, width: int,
-    result: np.ndarray, packed: np.ndarray,
+    key: np.ndarray,
+    tweak: np.uint64,
+    delta: np.ndarray,
+    rows: np.ndarray,
+    correlation: np.ndarray,
+    width: int,
+    result: np.ndarray,
+    packed: np.ndarray,
 ) -> None:
     """result[i] = H(q), packed c[i] = H(q) + correlation[i] - H(q ^ delta), modulo 2^width, for q = rows[i].
 

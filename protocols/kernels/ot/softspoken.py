@@ -317,9 +317,7 @@ def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: n
         store_rows(columns, PITCH, tile, min(BATCH, tiles - tile), flat)
 
 
-def extend_sender(
-    schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray
-) -> None:
+def extend_sender(schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray) -> None:
     """Sender: rows (n, 2) of the columns' transposes, column c first corrected by bit c of delta times the message.
 
     schedules: leaf y is the receiver's leaf y ^ Delta of the same group; leaf 0 is unknown and any key may stand for it,

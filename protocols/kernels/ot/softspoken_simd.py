@@ -39,9 +39,9 @@ def _sums(builder, counters, load_key, first, levels, punctured):
     xor = builder.xor
     if levels == 2:
         a, b, c, d = range(first, first + 4)
-        blocks = dict(zip(
-            members := (b, c, d) if punctured else (a, b, c, d), _leaves(builder, counters, load_key, members), strict=True
-        ))
+        blocks = dict(
+            zip(members := (b, c, d) if punctured else (a, b, c, d), _leaves(builder, counters, load_key, members), strict=True)
+        )
         result = []
         for i in range(len(counters)):
             odd, upper = xor(blocks[b][i], blocks[d][i]), xor(blocks[c][i], blocks[d][i])
@@ -51,8 +51,7 @@ def _sums(builder, counters, load_key, first, levels, punctured):
     low = _sums(builder, counters, load_key, first, levels - 1, punctured)
     high = _sums(builder, counters, load_key, first + (1 << (levels - 1)), levels - 1, False)
     return [
-        [None if p is None else xor(p, q) for p, q in zip(a, b, strict=True)] + [b[0]]
-        for a, b in zip(low, high, strict=True)
+        [None if p is None else xor(p, q) for p, q in zip(a, b, strict=True)] + [b[0]] for a, b in zip(low, high, strict=True)
     ]
 
 

@@ -213,8 +213,7 @@ def unpack(data: np.ndarray, count: int, width: int) -> np.ndarray:
     kind = _kind(width)
     if data.dtype != np.uint8 or data.ndim != 1 or count < 0 or data.size != packed_bytes(count, width):
         raise ValueError(
-            f"{count} values of {width} bits are uint8 ({packed_bytes(max(count, 0), width)},), "
-            f"not {data.dtype} {data.shape}"
+            f"{count} values of {width} bits are uint8 ({packed_bytes(max(count, 0), width)},), not {data.dtype} {data.shape}"
         )
     out = np.empty(count, kind)
     unpack_words(np.ascontiguousarray(data), width, out)

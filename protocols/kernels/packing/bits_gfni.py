@@ -29,9 +29,7 @@ def _eight_rows(builder, pointer, start, block, half):
     block in reverse order. Byte 8 * s + k of the result is bit column k of byte column s.
     """
     first = builder.add(start, I64(16 * block))
-    rows = [
-        builder.bitcast(emit_load(builder, VECTOR512, pointer, builder.add(first, I64(o))), BYTES512) for o in (0, 8)
-    ]
+    rows = [builder.bitcast(emit_load(builder, VECTOR512, pointer, builder.add(first, I64(o))), BYTES512) for o in (0, 8)]
     columns = [(7 - k) * 16 + 8 * half + s for s in range(8) for k in range(8)]
     matrix = emit_shuffle(builder, rows[0], rows[1], columns)
     return emit_call(builder, "llvm.x86.vgf2p8affineqb.512", BYTES512, [_IDENTITY, matrix, ir.Constant(I8, 0)])

@@ -92,9 +92,7 @@ def _factors(tables: Tables) -> np.ndarray:
     return out
 
 
-def multiply_sparse(
-    ciphertexts: np.ndarray, taps: np.ndarray, places: Places, out: np.ndarray | None = None
-) -> np.ndarray:
+def multiply_sparse(ciphertexts: np.ndarray, taps: np.ndarray, places: Places, out: np.ndarray | None = None) -> np.ndarray:
     """(T, O, 2, L, N) = sum over i of ciphertexts (T, I, 2, L, N) * polynomials (I, O), in the NTT domain.
 
     taps: int64 (I, O, K), the coefficients of the polynomials at `places.positions`, smaller in size than every prime; the

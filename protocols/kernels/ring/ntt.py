@@ -104,9 +104,7 @@ def tables(degree: int, primes: tuple[int, ...]) -> Tables:
 
 def _rows(a: np.ndarray, t: Tables) -> np.ndarray:
     if a.dtype != _WORD or not a.flags.c_contiguous or a.shape[-2:] != t.inverse.shape[1:]:
-        raise ValueError(
-            f"an NTT takes C-contiguous uint64 (..., {len(t.primes)}, {t.degree}), not {a.dtype} {a.shape}"
-        )
+        raise ValueError(f"an NTT takes C-contiguous uint64 (..., {len(t.primes)}, {t.degree}), not {a.dtype} {a.shape}")
     if not a.flags.writeable:
         raise ValueError("an NTT works in place, and this array is read-only")
     return a if a.ndim == 3 else a.reshape(-1, len(t.primes), t.degree)

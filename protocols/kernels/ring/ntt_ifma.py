@@ -21,6 +21,7 @@ from numba import njit
 def _radices(degree):
     return (2 if degree == 2048 else 4 if degree == 16384 else 3), (2 if degree <= 4096 else 3)
 
+
 _first2_lazy = forward_pass(2, LAZY, 1)
 _first3_lazy = forward_pass(3, LAZY, 1)
 _first4_lazy = forward_pass(4, LAZY, 1)

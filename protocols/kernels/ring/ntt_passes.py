@@ -28,7 +28,6 @@ _INTERLEAVE = ([0, 8, 1, 9, 2, 10, 3, 11], [4, 12, 5, 13, 6, 14, 7, 15])
 _SEPARATE = ([0, 2, 4, 6, 8, 10, 12, 14], [1, 3, 5, 7, 9, 11, 13, 15])
 
 
-
 def _load(builder, array, places, bound):
     return [Lanes(emit_load(builder, VECTOR512, array, place), bound) for place in places]
 

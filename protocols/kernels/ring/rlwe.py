@@ -92,9 +92,7 @@ def _with_fixed(kernel, base, a, factor, t: Tables, out: np.ndarray | None) -> n
     return out
 
 
-def multiply_add(
-    base: np.ndarray, a: np.ndarray, factor: np.ndarray, t: Tables, out: np.ndarray | None = None
-) -> np.ndarray:
+def multiply_add(base: np.ndarray, a: np.ndarray, factor: np.ndarray, t: Tables, out: np.ndarray | None = None) -> np.ndarray:
     """base + a * factor; base, a (n, L, N), factor of `fixed`; out may be base."""
     return _with_fixed(fast.multiply_add, base, a, factor, t, out)
 
@@ -106,9 +104,7 @@ def multiply_subtract(
     return _with_fixed(fast.multiply_subtract, base, a, factor, t, out)
 
 
-def add_products(
-    pairs: np.ndarray, a: np.ndarray, first: np.ndarray, second: np.ndarray, t: Tables
-) -> np.ndarray:
+def add_products(pairs: np.ndarray, a: np.ndarray, first: np.ndarray, second: np.ndarray, t: Tables) -> np.ndarray:
     """pairs (n, 2, L, N) + a (n, L, N) * (first, second), which are factors of `fixed`."""
     x, y = _polys(a, t, "factors"), _polys(pairs, t, "summands")
     if pairs.shape != (len(x), 2, len(t.primes), t.degree):

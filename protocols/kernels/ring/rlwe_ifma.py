@@ -201,9 +201,7 @@ def add_flood(words, masks, constants, offsets, values):
             for j in range(0, size, 8):
                 low, high = and512(load512(lows, j), low_mask), and512(load512(highs, j), high_mask)
                 middle = add512(shift_right512(low, 52), _low52(shift_left512(high, 12)))
-                r = add512(
-                    _fixed(middle, t52, t52_s, negative), _fixed(shift_right512(high, 40), t104, t104_s, negative)
-                )
+                r = add512(_fixed(middle, t52, t52_s, negative), _fixed(shift_right512(high, 40), t104, t104_s, negative))
                 r = _once(_low52(r), twice)
                 r = _once(_low52(add512(r, _reduced(_low52(low), one, negative))), twice)
                 r = add512(_once(r, q), add512(offset, load512(x, j)))  # below 3q

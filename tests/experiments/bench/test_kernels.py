@@ -82,7 +82,10 @@ def test_limits_follow_from_clock_and_throughput() -> None:
     ntt = next(one for one in kernel_cases.ntt_cases() if one.name == "ntt.forward.n4096.q47")
     assert limits.limit(ntt, "vaes", clock_hz, zen4) == pytest.approx(2.53, abs=0.01)
     for tier, throughput, one in (
-        ("portable", zen4, case(aes=1)), ("vaes", None, case(aes=1)), ("vaes", zen4, case()), ("aesni", zen4, case(madd52=2)),
+        ("portable", zen4, case(aes=1)),
+        ("vaes", None, case(aes=1)),
+        ("vaes", zen4, case()),
+        ("aesni", zen4, case(madd52=2)),
     ):
         assert limits.limit(one, tier, clock_hz, throughput) is None
 
@@ -105,7 +108,12 @@ def test_names_are_unique_and_units_known() -> None:
 
 
 SMALL = (
-    "aes.ctr", "ot.apply.w32", "ot.softspoken4.send", "bits.unpack.w18", "ntt.inverse.n2048.q47", "sample.ternary",
+    "aes.ctr",
+    "ot.apply.w32",
+    "ot.softspoken4.send",
+    "bits.unpack.w18",
+    "ntt.inverse.n2048.q47",
+    "sample.ternary",
     "bfv.open.n4096-q94",
 )
 
@@ -204,7 +212,9 @@ def test_bad_options_are_one_sentence(
 def test_rivals_are_timed_or_said_to_be_absent() -> None:
     machine = Machine(0.5)
     known = [
-        Rival("Here", "here", case("k", machine=machine)), Rival("Gone", "gone", case("k")), Rival("Gone", "gone", case("k")),
+        Rival("Here", "here", case("k", machine=machine)),
+        Rival("Gone", "gone", case("k")),
+        Rival("Gone", "gone", case("k")),
         Rival("Other", "here", case("not timed")),
     ]
     result = {**document(entry("k", 6)), "compared": [], "absent": []}
@@ -234,7 +244,15 @@ def test_the_command_prints_80_columns_and_writes_what_it_reads_again(tmp_path: 
     written = bench.load_baseline(path)
     assert [kernel["name"] for kernel in written["kernels"]] == ["aes.ctr", "ntt.forward"]
     assert set(written) == {
-        "format", "version", "environment", "clock_hz", "runs", "kernels", "compared", "absent", "duels",
+        "format",
+        "version",
+        "environment",
+        "clock_hz",
+        "runs",
+        "kernels",
+        "compared",
+        "absent",
+        "duels",
     }
     for kernel in written["kernels"]:
         assert kernel["low"] <= kernel["quartiles"][0] <= kernel["median"] <= kernel["quartiles"][1] <= kernel["high"]

@@ -24,7 +24,18 @@ from bunet.net.keys import BadKey
 from bunet.parties.errors import PeerError, RunError
 
 COMMANDS = (
-    "demo", "bench", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob", "keygen", "fingerprint", "synthesise",
+    "demo",
+    "bench",
+    "sweep",
+    "train",
+    "evaluate",
+    "compile",
+    "plan",
+    "alice",
+    "bob",
+    "keygen",
+    "fingerprint",
+    "synthesise",
     "seal",
 )
 
@@ -238,7 +249,11 @@ def test_every_error_becomes_a_sentence(error: Exception, status: int, words: st
 def test_a_tier_that_cannot_be_is_one_sentence() -> None:
     environment = {**os.environ, "BUNET_TIER": "quantum"}
     done = subprocess.run(
-        [sys.executable, "-m", "bunet.experiments", "plan"], capture_output=True, text=True, timeout=60, env=environment,
+        [sys.executable, "-m", "bunet.experiments", "plan"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
     )
     assert done.returncode == 2
     assert done.stderr.strip() == "bunet: BUNET_TIER='quantum' is not a tier; choose one of vaes, aesni, portable"

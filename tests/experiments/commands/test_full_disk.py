@@ -136,9 +136,7 @@ def test_a_series_is_unpacked_there_too(tmp_path: Path) -> None:
         formats.read_volume(tmp_path / "ct")
 
 
-@pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the quota is used up")]
-)
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the quota is used up")])
 def test_the_kinds_of_no_room(tmp_path: Path, number, words) -> Never:
     with pytest.raises(NoRoom, match=f"no room in {tmp_path / 'a'}: {words}"), room_in(tmp_path / "a"):
         raise OSError(number, os.strerror(number))

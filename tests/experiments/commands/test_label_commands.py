@@ -72,8 +72,19 @@ def document_of(out: Path, name: str) -> dict:
 
 @pytest.mark.parametrize(("asked", "values"), [("3", [3]), ("1,2", [1, 2]), ("1,2,3", [1, 2, 3])])
 def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path: Path, asked, values) -> None:
-    status, out, error = bunet("predict", *models(given), "--volume", given / "ct.npz", *ALONE, "--out", tmp_path,
-                               "--label", given / "classes.npy", "--label-value", asked)
+    status, out, error = bunet(
+        "predict",
+        *models(given),
+        "--volume",
+        given / "ct.npz",
+        *ALONE,
+        "--out",
+        tmp_path,
+        "--label",
+        given / "classes.npy",
+        "--label-value",
+        asked,
+    )
     assert status == 0, error
     dice = expected_dice(array(given, "mask"), np.isin(array(given, "classes"), values))
     assert f"Dice {dice:.4f} of the float model's mask against the label" in out
@@ -140,8 +151,17 @@ def test_predict_on_a_nifti_case_of_the_datasets_layout(given, tmp_path: Path) -
     for folder, values in (("COVID-19-CT-Seg_20cases", cube()), ("Lung_and_Infection_Mask", array(given, "classes"))):
         (tmp_path / folder).mkdir()
         formats.write(Volume(values, place), tmp_path / folder / "coronacases_001.nii.gz")
-    asked = ("predict", *models(given), "--volume", tmp_path / "COVID-19-CT-Seg_20cases" / "coronacases_001.nii.gz", *ALONE,
-             "--out", tmp_path / "out", "--label", tmp_path / "Lung_and_Infection_Mask" / "coronacases_001.nii.gz")
+    asked = (
+        "predict",
+        *models(given),
+        "--volume",
+        tmp_path / "COVID-19-CT-Seg_20cases" / "coronacases_001.nii.gz",
+        *ALONE,
+        "--out",
+        tmp_path / "out",
+        "--label",
+        tmp_path / "Lung_and_Infection_Mask" / "coronacases_001.nii.gz",
+    )
     status, _, error = bunet(*asked)
     assert status == 2
     assert CONVENTION in error
@@ -290,8 +310,25 @@ def test_train_learns_from_the_right_mask_and_notes_it(cases, tmp_path: Path) ->
 
 def test_train_says_which_label_is_empty(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "healthy", infected=False)
-    status, out, error = bunet("train", "--out", tmp_path / "w.safetensors", "--data", folder, "--size", 32, "--features", 1,
-                               "--steps", 1, "--batch", 1, "--test", "d", "--validation", "c")
+    status, out, error = bunet(
+        "train",
+        "--out",
+        tmp_path / "w.safetensors",
+        "--data",
+        folder,
+        "--size",
+        32,
+        "--features",
+        1,
+        "--steps",
+        1,
+        "--batch",
+        1,
+        "--test",
+        "d",
+        "--validation",
+        "c",
+    )
     assert status == 0, error
     assert "a.npz: `infection` is empty: it is 0 everywhere" in out
 

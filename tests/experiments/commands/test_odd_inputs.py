@@ -84,7 +84,9 @@ def bytes_of_a_name(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo", "sweep"])
-def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command) -> None:
+def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command
+) -> None:
     """The volumes are not even volumes, which reading them would say."""
     if bytes_of_a_name(tmp_path) != 255:
         pytest.skip("names of another length here")
@@ -205,10 +207,34 @@ def test_json_of_all_kinds(tmp_path: Path, text) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "1", "~", "a: &a [*a]", "&a {name: *a}", "? [a]\n: b", "? {a: b}\n: c", "a: !!python/object:os.system x",
-     "a: 2026-01-01", "a: .nan", "a: " + "9" * 5000, "[" * 5000, "a: !!binary xx", "a: !!int x", "a: !!float x",
-     "a: !!timestamp 9999-99-99", "a: 2026-13-45", "<<: 1", "a: \0", "%YAML 9.9\n---\na: 1", "--- a\n--- b", "a: *b", "\t",
-     "a: !!set {x}", "a: !!omap [x]"],
+    [
+        "",
+        "[]",
+        "1",
+        "~",
+        "a: &a [*a]",
+        "&a {name: *a}",
+        "? [a]\n: b",
+        "? {a: b}\n: c",
+        "a: !!python/object:os.system x",
+        "a: 2026-01-01",
+        "a: .nan",
+        "a: " + "9" * 5000,
+        "[" * 5000,
+        "a: !!binary xx",
+        "a: !!int x",
+        "a: !!float x",
+        "a: !!timestamp 9999-99-99",
+        "a: 2026-13-45",
+        "<<: 1",
+        "a: \0",
+        "%YAML 9.9\n---\na: 1",
+        "--- a\n--- b",
+        "a: *b",
+        "\t",
+        "a: !!set {x}",
+        "a: !!omap [x]",
+    ],
 )
 def test_yaml_of_all_kinds(text) -> None:
     with pytest.raises(ConfigError, match=r"x\.yaml") as caught:

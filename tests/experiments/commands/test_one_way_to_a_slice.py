@@ -91,12 +91,20 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
 @pytest.mark.parametrize(
     ("shape", "field", "spacing"),
     [
-        (WIDE, "auto", None), (WIDE, "whole", None), (NARROW, "auto", None), (WIDE, "auto", OBLONG), (WIDE, "whole", OBLONG),
+        (WIDE, "auto", None),
+        (WIDE, "whole", None),
+        (NARROW, "auto", None),
+        (WIDE, "auto", OBLONG),
+        (WIDE, "whole", OBLONG),
         (NARROW, "auto", OBLONG),
     ],
 )
 def test_all_commands_see_the_same_slice(
-    axis: str, shape: tuple[int, int], field: str, spacing: tuple[float, ...] | None, tmp_path: Path,
+    axis: str,
+    shape: tuple[int, int],
+    field: str,
+    spacing: tuple[float, ...] | None,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, program = chest(tmp_path, shape, spacing), small(SIZE).program
@@ -105,8 +113,21 @@ def test_all_commands_see_the_same_slice(
     seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
     session = Session(named(small(SIZE)))
     monkeypatch.setattr(party.alice_party, "run", session)
-    status, _, error = bunet("alice", "--volume", path, "--axis", axis, "--size", SIZE, "--slices", f"{k}:{k + 1}",
-                             "--field-of-view", field, "--out", tmp_path / "alice")
+    status, _, error = bunet(
+        "alice",
+        "--volume",
+        path,
+        "--axis",
+        axis,
+        "--size",
+        SIZE,
+        "--slices",
+        f"{k}:{k + 1}",
+        "--field-of-view",
+        field,
+        "--out",
+        tmp_path / "alice",
+    )
     assert status == 0, error
     seen["alice"] = session.inputs[0]
     loaded = formats.load(path, field_of_view=field)
@@ -254,11 +275,23 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
     weights.tensors["conv.bias"][:] = [0.0, 0.2]
     models = {"infection": {"z": PredictModel("infection", "z", weights, "m", SIZE)}}
     settings = PredictSettings(
-        axes=("z",), lung_mask=False, ensemble="majority", filtered=False, slices="z=7:9", format="12.8",
+        axes=("z",),
+        lung_mask=False,
+        ensemble="majority",
+        filtered=False,
+        slices="z=7:9",
+        format="12.8",
         link=PRESETS["loopback"],
     )
-    run = CaseRun(open_case(one_case(path, None), settings), models, settings, tmp_path / "out", Calibration(), JobProgress(),
-                  Console(quiet=True))
+    run = CaseRun(
+        open_case(one_case(path, None), settings),
+        models,
+        settings,
+        tmp_path / "out",
+        Calibration(),
+        JobProgress(),
+        Console(quiet=True),
+    )
     with run.open():
         run.run_stages(lambda text: None)
         masks = run.combine().masks

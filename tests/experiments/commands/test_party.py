@@ -46,8 +46,16 @@ class Session:
         self.inputs: list[np.ndarray] = []
 
     def __call__(
-        self, connect: Any, request: Request, labels: list[tuple[str, int]], slice_at: Callable[..., np.ndarray],
-        on_result: Callable[..., None], emit: Callable[..., None], *, agreed: Callable[..., None], **_: Any,
+        self,
+        connect: Any,
+        request: Request,
+        labels: list[tuple[str, int]],
+        slice_at: Callable[..., np.ndarray],
+        on_result: Callable[..., None],
+        emit: Callable[..., None],
+        *,
+        agreed: Callable[..., None],
+        **_: Any,
     ) -> None:
         program = self.compiled.program
         self.requests.append(request)
@@ -132,11 +140,14 @@ def test_what_was_cut_off_goes_on_and_the_document_says_so(
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
-        (("--size", "16x16", "--relu", "gc"), "protocols"), (("--size", "32"), "size"),
+        (("--size", "16x16", "--relu", "gc"), "protocols"),
+        (("--size", "32"), "size"),
         (("--axis", "y", "--size", "16"), "axis"),
-        (("--size", "16", "--format", "8.4"), "format"), (("--size", "16", "--ot", "softspoken-2"), "ot"),
+        (("--size", "16", "--format", "8.4"), "format"),
+        (("--size", "16", "--ot", "softspoken-2"), "ot"),
         (("--size", "16", "--server", "bob.pub"), "server"),
-        (("--size", "16", "--target", "infection"), "wish"), (("--size", "16", "--model", "small@1"), "wish"),
+        (("--size", "16", "--target", "infection"), "wish"),
+        (("--size", "16", "--model", "small@1"), "wish"),
     ],
 )
 def test_another_run_is_not_mixed_in(
@@ -170,11 +181,17 @@ def noted(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "cannot be read"), ("{", "cannot be read"), ("[" * 100_000, "cannot be read"), ("\xff", "cannot be read"),
-        ("[]", "not of a run of `bunet alice`"), ('{"volume": 1}', "not of a run of `bunet alice`"),
+        ("", "cannot be read"),
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("\xff", "cannot be read"),
+        ("[]", "not of a run of `bunet alice`"),
+        ('{"volume": 1}', "not of a run of `bunet alice`"),
         ('{"a": 1, "program": "x"}', "not of a run of `bunet alice`"),
-        (noted(program="x"), "names no program"), (noted(program=None), "names no program"),
-        (noted(commitment="x"), "has no commitment to Bob's weights"), (noted(commitment=None), "has no commitment"),
+        (noted(program="x"), "names no program"),
+        (noted(program=None), "names no program"),
+        (noted(commitment="x"), "has no commitment to Bob's weights"),
+        (noted(commitment=None), "has no commitment"),
         (noted(model=None), "does not name a model"),
         (noted(model={**CARD.to_document(), "axis": "w"}), "does not name a model"),
         (noted(a=2), "its a differs"),
@@ -225,7 +242,8 @@ def test_alice_is_told_where_the_model_takes_values_of_another_meaning(
         (("--target", ""), "the model's target is not a text of 1 to 64 characters"),
         (("--target", "x" * 65), "the model's target is not a text of 1 to 64 characters"),
         (("--target", "in\nfection"), "the model's target holds characters that cannot be printed"),
-        (("--model", ""), "the model's name is not a text"), (("--model", "a@"), "the model's version is not a text"),
+        (("--model", ""), "the model's name is not a text"),
+        (("--model", "a@"), "the model's version is not a text"),
         (("--model", "a@b@c"), "holds an @"),
     ],
 )
@@ -252,7 +270,11 @@ def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Pat
     made = compiling.load(tmp_path / "a")
     assert made.card is not None
     assert made.card.to_document() == {
-        "target": "infection", "axis": "z", "name": "infection-z", "version": "1", "size": 128,
+        "target": "infection",
+        "axis": "z",
+        "name": "infection-z",
+        "version": "1",
+        "size": 128,
         "intensity": "window -1250..250 HU on 0..1",
     }
     assert f"model: {made.card}\n" in out
@@ -319,7 +341,12 @@ def test_the_place_of_the_document_is_checked_first(volume: Path, session: Sessi
     assert not out.exists()
     out.mkdir()
     names = (
-        "run.json", "mask.npz", "result.json", "alice-warnings.json", "ct_prediction.npy", "ct_lung.npy",
+        "run.json",
+        "mask.npz",
+        "result.json",
+        "alice-warnings.json",
+        "ct_prediction.npy",
+        "ct_lung.npy",
         "slice-0003.safetensors",
     )
     for name in names:
@@ -345,12 +372,17 @@ def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--in-flight", str(MAX_IN_FLIGHT + 1)), "--in-flight"), (("--size", "0"), "--size 0"), (("--size", "ax4"), "--size"),
-        (("--connect", "nowhere"), "'nowhere' is not understood"), (("--key", "nokey"), "cannot read the key file"),
-        (("--connect", "tcp://192.0.2.1:7010"), "refusing to connect"), (("--format", "8"), "--format"),
+        (("--in-flight", str(MAX_IN_FLIGHT + 1)), "--in-flight"),
+        (("--size", "0"), "--size 0"),
+        (("--size", "ax4"), "--size"),
+        (("--connect", "nowhere"), "'nowhere' is not understood"),
+        (("--key", "nokey"), "cannot read the key file"),
+        (("--connect", "tcp://192.0.2.1:7010"), "refusing to connect"),
+        (("--format", "8"), "--format"),
         (("--slices", "9:9"), "--slices 9:9: A must be below B"),
         (("--slices", "18:21"), "--slices 18:21: along z the volume has the slices 0:20"),
-        (("--axis", "w"), "axis 'w'"), (("--ot", "magic"), "--ot 'magic'"),
+        (("--axis", "w"), "axis 'w'"),
+        (("--ot", "magic"), "--ot 'magic'"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_once_with_status_2(arguments: tuple[str, ...], words: str, volume: Path) -> None:

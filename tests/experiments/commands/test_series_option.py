@@ -1,4 +1,5 @@
 """--series, and volumes that come as DICOM, on the command line."""
+
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,12 @@ pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command) -> None:
     hu = np.random.default_rng(0).integers(-1024, 1000, (5, 16, 16))
     for number, values, modality in ((2, hu, "CT"), (3, hu, "PT")):
-        write_ct(tmp_path / "cd", values, names=[f"{number}-{k}" for k in range(5)],
-                 edit=marked(SeriesNumber=number, Modality=modality))
+        write_ct(
+            tmp_path / "cd",
+            values,
+            names=[f"{number}-{k}" for k in range(5)],
+            edit=marked(SeriesNumber=number, Modality=modality),
+        )
     base = (command, "--volume", tmp_path / "cd", "--out", tmp_path / "out")
     status, _, err = bunet(*base)
     assert status == 2

@@ -39,8 +39,10 @@ def test_a_synthetic_chest_is_the_demos_in_hounsfield_units(name: str, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("chest",), "is an .npz or a NIfTI file"), (("chest.npy",), "is an .npz or a NIfTI file"),
-        (("chest.txt",), "chest.txt"), (("no/chest.npz",), "there is no folder"),
+        (("chest",), "is an .npz or a NIfTI file"),
+        (("chest.npy",), "is an .npz or a NIfTI file"),
+        (("chest.txt",), "chest.txt"),
+        (("no/chest.npz",), "there is no folder"),
         (("chest.npz", "--size", "8"), "--size"),
     ],
 )

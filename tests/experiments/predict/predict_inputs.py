@@ -48,10 +48,12 @@ def script(volume: np.ndarray, infection: Path, lung: Path) -> tuple[np.ndarray,
         total = np.zeros(volume.shape, np.float32)
         for number, axis in enumerate("XYZ"):  # array axes, as published
             state = torch.load(folder / f"best_model-{axis}.pth", weights_only=True)["state_dict"]
-            model = from_weights(weight_files.FloatWeights(
-                Architecture(features=state["conv.weight"].shape[1], pooling="max"),
-                {k: v.numpy() for k, v in state.items() if "num_batches" not in k},
-            ))
+            model = from_weights(
+                weight_files.FloatWeights(
+                    Architecture(features=state["conv.weight"].shape[1], pooling="max"),
+                    {k: v.numpy() for k, v in state.items() if "num_batches" not in k},
+                )
+            )
             along = np.moveaxis(volume, number, 0)
             padded = np.concatenate([np.zeros_like(along[:5]), along, np.zeros_like(along[:5])])
             found = np.moveaxis(total, number, 0)

@@ -24,7 +24,8 @@ ON, OFF = dict.fromkeys(("infection", "lung"), True), dict.fromkeys(("infection"
 @pytest.mark.parametrize(
     ("text", "axes", "filters", "scope"),
     [
-        (":", "xyz", OFF, "maximum filter off"), (":", "xyz", ON, "maximum filter on"),
+        (":", "xyz", OFF, "maximum filter off"),
+        (":", "xyz", ON, "maximum filter on"),
         ("z=20:22", "xyz", OFF, "in 2 of 200 slices, maximum filter off"),
         ("20:22", "z", {"infection": True}, "in 2 of 200 slices, maximum filter on"),
         ("y=3:9,z=0:1", "xyz", OFF, "in 1 of 200 slices, in 6 of 30 rows, maximum filter off"),

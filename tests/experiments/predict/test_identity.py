@@ -27,8 +27,9 @@ def volume(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random((16, 16, 16)).astype(np.float32)
 
 
-def a_run(folder: Path, calibration: Calibration, settings: PredictSettings = SETTINGS, run: RunPair = run_pair,
-          **notes: object) -> CaseRun:
+def a_run(
+    folder: Path, calibration: Calibration, settings: PredictSettings = SETTINGS, run: RunPair = run_pair, **notes: object
+) -> CaseRun:
     path = folder / "ct.npy"
     if not path.exists():
         np.save(path, volume(0))

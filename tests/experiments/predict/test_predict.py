@@ -89,8 +89,21 @@ def cut_off(arguments: list[str], slices: Path, after: int) -> None:
 
 
 def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Path) -> None:
-    asked = ["predict", *models(given), "--test-data-dir", str(given / "test"), "--out", str(tmp_path), "--slices", "4:8",
-             "--format", "8.12", "--link", "loopback", "--verify"]
+    asked = [
+        "predict",
+        *models(given),
+        "--test-data-dir",
+        str(given / "test"),
+        "--out",
+        str(tmp_path),
+        "--slices",
+        "4:8",
+        "--format",
+        "8.12",
+        "--link",
+        "loopback",
+        "--verify",
+    ]
     folder = tmp_path / "one" / "slices"
     cut_off(asked, folder, 4 + 4 + random.randrange(1, 12))  # x in the clear and secure, and something of what follows
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.safetensors")}
@@ -113,8 +126,25 @@ def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Pat
 
 
 def test_a_vote_opens_the_majority_only(given, tmp_path: Path) -> None:
-    asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path, "--slices", "4:8",
-             "--axes", "z,y", "--format", "8.12", "--link", "loopback", "--ensemble", "majority", "--no-maximum-filter"]
+    asked = [
+        "predict",
+        *models(given),
+        "--test-data-dir",
+        given / "test",
+        "--out",
+        tmp_path,
+        "--slices",
+        "4:8",
+        "--axes",
+        "z,y",
+        "--format",
+        "8.12",
+        "--link",
+        "loopback",
+        "--ensemble",
+        "majority",
+        "--no-maximum-filter",
+    ]
     status, _, err = bunet(*asked)
     assert status == 0, err
     document = json.loads((tmp_path / "one" / "result.json").read_text())
@@ -191,8 +221,19 @@ def lone_voxel(folder: Path, name: str, models: list[str], *options: str) -> int
     volume = np.zeros((SIZE,) * 3, np.float32)
     volume[8, 8, 8] = 1
     np.save(folder / "ct.npy", volume)
-    status, _, err = bunet("predict", *models, "--no-lung-mask", "--volume", folder / "ct.npy", "--axes", "z", "--float",
-                           "--out", folder / name, *options)
+    status, _, err = bunet(
+        "predict",
+        *models,
+        "--no-lung-mask",
+        "--volume",
+        folder / "ct.npy",
+        "--axes",
+        "z",
+        "--float",
+        "--out",
+        folder / name,
+        *options,
+    )
     assert status == 0, err
     document = json.loads((folder / name / "ct" / "result.json").read_text())
     assert document["asked"]["filtered"] == {"infection": document["voxels"]["float"] == 27}
@@ -246,8 +287,23 @@ def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Pat
         (folder / f"best_model-{letters.upper()}.pth").write_bytes(
             (given / "infection" / f"best_model-{letters.upper()}.pth").read_bytes()
         )
-        asked = ["predict", "--model-infection-dir", folder, "--no-lung-mask", "--volume", tmp_path / "ct.npy", "--float",
-                 "--axes", letters, "--slices", f"{letters}=3:5", "--out", tmp_path / f"out-{name}", "--ensemble", "argmax"]
+        asked = [
+            "predict",
+            "--model-infection-dir",
+            folder,
+            "--no-lung-mask",
+            "--volume",
+            tmp_path / "ct.npy",
+            "--float",
+            "--axes",
+            letters,
+            "--slices",
+            f"{letters}=3:5",
+            "--out",
+            tmp_path / f"out-{name}",
+            "--ensemble",
+            "argmax",
+        ]
         status, out, err = bunet(*asked)
         assert status == 0, err
         assert f"along {letters.upper()} (array axis {'xyz'.index(letters)}) in the clear, 2 slices" in out
@@ -256,8 +312,22 @@ def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Pat
     status, _, err = bunet(*asked[:-6], "--slices", "y=3:5", *asked[-4:])
     assert status == 2
     assert "not one of the axes x" in err
-    mixed = ["predict", "--model-infection-dir", given / "infection", "--intensity", "as-is", "--volume", tmp_path / "ct.npy",
-             "--float", "--size", "16", "--out", tmp_path / "mixed", "--axes", "z"]
+    mixed = [
+        "predict",
+        "--model-infection-dir",
+        given / "infection",
+        "--intensity",
+        "as-is",
+        "--volume",
+        tmp_path / "ct.npy",
+        "--float",
+        "--size",
+        "16",
+        "--out",
+        tmp_path / "mixed",
+        "--axes",
+        "z",
+    ]
     status, _, err = bunet(*mixed)
     assert status == 2
     assert "say all of --axes x,y,z" in err
@@ -272,8 +342,20 @@ def test_each_target_is_filtered_as_suits_its_own_models(given, tmp_path: Path) 
     volume[8, 8, 8] = 1
     np.save(tmp_path / "ct.npy", volume)
     status, _, err = bunet(
-        "predict", "--model-infection-dir", given / "infection", "--model-lung-dir", tmp_path, "--volume", tmp_path / "ct.npy",
-        "--intensity", "unit", "--size", str(SIZE), "--float", "--out", tmp_path / "out",
+        "predict",
+        "--model-infection-dir",
+        given / "infection",
+        "--model-lung-dir",
+        tmp_path,
+        "--volume",
+        tmp_path / "ct.npy",
+        "--intensity",
+        "unit",
+        "--size",
+        str(SIZE),
+        "--float",
+        "--out",
+        tmp_path / "out",
     )
     assert status == 0, err
     filters, scope = {"infection": True, "lung": False}, "maximum filter on for the infection, off for the lung"
@@ -412,8 +494,19 @@ def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: P
 
 
 def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path: Path) -> None:
-    status, _, err = bunet("predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path, "--axes", "z",
-                           "--float", "--activation", "square")
+    status, _, err = bunet(
+        "predict",
+        *models(given),
+        "--test-data-dir",
+        given / "test",
+        "--out",
+        tmp_path,
+        "--axes",
+        "z",
+        "--float",
+        "--activation",
+        "square",
+    )
     assert status == 2
     assert "overflows on slice 0 along Z (array axis 2): is --activation right?" in err
     assert not (tmp_path / "one_prediction.npz").exists()
@@ -445,12 +538,18 @@ def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path: Path, co
     elif content is not None:
         torch.save(content, path)
     status, _, err = bunet(
-        "predict", "--model-infection-dir", tmp_path / "bad", "--model-lung-dir", given / "lung", "--test-data-dir",
-        given / "test", "--float", "--out", tmp_path / "out",
+        "predict",
+        "--model-infection-dir",
+        tmp_path / "bad",
+        "--model-lung-dir",
+        given / "lung",
+        "--test-data-dir",
+        given / "test",
+        "--float",
+        "--out",
+        tmp_path / "out",
     )
     assert status == 2
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
-
-

@@ -37,7 +37,9 @@ def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path: Path) -> N
     said: list[str] = []
     for _ in range(2):  # of the run, and of the slices that it finds done
         run = a_run(
-            tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]),
+            tmp_path,
+            Calibration(),
+            replace(SETTINGS, link=PRESETS["loopback"]),
             lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}),
         )
         with run.open():
@@ -50,7 +52,9 @@ def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path: Path) -> N
 
 def test_values_beyond_calibration_are_in_the_document_and_the_report(tmp_path: Path) -> None:
     run = a_run(
-        tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]),
+        tmp_path,
+        Calibration(),
+        replace(SETTINGS, link=PRESETS["loopback"]),
         lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}, input_beyond={"z4": 0.25, "z5": 0.5}),
     )
     with run.open():

@@ -65,11 +65,16 @@ def test_a_lung_of_a_chest_s_size_is_not_warned_of() -> None:
     assert lung_warnings(lung, 1000, False) == [], "a few slices at the end of a lung show little of it"
 
 
-@pytest.mark.parametrize(("compared", "words"), [
-    (True, "no lung was found (0 voxels), so the infection's mask is empty whatever there is"),
-    (False, "the lung was not opened"),
-])
-def test_a_vote_is_warned_of_by_the_lung_that_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared, words) -> None:
+@pytest.mark.parametrize(
+    ("compared", "words"),
+    [
+        (True, "no lung was found (0 voxels), so the infection's mask is empty whatever there is"),
+        (False, "the lung was not opened"),
+    ],
+)
+def test_a_vote_is_warned_of_by_the_lung_that_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared, words
+) -> None:
     """A vote opens one mask; the clear run beside it has a lung."""
     run, empty = a_run(tmp_path, monkeypatch, {"lung": False, "infection": True}), np.zeros((16, 32, 32), bool)
     found = Found({"secure": empty, "float": empty}, {"float": empty}) if compared else Found({"secure": empty})

@@ -1,4 +1,5 @@
 """Results among a patient's own files are refused before anything is run, by every command that writes some."""
+
 import os
 from pathlib import Path
 
@@ -107,8 +108,10 @@ def test_a_volume_or_label_is_not_written_over(tmp_path: Path) -> None:
     np.savez(tmp_path / "ct.npz", array=ARRAY)
     np.savez(tmp_path / "ct_prediction.npz", array=ARRAY > 0)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for more in (("--label", tmp_path / "ct_prediction.npz", "--out", tmp_path),
-                 ("--out", tmp_path / "out", "--json", tmp_path / "ct.npz")):
+    for more in (
+        ("--label", tmp_path / "ct_prediction.npz", "--out", tmp_path),
+        ("--out", tmp_path / "out", "--json", tmp_path / "ct.npz"),
+    ):
         result = CliRunner().invoke(app, ["predict", "--volume", str(tmp_path / "ct.npz"), "--float", *map(str, more)])
         assert result.exit_code == 2, result.output
         assert "would be written into or over the input" in result.stderr

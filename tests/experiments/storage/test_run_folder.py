@@ -1,4 +1,5 @@
 """A results folder belongs to one run, and to one process at a time."""
+
 import json
 from pathlib import Path
 from typing import Never

@@ -240,8 +240,15 @@ def test_what_the_file_says_of_its_data_is_not_for_others(place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "options"),
-    [("", ("--label-value", "3")), ("", ("--truth", "t.npy")), ("", ("--series", "1")), ("", ("--intensity", "hu")),
-     ("", ("--field-of-view", "whole")), ("label_value: 3\n", ()), ("field_of_view: whole\n", ())],
+    [
+        ("", ("--label-value", "3")),
+        ("", ("--truth", "t.npy")),
+        ("", ("--series", "1")),
+        ("", ("--intensity", "hu")),
+        ("", ("--field-of-view", "whole")),
+        ("label_value: 3\n", ()),
+        ("field_of_view: whole\n", ()),
+    ],
 )
 def test_an_experiment_without_data_refuses_what_is_said_of_data(
     key: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -257,8 +264,10 @@ def test_a_dry_run_says_how_the_volume_is_read_and_refuses_it(place: Path, monke
     monkeypatch.chdir(place)
     result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
     assert result.stdout.startswith("intensities of case.npz: rule `")
-    assert CliRunner().invoke(app, ["sweep", "test.yaml", "--intensity", "windowed", "--dry-run"]).stdout.startswith(
-        "intensities of case.npz: rule `windowed`"
+    assert (
+        CliRunner()
+        .invoke(app, ["sweep", "test.yaml", "--intensity", "windowed", "--dry-run"])
+        .stdout.startswith("intensities of case.npz: rule `windowed`")
     )
     np.savez(place / "case.npz", ct=np.full((12, 32, 32), 30.5, np.float32))
     result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])

@@ -16,9 +16,15 @@ from bunet.experiments.sweep.pictures import SameBar
 from bunet.experiments.sweep.run import title_of
 
 TWO_OF_EACH = {
-    "links": ["lan", "wan"], "protocols": [{"relu": "gc"}, {"relu": "gc-sign"}], "ot": ["iknp", "softspoken-4"],
-    "formats": ["8.4", "12.4"], "in_flight": [1, 2], "sizes": [32, 64], "features": [4, 8],
-    "activations": ["relu", "hybrid"], "pools": ["avg", "max"],
+    "links": ["lan", "wan"],
+    "protocols": [{"relu": "gc"}, {"relu": "gc-sign"}],
+    "ot": ["iknp", "softspoken-4"],
+    "formats": ["8.4", "12.4"],
+    "in_flight": [1, 2],
+    "sizes": [32, 64],
+    "features": [4, 8],
+    "activations": ["relu", "hybrid"],
+    "pools": ["avg", "max"],
 }
 POINT = next(parse("name: a", "x").points())
 
@@ -113,7 +119,9 @@ def test_numbers_are_drawn_in_their_order_whatever_the_files() -> None:
 @pytest.mark.parametrize(
     ("values", "low", "ticks"),
     [
-        ([1.0, 9.9], 0.0, None), ([3.0], 0.0, None), ([0.0, 100.0], 0.0, None),
+        ([1.0, 9.9], 0.0, None),
+        ([3.0], 0.0, None),
+        ([0.0, 100.0], 0.0, None),
         ([1.0, 10.0], 0.5, ["0.5", "1", "2", "5", "10"]),
         ([2.2, 21.0, 300.0], 1.0, ["1", "2", "5", "10", "20", "50", "100", "200", "500"]),
         ([0.012, 4000.0], 0.01, ["0.01", "0.1", "1", "10", "100", "1000", "10000"]),

@@ -25,9 +25,15 @@ CONFIG = parse(
 def document(point: Point) -> dict[str, Any]:
     seconds = 10.0 + point.link.rtt_s * 100 + point.in_flight
     return {
-        "slices": [{}] * point.slices, "dice": {"float": 1.0, "truth": None}, "verified": True, "setup": {"seconds": 1.0},
+        "slices": [{}] * point.slices,
+        "dice": {"float": 1.0, "truth": None},
+        "verified": True,
+        "setup": {"seconds": 1.0},
         "totals": {
-            "seconds": seconds, "bytes_sent": 100, "bytes_received": 200, "rounds": 30,
+            "seconds": seconds,
+            "bytes_sent": 100,
+            "bytes_received": 200,
+            "rounds": 30,
             "peak_memory_bytes": {"alice": 1, "bob": 2},
         },
     }
@@ -49,9 +55,7 @@ class Runner:
         return document(point)
 
 
-def sweep(
-    folder: Path, runner: Runner, config: SweepConfig = CONFIG, pictures: bool = False
-) -> tuple[Any, list[str]]:
+def sweep(folder: Path, runner: Runner, config: SweepConfig = CONFIG, pictures: bool = False) -> tuple[Any, list[str]]:
     said: list[str] = []
     return run_sweep(config, folder, runner, said.append, pictures=pictures), said
 
@@ -224,9 +228,7 @@ def test_a_row_of_a_failed_point_has_no_figures() -> None:
     assert "seconds" not in row
 
 
-def test_two_points_in_one_place_end_the_sweep_with_the_table_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_points_in_one_place_end_the_sweep_with_the_table_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def same(*_: Any) -> None:
         raise SameBar("two points would be drawn at one place: a; and b")
 

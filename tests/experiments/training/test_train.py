@@ -73,8 +73,19 @@ def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_
     assert status == 0, error
     assert "calibrated: ranges measured on slices of the weights' own training" in out
     weights.save(weights.load(place / "w.safetensors"), tmp_path / "bare.safetensors")
-    bare = ("compile", "--weights", tmp_path / "bare.safetensors", "--size", 32, "--out", tmp_path / "bare.model",
-            "--target", "infection", "--axis", "y")
+    bare = (
+        "compile",
+        "--weights",
+        tmp_path / "bare.safetensors",
+        "--size",
+        32,
+        "--out",
+        tmp_path / "bare.model",
+        "--target",
+        "infection",
+        "--axis",
+        "y",
+    )
     assert "calibrated: ranges measured on synthetic chests" in bunet(*bare)[1]
     weights.add_notes(tmp_path / "bare.safetensors", {"ranges": {"input": 1.0}})
     status, _, error = bunet(*bare)
@@ -211,8 +222,19 @@ def test_evaluation_gives_the_figures_of_prediction(tmp_path: Path) -> None:
     dice = {}
     for field in ("auto", "whole"):
         status, _, error = bunet(
-            "evaluate", "--weights", models / "z.safetensors", "--data", tmp_path / "cases", "--cases", "a", "--field-of-view",
-            field, "--format", "12.8", "--json", tmp_path / "e.json",
+            "evaluate",
+            "--weights",
+            models / "z.safetensors",
+            "--data",
+            tmp_path / "cases",
+            "--cases",
+            "a",
+            "--field-of-view",
+            field,
+            "--format",
+            "12.8",
+            "--json",
+            tmp_path / "e.json",
         )
         assert status == 0, error
         assert ("cut to the body" in error) == (field == "auto")
@@ -264,8 +286,22 @@ def test_weights_for_something_else_ask_for_the_target(place: Path) -> None:
     status, _, error = bunet("evaluate", "--weights", "demo-relu", "--data", place / "cases", "--cases", "all")
     assert status == 2
     assert "the weights note target 'lesion': say --target infection or lung" in error
-    assert bunet("evaluate", "--weights", "demo-relu", "--data", place / "cases", "--cases", "a", "--size", 32, "--target",
-                 "infection")[0] == 0
+    assert (
+        bunet(
+            "evaluate",
+            "--weights",
+            "demo-relu",
+            "--data",
+            place / "cases",
+            "--cases",
+            "a",
+            "--size",
+            32,
+            "--target",
+            "infection",
+        )[0]
+        == 0
+    )
     status, _, error = bunet("evaluate", "--weights", "demo-relu", "--data", place / "cases", "--target", "heart")
     assert (status, "--target 'heart' is not one of infection, lung" in error) == (2, True)
 
@@ -276,8 +312,19 @@ def test_two_empty_masks_have_no_figure(place: Path, tmp_path: Path) -> None:
     folder.mkdir()
     write_case(folder / "healthy.npz", 0, infected=False)
     write_case(folder / "ill.npz", 1)
-    status, out, error = bunet("evaluate", "--weights", place / "w.safetensors", "--data", folder, "--cases", "all", "--format",
-                               "12.8", "--json", tmp_path / "e.json")
+    status, out, error = bunet(
+        "evaluate",
+        "--weights",
+        place / "w.safetensors",
+        "--data",
+        folder,
+        "--cases",
+        "all",
+        "--format",
+        "12.8",
+        "--json",
+        tmp_path / "e.json",
+    )
     assert status == 0, error
     first = next(line for line in out.splitlines() if line.startswith("healthy"))
     assert first.split()[2:7] == ["both", "are", "empty", "-", "-"]

@@ -149,9 +149,9 @@ def test_arrays_and_texts_come_back(tmp_path: Path, mapped) -> None:
     kinds = (np.uint8, np.int16, np.int64, np.float16, np.float32, np.float64, np.bool_)
     arrays = {np.dtype(kind).name: np.arange(6).reshape(2, 3).astype(kind) for kind in kinds}
     arrays |= {"turned": np.arange(6.0).reshape(2, 3).T, "number": np.array(7.0), "none": np.zeros((0, 4))}
-    sealed.save(tmp_path / "note", NOTE, arrays, {"text": "é\n\"", "empty": ""})
+    sealed.save(tmp_path / "note", NOTE, arrays, {"text": 'é\n"', "empty": ""})
     texts, found = sealed.load(tmp_path / "note", NOTE, mapped)
-    assert texts == {"text": "é\n\"", "empty": ""}
+    assert texts == {"text": 'é\n"', "empty": ""}
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)

@@ -84,11 +84,13 @@ def test_what_holds_no_tensors_is_one_sentence(tmp_path: Path, document) -> None
 
 
 def test_tensors_of_odd_kinds_are_named(tmp_path: Path, state) -> None:
-    for odd, words in ((state["conv.weight"].to(torch.complex64), "'conv.weight' holds complex64"),
-                       (state["conv.weight"].to_sparse(), "'conv.weight' is of a kind that is not read"),
-                       (state["conv.weight"].to(torch.int64), "'conv.weight' holds int64"),
-                       (state["conv.weight"].double() * 1e300, "'conv.weight' holds values that are not finite"),
-                       (torch.empty(2, 2, 1, 1, device="meta"), "'conv.weight'")):
+    for odd, words in (
+        (state["conv.weight"].to(torch.complex64), "'conv.weight' holds complex64"),
+        (state["conv.weight"].to_sparse(), "'conv.weight' is of a kind that is not read"),
+        (state["conv.weight"].to(torch.int64), "'conv.weight' holds int64"),
+        (state["conv.weight"].double() * 1e300, "'conv.weight' holds values that are not finite"),
+        (torch.empty(2, 2, 1, 1, device="meta"), "'conv.weight'"),
+    ):
         torch.save({"state_dict": {**state, "conv.weight": odd}}, tmp_path / "w.pth")
         with pytest.raises(WeightsError, match=words):
             read_checkpoint(tmp_path / "w.pth")

@@ -37,8 +37,15 @@ def test_levels_of_activations() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"features": 0}, {"features": 2.0}, {"depth": 9}, {"activation": "tanh"}, {"activation": "relu,relu"},
-     {"pooling": "sum"}, {"in_channels": True}],
+    [
+        {"features": 0},
+        {"features": 2.0},
+        {"depth": 9},
+        {"activation": "tanh"},
+        {"activation": "relu,relu"},
+        {"pooling": "sum"},
+        {"in_channels": True},
+    ],
 )
 def test_wrong_architectures_are_refused(wrong) -> None:
     with pytest.raises(ArchitectureError, match=next(iter(wrong))):
@@ -117,7 +124,9 @@ def test_seeded_weights_are_reproducible_and_stay_in_range(activation) -> None:
 def test_calibration_refuses_slices_that_do_not_fit() -> None:
     model = reference.FloatModel(weights.seeded(SMALL))
     for slices, message in (
-        ([], "at least one"), ([np.zeros((2, 8, 8))], "shape"), ([np.zeros((3, 8, 6))], "divide by 4"),
+        ([], "at least one"),
+        ([np.zeros((2, 8, 8))], "shape"),
+        ([np.zeros((3, 8, 6))], "divide by 4"),
         ([np.full((3, 8, 8), np.inf)], "not finite"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -180,9 +180,12 @@ def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path: Path, monkeypa
     named, path = dataclasses.replace(compiled(SMALL)[0], card=CARD, salt=bytes(32)), tmp_path / "model.safetensors"
     good = {"card": CARD.to_document(), "salt": "00" * 32}
     for text, message in (
-        ("", "which model it is"), ("[" * 100_000, "which model it is"), ("{}", "which model it is"),
+        ("", "which model it is"),
+        ("[" * 100_000, "which model it is"),
+        ("{}", "which model it is"),
         ("7", "which model it is"),
-        (json.dumps({**good, "salt": 7}), "which model it is"), (json.dumps({**good, "salt": "00"}), "1 bytes, not 32"),
+        (json.dumps({**good, "salt": 7}), "which model it is"),
+        (json.dumps({**good, "salt": "00"}), "1 bytes, not 32"),
         (json.dumps({**good, "card": {**good["card"], "axis": "w"}}), "axis 'w'"),
     ):
         monkeypatch.setattr(compiling, "_identity_text", lambda result, text=text: text)

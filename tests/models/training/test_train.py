@@ -1,4 +1,5 @@
 """Training: reproducible, resumable, learning, and clear about what it cannot do."""
+
 import json
 from pathlib import Path
 
@@ -30,8 +31,16 @@ TINY = Architecture(features=2, depth=2)
 
 def config(tmp_path: Path, name="w", **changes):
     arguments = {
-        "output": tmp_path / f"{name}.safetensors", "architecture": TINY, "size": 32, "slices": 6, "volumes": 2,
-        "validation_volumes": 1, "steps": 4, "batch": 2, "evaluate_every": 2, "threads": 1,
+        "output": tmp_path / f"{name}.safetensors",
+        "architecture": TINY,
+        "size": 32,
+        "slices": 6,
+        "volumes": 2,
+        "validation_volumes": 1,
+        "steps": 4,
+        "batch": 2,
+        "evaluate_every": 2,
+        "threads": 1,
     }
     return TrainConfig(**(arguments | changes))
 

@@ -31,8 +31,16 @@ def folder(tmp_path: Path):
 
 def config(tmp_path: Path, folder, **changes):
     arguments = {
-        "output": tmp_path / "w.safetensors", "architecture": TINY, "size": 32, "steps": 4, "batch": 2, "evaluate_every": 2,
-        "data": folder, "test_cases": ("d",), "validation_cases": ("c",), "validation_slices": 8,
+        "output": tmp_path / "w.safetensors",
+        "architecture": TINY,
+        "size": 32,
+        "steps": 4,
+        "batch": 2,
+        "evaluate_every": 2,
+        "data": folder,
+        "test_cases": ("d",),
+        "validation_cases": ("c",),
+        "validation_slices": 8,
     }
     return TrainConfig(**(arguments | changes))
 
@@ -228,8 +236,12 @@ def test_bad_cases_are_named(tmp_path: Path, change, words) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"target": "heart"}, "target 'heart'"), ({"axis": "w"}, "axis 'w'"),
-                           ({"validation_slices": 0}, "validation_slices must be a positive")],
+    ("changes", "words"),
+    [
+        ({"target": "heart"}, "target 'heart'"),
+        ({"axis": "w"}, "axis 'w'"),
+        ({"validation_slices": 0}, "validation_slices must be a positive"),
+    ],
 )
 def test_settings_that_cannot_be_are_named(tmp_path: Path, changes, words) -> None:
     with pytest.raises(TrainError, match=words):
@@ -237,8 +249,6 @@ def test_settings_that_cannot_be_are_named(tmp_path: Path, changes, words) -> No
 
 
 def test_synthetic_chests_have_other_axes_and_lungs_too(tmp_path: Path) -> None:
-    settings = config(
-        tmp_path, None, axis="x", target="lung", volumes=2, validation_volumes=1, steps=2, evaluate_every=2
-    )
+    settings = config(tmp_path, None, axis="x", target="lung", volumes=2, validation_volumes=1, steps=2, evaluate_every=2)
     notes = weights.read_notes(train(settings).output)
     assert (notes["source"], notes["axis"], notes["target"]) == ("synthetic", "x", "lung")

@@ -45,8 +45,11 @@ def interpreter(version: str) -> str:
 def corners(version: str, paths: Sequence[Path]) -> list[np.ndarray | None]:
     """(8, 3) millimetres for each file, or folder with a DICOM series; None for one that ITK does not read."""
     run = subprocess.run(
-        [interpreter(version), "-W", "ignore", "-c", PROGRAM], input=json.dumps([str(path) for path in paths]),
-        capture_output=True, text=True, check=True,
+        [interpreter(version), "-W", "ignore", "-c", PROGRAM],
+        input=json.dumps([str(path) for path in paths]),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     *_, known, found = run.stdout.strip().splitlines()
     assert known.startswith(version), f"ITK {known} where {version} is wanted"

@@ -98,8 +98,15 @@ def test_a_header_that_is_no_arrays_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, CHEST)
     whole = path.read_bytes()
-    for text in (b"{'descr': '<i2', 'shape': (", b"{'descr': 'q' * 9}", b"[" * 100, b"{'descr': [], 'fortran_order': 0}",
-                 b"{'descr': '<i2', 'fortran_order': False, 'shape': (-4, -16, 16)}", b"'''", b"  x\n y"):
+    for text in (
+        b"{'descr': '<i2', 'shape': (",
+        b"{'descr': 'q' * 9}",
+        b"[" * 100,
+        b"{'descr': [], 'fortran_order': 0}",
+        b"{'descr': '<i2', 'fortran_order': False, 'shape': (-4, -16, 16)}",
+        b"'''",
+        b"  x\n y",
+    ):
         path.write_bytes(whole[:10] + text.ljust(118) + whole[128:])
         with pytest.raises(VolumeError, match=r"a\.npy: "):
             read_volume(path)

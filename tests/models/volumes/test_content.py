@@ -31,8 +31,12 @@ def saved(folder, array):
 @pytest.mark.parametrize(
     ("low", "high", "kind"),
     [
-        (-1000, 400, np.float32), (-160, 240, np.float32), (-1000, 200, np.float32), (-1024, 3071, np.float32),
-        (-1350, 800, np.float32), (-1000, 200, np.uint8),
+        (-1000, 400, np.float32),
+        (-160, 240, np.float32),
+        (-1000, 200, np.float32),
+        (-1024, 3071, np.float32),
+        (-1350, 800, np.float32),
+        (-1000, 200, np.uint8),
     ],
 )
 def test_another_window_is_said(tmp_path: Path, hu, low, high, kind) -> None:
@@ -94,10 +98,14 @@ def test_a_volume_without_air_or_without_tissue_is_said(hu) -> None:
 @pytest.mark.parametrize(
     ("spacing", "shape", "words"),
     [
-        ((5, 0.8, 0.8), (60, 512, 512), []), ((1, 0.98, 0.98), (400, 512, 512), []), (None, (60, 512, 512), []),
-        ((5, 1.37, 1.37), (60, 512, 512), ["slices show 701 mm"]), ((5, 0.3, 0.3), (60, 512, 512), ["slices show 154 mm"]),
+        ((5, 0.8, 0.8), (60, 512, 512), []),
+        ((1, 0.98, 0.98), (400, 512, 512), []),
+        (None, (60, 512, 512), []),
+        ((5, 1.37, 1.37), (60, 512, 512), ["slices show 701 mm"]),
+        ((5, 0.3, 0.3), (60, 512, 512), ["slices show 154 mm"]),
         ((5, 0.8, 0.8), (350, 512, 512), ["the slices reach over 1750 mm"]),
-        ((12, 0.8, 0.8), (30, 512, 512), ["slices lie 12 mm apart"]), ((10, 0.8, 0.8), (30, 512, 512), []),
+        ((12, 0.8, 0.8), (30, 512, 512), ["slices lie 12 mm apart"]),
+        ((10, 0.8, 0.8), (30, 512, 512), []),
     ],
 )
 def test_a_field_of_view_that_no_chest_has_is_said(spacing, shape, words) -> None:
@@ -121,8 +129,12 @@ def axes(shear=0.0, turned=0.0):
 @pytest.mark.parametrize(
     ("affine", "said"),
     [
-        (axes(), None), (axes(shear=4), None), (axes(turned=-4), None), (None, None),
-        (axes(shear=15), "tilted by 15 degrees against the direction"), (axes(shear=-8), "tilted by 8 degrees against the dir"),
+        (axes(), None),
+        (axes(shear=4), None),
+        (axes(turned=-4), None),
+        (None, None),
+        (axes(shear=15), "tilted by 15 degrees against the direction"),
+        (axes(shear=-8), "tilted by 8 degrees against the dir"),
         (axes(turned=15), "tilted by 15 degrees against the patient's axes"),
     ],
 )
@@ -161,11 +173,15 @@ def test_pixels_that_are_not_square_are_said(tmp_path: Path, hu, rule) -> None:
 @pytest.mark.parametrize(
     ("scale", "offset", "kind", "words"),
     [
-        (1, 0, np.int16, "they look as `--intensity hu` takes them"), (1, 1250, np.uint16, "`--intensity hu+1024`"),
-        (1, 0, np.uint16, "save it as int16"), (1 / 6, 1250 / 6, np.float32, "say `--intensity hu+1024`"),
+        (1, 0, np.int16, "they look as `--intensity hu` takes them"),
+        (1, 1250, np.uint16, "`--intensity hu+1024`"),
+        (1, 0, np.uint16, "save it as int16"),
+        (1 / 6, 1250 / 6, np.float32, "say `--intensity hu+1024`"),
     ],
 )
-def test_values_that_were_never_normalised_are_warned_of_with_their_rule(tmp_path: Path, hu, scale, offset, kind, words) -> None:
+def test_values_that_were_never_normalised_are_warned_of_with_their_rule(
+    tmp_path: Path, hu, scale, offset, kind, words
+) -> None:
     """Published models take values as they are, and find nothing in Hounsfield units."""
     values = hu * scale + offset
     np.save(tmp_path / "ct.npy", values.astype(np.int32).astype(kind) if kind is not np.float32 else values.astype(kind))

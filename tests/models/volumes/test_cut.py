@@ -31,9 +31,7 @@ def test_pixels_stay_square_and_the_slice_axis_is_stretched() -> None:
     assert fitted((300, 128, 128), "y", 64) == (64, 64)
 
 
-@given(
-    st.tuples(*[st.integers(3, 40)] * 3), st.sampled_from(AXES), st.sampled_from((16, 32)), st.integers(0, 2**32 - 1)
-)
+@given(st.tuples(*[st.integers(3, 40)] * 3), st.sampled_from(AXES), st.sampled_from((16, 32)), st.integers(0, 2**32 - 1))
 def test_shapes_fit_and_a_mask_comes_back_in_the_volume_s(shape, axis, size, seed) -> None:
     rng = np.random.default_rng(seed)
     volume = rng.random(shape, dtype=np.float32)

@@ -67,7 +67,9 @@ def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path: Path, hu) 
 
 @settings(max_examples=15, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from([layout for layout in LAYOUTS if layout.order != (2, 1, 0)]))
-def test_oblique_coronal_and_sagittal_series_are_turned(tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout) -> None:
+def test_oblique_coronal_and_sagittal_series_are_turned(
+    tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout
+) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     array = np.random.default_rng(1).integers(-1000, 3000, (3, 4, 5))

@@ -1,4 +1,5 @@
 """Folders as they come from a CD: other files, subfolders, scouts, several series."""
+
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +113,7 @@ def test_several_series_are_listed_and_one_is_chosen(tmp_path: Path, hu) -> None
     write_ct(folder, hu[:4], names=names("p", 4), edit=marked(SeriesNumber=7, Modality="PT", **secret))
     write_ct(folder, hu[:1], names=["o"], edit=marked(Modality="DOE JANE"))
     listed = (
-        "4 (CT, 5 images of 6x7); 7 (PT, 4 images of 6x7); 12 (CT, 4 images of 6x7); "
-        "none (another modality, 1 image of 6x7)"
+        "4 (CT, 5 images of 6x7); 7 (PT, 4 images of 6x7); 12 (CT, 4 images of 6x7); none (another modality, 1 image of 6x7)"
     )
     with pytest.raises(VolumeError) as caught:
         load(folder)

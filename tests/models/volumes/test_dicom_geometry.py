@@ -1,4 +1,5 @@
 """Positions and directions as scanners round them, and what is no rounding."""
+
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,8 @@ def test_rounded_directions_are_normalised(tmp_path: Path, decimals, angle) -> N
     volume = read_volume(series(tmp_path / "ct", [[f"{mm:.6f}" for mm in place] for place in places], cosines))
     right, down = volume.affine[:3, 2] / 0.8, volume.affine[:3, 1] / 0.7
     np.testing.assert_allclose([right @ right, down @ down, right @ down], [1, 1, 0], atol=1e-9)
-    np.testing.assert_allclose(right, rotation[:, 0], atol=0.1 ** decimals)
-    np.testing.assert_allclose(down, rotation[:, 1], atol=0.1 ** decimals)
+    np.testing.assert_allclose(right, rotation[:, 0], atol=0.1**decimals)
+    np.testing.assert_allclose(down, rotation[:, 1], atol=0.1**decimals)
 
 
 def test_directions_that_differ_in_the_third_decimal_are_one_direction(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 """Masks of a DICOM volume: derived series and Segmentations, as ITK, highdicom and pydicom read them."""
+
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,8 +22,13 @@ highdicom = pytest.importorskip("highdicom", reason="needs the extra `clinical`"
 
 HU = np.random.default_rng(0).integers(-1024, 3071, (4, 6, 7))
 ODD = {
-    "PatientName": "Müller-" + "x" * 90, "PatientSex": "unclear", "StudyDate": "last week", "StudyTime": "noon",
-    "PatientBirthDate": "1.4.1950", "AccessionNumber": "9" * 40, "SpecificCharacterSet": "ISO_IR 192",
+    "PatientName": "Müller-" + "x" * 90,
+    "PatientSex": "unclear",
+    "StudyDate": "last week",
+    "StudyTime": "noon",
+    "PatientBirthDate": "1.4.1950",
+    "AccessionNumber": "9" * 40,
+    "SpecificCharacterSet": "ISO_IR 192",
 }
 
 
@@ -52,7 +58,8 @@ def enhanced(folder, order=(2, 0, 3, 1)):
     data.PixelData = np.concatenate([pydicom.dcmread(series / f"{k}.dcm").pixel_array[None] for k in order]).tobytes()
     shared, frames = pydicom.Dataset(), []
     groups = {
-        "PlaneOrientationSequence": ("ImageOrientationPatient",), "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+        "PlaneOrientationSequence": ("ImageOrientationPatient",),
+        "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
         "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
     }
     for sequence, names in groups.items():
@@ -204,8 +211,10 @@ def test_frames_of_one_file_are_named_one_by_one(tmp_path: Path) -> None:
     data = highdicom.seg.segread(segmentation)
     assert [item.ReferencedSOPInstanceUID for item in data.SourceImageSequence] == [source.SOPInstanceUID]
     assert [len(series.ReferencedInstanceSequence) for series in data.ReferencedSeriesSequence] == [1]
-    places = {tuple(frame.PlanePositionSequence[0].ImagePositionPatient): number
-              for number, frame in enumerate(source.PerFrameFunctionalGroupsSequence, 1)}
+    places = {
+        tuple(frame.PlanePositionSequence[0].ImagePositionPatient): number
+        for number, frame in enumerate(source.PerFrameFunctionalGroupsSequence, 1)
+    }
     for frame in data.PerFrameFunctionalGroupsSequence:
         (item,) = frame.DerivationImageSequence[0].SourceImageSequence
         assert item.ReferencedFrameNumber == places[tuple(frame.PlanePositionSequence[0].ImagePositionPatient)]

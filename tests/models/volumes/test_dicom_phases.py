@@ -1,4 +1,5 @@
 """Several stacks under one SeriesInstanceUID are listed and chosen from, never laid over each other."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Compressed pixels, decoders that are not installed, padding, and files of several frames."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,11 @@ from tests.models.volumes.test_volume import AXIAL
 pydicom = pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 
 GDCM = {
-    "JPEGLSLossless": "JPEGLSLossless", "JPEG2000Lossless": "JPEG2000Lossless", "JPEGLosslessSV1": "JPEGLosslessProcess14_1",
-    "JPEGLossless": "JPEGLosslessProcess14", "RLELossless": "RLELossless",
+    "JPEGLSLossless": "JPEGLSLossless",
+    "JPEG2000Lossless": "JPEG2000Lossless",
+    "JPEGLosslessSV1": "JPEGLosslessProcess14_1",
+    "JPEGLossless": "JPEGLosslessProcess14",
+    "RLELossless": "RLELossless",
 }  # pydicom's name of a transfer syntax, and GDCM's
 
 
@@ -89,7 +93,9 @@ def flipped(data, where) -> None:
     ],
     ids=["data", "precision"],
 )
-def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(tmp_path: Path, hu, capfd: pytest.CaptureFixture[str], damage) -> None:
+def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(
+    tmp_path: Path, hu, capfd: pytest.CaptureFixture[str], damage
+) -> None:
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     path = next(folder.iterdir())
     data = bytearray(path.read_bytes())

@@ -1,4 +1,5 @@
 """Nothing of a patient reaches standard error: neither by a library's warnings nor by a sentence of ours."""
+
 import subprocess
 import sys
 from pathlib import Path

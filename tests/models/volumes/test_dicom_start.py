@@ -1,4 +1,5 @@
 """Files that are cut, and files without a preamble and header of their own."""
+
 from pathlib import Path
 
 import numpy as np

@@ -22,7 +22,9 @@ def test_bounds_are_strict() -> None:
     assert ensemble.likely(total, 3).tolist() == [False, False, True]
     assert ensemble.likely(np.array([0.66, 0.67]), 1).tolist() == [False, True]
     assert [ensemble.elected(np.arange(4), n).tolist() for n in (1, 2, 3)] == [
-        [False, True, True, True], [False, False, True, True], [False, False, True, True],
+        [False, True, True, True],
+        [False, False, True, True],
+        [False, False, True, True],
     ]
     with pytest.raises(ValueError, match="4 axes"):
         ensemble.elected(total, 4)

@@ -1,4 +1,5 @@
 """Labels of volumes: every kind of file, the keys of an `.npz` and their order, shape and place."""
+
 from pathlib import Path
 
 import numpy as np

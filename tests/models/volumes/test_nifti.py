@@ -1,4 +1,5 @@
 """NIfTI files: orientation, scaling, units, mapping, round trips, damage."""
+
 import gzip
 import tracemalloc
 from pathlib import Path
@@ -53,9 +54,18 @@ def test_every_orientation_is_turned_to_head_back_left(tmp_path: Path, orientati
 
 
 @settings(max_examples=30, deadline=None)
-@given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS), st.sampled_from([np.uint8, np.int16, np.float32, np.int64]),
-       st.sampled_from([".nii", ".nii.gz"]), st.booleans())
-def test_oblique_volumes_round_trip(tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, kind, ending, from_nifti) -> None:
+@given(
+    ANGLE,
+    ANGLE,
+    ANGLE,
+    st.sampled_from(LAYOUTS),
+    st.sampled_from([np.uint8, np.int16, np.float32, np.int64]),
+    st.sampled_from([".nii", ".nii.gz"]),
+    st.booleans(),
+)
+def test_oblique_volumes_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, kind, ending, from_nifti
+) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     array = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)

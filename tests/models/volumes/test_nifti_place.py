@@ -1,4 +1,5 @@
 """A mask's NIfTI file lies over its volume for every reader: nibabel by either transform, ITK of two generations."""
+
 import gzip
 from pathlib import Path
 
@@ -18,8 +19,19 @@ nibabel = pytest.importorskip("nibabel", reason="needs the extra `clinical`")
 SHAPE = (4, 5, 6)
 RAS = np.array([[-0.7, 0, 0, 90], [0, -0.8, 0, 120], [0, 0, 2.5, -300], [0, 0, 0, 1.0]])
 OF_THE_VALUES = {
-    "datatype", "bitpix", "vox_offset", "scl_slope", "scl_inter", "cal_min", "cal_max", "descrip",
-    "intent_code", "intent_p1", "intent_p2", "intent_p3", "intent_name",
+    "datatype",
+    "bitpix",
+    "vox_offset",
+    "scl_slope",
+    "scl_inter",
+    "cal_min",
+    "cal_max",
+    "descrip",
+    "intent_code",
+    "intent_p1",
+    "intent_p2",
+    "intent_p3",
+    "intent_name",
 }
 
 
@@ -137,9 +149,18 @@ def test_itk_lays_every_mask_over_its_volume(tmp_path: Path, version) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS), st.sampled_from([0, 1, 2, 3, 4]), st.sampled_from([0, 1, 2]),
-       st.floats(-100, 100))
-def test_both_transforms_come_back_whatever_the_axes(tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, sform, qform, apart) -> None:
+@given(
+    ANGLE,
+    ANGLE,
+    ANGLE,
+    st.sampled_from(LAYOUTS),
+    st.sampled_from([0, 1, 2, 3, 4]),
+    st.sampled_from([0, 1, 2]),
+    st.floats(-100, 100),
+)
+def test_both_transforms_come_back_whatever_the_axes(
+    tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, sform, qform, apart
+) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     there = np.diag([-1.0, -1, 1, 1]) @ layout.stored_affine(affine, (3, 4, 5))

@@ -1,4 +1,5 @@
 """2.5D slices: offsets, borders, axes, laziness, crops."""
+
 from pathlib import Path
 
 import numpy as np

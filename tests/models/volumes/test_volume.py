@@ -1,4 +1,5 @@
 """Where a volume lies: layouts, affines, spacing, and what is no volume."""
+
 import itertools
 from pathlib import Path
 
@@ -11,9 +12,7 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, Layout, Volume, VolumeError
 
 LAYOUTS = [
-    Layout(order, flips)
-    for order in itertools.permutations(range(3))
-    for flips in itertools.product((False, True), repeat=3)
+    Layout(order, flips) for order in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)
 ]
 AXIAL = np.array([[0, 0, 0.8, -200.0], [0, 0.7, 0, -180], [2.5, 0, 0, 30], [0, 0, 0, 1]])
 
@@ -125,7 +124,9 @@ def test_only_a_file_that_tells_its_orientation_is_oriented(tmp_path: Path) -> N
     np.save(tmp_path / "bare.npy", array)
     found = {path.name: formats.read_volume(path) for path in sorted(tmp_path.iterdir())}
     assert {name: volume.oriented for name, volume in found.items()} == {
-        "bare.npy": False, "placed.npz": True, "spaced.npz": False
+        "bare.npy": False,
+        "placed.npz": True,
+        "spaced.npz": False,
     }
     formats.write(found["spaced.npz"].like(array > 0), tmp_path / "mask.npz")
     mask = formats.read_volume(tmp_path / "mask.npz")

@@ -105,9 +105,7 @@ def test_bytes_are_booked_to_their_layers() -> None:
     assert report(40).layers == ((0, 1, 40, 0), (1, 1, 0, 0))
     assert report(120).layers == ((0, 1, 100, 0), (1, 1, 20, 0))
     meter.received(frame(7))
-    assert report(165, frame(9, layer=2), 4) == Traffic(
-        "alice", 165, 11, ((0, 1, 115, 7), (1, 1, 50, 0), (0, 2, 0, 4))
-    )
+    assert report(165, frame(9, layer=2), 4) == Traffic("alice", 165, 11, ((0, 1, 115, 7), (1, 1, 50, 0), (0, 2, 0, 4)))
     meter.ended((0, 1))
     assert report(180) == Traffic("alice", 180, 7, ((1, 1, 50, 0),)), "the rest of a layer that has ended is the session's"
 

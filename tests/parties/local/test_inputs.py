@@ -1,4 +1,5 @@
 """Where Alice's process takes her slices from: the same volume, opened once more."""
+
 import json
 from pathlib import Path
 

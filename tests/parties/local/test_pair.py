@@ -1,4 +1,5 @@
 """Alice and Bob as two processes over ZeroMQ: results, order, and what happens when something goes wrong."""
+
 import json
 import signal
 import subprocess
@@ -157,7 +158,9 @@ class Service:
 def worker(folder, address, role="alice"):
     process = subprocess.Popen(
         [sys.executable, "-m", "bunet.parties.local.worker", role, str(folder / f"{role}.json")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     process.stdin.write(json.dumps({"connect": address}).encode() + b"\n")
     process.stdin.flush()
@@ -224,7 +227,11 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     np.save(tmp_path / "volume.npy", volume)
     compiling.save(compiled, tmp_path / "model.safetensors")
     job = PairJob(
-        tmp_path / "model.safetensors", VolumeSlices(tmp_path / "volume.npy", 32), [("z", 2), ("z", 5)], tmp_path, record=2,
+        tmp_path / "model.safetensors",
+        VolumeSlices(tmp_path / "volume.npy", 32),
+        [("z", 2), ("z", 5)],
+        tmp_path,
+        record=2,
         results=tmp_path / "kept",
     )
     job.results.mkdir()

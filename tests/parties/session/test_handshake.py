@@ -76,8 +76,11 @@ def test_a_mismatch_ends_both_sides_with_one_sentence(request_, sentence) -> Non
 @pytest.mark.parametrize(
     ("wish", "served"),
     [
-        ({"target": "infection"}, INFECTION), ({"target": "lung"}, LUNG), ({"name": "lung"}, LUNG),
-        ({"name": "lung", "version": "3", "axis": "z"}, LUNG), ({"version": "1"}, INFECTION),
+        ({"target": "infection"}, INFECTION),
+        ({"target": "lung"}, LUNG),
+        ({"name": "lung"}, LUNG),
+        ({"name": "lung", "version": "3", "axis": "z"}, LUNG),
+        ({"version": "1"}, INFECTION),
     ],
 )
 def test_alice_gets_the_model_that_she_asks_for(wish, served) -> None:
@@ -112,8 +115,8 @@ def test_a_model_without_a_name_is_for_those_who_want_nothing() -> None:
     hers, his = shake(GOOD)
     assert (hers.card, hers.commitment) == (his.card, his.commitment) == (None, None)
     hers, his = shake(wanting(axis="z"))
-    assert str(hers) == str(his) == (
-        "Bob does not serve 5x16x16 slices, axis z; he serves 5x16x16, format 8.4, read-out argmax"
+    assert (
+        str(hers) == str(his) == ("Bob does not serve 5x16x16 slices, axis z; he serves 5x16x16, format 8.4, read-out argmax")
     )
     hers, his = shake(replace(GOOD, committed=True))
     assert type(hers) is RunError
@@ -169,8 +172,11 @@ def changed(weights):
 @pytest.mark.parametrize(
     ("offer", "request_", "sentence"),
     [
-        (Offer(COMPILED.program, ModelCard("lung", "z", "l"), "0" * 64), wanting(target="infection"),
-         "Alice asks for target infection, Bob's model is lung along z (l@1)"),
+        (
+            Offer(COMPILED.program, ModelCard("lung", "z", "l"), "0" * 64),
+            wanting(target="infection"),
+            "Alice asks for target infection, Bob's model is lung along z (l@1)",
+        ),
         (Offer(COMPILED.program), wanting(axis="z"), "Alice asks for axis z, Bob's model is without a name"),
         (Offer(COMPILED.program, CARD, "1" * 64), replace(GOOD, commitment="0" * 64), "commitments differ"),
         (Offer(COMPILED.program, CARD), replace(GOOD, committed=True), "does not commit to its weights"),
@@ -191,8 +197,13 @@ def test_alice_checks_what_bob_says_he_serves(offer, request_, sentence) -> None
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model": 7}, {"model": {}}, {"model": {**CARD.to_document(), "size": "128"}}, {"commitment": "xyz"}, {"commitment": 7},
-        {"model": {**CARD.to_document(), "name": "\u202ename"}}, {"program": 7},
+        {"model": 7},
+        {"model": {}},
+        {"model": {**CARD.to_document(), "size": "128"}},
+        {"commitment": "xyz"},
+        {"commitment": 7},
+        {"model": {**CARD.to_document(), "name": "\u202ename"}},
+        {"program": 7},
     ],
 )
 def test_alice_refuses_an_answer_that_is_malformed(changes) -> None:

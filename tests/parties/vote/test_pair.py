@@ -1,4 +1,5 @@
 """A vote of two parties: what Alice gets, what the books say, and what ends both with one sentence."""
+
 import json
 import stat
 from dataclasses import replace

@@ -1,4 +1,5 @@
 """Shares of slices on disk: whole, private, and never paired with those of another session."""
+
 import contextlib
 import stat
 import threading
@@ -89,8 +90,15 @@ def test_a_share_is_never_written_over(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shares.read(tmp_path, ("z", 1), FIRST), share)
 
 
-@pytest.mark.parametrize("damage", [lambda p: p.write_bytes(p.read_bytes()[:-1]), lambda p: p.write_bytes(b""),
-                                    lambda p: p.unlink(), lambda p: p.rename(p.with_name(p.name.replace("z0001", "z0002")))])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: p.write_bytes(p.read_bytes()[:-1]),
+        lambda p: p.write_bytes(b""),
+        lambda p: p.unlink(),
+        lambda p: p.rename(p.with_name(p.name.replace("z0001", "z0002"))),
+    ],
+)
 def test_a_damaged_share_is_one_sentence(tmp_path: Path, damage) -> None:
     shares.write(tmp_path, ("z", 1), FIRST, bits())
     (path,) = tmp_path.iterdir()
@@ -114,7 +122,9 @@ def pair(compiled, images, hers, his, request, failed=None) -> None:
     labels = [("y", 30 + k) for k in range(len(images))]
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         service = bob_party.Service(
-            CompiledStore([compiled]), Link(), lambda event: None,
+            CompiledStore([compiled]),
+            Link(),
+            lambda event: None,
             keep=lambda terms: shares.keep_shares(his, terms.session, labels),
         )
 
@@ -128,8 +138,13 @@ def pair(compiled, images, hers, his, request, failed=None) -> None:
         thread.start()
         try:
             alice_party.run(
-                lambda: zeromq.connect(listener.address), request, labels, lambda program, k: images[k],
-                shares.keep_shares(hers, request.session, labels), lambda event: None, link=Link(),
+                lambda: zeromq.connect(listener.address),
+                request,
+                labels,
+                lambda program, k: images[k],
+                shares.keep_shares(hers, request.session, labels),
+                lambda event: None,
+                link=Link(),
             )
         finally:
             thread.join(60)

@@ -24,9 +24,7 @@ def circuits(draw) -> Circuit:
     ):
         a, b = wires[i % len(wires)], wires[j % len(wires)]
         wires.append(
-            {"x": builder.xor, "a": builder.and_, "o": builder.or_}[operation](a, b)
-            if operation != "n"
-            else builder.not_(a)
+            {"x": builder.xor, "a": builder.and_, "o": builder.or_}[operation](a, b) if operation != "n" else builder.not_(a)
         )
     for _ in range(draw(st.integers(1, 3))):
         chosen = draw(st.lists(st.integers(0, 999), min_size=1, max_size=8))

@@ -52,9 +52,7 @@ def some(modulus, words):
     generator = np.random.default_rng(7)
     edge = np.array([0, 1, modulus // 2 - 1, modulus // 2, modulus // 2 + 1, modulus - 1], np.uint64)
     return [
-        np.concatenate(
-            (generator.integers(0, modulus - 1, LARGE, np.uint64, endpoint=True), generator.choice(edge, LARGE))
-        )
+        np.concatenate((generator.integers(0, modulus - 1, LARGE, np.uint64, endpoint=True), generator.choice(edge, LARGE)))
         for _ in range(words)
     ]
 

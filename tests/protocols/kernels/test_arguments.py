@@ -35,10 +35,15 @@ def garbling(side):
     """Arguments that fit, by name, in the order of `garble` (side 0) or `evaluate` (side 1)."""
     words = CIRCUIT.evaluator_words if side else CIRCUIT.garbler_words
     arguments = {
-        "ops": CIRCUIT.ops, "wires": CIRCUIT.wires, "words": np.zeros((len(words), 64 * TILES), U64),
+        "ops": CIRCUIT.ops,
+        "wires": CIRCUIT.wires,
+        "words": np.zeros((len(words), 64 * TILES), U64),
         "public": np.zeros((len(CIRCUIT.garbler_labels), 64, 2), U64),
         "rows": np.zeros((TILES, len(CIRCUIT.evaluator_labels), 64, 2), U64),
-        "delta": np.ones(2, U64), "key": np.zeros(2, U64), "stream": U64(1), "first_tile": U64(0),
+        "delta": np.ones(2, U64),
+        "key": np.zeros(2, U64),
+        "stream": U64(1),
+        "first_tile": U64(0),
         "tables": np.zeros((TILES, CIRCUIT.and_gates, 2, 64, 2), U64),
         "shares": np.zeros((len(CIRCUIT.output_words), 64 * TILES), U64),
     }
@@ -152,8 +157,12 @@ def test_choice_bits_refuse_what_does_not_fit(words, positions, choices) -> None
 def receiving(count=200):
     tiles = -(-count // 128)
     return {
-        "schedules0": SCHEDULES, "schedules1": SCHEDULES, "stream": U64(1), "choices": np.zeros(2 * tiles, U64),
-        "message": np.zeros(256 * tiles, U64), "rows": np.zeros((count, 2), U64),
+        "schedules0": SCHEDULES,
+        "schedules1": SCHEDULES,
+        "stream": U64(1),
+        "choices": np.zeros(2 * tiles, U64),
+        "message": np.zeros(256 * tiles, U64),
+        "rows": np.zeros((count, 2), U64),
     }
 
 
@@ -162,23 +171,36 @@ def sending(count=200):
     message = np.zeros(256 * tiles, U64)
     message.setflags(write=False)
     return {
-        "schedules": SCHEDULES, "delta": np.ones(2, U64), "stream": U64(1), "message": message,
+        "schedules": SCHEDULES,
+        "delta": np.ones(2, U64),
+        "stream": U64(1),
+        "message": message,
         "rows": np.zeros((count, 2), U64),
     }
 
 
 def correcting(width=20, count=200):
     return {
-        "key": np.zeros(2, U64), "tweak": U64(1), "delta": np.ones(2, U64), "rows": np.zeros((count, 2), U64),
-        "correlation": np.zeros(count, np.uint32), "width": width, "result": np.zeros(count, np.uint32),
+        "key": np.zeros(2, U64),
+        "tweak": U64(1),
+        "delta": np.ones(2, U64),
+        "rows": np.zeros((count, 2), U64),
+        "correlation": np.zeros(count, np.uint32),
+        "width": width,
+        "result": np.zeros(count, np.uint32),
         "packed": np.zeros((count * width + 63) // 64 + 1, U64),
     }
 
 
 def applying(width=20, count=200):
     return {
-        "key": np.zeros(2, U64), "tweak": U64(1), "rows": np.zeros((count, 2), U64), "choices": np.zeros(count, np.uint8),
-        "packed": np.zeros((count * width + 7) // 8, np.uint8), "width": width, "result": np.zeros(count, np.uint32),
+        "key": np.zeros(2, U64),
+        "tweak": U64(1),
+        "rows": np.zeros((count, 2), U64),
+        "choices": np.zeros(count, np.uint8),
+        "packed": np.zeros((count * width + 7) // 8, np.uint8),
+        "width": width,
+        "result": np.zeros(count, np.uint32),
     }
 
 
@@ -226,10 +248,20 @@ def softly(side, count=200):
     message = np.zeros(64 * tiles, U64)
     if side:
         message.setflags(write=False)
-        return {"schedules": LEAVES, "delta": np.ones(2, U64), "stream": U64(1), "message": message,
-                "rows": np.zeros((count, 2), U64)}
-    return {"schedules": LEAVES, "stream": U64(1), "choices": np.zeros(2 * tiles, U64), "message": message,
-            "rows": np.zeros((count, 2), U64)}
+        return {
+            "schedules": LEAVES,
+            "delta": np.ones(2, U64),
+            "stream": U64(1),
+            "message": message,
+            "rows": np.zeros((count, 2), U64),
+        }
+    return {
+        "schedules": LEAVES,
+        "stream": U64(1),
+        "choices": np.zeros(2 * tiles, U64),
+        "message": message,
+        "rows": np.zeros((count, 2), U64),
+    }
 
 
 @pytest.mark.parametrize("side", [0, 1])

@@ -28,8 +28,13 @@ def whole(x, taps, positions, params):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.sampled_from(SETS), st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 60),
-    st.sampled_from([1, 2, 64, 128]), st.integers(0, 2**32),
+    st.sampled_from(SETS),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(1, 60),
+    st.sampled_from([1, 2, 64, 128]),
+    st.integers(0, 2**32),
 )
 def test_equals_whole_polynomials(name, tiles, channels, outputs, count, step, seed) -> None:
     params = parameters.get(name)

@@ -170,9 +170,7 @@ def frozen(array):
 @given(circuits(), st.integers(1, 3), st.integers(0, (1 << 47) - 3))
 def test_tiles_equal_the_reference_and_the_circuit_in_the_clear(circuit, tiles, first_tile) -> None:
     n = tiles * TILE
-    mine, theirs = (
-        frozen(DRAW.words(len(w) * n).reshape(-1, n)) for w in (circuit.garbler_words, circuit.evaluator_words)
-    )
+    mine, theirs = (frozen(DRAW.words(len(w) * n).reshape(-1, n)) for w in (circuit.garbler_words, circuit.evaluator_words))
     public = frozen(random_rows(len(circuit.garbler_labels), TILE))
     rows = frozen(random_rows(tiles, len(circuit.evaluator_labels), TILE))
     delta, key = frozen(DELTA.copy()), frozen(KEY.copy())

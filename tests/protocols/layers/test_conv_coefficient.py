@@ -92,8 +92,14 @@ def assert_cost(own, traffic) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 20), st.integers(1, 20), st.integers(1, 9), st.sampled_from([1, 3]),
-    st.integers(12, 44), st.integers(0, 2**32), st.integers(1, 12),
+    st.integers(1, 9),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 9),
+    st.sampled_from([1, 3]),
+    st.integers(12, 44),
+    st.integers(0, 2**32),
+    st.integers(1, 12),
 )
 def test_conv_equals_the_integers(channels, height, width, out_channels, kernel, ring, seed, weight_bits) -> None:
     rng = np.random.default_rng(seed)
@@ -108,7 +114,11 @@ def test_conv_equals_the_integers(channels, height, width, out_channels, kernel,
 
 @settings(max_examples=10, deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.integers(12, 44),
+    st.integers(1, 9),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(1, 6),
+    st.integers(12, 44),
     st.integers(0, 2**32),
 )
 def test_conv_transpose_equals_the_integers(channels, height, width, out_channels, ring, seed) -> None:
@@ -176,8 +186,11 @@ def test_a_share_of_another_ring_is_refused() -> None:
     weight = np.ones((1, 1, 3, 3), np.int64)
     own, _ = conv_layer(1, 8, 8, 1, 3, 30, weight, np.zeros(1, np.int64))
     with pytest.raises(ValueError, match="not the planned 30-bit"):
-        next(conv_coefficient.alice(context(Role.ALICE, keys(plan_of(own).set_name)[0]), own,
-                                    Share(np.zeros((1, 8, 8), np.uint32), 29, 0, 8)))
+        next(
+            conv_coefficient.alice(
+                context(Role.ALICE, keys(plan_of(own).set_name)[0]), own, Share(np.zeros((1, 8, 8), np.uint32), 29, 0, 8)
+            )
+        )
 
 
 def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

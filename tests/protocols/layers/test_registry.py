@@ -25,8 +25,13 @@ def _conv(c, h, w, out, kernel, width, weight_bits=6):
     bias = rng.integers(-100, 100, out)
     norm = int(np.abs(weight).sum(axis=(1, 2, 3)).max()).bit_length()
     source = TensorType((c, h, w), width, 4, width - 2 - norm)
-    node = Node("n", "conv", ("x",), TensorType((out, h, w), width, 8, width - 1),
-                {"out_channels": out, "kernel": kernel, "norm_bits": norm})
+    node = Node(
+        "n",
+        "conv",
+        ("x",),
+        TensorType((out, h, w), width, 8, width - 1),
+        {"out_channels": out, "kernel": kernel, "norm_bits": norm},
+    )
     return node, (source,), IntegerWeights(weight, bias)
 
 
@@ -34,8 +39,13 @@ def _transpose(c, h, w, out, width):
     weight = rng.integers(-31, 32, (c, out, 2, 2))
     norm = int(np.abs(weight).sum(axis=0).max()).bit_length()
     source = TensorType((c, h, w), width, 4, width - 2 - norm)
-    node = Node("n", "conv_transpose", ("x",), TensorType((out, 2 * h, 2 * w), width, 8, width - 1),
-                {"out_channels": out, "kernel": 2, "stride": 2, "norm_bits": norm})
+    node = Node(
+        "n",
+        "conv_transpose",
+        ("x",),
+        TensorType((out, 2 * h, 2 * w), width, 8, width - 1),
+        {"out_channels": out, "kernel": 2, "stride": 2, "norm_bits": norm},
+    )
     return node, (source,), IntegerWeights(weight, rng.integers(-100, 100, out))
 
 
@@ -50,9 +60,7 @@ CASES = {
     "conv_transpose": [_transpose(6, 4, 6, 3, 26), _transpose(2, 8, 8, 1, 36)],
     "relu": [_unary("relu", (2, 5, 7), width) for width in (4, 13, 33)] + [_unary("relu", (3, 64, 64), 12)],
     "truncate": [_unary("truncate", (2, 8, 8), 24, out=TensorType((2, 8, 8), 12, 0, 10), bound=14, shift=4)],
-    "extend": [
-        _unary("extend", (2, 9, 5), 12, out=TensorType((2, 9, 5), wide, 4, 10)) for wide in (13, 28, 45)
-    ],
+    "extend": [_unary("extend", (2, 9, 5), 12, out=TensorType((2, 9, 5), wide, 4, 10)) for wide in (13, 28, 45)],
     "square": [
         _unary("square", (2, 6, 6), width, bound=width // 2 - 1, out=TensorType((2, 6, 6), width, 8, width - 2))
         for width in (20, 26, 36)
@@ -78,8 +86,7 @@ RUNS = [
     for protocol in registry.everything()
     for k, case in enumerate(CASES.get(protocol.operation, []))
     for settings in ({}, {"garbler": "bob"}, {"ot": "softspoken-4"})
-    if (settings == {} or protocol.name in USERS[next(iter(settings))])
-    and protocol.supports(Layer(case[0], case[1])) is None
+    if (settings == {} or protocol.name in USERS[next(iter(settings))]) and protocol.supports(Layer(case[0], case[1])) is None
 ]
 
 
@@ -124,6 +131,4 @@ def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, setti
     verdict = oracle.agrees(node, weights, tuple(secrets), opened, shares[0][0].width)
     assert verdict, verdict.message
     stated = protocol.cost(hers)
-    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (
-        traffic.alice_bytes, traffic.bob_bytes, traffic.rounds
-    )
+    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)

@@ -53,8 +53,11 @@ def convolve_by_polynomials(tiling: Tiling, x: np.ndarray, weight: np.ndarray) -
 @given(st.data())
 def test_every_candidate_computes_the_convolution(data) -> None:
     image = Image(
-        data.draw(st.integers(1, 5)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)),
-        data.draw(st.integers(1, 5)), data.draw(st.sampled_from([1, 3, 5])),
+        data.draw(st.integers(1, 5)),
+        data.draw(st.integers(1, 12)),
+        data.draw(st.integers(1, 12)),
+        data.draw(st.integers(1, 5)),
+        data.draw(st.sampled_from([1, 3, 5])),
     )
     degree = data.draw(st.sampled_from([64, 128, 256]))
     options = list(candidates(image, degree, data.draw(st.integers(1, 5))))

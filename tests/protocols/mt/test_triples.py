@@ -31,9 +31,7 @@ def total(a, b, width):
 
 
 def assert_cost(stated, traffic) -> None:
-    assert (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (
-        stated.alice_bytes, stated.bob_bytes, stated.rounds
-    )
+    assert (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (stated.alice_bytes, stated.bob_bytes, stated.rounds)
 
 
 @settings(max_examples=12, deadline=None)
@@ -74,13 +72,10 @@ def test_many_messages_of_each_source(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_triples_multiply(source, width) -> None:
     count = 500
     alice, bob, _ = both(source, 2, width)
-    a, b, made = counted(*(
-        triples.triple(ctx, *(triples.random_share(ctx, count, width) for _ in "ab"), width, source)
-        for ctx in (alice, bob)
-    ))
-    np.testing.assert_array_equal(
-        total(a.ab, b.ab, width), reduce_to(total(a.a, b.a, width) * total(a.b, b.b, width), width)
+    a, b, made = counted(
+        *(triples.triple(ctx, *(triples.random_share(ctx, count, width) for _ in "ab"), width, source) for ctx in (alice, bob))
     )
+    np.testing.assert_array_equal(total(a.ab, b.ab, width), reduce_to(total(a.a, b.a, width) * total(a.b, b.b, width), width))
     assert_cost(triples.triple_cost(count, width, source), made)
     x, y = numbers((2, count), width), numbers((2, count), width)
     p, q, traffic = counted(multiply.multiply(alice, x[0], y[0], a), multiply.multiply(bob, x[1], y[1], b))
@@ -94,9 +89,9 @@ def test_triples_multiply(source, width) -> None:
 def test_square_pairs_square(source, width) -> None:
     count = 700
     alice, bob, _ = both(source, 1, max(1, width - 1))
-    a, b, made = counted(*(
-        triples.square_pair(ctx, triples.random_share(ctx, count, width), width, source) for ctx in (alice, bob)
-    ))
+    a, b, made = counted(
+        *(triples.square_pair(ctx, triples.random_share(ctx, count, width), width, source) for ctx in (alice, bob))
+    )
     np.testing.assert_array_equal(total(a.aa, b.aa, width), reduce_to(total(a.a, b.a, width) ** 2, width))
     assert_cost(triples.square_pair_cost(count, width, source), made)
     x = numbers((2, count), width)

@@ -17,13 +17,9 @@ def run(count: int, width: int, sender: Role):
     correlation = Random().uniform(count, width).astype(dtype_of(width))
     choices = Random().bits(count)
     if sender is Role.ALICE:
-        mine, theirs, traffic = counted(
-            correlated.send(alice, correlation, width), correlated.receive(bob, choices, width)
-        )
+        mine, theirs, traffic = counted(correlated.send(alice, correlation, width), correlated.receive(bob, choices, width))
     else:
-        theirs, mine, traffic = counted(
-            correlated.receive(alice, choices, width), correlated.send(bob, correlation, width)
-        )
+        theirs, mine, traffic = counted(correlated.receive(alice, choices, width), correlated.send(bob, correlation, width))
     return correlation, choices, mine, theirs, traffic
 
 

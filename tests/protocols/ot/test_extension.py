@@ -32,9 +32,7 @@ def test_rows_differ_by_the_chosen_delta(kind, sender) -> None:
         assert ((q ^ t) == choices[:, None] * delta).all()
         assert np.unique(q[:, 0]).size == np.unique(q[:, 1]).size == count
         cost = extension.cost(count, sender, kind)
-        assert (cost.alice_bytes, cost.bob_bytes, cost.rounds) == (
-            traffic.alice_bytes, traffic.bob_bytes, traffic.rounds
-        )
+        assert (cost.alice_bytes, cost.bob_bytes, cost.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)
 
 
 @kinds

@@ -26,9 +26,7 @@ def test_streamed_correlated_ot(small_blocks, count, width) -> None:
     expected = np.where(choices == 1, correlation, 0).astype(np.uint64)
     assert (signed(theirs.astype(np.uint64) - mine - expected, width) == 0).all()
     stated = streamed.cost(count, width, Role.ALICE)
-    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (
-        traffic.alice_bytes, traffic.bob_bytes, traffic.rounds
-    )
+    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 2), (256, 12), (700, 33)])
@@ -42,6 +40,4 @@ def test_multiplexer(small_blocks, count, width) -> None:
     expected = (y[0].astype(np.uint64) + y[1]) * (d[0] ^ d[1])
     assert (signed(ra.astype(np.uint64) + rb - expected, width) == 0).all()
     stated = multiplex.cost(count, width)
-    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (
-        traffic.alice_bytes, traffic.bob_bytes, traffic.rounds
-    )
+    assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)

@@ -106,8 +106,8 @@ def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("shape", "groups"), [((4, 4), (1,)), ((0, 4, 4), (1,)), ((4, 4, 4), ()), ((4, 4, 4), (3, 3, 3)), ((4, 4, 4), (4,)),
-                          ((4, 4, 4), (3, 0))],
+    ("shape", "groups"),
+    [((4, 4), (1,)), ((0, 4, 4), (1,)), ((4, 4, 4), ()), ((4, 4, 4), (3, 3, 3)), ((4, 4, 4), (4,)), ((4, 4, 4), (3, 0))],
 )
 def test_a_vote_that_is_none_is_refused(shape, groups) -> None:
     with pytest.raises(ValueError, match="a vote is on"):
