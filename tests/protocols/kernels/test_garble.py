@@ -70,7 +70,7 @@ def test_and_gate(tier, complements, target) -> None:
     _, garble_and, evaluate_and, first_keys = tier
     not_a, not_b = complements & 1, complements >> 1
     flip = [n * DELTA for n in (np.uint64(not_a), np.uint64(not_b))]
-    scratch = [np.zeros(gates.SCRATCH_WORDS, np.uint64) for _ in range(2)]
+    scratch = [np.zeros(garble.SCRATCH_WORDS, np.uint64) for _ in range(2)]
     tile = 5 << 16
     for half in scratch:
         first_keys(KEY, np.uint64(STREAM), np.uint64(tile), half)
@@ -207,7 +207,7 @@ def test_keys_of_tiles_gates_and_streams_differ() -> None:
     a, b = random_rows(TILE), random_rows(TILE)
     seen = set()
     for stream, low in ((1, 0), (2, 0), (1, 1 << 16), (1, 2), (3, 2)):
-        tables, scratch = np.zeros(2 * WORDS, np.uint64), np.zeros(gates.SCRATCH_WORDS, np.uint64)
+        tables, scratch = np.zeros(2 * WORDS, np.uint64), np.zeros(garble.SCRATCH_WORDS, np.uint64)
         wires = np.concatenate((a, b, a)).reshape(-1)
         u = np.uint64
         gates.first_keys(KEY, u(stream), u(low & ~2), scratch)
