@@ -115,13 +115,13 @@ def _setup(ctx: Context) -> Steps[OtSeeds]:
         raise ProtocolError("base OT: the peer sent this party's own nonce back")
     try:
         pairs = _sender_seeds(ctx.role, secret, key, nonce, peer_nonce, peer_points)
-        chosen = _receiver_seeds(ctx.role, exponents, choices, points, nonce, peer_nonce, peer_key)
+        seeds = _receiver_seeds(ctx.role, exponents, choices, points, nonce, peer_nonce, peer_key)
     except exceptions.RuntimeError as error:
         raise ProtocolError("base OT: the peer sent a value outside the prime-order group") from error
     nonces = (nonce, peer_nonce) if ctx.role is Role.ALICE else (peer_nonce, nonce)
     return OtSeeds(
         delta=np.packbits(choices, bitorder="little").view(np.uint64),
-        sender_schedules=aes.expand_interleaved(chosen),
+        sender_schedules=aes.expand_interleaved(seeds),
         receiver_schedules=np.stack([aes.expand_interleaved(np.ascontiguousarray(pairs[:, j])) for j in (0, 1)]),
         hash_key=np.frombuffer(_hash("hash key", 16, *nonces), np.uint64),
     )

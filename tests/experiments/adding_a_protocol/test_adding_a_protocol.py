@@ -6,6 +6,7 @@ The file is `square_gilboa.py` beside this one; docs/adding-a-protocol.md tells 
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_the_shared_tests_run_it(protocol: Protocol) -> None:
     assert [layer.inputs[0].width for layer in examples] == [20, 26, 36, 2]
     for layer in examples:
         for settings in ({}, *({name: shared.SETTINGS[name]} for name in protocol.settings)):
-            shared.check(protocol, shared.replace(layer, settings=settings))
+            shared.check(protocol, replace(layer, settings=settings))
 
 
 def test_it_is_planned_with_its_cost(protocol: Protocol) -> None:

@@ -25,7 +25,8 @@ def evaluate_plain(
 
     def bit_of(op: int, word: int, bit: int) -> np.ndarray:
         column = words[Op(op)][word]
-        return (column >> column.dtype.type(bit) & column.dtype.type(1)).astype(bool)
+        bits: np.ndarray = (column >> column.dtype.type(bit) & column.dtype.type(1)).astype(bool)
+        return bits
 
     for op, a, b, c, index, flags in circuit.ops.tolist():
         if op in (Op.GARBLER_INPUT, Op.EVALUATOR_INPUT):
