@@ -192,7 +192,7 @@ def ot_extension(name: str) -> str:
     """An OT extension that exists; UsageError otherwise."""
     from bunet.protocols.ot import extension  # loads the kernels: not for every `bunet --help`
 
-    return one_of("--ot", name, extension.KINDS)
+    return one_of("--ot", name, extension.NAMES)
 
 
 def chosen_link(preset: str, bandwidth: str | None, rtt: str | None) -> Link:

@@ -33,6 +33,15 @@ OPERATIONS = (
     "concat",
     "readout",
 )
+# What layers are for, by the operations that do it: how reports add up costs.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "activation": ("relu", "square"),
+    "convolution": ("conv", "conv_transpose"),
+    "pooling": ("avgpool", "maxpool"),
+    "resizing": ("extend", "truncate"),
+    "read-out": ("readout",),
+    "input and joins": ("input", "concat"),
+}
 READOUTS = ("argmax", "label-share", "logits", "share")
 LABELS = ("argmax", "label-share")  # read-outs that leave one bit a pixel, and not the network's tensor
 

@@ -1,12 +1,12 @@
 """Which protocol runs which layer: a fixed choice per operation with overrides by operation or by layer name.
 
-The choice by cost and link (DESIGN 10) will take the place of `DEFAULTS`; what follows from a choice stays.
+The choice by cost and link (DESIGN 10) will take the place of `registry.DEFAULTS`; what follows from a choice stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bunet.models.program import Node, Program
 from bunet.parties.errors import RunError
@@ -16,23 +16,12 @@ from bunet.protocols.context import Role
 from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, LayerWeights, Protocol
 
-DEFAULTS = {
-    "conv": "pahe-coefficient",
-    "conv_transpose": "pahe-coefficient",
-    "relu": "gc-sign",
-    "square": "mt",
-    "avgpool": "local",
-    "maxpool": "gc",
-    "extend": "ot",
-    "truncate": "local",
-}
-
 # Operations that only rearrange tensors: nothing to choose, nothing to pay.
 STRUCTURAL = ("input", "concat")
 
 
 # Public settings, equal at both parties, and their values.
-SETTINGS = {"garbler": tuple(role.value for role in Role), "ot": extension.KINDS}
+SETTINGS = {"garbler": tuple(role.value for role in Role), "ot": extension.NAMES}
 
 
 @dataclass
@@ -43,6 +32,10 @@ class PlannedLayer:
     node: Node
     protocol: Protocol | None
     layer: Layer
+
+    def prepared(self) -> PlannedLayer:
+        """The same with what this party keeps of it between slices."""
+        return self if self.protocol is None else replace(self, layer=self.protocol.prepared(self.layer))
 
     @property
     def summary(self) -> LayerPlan:
@@ -72,9 +65,9 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
     names = {node.name for node in program}
     operations = {node.operation for node in program}
     for key, value in overrides.items():
-        if key not in names and key not in DEFAULTS:
+        if key not in names and key not in registry.DEFAULTS:
             raise RunError(f"protocol override {key}={value}: {key!r} is neither an operation nor a layer of the program")
-        if key in DEFAULTS and key not in operations:
+        if key in registry.DEFAULTS and key not in operations:
             try:
                 registry.get(key, value)
             except LookupError as error:
@@ -83,11 +76,7 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
     for node in program:
         if node.operation in STRUCTURAL:
             continue
-        if node.operation == "readout":
-            default = str(node.attributes["kind"])
-        else:
-            default = overrides.get(node.operation, DEFAULTS[node.operation])
-        name = overrides.get(node.name, default)
+        name = overrides.get(node.name, overrides.get(node.operation, registry.default_of(node)))
         try:
             protocol = registry.get(node.operation, name)
         except LookupError as error:
@@ -131,4 +120,4 @@ def plan(
 
 def pahe_names(layers: list[PlannedLayer]) -> tuple[str, ...]:
     """PAHE parameter sets whose keys the session must exchange, sorted."""
-    return tuple(sorted({n for p in layers if p.protocol and p.protocol.pahe for n in p.protocol.pahe(p.layer)}))
+    return tuple(sorted({n for p in layers if p.protocol for n in p.protocol.pahe(p.layer)}))

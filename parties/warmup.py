@@ -46,7 +46,7 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
     kind = extension.of(layers[0].layer.settings)
     alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), kind), extension.setup(bob.fork(0, 0), kind))
-    names = {name for protocol, layer in tiny.values() if protocol.pahe for name in protocol.pahe(layer)}
+    names = {name for protocol, layer in tiny.values() for name in protocol.pahe(layer)}
     sets = tuple(sorted(names | needed))
     alice.pahe, bob.pahe = lockstep(pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets))
     for number, (protocol, layer) in enumerate(tiny.values()):
@@ -89,7 +89,7 @@ def _zero_weights(node: Node) -> LayerWeights | None:
 def _run(protocol: Protocol, layer: Layer, alice: Context, bob: Context) -> None:
     hers = Layer(layer.node, layer.inputs, None, layer.settings)
     shares = [Share.of(np.zeros(kind.shape, np.uint64), kind) for kind in layer.inputs]
-    if protocol.prepare is not None:
-        protocol.prepare(alice, hers)
-        protocol.prepare(bob, layer)
-    lockstep(protocol.alice(alice, hers, *shares), protocol.bob(bob, layer, *shares))
+    lockstep(
+        protocol.alice(alice, protocol.prepared(hers), *shares),
+        protocol.bob(bob, protocol.prepared(layer), *shares),
+    )

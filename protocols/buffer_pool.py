@@ -35,8 +35,8 @@ def lend(shape: tuple[int, ...]) -> np.ndarray:
             memory = _free.pop()
         except IndexError:
             memory = bytearray(BUFFER_BYTES + _LINE_BYTES)
-    whole = np.frombuffer(memory, np.uint64)  # every view of it has it, not the memory, as its base
+    words = np.frombuffer(memory, np.uint64)  # every view of it has it, not the memory, as its base
     if pooled:
-        weakref.finalize(whole, _free.append, memory).atexit = False
-    skip = -(whole.ctypes.data >> 3) % (_LINE_BYTES // 8)
-    return whole[skip : skip + nbytes // 8].reshape(shape)
+        weakref.finalize(words, _free.append, memory).atexit = False
+    skip = -(words.ctypes.data >> 3) % (_LINE_BYTES // 8)
+    return words[skip : skip + nbytes // 8].reshape(shape)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import enum
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from bunet.protocols.random import Random
-
+from bunet.protocols.random import Random
+from bunet.protocols.security import DECLARED, Security
 
 _NUMBERS = 1 << 24  # stream numbers of one chain
 
@@ -21,18 +20,6 @@ class Role(enum.Enum):
     @property
     def peer(self) -> Role:
         return Role.BOB if self is Role.ALICE else Role.ALICE
-
-
-@dataclass(frozen=True)
-class Security:
-    """Declared levels, in bits; other levels are refused rather than approximated."""
-
-    computational: int = 128
-    statistical: int = 40
-
-    def __post_init__(self) -> None:
-        if (self.computational, self.statistical) != (128, 40):
-            raise ValueError("only 128-bit computational and 40-bit statistical security are implemented")
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Context:
 
     role: Role
     random: Random
-    security: Security = field(default_factory=Security)
+    security: Security = DECLARED
     ot: Any = None
     pahe: Any = None
     stream: StreamId = field(default_factory=StreamId)

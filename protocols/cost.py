@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bunet.protocols.context import Role
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -16,6 +18,8 @@ class Cost:
     in a row in one direction. The wire time of latency is rounds * RTT / 2.
     work: primitive counts of both parties together, such as {"aes_blocks": ..., "ntt": ..., "multiply_add": ...,
     "ot": ..., "and_gates": ...}.
+
+    Costs are put together as protocols are: `flight`, `then`, `beside`. `Cost()` is that of doing nothing.
     """
 
     alice_bytes: int = 0
@@ -23,15 +27,25 @@ class Cost:
     rounds: int = 0
     work: Mapping[str, int] = field(default_factory=dict)
 
-    def swapped(self) -> Cost:
-        """The same protocol with the roles exchanged."""
-        return Cost(self.bob_bytes, self.alice_bytes, self.rounds, self.work)
+    @classmethod
+    def flight(cls, sender: Role, nbytes: int, work: Mapping[str, int] | None = None) -> Cost:
+        """One flight from `sender`, in one message or in many that wait for nothing in between."""
+        alice, bob = (nbytes, 0) if sender is Role.ALICE else (0, nbytes)
+        return cls(alice, bob, 1, work or {})
 
+    def then(self, *others: Cost) -> Cost:
+        """One after the other, each when the one before has ended at both parties: bytes, rounds and work add up."""
+        return self._with(others, sum(each.rounds for each in (self, *others)))
 
-def add_work(*parts: Mapping[str, int]) -> dict[str, int]:
-    """Sum of primitive counts."""
-    total: dict[str, int] = {}
-    for part in parts:
-        for key, value in part.items():
-            total[key] = total.get(key, 0) + value
-    return total
+    def beside(self, *others: Cost) -> Cost:
+        """At the same time, in the same flights: bytes and work add up, rounds are those of the longest."""
+        return self._with(others, max(each.rounds for each in (self, *others)))
+
+    def _with(self, others: tuple[Cost, ...], rounds: int) -> Cost:
+        work = dict(self.work)
+        for each in others:
+            for primitive, count in each.work.items():
+                work[primitive] = work.get(primitive, 0) + count
+        alice = self.alice_bytes + sum(each.alice_bytes for each in others)
+        bob = self.bob_bytes + sum(each.bob_bytes for each in others)
+        return Cost(alice, bob, rounds, work)

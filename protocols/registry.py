@@ -1,18 +1,39 @@
-"""All layer protocols, under (operation, name).
+"""All layer protocols, under (operation, name), and the default of each operation.
 
-A protocol joins by existing: its module calls `register` with its two halves, its stated cost and what it supports.
+A protocol joins by existing: a module in `protocols/layers`, or one that an installed package names as an entry point of the
+group `bunet.protocols`, calls `register` with its two halves, its stated cost and what it supports. Everything else follows
+from that: the choice by name, the plan, the warm-up, the reports and the shared tests (docs/adding-a-protocol.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 
-from bunet.models.program import Node, TensorType
+from bunet.models.program import OPERATIONS, Node, TensorType
 from bunet.protocols.cost import Cost
+from bunet.protocols.steps import Steps
+
+# Protocol of an operation that nobody chose otherwise; a readout's is named by its attribute `kind` (`default_of`).
+DEFAULTS = {
+    "conv": "pahe-coefficient",
+    "conv_transpose": "pahe-coefficient",
+    "relu": "gc-sign",
+    "square": "mt",
+    "avgpool": "local",
+    "maxpool": "gc",
+    "extend": "ot",
+    "truncate": "local",
+}
+ENTRY_POINTS = "bunet.protocols"
+_LAYERS = "bunet.protocols.layers"
 
 
 @dataclass(frozen=True)
@@ -27,23 +48,27 @@ class LayerWeights:
     bias: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True)
 class Layer:
     """A node with what a protocol needs beside shares; Bob's has weights, Alice's has None.
 
     settings: public choices, equal at both parties, such as {"garbler": "alice"}.
-    cache: what this party keeps between slices, such as transformed weights; filled by the protocol's `prepare`.
+    prepared: what this party made of it once and keeps between slices (`Protocol.prepare`), None where there is nothing.
     """
 
     node: Node
     inputs: tuple[TensorType, ...]
     weights: LayerWeights | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
-    cache: dict[str, Any] = field(default_factory=dict)
+    prepared: object = None
 
 
 def _supports_all(layer: Layer) -> str | None:
     return None
+
+
+def _no_keys(layer: Layer) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -51,24 +76,36 @@ class Protocol:
     """alice, bob: (ctx, layer, *shares) -> Steps[Share] (a readout returns what its party learns, or None).
 
     cost: (layer) -> Cost, exact; computed without weights. supports: (layer) -> None, or the reason why not.
-    prepare: (ctx, layer) -> None, work before the first slice that needs no peer (weight transforms).
+    prepare: (layer) -> what this party keeps between slices, such as transformed weights; work that needs no peer. The halves
+    find it in `Layer.prepared`, and do without where nobody has called it.
     pahe: (layer) -> names of the PAHE parameter sets whose keys the session must exchange.
+    settings: names of the public settings that change what it does; "garbler" and "ot" exist.
+    examples: layers that the shared tests run it on, beside those that they have for its operation; Bob's, with weights.
     """
 
     operation: str
     name: str
-    alice: Callable[..., Any]
-    bob: Callable[..., Any]
+    alice: Callable[..., Steps[Any]]
+    bob: Callable[..., Steps[Any]]
     cost: Callable[[Layer], Cost]
     supports: Callable[[Layer], str | None] = _supports_all
-    prepare: Callable[[Any, Layer], None] | None = None
-    pahe: Callable[[Layer], tuple[str, ...]] | None = None
+    prepare: Callable[[Layer], object] | None = None
+    pahe: Callable[[Layer], tuple[str, ...]] = _no_keys
+    settings: tuple[str, ...] = ()
+    examples: tuple[Layer, ...] = ()
+
+    def prepared(self, layer: Layer) -> Layer:
+        """The layer with what this party keeps between slices. ValueError where its weights do not fit it."""
+        return layer if self.prepare is None else replace(layer, prepared=self.prepare(layer))
 
 
 _PROTOCOLS: dict[tuple[str, str], Protocol] = {}
 
 
 def register(protocol: Protocol) -> Protocol:
+    """Make a protocol known. ValueError for an operation that no program has, and for a name that is taken."""
+    if protocol.operation not in OPERATIONS:
+        raise ValueError(f"protocol {protocol.name!r}: there is no operation {protocol.operation!r}")
     key = (protocol.operation, protocol.name)
     if key in _PROTOCOLS:
         raise ValueError(f"protocol {key} is registered twice")
@@ -82,22 +119,32 @@ def get(operation: str, name: str) -> Protocol:
     try:
         return _PROTOCOLS[operation, name]
     except KeyError:
-        known = ", ".join(n for o, n in sorted(_PROTOCOLS) if o == operation)
+        known = ", ".join(names(operation))
         raise LookupError(f"no protocol {name!r} for {operation}; known: {known or 'none'}") from None
 
 
 def names(operation: str) -> list[str]:
+    """Names of an operation's protocols, sorted."""
     load()
-    return [n for o, n in _PROTOCOLS if o == operation]
+    return sorted(name for known, name in _PROTOCOLS if known == operation)
 
 
 def everything() -> list[Protocol]:
+    """All protocols, in the order of operation and name."""
     load()
-    return list(_PROTOCOLS.values())
+    return [_PROTOCOLS[key] for key in sorted(_PROTOCOLS)]
 
 
+def default_of(node: Node) -> str:
+    """Name of the protocol that runs a node where nobody has chosen another."""
+    return str(node.attributes["kind"]) if node.operation == "readout" else DEFAULTS[node.operation]
+
+
+@cache
 def load() -> None:
-    """Import every module that registers protocols."""
-    from bunet.protocols import layers
-
-    layers.load()
+    """Import every module of `protocols/layers`, in the order of their names, then what installed packages offer."""
+    package = import_module(_LAYERS)
+    for name in sorted(module.name for module in iter_modules(package.__path__)):
+        import_module(f"{_LAYERS}.{name}")
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        entry.load()

@@ -22,7 +22,7 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """Kind and shape that a received array must have, exactly; a frame is checked against it before it is read."""
+    """dtype and shape that a received array must have, exactly; a frame is checked against it before it is read."""
 
     dtype: str  # numpy name: uint8, uint32, uint64
     shape: tuple[int, ...]
@@ -63,3 +63,16 @@ class Receive:
 
 # A half of a protocol: yields Send and Receive, returns a T.
 Steps = Generator[Send | Receive, Any, T]
+
+
+def check_arrays(tag: str, expect: tuple[ArraySpec, ...], got_tag: str, arrays: tuple[np.ndarray, ...]) -> None:
+    """ProtocolError unless the message is the one that is waited for, in tag, dtypes and shapes."""
+    if tag != got_tag:
+        raise ProtocolError(f"expected message {tag!r}, the peer sent {got_tag!r}")
+    if len(arrays) != len(expect):
+        raise ProtocolError(f"{tag}: expected {len(expect)} arrays, the peer sent {len(arrays)}")
+    for wanted, array in zip(expect, arrays, strict=True):
+        if not wanted.matches(array):
+            raise ProtocolError(
+                f"{tag}: expected {wanted.dtype}{list(wanted.shape)}, the peer sent {array.dtype}{list(array.shape)}"
+            )

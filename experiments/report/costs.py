@@ -6,16 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bunet.models.program import FAMILIES
+
 SET_UP = "set-up"
-KINDS: dict[str, tuple[str, ...]] = {
-    "activation": ("relu", "square"),
-    "convolution": ("conv", "conv_transpose"),
-    "pooling": ("avgpool", "maxpool"),
-    "resizing": ("extend", "truncate"),
-    "read-out": ("readout",),
-    "input and joins": ("input", "concat"),
-}
-_KIND_OF = {operation: kind for kind, operations in KINDS.items() for operation in operations}
+_FAMILY_OF = {operation: family for family, operations in FAMILIES.items() for operation in operations}
 
 
 @dataclass(frozen=True)
@@ -63,17 +57,17 @@ class LayerCost:
 
 
 def kind_of(operation: str) -> str:
-    """The kind an operation of the layer program is counted under; its own name where it has none."""
-    return _KIND_OF.get(operation, operation)
+    """The family that an operation is counted under (`program.FAMILIES`); its own name where it has none."""
+    return _FAMILY_OF.get(operation, operation)
 
 
 def by_kind(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
-    """Kind to cost over all sessions, in the order of KINDS, then kinds of their own, then the set-up.
+    """Kind to cost over all sessions, in the order of FAMILIES, then kinds of their own, then the set-up.
 
     documents: as Ledger.document makes them.
     """
     found = _sums(documents, lambda layer: kind_of(layer["operation"]))
-    order = [*(k for k in KINDS if k in found), *(k for k in found if k not in KINDS and k != SET_UP), SET_UP]
+    order = [*(k for k in FAMILIES if k in found), *(k for k in found if k not in FAMILIES and k != SET_UP), SET_UP]
     return {kind: found[kind] for kind in order if kind in found}
 
 

@@ -28,8 +28,7 @@ from bunet.parties.events import LayerFinished, LayerStarted, SliceFinished, Sli
 from bunet.parties.planner import PlannedLayer
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
-from bunet.protocols.lockstep import check_arrays
-from bunet.protocols.steps import ProtocolError, Receive, Send, Steps
+from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, check_arrays
 
 # Slice number of a session's set-up messages; slices proper are below it.
 SETUP_SLICE = (1 << 24) - 1

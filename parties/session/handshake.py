@@ -30,11 +30,12 @@ from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
 from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
 from bunet.parties.store import Offer
-from bunet.protocols.context import Context, Role, Security
+from bunet.protocols.context import Context, Role
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import LayerWeights
+from bunet.protocols.security import DECLARED
 
 PROTOCOL_VERSION = 3
 HANDSHAKE_TIMEOUT_S = 60.0
@@ -113,7 +114,7 @@ def refuse(channel: Channel, message: str) -> None:
 
 def ask(channel: Channel, request: Request) -> Terms:
     """Alice's half of the handshake. Raises PeerError if Bob refuses, RunError if his answer does not fit."""
-    body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(Security()), **asdict(request)}
+    body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(DECLARED), **asdict(request)}
     body["shape"] = list(request.shape)
     say(channel, "open", body)
     answer = expect(channel, "accept")
@@ -178,8 +179,8 @@ def check_asker(body: Mapping[str, Any], link: str) -> None:
             f"versions differ: Alice runs bunet {plain(body.get('version'))} (protocol {plain(body.get('protocol'))}), "
             f"Bob runs bunet {software()} (protocol {PROTOCOL_VERSION})"
         )
-    if body.get("security") != asdict(Security()):
-        raise RunError(f"security levels differ: Alice asks for {plain(body.get('security'))}, Bob has {asdict(Security())}")
+    if body.get("security") != asdict(DECLARED):
+        raise RunError(f"security levels differ: Alice asks for {plain(body.get('security'))}, Bob has {asdict(DECLARED)}")
     if body.get("link") != link:
         raise RunError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
 
@@ -353,9 +354,7 @@ def conduct(
     try:
         with Scheduler(context, channel, emit, cores, thread_hook) as scheduler:
             _exchange_keys(scheduler, ot, pahe_names(layers), emit)
-            for planned in layers:
-                if planned.protocol is not None and planned.protocol.prepare is not None:
-                    planned.protocol.prepare(context, planned.layer)
+            layers = [planned.prepared() for planned in layers]
             scheduler.run(layers, jobs, opening.in_flight, on_result, on_layer)
             seconds = time.perf_counter() - started
             counters = channel.counters

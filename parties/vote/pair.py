@@ -49,8 +49,8 @@ def run_vote(job: VoteJob, bus: Subscriber) -> np.ndarray:
     ballots. Raises RunError (or PeerError) with one sentence.
     """
     ballots.election_of(job.shape, job.ballots)
-    if job.ot not in extension.KINDS:
-        raise RunError(f"OT extension {job.ot!r} is not one of {', '.join(extension.KINDS)}")
+    if job.ot not in extension.NAMES:
+        raise RunError(f"OT extension {job.ot!r} is not one of {', '.join(extension.NAMES)}")
     result = job.folder / "mask.npy"
     result.unlink(missing_ok=True)  # an earlier vote's must not be taken for this one's
     with room_in(job.folder):

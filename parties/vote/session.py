@@ -28,11 +28,12 @@ from bunet.parties.events import SessionStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.session import handshake
 from bunet.parties.vote import ballots
-from bunet.protocols.context import Context, Role, Security
+from bunet.protocols.context import Context, Role
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
+from bunet.protocols.security import DECLARED
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election, Step
 
@@ -83,7 +84,7 @@ def ask(channel: Channel, terms: VoteTerms) -> None:
         {
             "version": handshake.software(),
             "protocol": handshake.PROTOCOL_VERSION,
-            "security": asdict(Security()),
+            "security": asdict(DECLARED),
             "link": terms.link,
             **terms.document(),
         },

@@ -14,26 +14,26 @@ from bunet.protocols.ot import extension, streamed
 from bunet.protocols.steps import Steps
 
 
-def truncate_reduce(share: Share, shift: int, kind: TensorType, role: Role) -> Share:
-    """Drop the low `shift` bits and whatever high bits `kind.width` has no room for; no messages.
+def truncate_reduce(share: Share, shift: int, type: TensorType, role: Role) -> Share:
+    """Drop the low `shift` bits and whatever high bits `type.width` has no room for; no messages.
 
     The shares' low parts carry into the result with a probability that equals the dropped fraction, so the result is
     floor(x / 2^shift) or one more: stochastic rounding with a bias of 2^-shift of a unit (DESIGN 3). Alice adds the
     one unit that makes it so. shift = 0 is exact.
     """
     unit = 1 if shift and role is Role.ALICE else 0
-    return Share(shares.shift(share.values, shift, unit, kind.width), kind.width, kind.frac, kind.bound)
+    return Share.reduced(shares.shift(share.values, shift, unit, type.width), type)
 
 
-def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALICE) -> Steps[Share]:
-    """The same signed number in the wider ring `kind.width`, exactly, if |x| < 2^(width - 2).
+def extend(ctx: Context, share: Share, type: TensorType, sender: Role = Role.ALICE) -> Steps[Share]:
+    """The same signed number in the wider ring `type.width`, exactly, if |x| < 2^(width - 2).
 
     With x' = x + 2^(m-2) the top bit of x' is 0, so the shares' sum wraps iff one of their top bits a, b is set:
     wrap = a + b - ab, and ab comes from one OT with correlation a at the sender and choice b at the receiver.
 
     share: m bits, any shape. Symmetric: both parties call it with the same arguments but their own share.
     """
-    small, wide = share.width, kind.width
+    small, wide = share.width, type.width
     if share.bound > small - 2:
         raise ValueError(f"extension needs a bit of headroom: bound {share.bound} > {small} - 2")
     if wide <= small:
@@ -47,9 +47,9 @@ def extend(ctx: Context, share: Share, kind: TensorType, sender: Role = Role.ALI
         product = yield from streamed.receive(ctx, top, wide - small)
     sign = 1 if ctx.role is sender else -1  # the sender's share of ab is the negative of what it got
     result = shares.widen(values, product, sign, lift, small, wide)
-    return Share(result.reshape(share.values.shape), wide, kind.frac, kind.bound)
+    return Share.reduced(result, type)
 
 
-def extend_cost(elements: int, small: int, wide: int, sender: Role = Role.ALICE, kind: str = extension.DEFAULT) -> Cost:
-    """Exact cost of `extend`. kind: the OT extension's."""
-    return streamed.cost(elements, wide - small, sender, kind)
+def extend_cost(elements: int, small: int, wide: int, sender: Role = Role.ALICE, ot: str = extension.DEFAULT) -> Cost:
+    """Exact cost of `extend`. ot: the OT extension."""
+    return streamed.cost(elements, wide - small, sender, ot)

@@ -8,10 +8,11 @@ import numpy as np
 
 from bunet.models.program import TensorType
 from bunet.protocols.kernels import shares
+from bunet.protocols.random import Random
 
 
 def dtype_of(width: int) -> np.dtype:
-    """The array kind of a width: uint32 up to 32 bits, uint64 above."""
+    """The dtype of a width: uint32 up to 32 bits, uint64 above."""
     if not 1 <= width <= 64:
         raise ValueError(f"width {width} is outside 1..64")
     return np.dtype(np.uint32 if width <= 32 else np.uint64)
@@ -22,14 +23,15 @@ def mask_of(width: int) -> int:
 
 
 def reduce_to(values: np.ndarray, width: int) -> np.ndarray:
-    """values modulo 2^width in the array kind of that width; drops high bits, which is local on shares."""
-    kind = dtype_of(width)
-    if values.dtype != kind and values.dtype in (np.uint32, np.uint64):
+    """values modulo 2^width in the dtype of that width; drops high bits, which is local on shares."""
+    dtype = dtype_of(width)
+    if values.dtype != dtype and values.dtype in (np.uint32, np.uint64):
         return shares.shift(values, 0, 0, width)
-    out = values.astype(kind, copy=False)
-    if width == kind.itemsize * 8:
+    out = values.astype(dtype, copy=False)
+    if width == dtype.itemsize * 8:
         return out
-    return out & kind.type(mask_of(width))
+    reduced: np.ndarray = out & dtype.type(mask_of(width))
+    return reduced
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,27 @@ class Share:
 
     @property
     def type(self) -> TensorType:
-        return TensorType(self.values.shape, self.width, self.frac, self.bound)  # type: ignore[arg-type]
+        return TensorType(self.values.shape, self.width, self.frac, self.bound)
 
     @classmethod
-    def of(cls, values: np.ndarray, kind: TensorType) -> Share:
-        """values (any integer kind, any residues) as a share of that type."""
-        return cls(reduce_to(values, kind.width).reshape(kind.shape), kind.width, kind.frac, kind.bound)
+    def of(cls, values: np.ndarray, type: TensorType) -> Share:
+        """values (any integer dtype, any residues) as a share of that type."""
+        return cls.reduced(reduce_to(values, type.width), type)
+
+    @classmethod
+    def reduced(cls, values: np.ndarray, type: TensorType) -> Share:
+        """As `of`, without a pass over the numbers: values have the width's dtype and are below 2^width already."""
+        return cls(values.reshape(type.shape), type.width, type.frac, type.bound)
 
 
-def split(secret: np.ndarray, kind: TensorType, random) -> tuple[Share, Share]:
+def split(secret: np.ndarray, type: TensorType, random: Random) -> tuple[Share, Share]:
     """Two fresh shares of signed integers; used by tests and by whoever holds a whole secret.
 
-    secret: int64, |secret| < 2^kind.bound. random: a `protocols.random.Random`.
+    secret: int64, |secret| < 2^type.bound.
     """
-    values = reduce_to(np.asarray(secret, np.int64).astype(np.uint64), kind.width)
-    mine = random.uniform(values.shape, kind.width).astype(values.dtype)
-    return Share.of(mine, kind), Share.of(values - mine, kind)
+    values = reduce_to(np.asarray(secret, np.int64).astype(np.uint64), type.width)
+    first = random.uniform(values.shape, type.width).astype(values.dtype)
+    return Share.of(first, type), Share.of(values - first, type)
 
 
 def open_shares(a: Share | np.ndarray, b: Share | np.ndarray, width: int | None = None) -> np.ndarray:

@@ -95,11 +95,11 @@ class CircuitBuilder:
             tuple(self._garbler), tuple(self._evaluator)
         )
 
-    def _input_word(self, kind: Op, words: list[int], width: int) -> list[Wire]:
+    def _input_word(self, op: Op, words: list[int], width: int) -> list[Wire]:
         if not 1 <= width <= 64:
             raise ValueError(f"an input word has 1..64 bits, not {width}")
         words.append(width)
-        return [Wire(self._add(Node(kind, self._new_basis_bit(), source=(len(words) - 1, bit)))) for bit in range(width)]
+        return [Wire(self._add(Node(op, self._new_basis_bit(), source=(len(words) - 1, bit)))) for bit in range(width)]
 
     def _new_basis_bit(self) -> int:
         self._basis.append(len(self._nodes))

@@ -1,7 +1,7 @@
 """A Boolean circuit over words: immutable, run on many instances at once.
 
-One program, several interpreters: in the clear (`evaluate_plain`), as a count (`Circuit`'s own figures), and as the two
-halves of a garbling (`bunet.protocols.gc.garbling`). Circuits are made by `bunet.protocols.gc.builder`.
+One program, two interpreters: a count (`Circuit`'s own figures), and the two halves of a garbling
+(`bunet.protocols.gc.garbling`); a third, in the clear, is with the tests. Circuits are made by `bunet.protocols.gc.builder`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMNS = 6
 
 
 class Op(IntEnum):
-    """Kinds of instruction, and what the columns (kind, a, b, c, index, flags) of `Circuit.ops` hold."""
+    """Instructions, and what the columns (op, a, b, c, index, flags) of `Circuit.ops` hold."""
 
     GARBLER_INPUT = 0  # wire c := labelled garbler bit `index` = bit b of garbler word a
     EVALUATOR_INPUT = 1  # wire c := labelled evaluator bit `index` = bit b of evaluator word a
@@ -85,35 +85,3 @@ def check_words(words: Sequence[np.ndarray], widths: Sequence[int], whose: str, 
     if instances is None:
         raise ValueError(f"the circuit has no {whose} words: say how many instances")
     return instances
-
-
-def evaluate_plain(
-    circuit: Circuit, garbler_words: Sequence[np.ndarray], evaluator_words: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """The circuit in the clear on I instances: words uint32 or uint64 (I,) in, uint64 (I,) out."""
-    instances: int | None = None
-    if garbler_words or circuit.garbler_words:
-        instances = check_words(garbler_words, circuit.garbler_words, "garbler")
-    if evaluator_words or circuit.evaluator_words:
-        instances = check_words(evaluator_words, circuit.evaluator_words, "evaluator", instances)
-    if instances is None:
-        raise ValueError("a circuit without inputs has no instances")
-    words = {Op.GARBLER_INPUT: garbler_words, Op.EVALUATOR_INPUT: evaluator_words}
-    words |= {Op.GARBLER_LOCAL: garbler_words, Op.EVALUATOR_LOCAL: evaluator_words}
-    wires = np.zeros((circuit.wires, instances), bool)
-    outputs = [np.zeros(instances, np.uint64) for _ in circuit.output_words]
-
-    def bit_of(kind: int, word: int, bit: int) -> np.ndarray:
-        return (words[Op(kind)][word] >> words[Op(kind)][word].dtype.type(bit) & 1).astype(bool)
-
-    for kind, a, b, c, index, flags in circuit.ops.tolist():
-        if kind in (Op.GARBLER_INPUT, Op.EVALUATOR_INPUT):
-            wires[c] = bit_of(kind, a, b)
-        elif kind == Op.XOR:
-            wires[c] = wires[a] ^ wires[b]
-        elif kind == Op.AND:
-            wires[c] = (wires[a] ^ bool(flags & 1)) & (wires[b] ^ bool(flags >> 1))
-        else:
-            value = wires[a] if kind == Op.OUTPUT else True if kind == Op.CONSTANT_OUTPUT else bit_of(kind, a, index)
-            outputs[b] ^= np.asarray(value).astype(np.uint64) << np.uint64(c)
-    return outputs

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bunet.protocols import buffer_pool
+from bunet.protocols.blocks import length, slices
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc.circuit import Circuit, check_words
@@ -28,9 +29,10 @@ from bunet.protocols.kernels.gc import garble as kernel
 from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.ot import extension
+from bunet.protocols.ot.rows import frozen
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
-TILE = kernel.TILE
+TILE = aes.TILE
 TABLE_BYTES = 32  # an AND gate of one instance
 CHUNK_BYTES = buffer_pool.BUFFER_BYTES  # of tables in a message, about
 WINDOW = 16  # chunks between the evaluator's OT columns and the tables it waits for
@@ -58,19 +60,12 @@ def _chunks(circuit: Circuit, instances: int) -> Iterator[_Chunk]:
         yield _Chunk(first * TILE, min((first + count) * TILE, instances), first, count)
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
-    """A read-only, aligned view (or copy), so that the kernels are compiled for one kind of array."""
-    view = array.view() if array.flags.aligned and array.flags.c_contiguous else array.copy()
-    view.flags.writeable = False
-    return view
-
-
 def _block(words: Sequence[np.ndarray], chunk: _Chunk) -> np.ndarray:
     """The chunk's input words as uint64 (words, 64 * tiles), padded with zeros."""
     block = np.zeros((len(words), chunk.tiles * TILE), np.uint64)
     for row, word in zip(block, words, strict=True):
         row[: chunk.stop - chunk.start] = word[chunk.start : chunk.stop]
-    return _frozen(block)
+    return frozen(block)
 
 
 def _public_labels(ctx: Context, circuit: Circuit, stream: int) -> np.ndarray:
@@ -78,7 +73,7 @@ def _public_labels(ctx: Context, circuit: Circuit, stream: int) -> np.ndarray:
     key = ctx.ot.hash_key ^ np.array([_PUBLIC_LABELS, 0], np.uint64)
     out = np.empty(len(circuit.garbler_labels) * 2 * TILE, np.uint64)
     aes.ctr(aes.expand_key(key.tobytes()), stream, 0, out)
-    return _frozen(out.reshape(-1, TILE, 2))
+    return frozen(out.reshape(-1, TILE, 2))
 
 
 def garbler(
@@ -93,7 +88,7 @@ def garbler(
     instances = check_words(words, circuit.garbler_words, "garbler", instances)
     stream = ctx.next_stream()
     public = _public_labels(ctx, circuit, stream)
-    delta, key = _frozen(ctx.ot.delta), _frozen(ctx.ot.hash_key)
+    delta, key = frozen(ctx.ot.delta), frozen(ctx.ot.hash_key)
     labels, gates = len(circuit.evaluator_labels), circuit.and_gates
     outputs = [np.empty(instances, np.uint64) for _ in circuit.output_words]
     for chunk in _chunks(circuit, instances):
@@ -107,7 +102,7 @@ def garbler(
             circuit.wires,
             _block(words, chunk),
             public,
-            _frozen(rows.reshape(chunk.tiles, labels, TILE, 2)),
+            frozen(rows.reshape(chunk.tiles, labels, TILE, 2)),
             delta,
             key,
             np.uint64(stream),
@@ -131,7 +126,7 @@ def evaluator(
     """
     instances = check_words(words, circuit.evaluator_words, "evaluator", instances)
     stream = ctx.next_stream()
-    public, key = _public_labels(ctx, circuit, stream), _frozen(ctx.ot.hash_key)
+    public, key = _public_labels(ctx, circuit, stream), frozen(ctx.ot.hash_key)
     labels, gates = len(circuit.evaluator_labels), circuit.and_gates
     outputs = [np.empty(instances, np.uint64) for _ in circuit.output_words]
 
@@ -146,11 +141,11 @@ def evaluator(
             circuit.wires,
             _block(words, chunk),
             public,
-            _frozen(rows.reshape(chunk.tiles, labels, TILE, 2)),
+            frozen(rows.reshape(chunk.tiles, labels, TILE, 2)),
             key,
             np.uint64(stream),
             np.uint64(chunk.first_tile),
-            _frozen(tables),
+            frozen(tables),
             shares,
         )
         for output, share in zip(outputs, shares, strict=True):
@@ -171,51 +166,47 @@ def evaluator(
     return outputs
 
 
-def cost(circuit: Circuit, instances: int, garbler: Role, kind: str = extension.DEFAULT) -> Cost:
-    """Exact traffic of `garbler` with `evaluator`. kind: the OT extension's.
+def cost(circuit: Circuit, instances: int, garbler: Role, ot: str = extension.DEFAULT) -> Cost:
+    """Exact traffic of `garbler` with `evaluator`. ot: the OT extension.
 
     The evaluator's columns of chunk k wait for the tables of chunk k - WINDOW, so every WINDOW chunks are two rounds;
     the last message is the garbler's. work: AND gates and OTs, padding to whole tiles included.
     """
-    labels, padded = len(circuit.evaluator_labels), -(-instances // TILE) * TILE
-    columns = chunks = 0
-    for chunk in _chunks(circuit, instances):
-        chunks += 1
-        columns += extension.bytes_for(chunk.tiles * labels * TILE, kind) if labels else 0
-    rounds = 0
-    if circuit.and_gates and chunks:
-        rounds = 2 * -(-chunks // WINDOW) if labels else 1
-    work = {"and_gates": circuit.and_gates * padded, "ot": labels * padded}
-    total = Cost(circuit.and_gates * padded * TABLE_BYTES, columns, rounds, work)
-    return total if garbler is Role.ALICE else total.swapped()
+    chunks = list(_chunks(circuit, instances))
+    windows = [chunks[part] for part in slices(len(chunks), WINDOW)]
+    columns = [Cost().beside(*(_columns_cost(circuit, chunk, garbler, ot) for chunk in window)) for window in windows]
+    tables = [Cost().beside(*(_tables_cost(circuit, chunk, garbler) for chunk in window)) for window in windows]
+    if len(circuit.evaluator_labels) == 0:  # nothing to wait for: all tables in a row
+        return Cost().beside(*tables)
+    return Cost().then(*(wanted.then(answer) for wanted, answer in zip(columns, tables, strict=True)))
+
+
+def _columns_cost(circuit: Circuit, chunk: _Chunk, garbler: Role, ot: str) -> Cost:
+    ots = chunk.tiles * TILE * len(circuit.evaluator_labels)
+    return Cost.flight(garbler.peer, extension.bytes_for(ots, ot), {"ot": ots})
+
+
+def _tables_cost(circuit: Circuit, chunk: _Chunk, garbler: Role) -> Cost:
+    gates = chunk.tiles * TILE * circuit.and_gates
+    return Cost.flight(garbler, gates * TABLE_BYTES, {"and_gates": gates}) if gates else Cost()
 
 
 def send_output(ctx: Context, share: np.ndarray, width: int) -> Steps[None]:
     """Open an output word to the peer: send this party's XOR share (uint64 (I,), below 2^width), packed."""
-    for start in range(0, len(share), OUTPUT_BLOCK):
-        yield Send("output", (pack(share[start : start + OUTPUT_BLOCK], width),))
+    for part in slices(len(share), OUTPUT_BLOCK):
+        yield Send("output", (pack(share[part], width),))
 
 
 def receive_output(ctx: Context, share: np.ndarray, width: int) -> Steps[np.ndarray]:
     """Learn an output word, uint64 (I,), from this party's XOR share and the peer's `send_output`."""
     values = np.empty(len(share), np.uint64)
-    for start in range(0, len(share), OUTPUT_BLOCK):
-        part = share[start : start + OUTPUT_BLOCK]
-        (packed,) = yield Receive("output", (spec(np.uint8, packed_bytes(len(part), width)),))
-        values[start : start + len(part)] = part ^ unpack(packed, len(part), width)
+    for part in slices(len(share), OUTPUT_BLOCK):
+        (packed,) = yield Receive("output", (spec(np.uint8, packed_bytes(length(part), width)),))
+        values[part] = share[part] ^ unpack(packed, length(part), width)
     return values
-
-
-def reveal_to(ctx: Context, receiver: Role, share: np.ndarray, width: int) -> Steps[np.ndarray | None]:
-    """Both halves of opening an output word: uint64 (I,) to the receiver, None to its peer."""
-    if ctx.role is receiver:
-        return (yield from receive_output(ctx, share, width))
-    yield from send_output(ctx, share, width)
-    return None
 
 
 def output_cost(instances: int, width: int, sender: Role) -> Cost:
     """Exact traffic of `send_output`: one round (none if it follows the sender's own message, as a garbler's does)."""
-    nbytes = sum(packed_bytes(min(OUTPUT_BLOCK, instances - start), width) for start in range(0, instances, OUTPUT_BLOCK))
-    total = Cost(nbytes, 0, 1 if instances else 0)
-    return total if sender is Role.ALICE else total.swapped()
+    parts = slices(instances, OUTPUT_BLOCK)
+    return Cost().beside(*(Cost.flight(sender, packed_bytes(length(part), width)) for part in parts))

@@ -3,6 +3,9 @@
 Every circuit recombines secrets x = a + b from the garbler's a and the evaluator's b. Those that return a shared number
 take a fresh uniform share r from the garbler and output (result - r), which is then opened to the evaluator as its
 share. Signed numbers: modulo 2^width two's complement; modulo a prime p, x > p/2 stands for x - p.
+
+Only tests call the circuits modulo a prime today; they stay because the published design (shares modulo a prime, DFT
+convolutions by rotations) is built on them by later work.
 """
 
 from __future__ import annotations
@@ -222,16 +225,6 @@ def maximum(width: int, count: int = 4) -> Circuit:
 
 
 @cache
-def argmax(width: int, count: int = 2) -> Circuit:
-    """Garbler a_1.. a_count, evaluator b_1.. b_count; output: index of the signed maximum, the first among equals.
-
-    For 2 the output is one bit, x_1 > x_0, of 3 width - 2 ANDs; with a bit of headroom `sign` of x_0 - x_1, whose
-    shares are local, costs width - 1.
-    """
-    return _argmax(_PowerOfTwo(width), count)
-
-
-@cache
 def sign_mod(modulus: int) -> Circuit:
     """`sign` for shares modulo an odd number: 1 where a + b mod p > p / 2. Inputs are below p."""
     return _sign(_Prime(modulus))
@@ -251,5 +244,5 @@ def maximum_mod(modulus: int, count: int = 4) -> Circuit:
 
 @cache
 def argmax_mod(modulus: int, count: int = 2) -> Circuit:
-    """`argmax` for shares modulo an odd number. Inputs are below p."""
+    """Garbler a_1.. a_count, evaluator b_1.. b_count, below p; output: index of the signed maximum, the first among equals."""
     return _argmax(_Prime(modulus), count)

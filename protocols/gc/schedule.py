@@ -31,7 +31,7 @@ class OutputBit(NamedTuple):
 class Node:
     """linear: XOR of basis bits, as a bit mask. parents: what an XOR or AND reads. depth: ANDs on the way to it."""
 
-    kind: Op | None
+    op: Op | None
     linear: int
     parents: tuple[Wire, ...] = ()
     source: tuple[int, int] = (0, 0)  # (word, bit) of an input
@@ -60,6 +60,7 @@ class Schedule:
         self.outputs = self._split(outputs, remainder)
         self.order = self._live_in_order()
         self.rows: list[tuple[int, ...]] = []
+        self.gates = self.xors = self.depth = 0
         self.labels: dict[Op, list[tuple[int, int]]] = {Op.GARBLER_INPUT: [], Op.EVALUATOR_INPUT: []}
 
     def _split(self, outputs: list[list[Wire]], remainder: Callable[[Wire, int], Wire]) -> list[OutputBit]:
@@ -75,7 +76,7 @@ class Schedule:
             for parent in self.nodes[node].parents:
                 gates |= self.nodes[parent.node].linear
                 stack += [self.basis[bit] for bit in bits(self.nodes[parent.node].linear)]
-        inputs = sum(1 << i for i, n in enumerate(self.basis) if self.nodes[n].kind is not Op.AND)
+        inputs = sum(1 << i for i, n in enumerate(self.basis) if self.nodes[n].op is not Op.AND)
         local = inputs & ~gates
         return [
             OutputBit(w, i, remainder(wire, local), [self.basis[b] for b in bits(self.nodes[wire.node].linear & local)])
@@ -103,80 +104,100 @@ class Schedule:
 
     def circuit(self, garbler_words: tuple[int, ...], evaluator_words: tuple[int, ...]) -> Circuit:
         """Numbers the wires and writes the instructions; ValueError above `MAX_AND_GATES`. To be called once."""
-        reads: dict[int, int] = {}
-        for node in self.order:
-            for parent in self.nodes[node].parents:
-                reads[parent.node] = reads.get(parent.node, 0) + 1
-        for output in self.outputs:
-            reads[output.wire.node] = reads.get(output.wire.node, 0) + 1
+        numbers = _WireNumbers(self._reads())
         ready: dict[int, list[OutputBit]] = {}
         for output in self.outputs:
             ready.setdefault(output.wire.node, []).append(output)
-
-        slots: dict[int, int] = {}
-        free: list[int] = []
-        used = gates = xors = depth = 0
-
-        def release(node: int) -> None:
-            reads[node] -= 1
-            if reads[node] == 0 and node in slots:
-                free.append(slots[node])
-
         for output in ready.get(0, ()):
             self._emit_output(output, -1)
         for node in self.order:
-            n = self.nodes[node]
-            where = [slots[p.node] for p in n.parents]
-            for parent in n.parents:
-                release(parent.node)  # first: the result may take a dying operand's place
-            if free:
-                slot = free.pop()
-            else:
-                slot, used = used, used + 1
-            slots[node] = slot
-            if n.kind is Op.XOR:
-                self.rows.append((Op.XOR, *where, slot, 0, 0))
-                xors += 1
-            elif n.kind is Op.AND:
-                flags = n.parents[0].inverted | n.parents[1].inverted << 1
-                self.rows.append((Op.AND, *where, slot, gates, flags))
-                gates, depth = gates + 1, max(depth, n.depth)
-            else:
-                assert n.kind is not None
-                labels = self.labels[n.kind]
-                self.rows.append((n.kind, *n.source, slot, len(labels), 0))
-                labels.append(n.source)
+            parents = [parent.node for parent in self.nodes[node].parents]
+            operands = [numbers.of(parent) for parent in parents]
+            for parent in parents:
+                numbers.release(parent)  # first: the result may take a dying operand's place
+            number = numbers.take(node)
+            self._emit(self.nodes[node], operands, number)
             for output in ready.get(node, ()):
-                self._emit_output(output, slot)
-                release(node)
-        if gates > MAX_AND_GATES:
-            raise ValueError(f"a circuit has at most {MAX_AND_GATES} AND gates, not {gates}")
+                self._emit_output(output, number)
+                numbers.release(node)
+        if self.gates > MAX_AND_GATES:
+            raise ValueError(f"a circuit has at most {MAX_AND_GATES} AND gates, not {self.gates}")
         widths = [0] * (1 + self.outputs[-1].word)
         for output in self.outputs:
             widths[output.word] += 1
         return Circuit(
             ops=_table(self.rows, COLUMNS),
-            wires=used,
+            wires=numbers.used,
             garbler_words=garbler_words,
             evaluator_words=evaluator_words,
             output_words=tuple(widths),
             garbler_labels=_table(self.labels[Op.GARBLER_INPUT], 2),
             evaluator_labels=_table(self.labels[Op.EVALUATOR_INPUT], 2),
-            and_gates=gates,
-            xor_gates=xors,
-            depth=depth,
+            and_gates=self.gates,
+            xor_gates=self.xors,
+            depth=self.depth,
         )
 
-    def _emit_output(self, output: OutputBit, slot: int) -> None:
+    def _reads(self) -> dict[int, int]:
+        """How often each node is read, by gates and by outputs."""
+        reads: dict[int, int] = {}
+        parents = (parent.node for node in self.order for parent in self.nodes[node].parents)
+        for node in (*parents, *(output.wire.node for output in self.outputs)):
+            reads[node] = reads.get(node, 0) + 1
+        return reads
+
+    def _emit(self, node: Node, operands: list[int], number: int) -> None:
+        """The instruction that gives wire `number` its value."""
+        if node.op is Op.XOR:
+            self.rows.append((Op.XOR, *operands, number, 0, 0))
+            self.xors += 1
+        elif node.op is Op.AND:
+            flags = node.parents[0].inverted | node.parents[1].inverted << 1
+            self.rows.append((Op.AND, *operands, number, self.gates, flags))
+            self.gates, self.depth = self.gates + 1, max(self.depth, node.depth)
+        else:
+            assert node.op is not None
+            labels = self.labels[node.op]
+            self.rows.append((node.op, *node.source, number, len(labels), 0))
+            labels.append(node.source)
+
+    def _emit_output(self, output: OutputBit, number: int) -> None:
         word, bit, wire, local = output
-        if slot >= 0:
-            self.rows.append((Op.OUTPUT, slot, word, bit, 0, 0))
+        if number >= 0:
+            self.rows.append((Op.OUTPUT, number, word, bit, 0, 0))
         if wire.inverted:
             self.rows.append((Op.CONSTANT_OUTPUT, 0, word, bit, 0, 0))
         for node in local:
-            owner = Op.GARBLER_LOCAL if self.nodes[node].kind is Op.GARBLER_INPUT else Op.EVALUATOR_LOCAL
+            owner = Op.GARBLER_LOCAL if self.nodes[node].op is Op.GARBLER_INPUT else Op.EVALUATOR_LOCAL
             source_word, source_bit = self.nodes[node].source
             self.rows.append((owner, source_word, word, bit, source_bit, 0))
+
+
+class _WireNumbers:
+    """Gives nodes wire numbers; that of a node which nobody will read any more is given again, the latest first."""
+
+    def __init__(self, reads: dict[int, int]) -> None:
+        self.used = 0  # numbers in use at once, at most
+        self._reads = reads  # still to come, by node
+        self._numbers: dict[int, int] = {}
+        self._free: list[int] = []
+
+    def of(self, node: int) -> int:
+        return self._numbers[node]
+
+    def take(self, node: int) -> int:
+        """A number for the node."""
+        if self._free:
+            self._numbers[node] = self._free.pop()
+        else:
+            self._numbers[node], self.used = self.used, self.used + 1
+        return self._numbers[node]
+
+    def release(self, node: int) -> None:
+        """The node was read once."""
+        self._reads[node] -= 1
+        if self._reads[node] == 0 and node in self._numbers:
+            self._free.append(self._numbers[node])
 
 
 def _table(rows: Sequence[Sequence[int]], columns: int) -> np.ndarray:

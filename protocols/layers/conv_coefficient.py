@@ -13,10 +13,12 @@ ciphertexts.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
-from bunet.protocols.context import Context
+from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.ring.convolve import Places, multiply_sparse
 from bunet.protocols.kernels.shares import add_to_channels
@@ -28,7 +30,7 @@ from bunet.protocols.steps import Receive, Send, Steps
 
 def alice(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     """Alice's half: requests, then replies."""
-    plan = plan_of(layer)
+    plan = plan_of(layer, ctx.security)
     tiling, key = plan.tiling, ctx.pahe[plan.set_name]
     pixels = _as_image(share, plan)
     for tiles in plan.tile_batches():
@@ -42,23 +44,23 @@ def alice(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
             for some, few in plan.reply_messages(tiles, bundles):
                 count = len(some) * len(few)
                 arrays = yield Receive("conv-reply", plan.reply_specs(count))
-                values = reply.open_reply(key, arrays, count, tiling.positions, 1 << plan.width, plan.noise_bits)
+                values = reply.open_reply(key, arrays, count, tiling.positions, 1 << plan.width, plan.noise_bits, plan.security)
                 tiling.place(out, some, few, reduce_to(values, plan.width))
     return Share.of(_from_phases(out, layer), layer.node.type)
 
 
 def bob(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     """Bob's half: a batch of tiles at a time, so that he replies while Alice still encrypts."""
-    plan = plan_of(layer)
+    plan = plan_of(layer, ctx.security)
     tiling, key = plan.tiling, ctx.pahe[plan.set_name]
     pixels = _as_image(share, plan)
-    weight, places = _weight(layer, plan), Places.of(tiling.tap_positions, plan.parameters.tables)
+    prepared = layer.prepared if isinstance(layer.prepared, Kernels) else Kernels.of(layer)
     out = _empty_output(plan)
     for tiles in plan.tile_batches():
         ciphertexts = yield from _receive_tiles(plan, tiles, pixels)
         for bundles in plan.bundle_blocks():
-            taps = tiling.taps(weight, bundles.start, len(bundles))
-            products = multiply_sparse(ciphertexts, taps, places)
+            taps = tiling.taps(prepared.weight, bundles.start, len(bundles))
+            products = multiply_sparse(ciphertexts, taps, prepared.places)
             for some, few in plan.reply_messages(tiles, bundles):
                 own = products[
                     some.start - tiles.start : some.stop - tiles.start, few.start - bundles.start : few.stop - bundles.start
@@ -73,12 +75,12 @@ def bob(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
                     1 << plan.width,
                     plan.noise_bits,
                     ctx.random,
+                    plan.security,
                 )
                 tiling.place(out, some, few, reduce_to(np.negative(mask), plan.width))
                 yield Send("conv-reply", arrays)
     result = _from_phases(out, layer)
-    kind = layer.node.type
-    return Share(add_to_channels(result, _bias(layer, result.dtype), kind.width), kind.width, kind.frac, kind.bound)
+    return Share.reduced(add_to_channels(result, _bias(layer, result.dtype), plan.width), layer.node.type)
 
 
 def _receive_tiles(plan: Plan, tiles: range, pixels: np.ndarray) -> Steps[np.ndarray]:
@@ -127,25 +129,35 @@ def _weight(layer: Layer, plan: Plan) -> np.ndarray:
     return weight
 
 
-def _bias(layer: Layer, kind: np.dtype) -> np.ndarray:
+def _bias(layer: Layer, dtype: np.dtype) -> np.ndarray:
     assert layer.weights is not None
-    return layer.weights.bias.astype(np.int64).astype(np.uint64).astype(kind)
+    return layer.weights.bias.astype(np.int64).astype(np.uint64).astype(dtype)
 
 
-def prepare(ctx: Context, layer: Layer) -> None:
-    """Make the tables of Bob's weights; ValueError where the weights break the stated bound."""
-    if layer.weights is None:
-        return
-    plan = plan_of(layer)
-    _weight(layer, plan)
-    Places.of(plan.tiling.tap_positions, plan.parameters.tables)
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """What Bob keeps of a layer between slices. weight: int64 (out_channels, channels, k, k). places: where taps stand."""
+
+    weight: np.ndarray
+    places: Places
+
+    @classmethod
+    def of(cls, layer: Layer) -> Kernels:
+        """ValueError where the layer has no weights, or they break the stated bound."""
+        plan = plan_of(layer)
+        return cls(_weight(layer, plan), Places.of(plan.tiling.tap_positions, plan.parameters.tables))
+
+
+def prepare(layer: Layer) -> Kernels | None:
+    """Bob's `Kernels`; Alice, who has no weights, keeps nothing."""
+    return None if layer.weights is None else Kernels.of(layer)
 
 
 def cost(layer: Layer) -> Cost:
     """Exact traffic; work counts primitives of both parties, see `conv_plan.work_of`."""
     plan = plan_of(layer)
     alice_bytes, bob_bytes = plan.traffic
-    return Cost(alice_bytes, bob_bytes, 2, plan.work)
+    return Cost.flight(Role.ALICE, alice_bytes).then(Cost.flight(Role.BOB, bob_bytes, plan.work))
 
 
 def supports(layer: Layer) -> str | None:
@@ -163,4 +175,4 @@ def sets(layer: Layer) -> tuple[str, ...]:
 
 
 for _operation in ("conv", "conv_transpose"):
-    register(Protocol(_operation, "pahe-coefficient", alice, bob, cost, supports, prepare, sets))
+    register(Protocol(_operation, "pahe-coefficient", alice, bob, cost, supports, prepare, pahe=sets))

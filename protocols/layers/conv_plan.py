@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from bunet.protocols.blocks import ranges
 from bunet.protocols.kernels.ring.convolve import BLOCK, OUTPUTS
 from bunet.protocols.layers.tiling import Image, Tiling, candidates
 from bunet.protocols.pahe import bfv, parameters, reply
 from bunet.protocols.pahe.encoding import MAX_WIDTH
 from bunet.protocols.pahe.parameters import Parameters
 from bunet.protocols.registry import Layer
+from bunet.protocols.security import DECLARED, Security
 from bunet.protocols.steps import ArraySpec
 
 # Sets worth trying, cheapest first: a masked and flooded result of a useful ring needs 94 bits or more.
@@ -57,6 +59,7 @@ class Plan:
     set_name: str
     width: int
     norm_bits: int
+    security: Security = DECLARED
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -70,7 +73,7 @@ class Plan:
     @cached_property
     def reply_limbs(self) -> int:
         """Primes of the small modulus that replies travel in."""
-        return len(reply.reply_modulus(self.parameters, self.width, self.noise_bits).primes)
+        return len(reply.reply_modulus(self.parameters, self.width, self.noise_bits, self.security).primes)
 
     @property
     def _polynomial_bytes(self) -> int:
@@ -104,12 +107,12 @@ class Plan:
                 )
 
     def reply_specs(self, count: int) -> tuple[ArraySpec, ...]:
-        """Kinds and shapes of the arrays of `count` replies in one message."""
-        return reply.reply_specs(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits)
+        """dtypes and shapes of the arrays of `count` replies in one message."""
+        return reply.reply_specs(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits, self.security)
 
     def reply_bytes(self, count: int) -> int:
         """Payload bytes of `count` replies in one message."""
-        return reply.reply_bytes(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits)
+        return reply.reply_bytes(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits, self.security)
 
     @cached_property
     def traffic(self) -> tuple[int, int]:
@@ -129,8 +132,7 @@ class Plan:
 
 
 def _ranges(count: int, size: int) -> Iterator[range]:
-    size = max(1, size)
-    return (range(start, min(start + size, count)) for start in range(0, count, size))
+    return ranges(count, max(1, size))
 
 
 def tiles_at_a_time(tiling: Tiling, params: Parameters) -> int:
@@ -156,8 +158,8 @@ def work_of(tiling: Tiling, params: Parameters, reply_limbs: int) -> dict[str, i
     }
 
 
-def _price(tiling: Tiling, params: Parameters, width: int, norm_bits: int) -> float:
-    modulus = reply.reply_modulus(params, width, noise_bound(norm_bits, tiling.bundle))
+def _price(tiling: Tiling, params: Parameters, width: int, norm_bits: int, security: Security) -> float:
+    modulus = reply.reply_modulus(params, width, noise_bound(norm_bits, tiling.bundle), security)
     requests, replies = tiling.tiles * tiling.groups, tiling.tiles * tiling.bundles
     products = tiling.groups * (-(-tiling.bundles // OUTPUTS) * OUTPUTS)
     kernels = products * -(-tiling.tiles // tiles_at_a_time(tiling, params))
@@ -176,32 +178,32 @@ def _price(tiling: Tiling, params: Parameters, width: int, norm_bits: int) -> fl
 
 
 @lru_cache(maxsize=1024)
-def choose(image: Image, width: int, norm_bits: int) -> Plan:
+def choose(image: Image, width: int, norm_bits: int, security: Security = DECLARED) -> Plan:
     """The cheapest plan; PlanError, with the reason, where no parameter set has room for the noise."""
     best: tuple[float, Plan] | None = None
     for name in SETS if width <= MAX_WIDTH else ():
         params = parameters.get(name)
-        noise_limit = reply.max_noise_bits(params, width)
+        noise_limit = reply.max_noise_bits(params, width, security)
         most_bundled = ((1 << noise_limit) - 1) // (bfv.FRESH_NOISE << norm_bits) if noise_limit > 0 else 0
         for tiling in candidates(image, params.degree, most_bundled) if most_bundled else ():
-            price = _price(tiling, params, width, norm_bits)
+            price = _price(tiling, params, width, norm_bits, security)
             if best is None or price < best[0]:
-                best = price, Plan(image, tiling, name, width, norm_bits)
+                best = price, Plan(image, tiling, name, width, norm_bits, security)
     if best is None:
         raise PlanError(
             f"no PAHE parameter set carries a convolution of {width}-bit shares with weights of L1 norm up to "
-            f"2^{norm_bits}: {SETS[-1]} has room for norm_bits <= {_room(width)} at this width"
+            f"2^{norm_bits}: {SETS[-1]} has room for norm_bits <= {_room(width, security)} at this width"
         )
     return best[1]
 
 
-def _room(width: int) -> int:
+def _room(width: int, security: Security) -> int:
     """Largest norm_bits of the largest set, -1 if there is none."""
-    limit = reply.max_noise_bits(parameters.get(SETS[-1]), width) if width <= MAX_WIDTH else -1
+    limit = reply.max_noise_bits(parameters.get(SETS[-1]), width, security) if width <= MAX_WIDTH else -1
     return max(limit - bfv.noise_bits(1), -1)
 
 
-def plan_of(layer: Layer) -> Plan:
+def plan_of(layer: Layer, security: Security = DECLARED) -> Plan:
     """The plan of a conv or conv_transpose layer: the same at both parties."""
     node, (source,) = layer.node, layer.inputs
     channels, height, width = source.shape
@@ -210,4 +212,4 @@ def plan_of(layer: Layer) -> Plan:
         image = Image(channels, height, width, out_channels, node.integer("kernel"))
     else:
         image = Image(channels, height, width, 4 * out_channels, 1)
-    return choose(image.flat() if image.kernel == 1 else image, source.width, node.integer("norm_bits"))
+    return choose(image.flat() if image.kernel == 1 else image, source.width, node.integer("norm_bits"), security)

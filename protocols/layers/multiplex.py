@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.context import Context
+from bunet.protocols.blocks import length
+from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels import shares
 from bunet.protocols.kernels.packing.bits import packed_bytes
@@ -37,16 +38,16 @@ def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.nd
     y: (n,) share, width bits. d: (n,) uint8 share of the bit by XOR. Returns this party's (n,) share of y * d.
     """
     parts = blocks(y.size)
-    mine, theirs = _tweaks(ctx, parts)
+    offering, choosing = _tweaks(ctx, parts)
     result = np.empty_like(y)
-    chosen = []
+    received = []
     for part in parts:
-        chosen.append((yield from extension.receive(ctx, d[part])))
-    for part, tweak in zip(parts, mine, strict=True):
-        rows = yield from extension.send(ctx, part.stop - part.start)
+        received.append((yield from extension.receive(ctx, d[part])))
+    for part, tweak in zip(parts, offering, strict=True):
+        rows = yield from extension.send(ctx, length(part))
         packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
         yield Send("mux", (packed,))
-    for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
+    for part, rows, tweak in zip(parts, received, choosing, strict=True):
         (packed,) = yield Receive("mux", (packed_spec(part, width),))
         result[part] = shares.add(result[part], correlated.apply(ctx, rows, d[part], packed, width, tweak), width)
     return result
@@ -55,26 +56,32 @@ def first(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.nd
 def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.ndarray]:
     """The party that answers: the mirror image of `first`, message by message."""
     parts = blocks(y.size)
-    theirs, mine = _tweaks(ctx, parts)
+    choosing, offering = _tweaks(ctx, parts)
     result = np.empty_like(y)
     offered = []
     for part in parts:
-        offered.append((yield from extension.send(ctx, part.stop - part.start)))
-    chosen = []
+        offered.append((yield from extension.send(ctx, length(part))))
+    received = []
     for part in parts:
-        chosen.append((yield from extension.receive(ctx, d[part])))
-    for part, rows, tweak in zip(parts, offered, mine, strict=True):
+        received.append((yield from extension.receive(ctx, d[part])))
+    for part, rows, tweak in zip(parts, offered, offering, strict=True):
         packed, result[part] = _offer(ctx, rows, y[part], d[part], width, tweak)
         yield Send("mux", (packed,))
-    for part, rows, tweak in zip(parts, chosen, theirs, strict=True):
+    for part, rows, tweak in zip(parts, received, choosing, strict=True):
         (packed,) = yield Receive("mux", (packed_spec(part, width),))
         result[part] = shares.add(result[part], correlated.apply(ctx, rows, d[part], packed, width, tweak), width)
     return result
 
 
-def cost(count: int, width: int, kind: str = extension.DEFAULT) -> Cost:
-    """Exact traffic of both halves; both directions carry the same. rounds counts three flights: choices of `first`,
-    choices and corrections of `second`, corrections of `first`. kind: the OT extension's."""
-    columns = sum(extension.bytes_for(part.stop - part.start, kind) for part in blocks(count))
-    packed = sum(packed_bytes(part.stop - part.start, width) for part in blocks(count))
-    return Cost(columns + packed, columns + packed, 3, {"ot": 2 * count})
+def flights(count: int, width: int, first: Role, ot: str = extension.DEFAULT) -> tuple[Cost, Cost, Cost]:
+    """Exact traffic of the three flights, `first` the role that speaks first: its choices; choices and corrections of the
+    other; its corrections. Both directions carry the same. ot: the OT extension."""
+    parts = [length(part) for part in blocks(count)]
+    columns, packed = sum(extension.bytes_for(part, ot) for part in parts), sum(packed_bytes(part, width) for part in parts)
+    answer = Cost.flight(first.peer, columns, {"ot": count}).beside(Cost.flight(first.peer, packed))
+    return Cost.flight(first, columns, {"ot": count}), answer, Cost.flight(first, packed)
+
+
+def cost(count: int, width: int, ot: str = extension.DEFAULT) -> Cost:
+    """Exact traffic of both halves, whoever speaks first."""
+    return Cost().then(*flights(count, width, Role.ALICE, ot))

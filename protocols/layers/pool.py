@@ -21,8 +21,7 @@ def corners(values: np.ndarray) -> list[np.ndarray]:
 
 def average(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     """Both halves of avgpool: each adds up its own shares; no message."""
-    kind = layer.node.type
-    return Share(shares.window_sums(share.values, kind.width), kind.width, kind.frac, kind.bound)
+    return Share.reduced(shares.window_sums(share.values, layer.node.type.width), layer.node.type)
     yield  # a generator that never yields
 
 
@@ -41,4 +40,4 @@ def maximum_cost(layer: Layer) -> Cost:
 
 
 register(Protocol("avgpool", "local", alice=average, bob=average, cost=lambda layer: Cost()))
-register(Protocol("maxpool", "gc", alice=maximum, bob=maximum, cost=maximum_cost))
+register(Protocol("maxpool", "gc", alice=maximum, bob=maximum, cost=maximum_cost, settings=("garbler", "ot")))

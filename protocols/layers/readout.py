@@ -6,6 +6,9 @@ Bob learns nothing. With `label-share` both keep the label as bits shared by XOR
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from bunet.protocols.ass.share import Share, reduce_to, signed
@@ -24,19 +27,20 @@ def argmax(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray | None]
 
     Returns uint8 (height, width) labels to Alice (1 where z1 > z0), None to Bob.
     """
-    mine = yield from label_share(ctx, layer, share)
+    label = yield from label_share(ctx, layer, share)
     if ctx.role is Role.BOB:
-        yield Send("label", (pack(mine.reshape(-1).astype(np.uint64), 1),))
+        yield Send("label", (pack(label.reshape(-1).astype(np.uint64), 1),))
         return None
-    (theirs,) = yield Receive("label", (spec(np.uint8, packed_bytes(mine.size, 1)),))
-    return mine ^ unpack(theirs, mine.size, 1).astype(np.uint8).reshape(mine.shape)
+    (packed,) = yield Receive("label", (spec(np.uint8, packed_bytes(label.size, 1)),))
+    label ^= unpack(packed, label.size, 1).astype(np.uint8).reshape(label.shape)
+    return label
 
 
 def argmax_cost(layer: Layer) -> Cost:
-    pixels, garbled = layer.node.type.elements, label_share_cost(layer)
-    # The last tables come from the garbler. If Bob evaluates, his answer is one more flight; if he garbles, none.
-    rounds = garbled.rounds + (1 if garbler_of(layer) is Role.ALICE else 0)
-    return Cost(garbled.alice_bytes, garbled.bob_bytes + packed_bytes(pixels, 1), rounds, garbled.work)
+    garbled = label_share_cost(layer)
+    opened = Cost.flight(Role.BOB, packed_bytes(layer.node.type.elements, 1))
+    # If Bob garbles, what he opens goes with his last tables; if he evaluates, it answers them.
+    return garbled.beside(opened) if garbler_of(layer) is Role.BOB else garbled.then(opened)
 
 
 def label_share(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray]:
@@ -49,8 +53,8 @@ def label_share(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray]:
     height, width = share.values.shape[1:]
     difference = reduce_to(share.values[0] - share.values[1], share.width).reshape(-1).astype(np.uint64)
     run = garbling.garbler if ctx.role is garbler_of(layer) else garbling.evaluator
-    (mine,) = yield from run(ctx, library.sign(share.width), [difference])
-    return mine.astype(np.uint8).reshape(height, width)
+    (sign,) = yield from run(ctx, library.sign(share.width), [difference])
+    return sign.astype(np.uint8).reshape(height, width)
 
 
 def label_share_cost(layer: Layer) -> Cost:
@@ -65,14 +69,14 @@ def logits(ctx: Context, layer: Layer, share: Share) -> Steps[np.ndarray | None]
     if ctx.role is Role.BOB:
         yield Send("logits", (pack(share.values.reshape(-1), share.width),))
         return None
-    (theirs,) = yield Receive("logits", (spec(np.uint8, packed_bytes(count, share.width)),))
-    total = share.values.reshape(-1) + unpack(theirs, count, share.width)
+    (packed,) = yield Receive("logits", (spec(np.uint8, packed_bytes(count, share.width)),))
+    total = share.values.reshape(-1) + unpack(packed, count, share.width)
     return signed(total, share.width).reshape(share.values.shape)
 
 
 def logits_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
-    return Cost(0, packed_bytes(source.elements, source.width), 1)
+    return Cost.flight(Role.BOB, packed_bytes(source.elements, source.width))
 
 
 def keep(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
@@ -81,17 +85,17 @@ def keep(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     yield  # a generator that never yields
 
 
-def _only(kind: str):
+def _register(name: str, half: Callable[..., Steps[Any]], cost: Callable[[Layer], Cost], *settings: str) -> None:
+    """A protocol by the name of the one read-out that it serves; both halves are one generator."""
+
     def supports(layer: Layer) -> str | None:
         wanted = layer.node.attributes["kind"]
-        return None if wanted == kind else f"the program reads out {wanted}, not {kind}"
+        return None if wanted == name else f"the program reads out {wanted}, not {name}"
 
-    return supports
+    register(Protocol("readout", name, half, half, cost, supports, settings=settings))
 
 
-register(Protocol("readout", "argmax", alice=argmax, bob=argmax, cost=argmax_cost, supports=_only("argmax")))
-register(
-    Protocol("readout", "label-share", alice=label_share, bob=label_share, cost=label_share_cost, supports=_only("label-share"))
-)
-register(Protocol("readout", "logits", alice=logits, bob=logits, cost=logits_cost, supports=_only("logits")))
-register(Protocol("readout", "share", alice=keep, bob=keep, cost=lambda layer: Cost(), supports=_only("share")))
+_register("argmax", argmax, argmax_cost, "garbler", "ot")
+_register("label-share", label_share, label_share_cost, "garbler", "ot")
+_register("logits", logits, logits_cost)
+_register("share", keep, lambda layer: Cost())

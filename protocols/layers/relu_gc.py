@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bunet.protocols.ass.share import Share, dtype_of
+from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
-from bunet.protocols.cost import Cost, add_work
+from bunet.protocols.cost import Cost
 from bunet.protocols.gc import garbling, library
+from bunet.protocols.gc.circuit import Circuit
 from bunet.protocols.layers import multiplex
 from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
@@ -35,7 +36,7 @@ def relu(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     return Share.of(result, layer.node.type)
 
 
-def reshared(ctx: Context, circuit, inputs: list[np.ndarray], width: int, garbler: Role) -> Steps[np.ndarray]:
+def reshared(ctx: Context, circuit: Circuit, inputs: list[np.ndarray], width: int, garbler: Role) -> Steps[np.ndarray]:
     """Run a circuit whose last garbler word is the garbler's fresh share and whose output is the evaluator's.
 
     inputs: this party's words, uint64 (n,). Returns this party's new share, uint64 (n,).
@@ -49,13 +50,11 @@ def reshared(ctx: Context, circuit, inputs: list[np.ndarray], width: int, garble
     return (yield from garbling.receive_output(ctx, outputs[0], width))
 
 
-def reshared_cost(circuit, instances: int, width: int, layer: Layer) -> Cost:
+def reshared_cost(circuit: Circuit, instances: int, width: int, layer: Layer) -> Cost:
     """Exact cost of `reshared`, with what the layer's settings say of garbler and OT extension."""
     garbler = garbler_of(layer)
     garbled = garbling.cost(circuit, instances, garbler, extension.of(layer.settings))
-    output = garbling.output_cost(instances, width, garbler)
-    # The output bits follow the last tables in the same direction: no further round.
-    return Cost(garbled.alice_bytes + output.alice_bytes, garbled.bob_bytes + output.bob_bytes, garbled.rounds, garbled.work)
+    return garbled.beside(garbling.output_cost(instances, width, garbler))  # the output goes with the last tables
 
 
 def relu_cost(layer: Layer) -> Cost:
@@ -75,27 +74,16 @@ def relu_sign(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     y = share.values.reshape(-1)
     multiply = multiplex.first if ctx.role is garbler else multiplex.second
     result = yield from multiply(ctx, y, keep, share.width)
-    return Share(result.astype(dtype_of(share.width), copy=False).reshape(share.values.shape), *_rest(layer))
-
-
-def _rest(layer: Layer) -> tuple[int, int, int]:
-    kind = layer.node.type
-    return kind.width, kind.frac, kind.bound
+    return Share.reduced(result, layer.node.type)
 
 
 def relu_sign_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
-    kind = extension.of(layer.settings)
-    garbled = garbling.cost(library.sign(source.width), source.elements, garbler_of(layer), kind)
-    mux = multiplex.cost(source.elements, source.width, kind)
-    # The garbler's first choices follow its last tables: one of the multiplexer's three flights is shared.
-    return Cost(
-        garbled.alice_bytes + mux.alice_bytes,
-        garbled.bob_bytes + mux.bob_bytes,
-        garbled.rounds + mux.rounds - 1,
-        add_work(garbled.work, mux.work),
-    )
+    garbler, ot = garbler_of(layer), extension.of(layer.settings)
+    garbled = garbling.cost(library.sign(source.width), source.elements, garbler, ot)
+    choices, answer, corrections = multiplex.flights(source.elements, source.width, garbler, ot)
+    return garbled.beside(choices).then(answer, corrections)  # the garbler's choices go with its last tables
 
 
-register(Protocol("relu", "gc", alice=relu, bob=relu, cost=relu_cost))
-register(Protocol("relu", "gc-sign", alice=relu_sign, bob=relu_sign, cost=relu_sign_cost))
+register(Protocol("relu", "gc", alice=relu, bob=relu, cost=relu_cost, settings=("garbler", "ot")))
+register(Protocol("relu", "gc-sign", alice=relu_sign, bob=relu_sign, cost=relu_sign_cost, settings=("garbler", "ot")))

@@ -24,9 +24,8 @@ def extend(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
 
 def extend_cost(layer: Layer) -> Cost:
     (source,) = layer.inputs
-    kind = extension.of(layer.settings)
-    return resize.extend_cost(source.elements, source.width, layer.node.type.width, Role.ALICE, kind)
+    return resize.extend_cost(source.elements, source.width, layer.node.type.width, Role.ALICE, extension.of(layer.settings))
 
 
 register(Protocol("truncate", "local", alice=truncate, bob=truncate, cost=lambda layer: Cost()))
-register(Protocol("extend", "ot", alice=extend, bob=extend, cost=extend_cost))
+register(Protocol("extend", "ot", alice=extend, bob=extend, cost=extend_cost, settings=("ot",)))

@@ -6,6 +6,7 @@ the pair, and the layer takes two rounds in all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from bunet.protocols.ass.share import Share
@@ -35,23 +36,23 @@ def run(ctx: Context, layer: Layer, share: Share, source: str) -> Steps[Share]:
 
 
 def cost(layer: Layer, source: str) -> Cost:
-    """Exact cost: the pairs', and one opening that rides with them."""
-    kind = layer.node.type
-    pairs = triples.square_pair_cost(kind.elements, kind.width, source, extension.of(layer.settings))
-    opened = square.cost(kind.elements, kind.width)
-    return Cost(pairs.alice_bytes + opened.alice_bytes, pairs.bob_bytes + opened.bob_bytes, 2, pairs.work)
+    """Exact cost: the pairs', and one opening that goes with them, Alice's share first."""
+    count, width = layer.node.type.elements, layer.node.type.width
+    pairs = triples.square_pair_cost(count, width, source, extension.of(layer.settings))
+    opened = opening.send_cost(count, width, Role.ALICE).then(opening.send_cost(count, width, Role.BOB))
+    return pairs.beside(opened)
 
 
 def sets(layer: Layer) -> tuple[str, ...]:
     """Parameter sets whose keys the session exchanges."""
     width = layer.node.type.width
-    return (slot_products.plan(1, width - 1).set_name,) if width > 1 else ()
+    return (slot_products.plan_of(1, width - 1).set_name,) if width > 1 else ()
 
 
-def _protocol(name: str, source: str, **more) -> Protocol:
+def _register(name: str, source: str, pahe: Callable[[Layer], tuple[str, ...]], *settings: str) -> None:
     both = partial(run, source=source)
-    return register(Protocol("square", name, both, both, partial(cost, source=source), **more))
+    register(Protocol("square", name, both, both, partial(cost, source=source), pahe=pahe, settings=settings))
 
 
-PAHE = _protocol("mt", "pahe", pahe=sets)
-OT = _protocol("mt-ot", "ot")
+_register("mt", "pahe", sets)
+_register("mt-ot", "ot", lambda layer: (), "ot")

@@ -6,12 +6,13 @@ u*v = sum_i u_i 2^i v: bit i of Alice's u chooses between a random mask and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 
 import numpy as np
 
 from bunet.protocols.ass.share import dtype_of, reduce_to
-from bunet.protocols.context import Context
+from bunet.protocols.blocks import length, slices
+from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
@@ -21,10 +22,9 @@ from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
 _OTS = 1 << 17
 
 
-def _blocks(terms: int, count: int, width: int) -> Iterator[slice]:
+def _blocks(terms: int, count: int, width: int) -> list[slice]:
     """Products of one message; full blocks are multiples of 128, so that the extension pads nothing."""
-    size = max(128, _OTS // (terms * width) // 128 * 128)
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+    return slices(count, max(128, _OTS // (terms * width) // 128 * 128))
 
 
 def _tweaks(ctx: Context, terms: int, count: int, width: int) -> list[list[int]]:
@@ -39,14 +39,14 @@ def alice(ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
     """
     terms, count = u.shape
     tweaks = _tweaks(ctx, terms, count, width)
-    chosen = []
+    coming: deque[tuple[np.ndarray, np.ndarray]] = deque()  # choice bits of each block with their rows
     for part in _blocks(terms, count, width):
         bits = _bits(u[:, part], width)
-        chosen.append((bits, (yield from extension.receive(ctx, bits.reshape(-1)))))
+        coming.append((bits, (yield from extension.receive(ctx, bits.reshape(-1)))))
     result = np.zeros(count, dtype_of(width))
     for part, names in zip(_blocks(terms, count, width), tweaks, strict=True):
-        bits, rows = chosen.pop(0)
-        size = part.stop - part.start
+        bits, rows = coming.popleft()
+        size = length(part)
         messages = yield Receive("gilboa", _expected(terms, size, width))
         for k, message in enumerate(messages):
             bit = k % width
@@ -62,7 +62,7 @@ def bob(ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
     tweaks = _tweaks(ctx, terms, count, width)
     result = np.zeros(count, dtype_of(width))
     for part, names in zip(_blocks(terms, count, width), tweaks, strict=True):
-        size = part.stop - part.start
+        size = length(part)
         rows = yield from extension.send(ctx, size * terms * width)
         messages = []
         for k, tweak in enumerate(names):
@@ -79,18 +79,22 @@ def bob(ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
 def _bits(u: np.ndarray, width: int) -> np.ndarray:
     """(terms, n) -> uint8 (terms * width, n): bit i of term k in row k*width + i."""
     shifts = np.arange(width, dtype=u.dtype)[None, :, None]
-    return ((u[:, None] >> shifts) & u.dtype.type(1)).astype(np.uint8).reshape(-1, u.shape[1])
+    bits: np.ndarray = (u[:, None] >> shifts) & u.dtype.type(1)
+    return bits.astype(np.uint8).reshape(-1, u.shape[1])
 
 
 def _expected(terms: int, size: int, width: int) -> tuple[ArraySpec, ...]:
     return tuple(spec(np.uint8, packed_bytes(size, width - bit)) for _ in range(terms) for bit in range(width))
 
 
-def cost(terms: int, count: int, width: int, kind: str = extension.DEFAULT) -> Cost:
-    """Exact cost of both halves: Alice's choices, then Bob's corrections. kind: the OT extension's."""
-    sizes = [part.stop - part.start for part in _blocks(terms, count, width)]
-    columns = sum(extension.bytes_for(size * terms * width, kind) for size in sizes)
-    corrections = sum(array.nbytes for size in sizes for array in _expected(terms, size, width))
-    ots = terms * count * width
-    blocks = sum(extension.aes_blocks(size * terms * width, kind) for size in sizes) + 3 * ots  # three hashes an OT
-    return Cost(columns, corrections, 2 if count else 0, {"ot": ots, "aes_blocks": blocks})
+def cost(terms: int, count: int, width: int, ot: str = extension.DEFAULT) -> Cost:
+    """Exact cost of both halves: Alice's choices of all blocks, then Bob's corrections. ot: the OT extension."""
+    sizes = [length(part) for part in _blocks(terms, count, width)]
+    return Cost().beside(*(_block_cost(terms, size, width, ot) for size in sizes))
+
+
+def _block_cost(terms: int, size: int, width: int, ot: str) -> Cost:
+    ots = size * terms * width
+    corrections = sum(array.nbytes for array in _expected(terms, size, width))
+    hashes = {"aes_blocks": 3 * ots}  # three an OT
+    return extension.cost(ots, Role.BOB, ot).then(Cost.flight(Role.BOB, corrections, hashes))

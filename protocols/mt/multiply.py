@@ -1,4 +1,8 @@
-"""The product of two shared vectors by a Beaver triple: two openings, one round (Beaver, CRYPTO 1991)."""
+"""The product of two shared vectors by a Beaver triple: two openings, one round (Beaver, CRYPTO 1991).
+
+Only tests call this and `triples.triple` today; both stay because the published design (shares modulo a prime, DFT
+convolutions by rotations) is built on them by later work.
+"""
 
 from __future__ import annotations
 

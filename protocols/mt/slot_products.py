@@ -2,8 +2,8 @@
 
 Alice encrypts u, Bob multiplies slot by slot with v, adds a mask r and replies; the sum u*v + r is an integer that must
 not wrap, so the plaintext modulus is a product of primes t_1 t_2 ... and every number travels modulo each of them. r is
-uniform in [0, 2^B) with 2^B at least 2^40 times any u*v: what Alice decrypts is within 2^-40 of independent of v. Modulo
-2^width, u*v + r is her share and -r Bob's.
+uniform in [0, 2^B) with 2^B at least 2^s times any u*v, s the statistical security (40 bits): what Alice decrypts is
+within 2^-s of independent of v. Modulo 2^width, u*v + r is her share and -r Bob's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from math import prod
 import numpy as np
 
 from bunet.protocols.ass.share import dtype_of, reduce_to
-from bunet.protocols.context import Context
+from bunet.protocols.blocks import ranges
+from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import bfv, encoding, parameters, reply
 from bunet.protocols.pahe.parameters import ParameterError, Parameters
 from bunet.protocols.random import Random
+from bunet.protocols.security import DECLARED, Security
 from bunet.protocols.steps import ArraySpec, Receive, Send, Steps
 
-STATISTICAL_BITS = 40
 SETS = ("n4096-q94", "n4096-q100", "n8192-q141", "n8192-q188", "n8192-q200")
 _MESSAGE = 2 << 20
 _MAX_PRIMES = 8
@@ -39,6 +40,7 @@ class Plan:
     width: int
     set_name: str
     primes: tuple[int, ...]
+    security: Security = DECLARED
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -47,7 +49,7 @@ class Plan:
     @property
     def mask_bits(self) -> int:
         """B: r is uniform below 2^B."""
-        return _mask_bits(self.terms, self.width)
+        return _mask_bits(self.terms, self.width, self.security)
 
     def noise_bits(self, t: int) -> int:
         """Bound of the noise after the products modulo t, before flooding."""
@@ -56,8 +58,7 @@ class Plan:
     def batches(self, count: int) -> Iterator[range]:
         """Products of each message: whole ciphertexts, but for the last."""
         degree = self.parameters.degree
-        size = degree * max(1, _MESSAGE // self.ciphertext_bytes)
-        return (range(start, min(start + size, count)) for start in range(0, count, size))
+        return ranges(count, degree * max(1, _MESSAGE // self.ciphertext_bytes))
 
     @property
     def ciphertext_bytes(self) -> int:
@@ -69,21 +70,21 @@ class Plan:
         return -(-len(batch) // self.parameters.degree)
 
     def request_specs(self, batch: range) -> tuple[ArraySpec, ...]:
-        """Kinds and shapes of a request: c0 and a seed for each plaintext prime."""
+        """dtypes and shapes of a request: c0 and a seed for each plaintext prime."""
         return len(self.primes) * bfv.request_specs(self.parameters, self.terms * self.polynomials(batch))
 
     def reply_specs(self, batch: range) -> tuple[ArraySpec, ...]:
-        """Kinds and shapes of a reply: c0 and c1 for each plaintext prime."""
-        n, degree = self.polynomials(batch), self.parameters.degree
-        return tuple(
-            array
+        """dtypes and shapes of a reply: c0 and c1 for each plaintext prime."""
+        params, n = self.parameters, self.polynomials(batch)
+        answers = (
+            reply.reply_specs(params, n, params.degree, encoding.width_of(t), self.noise_bits(t), self.security)
             for t in self.primes
-            for array in reply.reply_specs(self.parameters, n, degree, encoding.width_of(t), self.noise_bits(t))
         )
+        return tuple(array for answer in answers for array in answer)
 
 
-def _mask_bits(terms: int, width: int) -> int:
-    return (terms << 2 * width).bit_length() + STATISTICAL_BITS
+def _mask_bits(terms: int, width: int, security: Security) -> int:
+    return (terms << 2 * width).bit_length() + security.statistical
 
 
 def _noise_bits(params: Parameters, terms: int, t: int) -> int:
@@ -93,35 +94,34 @@ def _noise_bits(params: Parameters, terms: int, t: int) -> int:
 
 def _slot_primes(params: Parameters, bits: int, count: int) -> tuple[int, ...]:
     """Plaintext primes with slots that differ from the primes of q; ParameterError if there are too few."""
-    found = parameters.ntt_primes(params.degree, bits, count + params.limbs)
-    return tuple(t for t in found if t not in params.primes)[:count]
+    candidates = parameters.ntt_primes(params.degree, bits, count + params.limbs)
+    return tuple(t for t in candidates if t not in params.primes)[:count]
 
 
 @cache
-def plan(terms: int, width: int) -> Plan:
+def plan_of(terms: int, width: int, security: Security = DECLARED) -> Plan:
     """The cheapest plan in bytes; ParameterError where no parameter set has room."""
     if not (1 <= terms <= 1024 and 1 <= width <= 64):
         raise ValueError(f"{terms} products of {width}-bit numbers are outside 1..1024 of 1..64 bits")
-    target = (1 << _mask_bits(terms, width)) + (terms << 2 * width)  # the sum is below it
+    target = (1 << _mask_bits(terms, width, security)) + (terms << 2 * width)  # the sum is below it
     best: tuple[float, Plan] | None = None
     for name in SETS:
         params = parameters.get(name)
         for count in range(1, _MAX_PRIMES + 1):
-            primes = _fitting_primes(params, terms, count, target)
+            primes = _fitting_primes(params, terms, count, target, security)
             if primes is None:
                 continue
-            answers = [
-                reply.reply_bytes(params, 1, params.degree, encoding.width_of(t), _noise_bits(params, terms, t)) for t in primes
-            ]
-            price = (count * bfv.request_bytes(params, terms) + sum(answers)) / params.degree
+            candidate = Plan(terms, width, name, primes, security)
+            answers = sum(array.nbytes for array in candidate.reply_specs(range(1)))
+            price = (count * bfv.request_bytes(params, terms) + answers) / params.degree
             if best is None or price < best[0]:
-                best = price, Plan(terms, width, name, primes)
+                best = price, candidate
     if best is None:
         raise ParameterError(f"no PAHE parameter set has slots for sums of {terms} products of {width}-bit numbers")
     return best[1]
 
 
-def _fitting_primes(params: Parameters, terms: int, count: int, target: int) -> tuple[int, ...] | None:
+def _fitting_primes(params: Parameters, terms: int, count: int, target: int, security: Security) -> tuple[int, ...] | None:
     """`count` smallest plaintext primes whose product reaches the target and whose noise fits, or None."""
     for bits in _SLOT_PRIME_BITS:
         if bits * count < target.bit_length() - 1:
@@ -131,7 +131,7 @@ def _fitting_primes(params: Parameters, terms: int, count: int, target: int) -> 
         except ParameterError:
             continue
         if len(primes) == count and prod(primes) >= target:
-            limit = min(reply.max_noise_bits(params, encoding.width_of(t)) for t in primes)
+            limit = min(reply.max_noise_bits(params, encoding.width_of(t), security) for t in primes)
             return primes if limit >= max(_noise_bits(params, terms, t) for t in primes) else None
     return None
 
@@ -139,25 +139,25 @@ def _fitting_primes(params: Parameters, terms: int, count: int, target: int) -> 
 def alice(ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
     """Alice's share (n,) of sum_k u[k] v[k] modulo 2^width. u: (terms, n) uint32 or uint64, below 2^width."""
     terms, count = u.shape
-    chosen = plan(terms, width)
-    params, key = chosen.parameters, ctx.pahe[chosen.set_name]
-    for batch in chosen.batches(count):
-        slots = _slots(u[:, batch.start : batch.stop], chosen, batch)
+    plan = plan_of(terms, width, ctx.security)
+    params, key = plan.parameters, ctx.pahe[plan.set_name]
+    for batch in plan.batches(count):
+        slots = _slots(u[:, batch.start : batch.stop], plan, batch)
         arrays: list[np.ndarray] = []
-        for t in chosen.primes:
+        for t in plan.primes:
             messages = encoding.encode_slots(_modulo(slots, t), t)
             arrays += bfv.request_arrays(params, *bfv.encrypt(key, messages, t, ctx.random))
         yield Send("slots-request", tuple(arrays))
     result = np.empty(count, dtype_of(width))
-    for batch in chosen.batches(count):
-        answers = yield Receive("slots-reply", chosen.reply_specs(batch))
+    for batch in plan.batches(count):
+        answers = yield Receive("slots-reply", plan.reply_specs(batch))
         positions = np.arange(params.degree)
         digits = []
-        for k, t in enumerate(chosen.primes):
-            answer, n = answers[2 * k : 2 * k + 2], chosen.polynomials(batch)
-            opened = reply.open_reply(key, answer, n, positions, t, chosen.noise_bits(t))
+        for k, t in enumerate(plan.primes):
+            answer, n = answers[2 * k : 2 * k + 2], plan.polynomials(batch)
+            opened = reply.open_reply(key, answer, n, positions, t, plan.noise_bits(t), plan.security)
             digits.append(encoding.decode_slots(opened, t))
-        values = recombine(digits, chosen.primes).reshape(-1)[: len(batch)]
+        values = recombine(digits, plan.primes).reshape(-1)[: len(batch)]
         result[batch.start : batch.stop] = reduce_to(values, width)
     return result
 
@@ -165,16 +165,16 @@ def alice(ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
 def bob(ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
     """Bob's share (n,) of sum_k u[k] v[k] modulo 2^width. v: (terms, n), below 2^width."""
     terms, count = v.shape
-    chosen = plan(terms, width)
-    params, key = chosen.parameters, ctx.pahe[chosen.set_name]
+    plan = plan_of(terms, width, ctx.security)
+    params, key = plan.parameters, ctx.pahe[plan.set_name]
     result = np.empty(count, dtype_of(width))
-    for batch in chosen.batches(count):
-        n = chosen.polynomials(batch)
-        slots = _slots(v[:, batch.start : batch.stop], chosen, batch)
-        mask = Mask.draw(ctx.random, n, params.degree, chosen.mask_bits)
-        arrays = yield Receive("slots-request", chosen.request_specs(batch))
+    for batch in plan.batches(count):
+        n = plan.polynomials(batch)
+        slots = _slots(v[:, batch.start : batch.stop], plan, batch)
+        mask = Mask.draw(ctx.random, n, params.degree, plan.mask_bits)
+        arrays = yield Receive("slots-request", plan.request_specs(batch))
         answers: list[np.ndarray] = []
-        for k, t in enumerate(chosen.primes):
+        for k, t in enumerate(plan.primes):
             ciphertexts = bfv.open_request(params, arrays[2 * k : 2 * k + 2], n * terms)
             factors = encoding.centred(encoding.encode_slots(_modulo(slots, t), t), t)
             products = bfv.multiply_plain(params, ciphertexts, bfv.transform(params, factors))
@@ -184,15 +184,15 @@ def bob(ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
                 total = bfv.add(params, total, more)
             masks = encoding.encode_slots(mask.modulo(t), t)
             positions = np.arange(params.degree)
-            answers += reply.reply(key, total, masks, positions, t, chosen.noise_bits(t), ctx.random)
+            answers += reply.reply(key, total, masks, positions, t, plan.noise_bits(t), ctx.random, plan.security)
         yield Send("slots-reply", tuple(answers))
         result[batch.start : batch.stop] = reduce_to(np.negative(mask.low.reshape(-1)[: len(batch)]), width)
     return result
 
 
-def _slots(values: np.ndarray, chosen: Plan, batch: range) -> np.ndarray:
+def _slots(values: np.ndarray, plan: Plan, batch: range) -> np.ndarray:
     """(terms, n) as slots uint64 (terms * polynomials, N), zero beyond the end."""
-    n, degree = chosen.polynomials(batch), chosen.parameters.degree
+    n, degree = plan.polynomials(batch), plan.parameters.degree
     out = np.zeros((len(values), n * degree), np.uint64)
     out[:, : values.shape[1]] = values
     return out.reshape(-1, degree)
@@ -252,22 +252,22 @@ def _tables(degree: int, t: int) -> ntt.Tables:
     return ntt.tables(degree, (t,))
 
 
-def cost(terms: int, count: int, width: int, kind: str = "") -> Cost:
-    """Exact cost of both halves: requests, then replies. Transforms in units of 4096 coefficients.
+def cost(terms: int, count: int, width: int, ot: str = "") -> Cost:
+    """Exact cost of both halves: requests of all batches, then replies. Transforms in units of 4096 coefficients.
 
-    kind: of OT extension, as in `gilboa.cost`; there are no OTs here.
+    ot: the OT extension, as in `gilboa.cost`; there are no OTs here.
     """
-    chosen = plan(terms, width)
-    alice_bytes = bob_bytes = polynomials = 0
-    for batch in chosen.batches(count):
-        alice_bytes += sum(array.nbytes for array in chosen.request_specs(batch))
-        bob_bytes += sum(array.nbytes for array in chosen.reply_specs(batch))
-        polynomials += chosen.polynomials(batch)
-    params = chosen.parameters
+    plan = plan_of(terms, width)
+    return Cost().beside(*(_batch_cost(plan, batch) for batch in plan.batches(count)))
+
+
+def _batch_cost(plan: Plan, batch: range) -> Cost:
+    params, primes, polynomials = plan.parameters, len(plan.primes), plan.polynomials(batch)
     # term: encrypting and Bob's factor, with a slot transform each; reply: as in a convolution, two slot transforms
-    each = len(chosen.primes) * (terms * (2 * params.limbs + 2) + 3 * params.limbs + 4)
+    each = primes * (plan.terms * (2 * params.limbs + 2) + 3 * params.limbs + 4)
     work = {
         "ntt": params.degree // 4096 * each * polynomials,
-        "multiply_add": 2 * len(chosen.primes) * terms * params.limbs * params.degree * polynomials,
+        "multiply_add": 2 * primes * plan.terms * params.limbs * params.degree * polynomials,
     }
-    return Cost(alice_bytes, bob_bytes, 2 if count else 0, work)
+    request = Cost.flight(Role.ALICE, sum(array.nbytes for array in plan.request_specs(batch)))
+    return request.then(Cost.flight(Role.BOB, sum(array.nbytes for array in plan.reply_specs(batch)), work))

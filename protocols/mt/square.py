@@ -1,4 +1,4 @@
-"""The square of a shared vector by a square pair: one opening, one round."""
+"""The square of a shared vector by a square pair: `mask`, an opening (`opening`), `finish`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ import numpy as np
 
 from bunet.protocols.ass.share import reduce_to
 from bunet.protocols.context import Context, Role
-from bunet.protocols.cost import Cost
-from bunet.protocols.mt import opening
 from bunet.protocols.mt.triples import SquarePair
-from bunet.protocols.steps import Steps
-
-
-def square(ctx: Context, x: np.ndarray, pair: SquarePair) -> Steps[np.ndarray]:
-    """This party's share (n,) of x^2 modulo 2^width. Symmetric; x: (n,) share in the pair's ring."""
-    masked = mask(x, pair.a, pair.width)
-    opened = yield from opening.exchange(ctx, masked, pair.width)
-    return finish(ctx, opened, pair)
 
 
 def mask(x: np.ndarray, a: np.ndarray, width: int) -> np.ndarray:
@@ -32,8 +22,3 @@ def finish(ctx: Context, opened: np.ndarray, pair: SquarePair) -> np.ndarray:
     if ctx.role is Role.ALICE:  # the public term belongs to one of the two shares
         result += opened * opened
     return reduce_to(result, pair.width)
-
-
-def cost(count: int, width: int) -> Cost:
-    """Exact online cost of `square`; the pair's own is `triples.square_pair_cost`."""
-    return opening.cost(count, width)

@@ -2,8 +2,7 @@
 
 A triple is shares of (a, b, ab) with a, b uniform and unknown to either party; a square pair is shares of (a, a^2).
 Both parties choose their shares of a and b themselves; only the cross products a_A b_B + b_A a_B need the peer. They
-come from one of two sources with the same interface (`alice(ctx, u, width)`, `bob(ctx, v, width)`, `cost(terms, count,
-width, kind of OT extension)`):
+come from one of two sources with the same interface (`Source`):
 
 - `ot`: Gilboa's products from correlated OT;
 - `pahe`: Alice's numbers in encrypted slots, multiplied and masked by Bob.
@@ -12,6 +11,7 @@ width, kind of OT extension)`):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +22,21 @@ from bunet.protocols.mt import gilboa, slot_products
 from bunet.protocols.ot import extension
 from bunet.protocols.steps import Steps
 
-SOURCES = {"ot": gilboa, "pahe": slot_products}
+
+class Source(Protocol):
+    """A module that makes products of what Alice knows with what Bob knows."""
+
+    def alice(self, ctx: Context, u: np.ndarray, width: int) -> Steps[np.ndarray]:
+        """Alice's share (n,) of sum_k u[k] v[k] modulo 2^width. u: (terms, n) uint32 or uint64, below 2^width."""
+
+    def bob(self, ctx: Context, v: np.ndarray, width: int) -> Steps[np.ndarray]:
+        """Bob's share of the same. v: (terms, n), below 2^width."""
+
+    def cost(self, terms: int, count: int, width: int, ot: str) -> Cost:
+        """Exact cost of both halves. ot: the OT extension."""
+
+
+SOURCES: dict[str, Source] = {"ot": gilboa, "pahe": slot_products}
 
 
 @dataclass(frozen=True)
@@ -45,11 +59,11 @@ class SquarePair:
 
 
 def random_share(ctx: Context, count: int, width: int) -> np.ndarray:
-    """This party's uniform share (n,) of a number that nobody knows, in the array kind of the width."""
+    """This party's uniform share (n,) of a number that nobody knows, in the dtype of the width."""
     return ctx.random.uniform((count,), width).astype(dtype_of(width))
 
 
-def source_of(name: str):
+def source_of(name: str) -> Source:
     """The module that makes cross products; ValueError names the known ones."""
     try:
         return SOURCES[name]
@@ -67,9 +81,9 @@ def triple(ctx: Context, a: np.ndarray, b: np.ndarray, width: int, source: str) 
     return Triple(a, b, reduce_to(a * b + products.astype(a.dtype), width), width)
 
 
-def triple_cost(count: int, width: int, source: str, kind: str = extension.DEFAULT) -> Cost:
-    """Exact cost of `triple`. kind: the OT extension's."""
-    return source_of(source).cost(2, count, width, kind)
+def triple_cost(count: int, width: int, source: str, ot: str = extension.DEFAULT) -> Cost:
+    """Exact cost of `triple`. ot: the OT extension."""
+    return source_of(source).cost(2, count, width, ot)
 
 
 def square_pair(ctx: Context, a: np.ndarray, width: int, source: str) -> Steps[SquarePair]:
@@ -86,6 +100,6 @@ def square_pair(ctx: Context, a: np.ndarray, width: int, source: str) -> Steps[S
     return SquarePair(a, reduce_to(a * a + twice, width), width)
 
 
-def square_pair_cost(count: int, width: int, source: str, kind: str = extension.DEFAULT) -> Cost:
-    """Exact cost of `square_pair`. kind: the OT extension's."""
-    return source_of(source).cost(1, count, width - 1, kind) if width > 1 else Cost()
+def square_pair_cost(count: int, width: int, source: str, ot: str = extension.DEFAULT) -> Cost:
+    """Exact cost of `square_pair`. ot: the OT extension."""
+    return source_of(source).cost(1, count, width - 1, ot) if width > 1 else Cost()

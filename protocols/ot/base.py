@@ -27,9 +27,10 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
+from bunet.protocols.security import DECLARED
 from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, spec
 
-COUNT = 128
+COUNT = DECLARED.computational  # as many as delta has bits
 # OT extensions by name, and the bits k of delta that one group of seeds covers; IKNP is the case k = 1.
 GROUP_BITS = {"iknp": 1, "softspoken-2": 2, "softspoken-4": 4, "softspoken-8": 8}
 _NONCE_BYTES = _POINT_BYTES = 32
@@ -114,13 +115,13 @@ def _setup(ctx: Context) -> Steps[OtSeeds]:
         raise ProtocolError("base OT: the peer sent this party's own nonce back")
     try:
         pairs = _sender_seeds(ctx.role, secret, key, nonce, peer_nonce, peer_points)
-        chosen = _receiver_seeds(ctx.role, exponents, choices, points, nonce, peer_nonce, peer_key)
+        seeds = _receiver_seeds(ctx.role, exponents, choices, points, nonce, peer_nonce, peer_key)
     except exceptions.RuntimeError as error:
         raise ProtocolError("base OT: the peer sent a value outside the prime-order group") from error
     nonces = (nonce, peer_nonce) if ctx.role is Role.ALICE else (peer_nonce, nonce)
     return OtSeeds(
         delta=np.packbits(choices, bitorder="little").view(np.uint64),
-        sender_schedules=aes.expand_interleaved(chosen),
+        sender_schedules=aes.expand_interleaved(seeds),
         receiver_schedules=np.stack([aes.expand_interleaved(np.ascontiguousarray(pairs[:, j])) for j in (0, 1)]),
         hash_key=np.frombuffer(_hash("hash key", 16, *nonces), np.uint64),
     )
@@ -211,4 +212,5 @@ def _seed(
 def setup_cost() -> Cost:
     """Exact cost of the set-up, both directions; group_multiplications counts variable-base scalar products."""
     sent = sum(array.nbytes for array in _EXPECT)
-    return Cost(sent, sent, 1, {"group_multiplications": 2 * 3 * COUNT})
+    work = {"group_multiplications": 3 * COUNT}
+    return Cost.flight(Role.ALICE, sent, work).beside(Cost.flight(Role.BOB, sent, work))

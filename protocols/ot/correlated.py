@@ -9,6 +9,8 @@ The receiver never learns the sender's delta, so the other hash masks the correl
 correlation robust, to the bound in `hash_rows` (GKWWY20, eprint 2019/1168; on hashing in OT extension, GKWY20,
 eprint 2019/074). Each call hashes under tweaks of its own, (stream number, tile of 64 rows): no two rows of a session
 share a key but those of a tile.
+
+These are the local steps of both parties; `streamed` puts messages between them.
 """
 
 from __future__ import annotations
@@ -22,27 +24,6 @@ from bunet.protocols.kernels.ot import extension as kernel
 from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import extension
 from bunet.protocols.ot.rows import check_choices
-from bunet.protocols.steps import Receive, Send, Steps, spec
-
-
-def send(ctx: Context, correlation: np.ndarray, width: int) -> Steps[np.ndarray]:
-    """The sender's random r, (n,) below 2^width; the receiver gets r + choice * correlation modulo 2^width.
-
-    correlation: (n,) uint32 or uint64, taken modulo 2^width (1..64). Results are uint32 for width <= 32, else uint64.
-    """
-    tweak = ctx.next_stream()
-    rows = yield from extension.send(ctx, correlation.size)
-    packed, mine = correction(ctx, rows, correlation, width, tweak)
-    yield Send("cot", (packed,))
-    return mine
-
-
-def receive(ctx: Context, choices: np.ndarray, width: int) -> Steps[np.ndarray]:
-    """r + choice * correlation modulo 2^width, (n,). choices: uint8 (n,) of 0 and 1."""
-    tweak = ctx.next_stream()
-    rows = yield from extension.receive(ctx, choices)
-    (packed,) = yield Receive("cot", (spec(np.uint8, packed_bytes(choices.size, width)),))
-    return apply(ctx, rows, choices, packed, width, tweak)
 
 
 def correction(
@@ -52,17 +33,17 @@ def correction(
 
     rows: uint64 (n, 2) of `extension.send`. tweak: a number of `ctx.next_stream` that names this call at both parties.
     """
-    kind = dtype_of(width)
+    dtype = dtype_of(width)
     if correlation.shape != (rows.shape[0],) or correlation.dtype not in (np.uint32, np.uint64):
         raise ValueError(
             f"correlations must be uint32 or uint64 ({rows.shape[0]},), not {correlation.dtype} {correlation.shape}"
         )
     rows = _checked(rows)
-    offset = np.ascontiguousarray(correlation, kind)  # the high bits of a wider kind are multiples of 2^width
-    mine = np.empty(offset.size, kind)
+    offset = np.ascontiguousarray(correlation, dtype)  # the high bits of a wider dtype are multiples of 2^width
+    masks = np.empty(offset.size, dtype)
     words = np.empty((offset.size * width + 63) // 64 + 1, np.uint64)
-    kernel.correct(ctx.ot.hash_key, np.uint64(tweak), ctx.ot.delta, rows, offset, width, mine, words)
-    return words.view(np.uint8)[: packed_bytes(offset.size, width)], mine
+    kernel.correct(ctx.ot.hash_key, np.uint64(tweak), ctx.ot.delta, rows, offset, width, masks, words)
+    return words.view(np.uint8)[: packed_bytes(offset.size, width)], masks
 
 
 def apply(ctx: Context, rows: np.ndarray, choices: np.ndarray, packed: np.ndarray, width: int, tweak: int) -> np.ndarray:
@@ -70,14 +51,13 @@ def apply(ctx: Context, rows: np.ndarray, choices: np.ndarray, packed: np.ndarra
 
     rows: uint64 (n, 2) of `extension.receive` with these choices. packed: the sender's message. tweak: as in `correction`.
     """
-    kind = dtype_of(width)
     rows = _checked(rows)
     check_choices(choices)
     if choices.size != rows.shape[0]:
         raise ValueError(f"{choices.size} choices do not fit {rows.shape[0]} rows")
     if packed.dtype != np.uint8 or packed.shape != (packed_bytes(choices.size, width),):
         raise ValueError(f"{choices.size} corrections of {width} bits do not have {packed.nbytes} bytes")
-    result = np.empty(choices.size, kind)
+    result = np.empty(choices.size, dtype_of(width))
     kernel.apply_correction(
         ctx.ot.hash_key,
         np.uint64(tweak),
@@ -96,9 +76,7 @@ def _checked(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows)
 
 
-def cost(count: int, width: int, sender: Role, kind: str = extension.DEFAULT) -> Cost:
-    """Exact cost of `send` and `receive`: the receiver's columns, then the sender's corrections. kind: the extension's."""
-    blocks = extension.aes_blocks(count, kind) + 3 * count  # three hashes an OT
-    columns = extension.bytes_for(count, kind)
-    stated = Cost(packed_bytes(count, width), columns, 2, {"ot": count, "aes_blocks": blocks})
-    return stated if sender is Role.ALICE else stated.swapped()
+def cost(count: int, width: int, sender: Role, ot: str = extension.DEFAULT) -> Cost:
+    """Exact cost of one block of OTs: the receiver's columns, then the sender's corrections. ot: the extension."""
+    hashes = {"aes_blocks": 3 * count}  # three an OT
+    return extension.cost(count, sender, ot).then(Cost.flight(sender, packed_bytes(count, width), hashes))

@@ -11,50 +11,41 @@ from collections.abc import Mapping
 import numpy as np
 
 from bunet.protocols.context import Context, Role
-from bunet.protocols.cost import Cost, add_work
+from bunet.protocols.cost import Cost
 from bunet.protocols.ot import base, iknp, softspoken
 from bunet.protocols.ot.base import GROUP_BITS, OtSeeds
 from bunet.protocols.ot.rows import TILE, message_spec, seeds_of, tiles_of
 from bunet.protocols.steps import Steps
 
-KINDS = tuple(GROUP_BITS)
+NAMES = tuple(GROUP_BITS)
 DEFAULT = "iknp"
 
 
 def of(settings: Mapping[str, str]) -> str:
     """The extension that the public setting `ot` names, IKNP without one; ValueError for one that does not exist."""
-    kind = settings.get("ot", DEFAULT)
-    if kind not in KINDS:
-        raise ValueError(f"OT extension {kind!r} is not one of {', '.join(KINDS)}")
-    return kind
+    name = settings.get("ot", DEFAULT)
+    if name not in NAMES:
+        raise ValueError(f"OT extension {name!r} is not one of {', '.join(NAMES)}")
+    return name
 
 
-def setup(ctx: Context, kind: str = DEFAULT) -> Steps[OtSeeds]:
-    """Base OTs in both directions, and for SoftSpoken the trees of seeds. Symmetric; both parties name the same kind."""
+def setup(ctx: Context, ot: str = DEFAULT) -> Steps[OtSeeds]:
+    """Base OTs in both directions, and for SoftSpoken the trees of seeds. Symmetric; both name the same extension `ot`."""
     seeds = yield from (base.setup_alice if ctx.role is Role.ALICE else base.setup_bob)(ctx)
-    if kind == "iknp":
+    if ot == "iknp":
         return seeds
-    return (yield from softspoken.setup(ctx, seeds, kind))
+    return (yield from softspoken.setup(ctx, seeds, ot))
 
 
-def setup_cost(kind: str = DEFAULT) -> Cost:
+def setup_cost(ot: str = DEFAULT) -> Cost:
     """Exact cost of `setup`."""
-    first = base.setup_cost()
-    if kind == "iknp":
-        return first
-    then = softspoken.setup_cost(kind)
-    return Cost(
-        first.alice_bytes + then.alice_bytes,
-        first.bob_bytes + then.bob_bytes,
-        first.rounds + then.rounds,
-        add_work(first.work, then.work),
-    )
+    return base.setup_cost() if ot == "iknp" else base.setup_cost().then(softspoken.setup_cost(ot))
 
 
 def send(ctx: Context, count: int) -> Steps[np.ndarray]:
     """The sender's zero rows q, uint64 (count, 2); the one rows are q ^ ctx.ot.delta. Receives one message."""
-    half = iknp if seeds_of(ctx).extension == "iknp" else softspoken
-    return (yield from half.send(ctx, count))
+    half = iknp.send if seeds_of(ctx).extension == "iknp" else softspoken.send
+    return (yield from half(ctx, count))
 
 
 def receive(ctx: Context, choices: np.ndarray) -> Steps[np.ndarray]:
@@ -62,22 +53,17 @@ def receive(ctx: Context, choices: np.ndarray) -> Steps[np.ndarray]:
 
     choices: uint8 (count,), each 0 or 1.
     """
-    half = iknp if seeds_of(ctx).extension == "iknp" else softspoken
-    return (yield from half.receive(ctx, choices))
+    half = iknp.receive if seeds_of(ctx).extension == "iknp" else softspoken.receive
+    return (yield from half(ctx, choices))
 
 
-def bytes_for(count: int, kind: str = DEFAULT) -> int:
+def bytes_for(count: int, ot: str = DEFAULT) -> int:
     """Bytes that the receiver sends: 16 / k an OT, padded to whole tiles of 128 OTs."""
-    return message_spec(count, kind).nbytes
+    return message_spec(count, ot).nbytes
 
 
-def aes_blocks(count: int, kind: str = DEFAULT) -> int:
-    """AES blocks that both parties compute together."""
-    k = GROUP_BITS[kind]
-    return tiles_of(count) * (TILE // k) * (2 * (1 << k) - 1)
-
-
-def cost(count: int, sender: Role, kind: str = DEFAULT) -> Cost:
-    """Exact cost of one extension."""
-    stated = Cost(0, bytes_for(count, kind), 1, {"ot": count, "aes_blocks": aes_blocks(count, kind)})
-    return stated if sender is Role.ALICE else stated.swapped()
+def cost(count: int, sender: Role, ot: str = DEFAULT) -> Cost:
+    """Exact cost of one extension by `ot`: the receiver's columns."""
+    k = GROUP_BITS[ot]
+    aes_blocks = tiles_of(count) * (TILE // k) * (2 * (1 << k) - 1)  # of both parties together
+    return Cost.flight(sender.peer, bytes_for(count, ot), {"ot": count, "aes_blocks": aes_blocks})

@@ -53,7 +53,7 @@ def punctured(siblings: np.ndarray, sums: np.ndarray, way: np.ndarray) -> np.nda
 def _children(nodes: np.ndarray) -> np.ndarray:
     """uint8 (trees, n, 16) -> (trees, n, 2, 16), a length-doubling generator on each."""
     digests = (
-        hashlib.blake2b(node, digest_size=2 * SEED_BYTES, person=b"bunet ggm").digest()
+        hashlib.blake2b(node.data, digest_size=2 * SEED_BYTES, person=b"bunet ggm").digest()
         for node in np.ascontiguousarray(nodes).reshape(-1, SEED_BYTES)
     )
     return np.frombuffer(bytearray().join(digests), np.uint8).reshape(*nodes.shape[:2], 2, SEED_BYTES)

@@ -50,15 +50,15 @@ def packed_choices(choices: np.ndarray) -> np.ndarray:
 
 
 def new_array(shape: tuple[int, ...]) -> np.ndarray:
-    """Uninitialised uint64, from the pool of message memory where page faults would cost more than the extension."""
+    """Uninitialised uint64, from the buffer pool where page faults would cost more than the extension."""
     nbytes = 8 * int(np.prod(shape))
     if _POOLED_BYTES <= nbytes <= buffer_pool.BUFFER_BYTES:
         return buffer_pool.lend(shape)
     return np.empty(shape, np.uint64)
 
 
-def frozen(message: np.ndarray) -> np.ndarray:
-    """A read-only, aligned view (or copy), so that kernels are compiled for one kind of array."""
-    view = message.view() if message.flags.aligned else message.copy()
+def frozen(array: np.ndarray) -> np.ndarray:
+    """A read-only, aligned view (or copy), so that kernels are compiled for one type of array."""
+    view = array.view() if array.flags.aligned and array.flags.c_contiguous else array.copy()
     view.setflags(write=False)
     return view

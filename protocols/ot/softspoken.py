@@ -34,7 +34,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bunet.protocols.context import Context
+from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.ot import softspoken as kernel
 from bunet.protocols.ot import ggm
@@ -76,20 +76,21 @@ def setup(ctx: Context, seeds: OtSeeds, extension: str) -> Steps[OtSeeds]:
     crossed = pairs[:, :, ::-1]  # what lies under key b is for the sender whose Delta has the other bit
     leaves, sums = ggm.complete(np.ascontiguousarray(crossed[:, 0]), k)
     yield Send("ggm", (np.ascontiguousarray(sums ^ _pads(crossed[:, 1:])),))
-    (theirs,) = yield Receive("ggm", (_message(k),))
+    (entries,) = yield Receive("ggm", (_message(k),))
     bits = np.unpackbits(seeds.delta.view(np.uint8), bitorder="little").reshape(k, -1).T[:, ::-1]
-    chosen = _by_level(seeds.sender_schedules, k)
+    keys = _by_level(seeds.sender_schedules, k)
     # entry 1 - b lies under the key of choice b; both are read, so that the choice is not seen in the addresses
-    even, odd = theirs[:, :, 0], theirs[:, :, 1]
-    mine = odd ^ (even ^ odd) & -bits[:, 1:, None]
-    known = ggm.punctured(chosen[:, 0], mine ^ _pads(chosen[:, 1:]), bits)
+    even, odd = entries[:, :, 0], entries[:, :, 1]
+    readable = odd ^ (even ^ odd) & -bits[:, 1:, None]
+    known = ggm.punctured(keys[:, 0], readable ^ _pads(keys[:, 1:]), bits)
     return replace(seeds, sender_schedules=kernel.expand(known), receiver_schedules=kernel.expand(leaves), extension=extension)
 
 
 def setup_cost(extension: str) -> Cost:
     """Exact cost of `setup`: 32 bytes a level below the first and group, from both parties at once."""
-    sent = _message(GROUP_BITS[extension]).nbytes
-    return Cost(sent, sent, 1, {"hashes": 2 * 2 * (COUNT // GROUP_BITS[extension]) * ((1 << GROUP_BITS[extension]) - 2)})
+    k = GROUP_BITS[extension]
+    sent, work = _message(k).nbytes, {"hashes": 2 * (COUNT // k) * ((1 << k) - 2)}
+    return Cost.flight(Role.ALICE, sent, work).beside(Cost.flight(Role.BOB, sent, work))
 
 
 def _message(k: int) -> ArraySpec:
@@ -106,7 +107,7 @@ def _by_level(schedules: np.ndarray, k: int) -> np.ndarray:
 def _pads(seeds: np.ndarray) -> np.ndarray:
     """One-time pads of seeds, uint8 (..., 16)."""
     digests = (
-        hashlib.blake2b(seed, digest_size=ggm.SEED_BYTES, person=b"bunet ggm pad").digest()
+        hashlib.blake2b(seed.data, digest_size=ggm.SEED_BYTES, person=b"bunet ggm pad").digest()
         for seed in np.ascontiguousarray(seeds).reshape(-1, ggm.SEED_BYTES)
     )
     return np.frombuffer(b"".join(digests), np.uint8).reshape(seeds.shape)

@@ -1,4 +1,8 @@
-"""The small interface that every additively homomorphic scheme here has, for cross-checks and comparisons."""
+"""The small interface that every additively homomorphic scheme here has, for cross-checks and comparisons.
+
+Only tests call this today; it stays because the published design (shares modulo a prime, DFT convolutions by rotations) is
+built on it by later work.
+"""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ has noise <= |w|_1 * FRESH_NOISE, whatever t.
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from bunet.protocols.kernels.ring import fused, ntt, rlwe
@@ -58,7 +56,7 @@ def request_arrays(params: Parameters, c0: np.ndarray, seed: bytes) -> tuple[np.
 
 
 def request_specs(params: Parameters, n: int) -> tuple[ArraySpec, ArraySpec]:
-    """Kinds and shapes of `request_arrays` for n ciphertexts."""
+    """dtypes and shapes of `request_arrays` for n ciphertexts."""
     return spec(np.uint8, wire.residue_bytes(params, n)), spec(np.uint8, SEED_BYTES)
 
 
@@ -93,30 +91,9 @@ def decrypt(key: SecretKey, ciphertexts: np.ndarray, t: int) -> np.ndarray:
     return fused.decrypt(ciphertexts, scale_constants(params, t), key.fixed(params.tables), params.tables)
 
 
-def noise_budget(key: SecretKey, ciphertexts: np.ndarray, t: int) -> int:
-    """Bits by which the largest noise of the batch may still grow before decryption fails (0: it may have failed).
-
-    floor(log2(q / (2 * max |t * phase mod q|))), centred. A diagnostic, in slow exact integers; it needs the secret key.
-    """
-    params = key.params
-    q = params.modulus
-    total = np.zeros((len(ciphertexts), params.degree), object)
-    for l, (prime, residues) in enumerate(zip(params.primes, phase(key, ciphertexts).transpose(1, 0, 2), strict=True)):
-        rest = q // params.primes[l]
-        total += residues.astype(object) * (rest * pow(rest, -1, prime))
-    scaled = total * t % q
-    largest = max(int(np.minimum(scaled, q - scaled).max()), 1)
-    return max((q // (2 * largest)).bit_length() - 1, 0)
-
-
 def add(params: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Ciphertexts of the sums; noises add."""
     return rlwe.add(a, b, params.tables)
-
-
-def subtract(params: Parameters, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Ciphertexts of the differences; noises add."""
-    return rlwe.subtract(a, b, params.tables)
 
 
 def add_plain(params: Parameters, ciphertexts: np.ndarray, messages: np.ndarray, t: int) -> np.ndarray:
@@ -155,16 +132,3 @@ def mod_switch(params: Parameters, ciphertexts: np.ndarray) -> tuple[Parameters,
     values = ntt.inverse(ciphertexts.reshape(2 * n, params.limbs, params.degree).copy(), params.tables)
     switched = ntt.forward(rlwe.divide_by_last(values, params.tables), smaller.tables)
     return smaller, switched.reshape(n, 2, smaller.limbs, smaller.degree)
-
-
-def at_level(key: SecretKey, params: Parameters) -> SecretKey:
-    """The same secret for ciphertexts that were switched down to params, whose primes are the first of the key's."""
-    if params.degree != key.params.degree or key.params.primes[: params.limbs] != params.primes:
-        raise ValueError(f"{params.name} is not a level of {key.params.name}")
-    return SecretKey(params, key.ternary)
-
-
-def limit(params: Parameters, t: int) -> int:
-    """Largest |noise| that still decrypts modulo t."""
-    q = prod(params.primes)
-    return (q - (q >> 40)) // (2 * t) - 1

@@ -12,9 +12,10 @@ import functools
 import numpy as np
 
 from bunet.protocols.kernels.ring import ntt, rlwe
-from bunet.protocols.pahe.parameters import Parameters, is_prime, ntt_primes
+from bunet.protocols.pahe.parameters import Parameters, is_prime
 
 MAX_WIDTH = 60
+ROUNDING_BITS = 40  # margin, relative to q, for the fixed-point roundings of `scale_constants`; no security depends on it
 GENERATOR = 3  # of the rotations: 3 has order N/2 modulo 2N, and with -1 generates all odd residues
 
 
@@ -59,11 +60,6 @@ def messages_of(params: Parameters, messages: np.ndarray, t: int) -> np.ndarray:
     return np.ascontiguousarray(messages, np.uint64)
 
 
-def slot_prime(degree: int, bits: int, index: int = 0) -> int:
-    """The (index+1)-th largest prime of exactly `bits` bits that gives slots, i.e. is 1 modulo 2N."""
-    return ntt_primes(degree, bits, index + 1)[index]
-
-
 @functools.cache
 def _slot_order(degree: int) -> np.ndarray:
     """Index in the NTT's bit-reversed output of each slot: row 0 holds psi^(3^i), row 1 psi^(-3^i)."""
@@ -72,7 +68,8 @@ def _slot_order(degree: int) -> np.ndarray:
     for i in range(degree // 2):
         powers[i], powers[degree // 2 + i] = power, 2 * degree - power
         power = power * GENERATOR % (2 * degree)
-    return ntt.bit_reversed(degree)[powers >> 1]
+    order: np.ndarray = ntt.bit_reversed(degree)[powers >> 1]
+    return order
 
 
 def _slot_tables(degree: int, t: int) -> ntt.Tables:

@@ -4,6 +4,9 @@ For slot encodings (`encoding.encode_slots`), g = 3^k rotates both rows of N/2 s
 the rows. Key switching decomposes c1 by primes and each residue into two digits (Bajard et al., 2016; Brakerski and
 Vaikuntanathan, 2011): no special prime, so that q stays where the security table has it. That a key under s may encrypt
 an image of s is the usual circular-security assumption.
+
+Only tests call this today; it stays because the published design (shares modulo a prime, DFT convolutions by rotations) is
+built on it by later work.
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ def _permutation(degree: int, element: int) -> np.ndarray:
         raise ValueError(f"{element} is not an odd number below {2 * degree}, so not a Galois element")
     order = ntt.bit_reversed(degree)
     exponents = (2 * order + 1) * element % (2 * degree)
-    return order[exponents >> 1]
+    image: np.ndarray = order[exponents >> 1]
+    return image
 
 
 @functools.cache
@@ -79,7 +83,7 @@ class GaloisKey:
 
     @staticmethod
     def specs(params: Parameters) -> tuple[ArraySpec, ArraySpec]:
-        """Kinds and shapes of `arrays`."""
+        """dtypes and shapes of `arrays`."""
         return spec(np.uint8, wire.residue_bytes(params, params.limbs * DIGITS)), spec(np.uint8, SEED_BYTES)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class SecretKey:
         seed = fresh_seed(random)
         return PublicKey(self.params, encrypt_zeros(self, expand(self.params, seed, 1), random)[0], seed)
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a secret key is not serialised")
 
 
@@ -82,7 +83,7 @@ class PublicKey:
 
     @staticmethod
     def specs(params: Parameters) -> tuple[ArraySpec, ArraySpec]:
-        """Kinds and shapes of `arrays`."""
+        """dtypes and shapes of `arrays`."""
         return spec(np.uint8, wire.residue_bytes(params, 1)), spec(np.uint8, SEED_BYTES)
 
     @classmethod

@@ -50,15 +50,15 @@ def is_prime(n: int) -> bool:
 @functools.cache
 def ntt_primes(degree: int, bits: int, count: int = 1) -> tuple[int, ...]:
     """The `count` largest primes of exactly `bits` bits that are 1 modulo 2 * degree, falling."""
-    found: list[int] = []
+    primes: list[int] = []
     candidate = (1 << bits) + 1 - 2 * degree
-    while len(found) < count and candidate > 1 << (bits - 1):
+    while len(primes) < count and candidate > 1 << (bits - 1):
         if is_prime(candidate):
-            found.append(candidate)
+            primes.append(candidate)
         candidate -= 2 * degree
-    if len(found) < count:
+    if len(primes) < count:
         raise ParameterError(f"there are not {count} primes of {bits} bits that are 1 modulo {2 * degree}")
-    return tuple(found)
+    return tuple(primes)
 
 
 @dataclass(frozen=True)

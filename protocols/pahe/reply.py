@@ -4,8 +4,9 @@ What Alice, who knows s, learns from a reply (c0, c1) is the masked plaintext an
 - c1 = c1' + a u + e2 with (a, b) the public key and u, e2 fresh for every ciphertext: an RLWE sample with secret u, so c1 is
   pseudo-random whatever the accumulated c1' was (which alone is a sum of weights times polynomials that Alice knows).
 - Given c1 and s, the sent coefficients of c0 are determined by the phase c0 + c1 s = round(q*(m + mask)/t) + noise. The noise
-  depends on the weights and on u, but a uniform flood of [-2^(B+40), 2^(B+40)) is added, 2^B bounding everything else, so
-  that each coefficient is within statistical distance 2^-41 of the flood alone, independent of weights and of u.
+  depends on the weights and on u, but a uniform flood of [-2^(B+s), 2^(B+s)) is added, 2^B bounding everything else and s
+  the statistical security (40 bits), so that each coefficient is within statistical distance 2^-(s+1) of the flood alone,
+  independent of weights and of u.
 - Modulus switching and dropping coefficients of c0 come afterwards and are functions of (c0, c1).
 The error e1 of a textbook public-key encryption would vanish in the flood and is left out.
 
@@ -27,13 +28,20 @@ import numpy as np
 
 from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import wire
-from bunet.protocols.pahe.encoding import PlainError, check_modulus, encode_constants, scale_constants, width_of
+from bunet.protocols.pahe.encoding import (
+    ROUNDING_BITS,
+    PlainError,
+    check_modulus,
+    encode_constants,
+    scale_constants,
+    width_of,
+)
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.pahe.parameters import MAX_PRIME_BITS, MIN_PRIME_BITS, ParameterError, Parameters, ntt_primes
 from bunet.protocols.random import Random
+from bunet.protocols.security import DECLARED, Security
 from bunet.protocols.steps import ArraySpec, ProtocolError, spec
 
-FLOOD_BITS = 40
 FAILURE_BITS = 60
 CIPHERTEXTS_BITS = 20
 MAX_REPLY_BITS = 60
@@ -57,9 +65,9 @@ def rounding_noise(params: Parameters) -> int:
     return _tail(params.degree / 12, params.degree) + 1
 
 
-def flood_bits(params: Parameters, noise_bits: int) -> int:
-    """K such that the flood is uniform in [-2^K, 2^K): 40 bits above all other noise, the mask's rounding included."""
-    return ((1 << noise_bits) + zero_noise(params) + 1).bit_length() + FLOOD_BITS
+def flood_bits(params: Parameters, noise_bits: int, security: Security = DECLARED) -> int:
+    """K such that the flood is uniform in [-2^K, 2^K): the statistical security above all other noise, roundings included."""
+    return ((1 << noise_bits) + zero_noise(params) + 1).bit_length() + security.statistical
 
 
 @dataclass(frozen=True)
@@ -92,38 +100,38 @@ def _candidate(degree: int, bits: int) -> ReplyModulus:
     return ReplyModulus(degree, primes)
 
 
-def _decrypts(params: Parameters, reply: ReplyModulus, width: int, noise_bits: int) -> bool:
-    """t (p/q E + R) < p/2, with a margin of 2^-40 for the fixed-point roundings."""
-    p, q, flood = reply.modulus, params.modulus, flood_bits(params, noise_bits)
+def _decrypts(params: Parameters, reply: ReplyModulus, width: int, noise_bits: int, security: Security) -> bool:
+    """t (p/q E + R) < p/2, with a margin of 2^-ROUNDING_BITS for the fixed-point roundings."""
+    p, q, flood = reply.modulus, params.modulus, flood_bits(params, noise_bits, security)
     if flood > _MAX_FLOOD or p >= q or params.limbs * p >> 63:
         return False
-    noise = (1 << flood) + (1 << flood - FLOOD_BITS)
-    return (2 << width) * (p * noise + rounding_noise(params) * q) <= p * q - (p * q >> 40)
+    noise = (1 << flood) + (1 << flood - security.statistical)
+    return (2 << width) * (p * noise + rounding_noise(params) * q) <= p * q - (p * q >> ROUNDING_BITS)
 
 
 @functools.cache
-def reply_modulus(params: Parameters, width: int, noise_bits: int) -> ReplyModulus:
+def reply_modulus(params: Parameters, width: int, noise_bits: int, security: Security = DECLARED) -> ReplyModulus:
     """The smallest reply modulus that decrypts plaintexts of `width` bits; public and the same at both parties.
 
     noise_bits: |noise| of the accumulators is < 2^noise_bits. Raises ParameterError if none serves; see `max_noise_bits`.
     """
     for bits in range(MIN_PRIME_BITS, MAX_REPLY_BITS + 1):
         candidate = _candidate(params.degree, bits)
-        if _decrypts(params, candidate, width, noise_bits):
+        if _decrypts(params, candidate, width, noise_bits, security):
             return candidate
     raise ParameterError(
         f"{params.name} cannot reply with {width}-bit plaintexts under noise of {noise_bits} bits and a flood of "
-        f"{FLOOD_BITS} bits above it"
+        f"{security.statistical} bits above it"
     )
 
 
 @functools.cache
-def max_noise_bits(params: Parameters, width: int) -> int:
+def max_noise_bits(params: Parameters, width: int, security: Security = DECLARED) -> int:
     """Largest B such that accumulators with |noise| < 2^B can be replied with `width`-bit plaintexts; -1 if there is none."""
     best = -1
     for noise_bits in range(_MAX_FLOOD):
         if not any(
-            _decrypts(params, _candidate(params.degree, bits), width, noise_bits)
+            _decrypts(params, _candidate(params.degree, bits), width, noise_bits, security)
             for bits in (MAX_PRIME_BITS, MAX_REPLY_BITS - 2, MAX_REPLY_BITS - 1, MAX_REPLY_BITS)
         ):
             break
@@ -131,15 +139,16 @@ def max_noise_bits(params: Parameters, width: int) -> int:
     return best
 
 
-def reply_bytes(params: Parameters, n: int, positions: int, width: int, noise_bits: int) -> int:
+def reply_bytes(params: Parameters, n: int, positions: int, width: int, noise_bits: int, security: Security = DECLARED) -> int:
     """Bytes of a reply of n ciphertexts with that many coefficients of c0 each, exactly."""
-    bits = reply_modulus(params, width, noise_bits).bits
-    return wire.packed_bytes(n * positions, bits) + wire.packed_bytes(n * params.degree, bits)
+    return sum(array.nbytes for array in reply_specs(params, n, positions, width, noise_bits, security))
 
 
-def reply_specs(params: Parameters, n: int, positions: int, width: int, noise_bits: int) -> tuple[ArraySpec, ArraySpec]:
-    """Kinds and shapes of the arrays of `reply`."""
-    bits = reply_modulus(params, width, noise_bits).bits
+def reply_specs(
+    params: Parameters, n: int, positions: int, width: int, noise_bits: int, security: Security = DECLARED
+) -> tuple[ArraySpec, ArraySpec]:
+    """dtypes and shapes of the arrays of `reply`."""
+    bits = reply_modulus(params, width, noise_bits, security).bits
     c0, c1 = wire.packed_bytes(n * positions, bits), wire.packed_bytes(n * params.degree, bits)
     return spec(np.uint8, c0), spec(np.uint8, c1)
 
@@ -160,6 +169,7 @@ def reply(
     t: int,
     noise_bits: int,
     random: Random,
+    security: Security = DECLARED,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bob's reply to accumulators (n, 2, L, N) in the NTT domain: bit-packed c0 at the positions, and all of c1 (uint8).
 
@@ -176,8 +186,8 @@ def reply(
         raise PlainError(f"masks {masks.dtype} {masks.shape} are not unsigned ({n}, {positions.shape[-1]})")
     if masks.size and int(masks.max()) >= t:
         raise PlainError(f"a mask is not below the plaintext modulus {t}")
-    small = reply_modulus(params, width_of(t), noise_bits)
-    flood = flood_bits(params, noise_bits)
+    small = reply_modulus(params, width_of(t), noise_bits, security)
+    flood = flood_bits(params, noise_bits, security)
     c0 = np.empty(masks.shape, np.uint64)
     c1 = np.empty((n, params.degree), np.uint64)
     for start in range(0, n, _CHUNK):
@@ -225,14 +235,16 @@ def open_reply(
     positions: np.ndarray,
     t: int,
     noise_bits: int,
+    security: Security = DECLARED,
 ) -> np.ndarray:
     """Alice's side: (plaintext + mask) mod t at the positions, uint64 (n, P).
 
-    arrays: what `reply` returned; n, positions, t, noise_bits as given there. ProtocolError if the arrays are malformed.
+    arrays: what `reply` returned; n, positions, t, noise_bits, security as given there. ProtocolError if the arrays are
+    malformed.
     """
     params = key.params
     check_modulus(params, t)
-    small = reply_modulus(params, width_of(t), noise_bits)
+    small = reply_modulus(params, width_of(t), noise_bits, security)
     tables = small.tables
     positions = _check_positions(np.asarray(positions), n, params.degree)
     positions = np.broadcast_to(positions, (n, positions.shape[-1]))

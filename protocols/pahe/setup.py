@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bunet.protocols.context import Context
+from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.pahe import parameters
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
@@ -40,4 +40,4 @@ def setup_bob(ctx: Context, names: Sequence[str]) -> Steps[dict[str, PublicKey]]
 def setup_cost(names: Sequence[str]) -> Cost:
     """Exact cost: one message from Alice, or none."""
     specs = [array for name in distinct(names) for array in PublicKey.specs(parameters.get(name))]
-    return Cost(sum(array.nbytes for array in specs), 0, 1 if specs else 0)
+    return Cost.flight(Role.ALICE, sum(array.nbytes for array in specs)) if specs else Cost()

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from bunet.protocols.blocks import length, slices
 from bunet.protocols.context import Context, Role
-from bunet.protocols.cost import Cost, add_work
+from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import extension
 from bunet.protocols.steps import Receive, Send, Steps, spec
@@ -58,31 +59,31 @@ def majority(ctx: Context, election: Election, ballots: Sequence[np.ndarray]) ->
     ballots: this party's shares, uint8 (Z, H, W) of 0 and 1, group after group. ValueError where they do not fit.
     """
     if len(ballots) != sum(election.groups) or any(b.shape != election.shape or b.dtype != np.uint8 for b in ballots):
-        found = ", ".join(f"{b.dtype} {b.shape}" for b in ballots)
-        raise ValueError(f"{sum(election.groups)} ballots of uint8 {election.shape} are due, not {found or 'none'}")
+        given = ", ".join(f"{b.dtype} {b.shape}" for b in ballots)
+        raise ValueError(f"{sum(election.groups)} ballots of uint8 {election.shape} are due, not {given or 'none'}")
     counted = [size > 1 for size in election.groups]
     left = np.empty((sum(counted), *election.shape), np.uint8)
     right = np.empty_like(left)
     elected = np.zeros((len(election.groups), *election.shape), np.uint8)
     start = at = 0
     for group, size in enumerate(election.groups):
-        mine = ballots[start : start + size]
+        group_ballots = ballots[start : start + size]
         start += size
         if size == 3:  # maj(a, b, c) = ((a ^ b) & (a ^ c)) ^ a
-            np.bitwise_xor(mine[0], mine[1], out=left[at])
-            np.bitwise_xor(mine[0], mine[2], out=right[at])
+            np.bitwise_xor(group_ballots[0], group_ballots[1], out=left[at])
+            np.bitwise_xor(group_ballots[0], group_ballots[2], out=right[at])
         elif size == 2:
-            left[at], right[at] = mine
+            left[at], right[at] = group_ballots
         if size != 2:
-            elected[group] = mine[0]
+            elected[group] = group_ballots[0]
         at += counted[group]
     elected[counted] ^= yield from gates.and_bits(ctx, left, right)
     return elected
 
 
-def majority_cost(election: Election, kind: str = extension.DEFAULT) -> Cost:
+def majority_cost(election: Election, ot: str = extension.DEFAULT) -> Cost:
     """Exact cost of `majority`: one AND a voxel for every group of more than one ballot."""
-    return gates.cost(election.voxels * sum(size > 1 for size in election.groups), kind)
+    return gates.cost(election.voxels * sum(size > 1 for size in election.groups), ot)
 
 
 def maximum(ctx: Context, x: np.ndarray, axis: int) -> Steps[np.ndarray]:
@@ -90,73 +91,70 @@ def maximum(ctx: Context, x: np.ndarray, axis: int) -> Steps[np.ndarray]:
 
     x: shares uint8 (groups, Z, H, W); axis: 0..2 of the volume. Returns shares of the same shape.
     """
-    length = x.shape[axis + 1]
-    even, odd = _inner(length)
+    line = x.shape[axis + 1]
+    even, odd = _inner(line)
 
     def along(array: np.ndarray, start: int, stop: int, step: int = 1) -> np.ndarray:
-        return array[(slice(None),) * (axis + 1) + (slice(start, stop, step),)]
+        part: np.ndarray = array[(slice(None),) * (axis + 1) + (slice(start, stop, step),)]
+        return part
 
-    pairs = along(x, 0, length, 2).copy()  # voxels 2k and 2k + 1
-    along(pairs, 0, length // 2)[:] = yield from gates.or_bits(ctx, along(x, 0, length - 1, 2), along(x, 1, length, 2))
+    pairs = along(x, 0, line, 2).copy()  # voxels 2k and 2k + 1
+    along(pairs, 0, line // 2)[:] = yield from gates.or_bits(ctx, along(x, 0, line - 1, 2), along(x, 1, line, 2))
     # voxel 2k has its left neighbour beside its pair, voxel 2k + 1 its right one; at the ends the pair is all
     beside = np.concatenate([along(x, 1, 2 * even, 2), along(x, 2, 2 * odd + 1, 2)], axis + 1)
     own = np.concatenate([along(pairs, 1, even + 1), along(pairs, 0, odd)], axis + 1)
-    whole = yield from gates.or_bits(ctx, beside, own)
+    either = yield from gates.or_bits(ctx, beside, own)
     out = np.empty(x.shape, np.uint8)
     along(out, 0, 1)[:] = along(pairs, 0, 1)
-    along(out, length - 1, length)[:] = along(pairs, even, even + 1)
-    along(out, 2, 2 * even + 1, 2)[:] = along(whole, 0, even)
-    along(out, 1, 2 * odd, 2)[:] = along(whole, even, even + odd)
+    along(out, line - 1, line)[:] = along(pairs, even, even + 1)
+    along(out, 2, 2 * even + 1, 2)[:] = along(either, 0, even)
+    along(out, 1, 2 * odd, 2)[:] = along(either, even, even + odd)
     return out
 
 
-def _inner(length: int) -> tuple[int, int]:
-    """Voxels of a line that reach beyond their pair: (at even places, at odd places)."""
-    return (length + 1) // 2 - 1, (length - 1) // 2
+def _inner(line: int) -> tuple[int, int]:
+    """Voxels of a line of so many that reach beyond their pair: (at even places, at odd places)."""
+    return (line + 1) // 2 - 1, (line - 1) // 2
 
 
-def maximum_cost(election: Election, axis: int, kind: str = extension.DEFAULT) -> Cost:
+def maximum_cost(election: Election, axis: int, ot: str = extension.DEFAULT) -> Cost:
     """Exact cost of `maximum`: n / 2 ORs and n - 2 more (n - 1 if n is odd) for a line of n voxels."""
-    length = election.shape[axis]
-    lines = len(election.groups) * election.voxels // length
-    return _sum(gates.cost(lines * (length // 2), kind), gates.cost(lines * sum(_inner(length)), kind))
+    line = election.shape[axis]
+    lines = len(election.groups) * election.voxels // line
+    return gates.cost(lines * (line // 2), ot).then(gates.cost(lines * sum(_inner(line)), ot))
 
 
 def overlap(ctx: Context, x: np.ndarray) -> Steps[np.ndarray]:
     """What all groups have in common: shares uint8 (Z, H, W) of the AND over (groups, Z, H, W)."""
     if len(x) == 1:
-        return x[0]
+        alone: np.ndarray = x[0]
+        return alone
     return (yield from gates.and_bits(ctx, x[0], x[1]))
 
 
-def overlap_cost(election: Election, kind: str = extension.DEFAULT) -> Cost:
+def overlap_cost(election: Election, ot: str = extension.DEFAULT) -> Cost:
     """Exact cost of `overlap`."""
-    return gates.cost(election.voxels * (len(election.groups) - 1), kind)
+    return gates.cost(election.voxels * (len(election.groups) - 1), ot)
 
 
 def opened(ctx: Context, x: np.ndarray) -> Steps[np.ndarray | None]:
     """Both halves of the opening: uint8 like x to Alice, None to Bob, who sends his share."""
-    mine = x.reshape(-1)
-    parts = _messages(mine.size)
+    share = x.reshape(-1)
+    parts = slices(share.size, _OPENED)
     if ctx.role is Role.BOB:
         for part in parts:
-            yield Send("mask", (np.packbits(mine[part], bitorder="little"),))
+            yield Send("mask", (np.packbits(share[part], bitorder="little"),))
         return None
-    mask = mine.copy()
+    mask = share.copy()
     for part in parts:
-        count = part.stop - part.start
-        (theirs,) = yield Receive("mask", (spec(np.uint8, packed_bytes(count, 1)),))
-        mask[part] ^= np.unpackbits(theirs, count=count, bitorder="little")
+        (packed,) = yield Receive("mask", (spec(np.uint8, packed_bytes(length(part), 1)),))
+        mask[part] ^= np.unpackbits(packed, count=length(part), bitorder="little")
     return mask.reshape(x.shape)
 
 
 def opened_cost(election: Election) -> Cost:
     """Exact cost of `opened`: one bit a voxel, from Bob."""
-    return Cost(0, sum(packed_bytes(part.stop - part.start, 1) for part in _messages(election.voxels)), 1)
-
-
-def _messages(count: int) -> list[slice]:
-    return [slice(start, min(start + _OPENED, count)) for start in range(0, count, _OPENED)]
+    return Cost.flight(Role.BOB, sum(packed_bytes(length(part), 1) for part in slices(election.voxels, _OPENED)))
 
 
 @dataclass(frozen=True)
@@ -168,17 +166,17 @@ class Step:
     cost: Cost
 
 
-def steps(election: Election, kind: str = extension.DEFAULT) -> list[Step]:
-    """The vote in order; the first step takes the ballots, the last gives Alice the mask. kind: the OT extension's."""
+def steps(election: Election, ot: str = extension.DEFAULT) -> list[Step]:
+    """The vote in order; the first step takes the ballots, the last gives Alice the mask. ot: the OT extension."""
 
     def elect(ctx: Context, ballots: Sequence[np.ndarray]) -> Steps[np.ndarray]:
         return majority(ctx, election, ballots)
 
-    found = [Step("majority", elect, majority_cost(election, kind))]
+    parts = [Step("majority", elect, majority_cost(election, ot))]
     for axis, name in enumerate(AXES if election.filtered else ""):
-        found.append(Step(f"maximum-{name}", partial(maximum, axis=axis), maximum_cost(election, axis, kind)))
-    found.append(Step("overlap", overlap, overlap_cost(election, kind)))
-    return [*found, Step("open", opened, opened_cost(election))]
+        parts.append(Step(f"maximum-{name}", partial(maximum, axis=axis), maximum_cost(election, axis, ot)))
+    parts.append(Step("overlap", overlap, overlap_cost(election, ot)))
+    return [*parts, Step("open", opened, opened_cost(election))]
 
 
 def vote(ctx: Context, election: Election, ballots: Sequence[np.ndarray]) -> Steps[np.ndarray | None]:
@@ -186,18 +184,10 @@ def vote(ctx: Context, election: Election, ballots: Sequence[np.ndarray]) -> Ste
     value: Any = ballots
     for step in steps(election):
         value = yield from step.run(ctx, value)
-    return value
+    mask: np.ndarray | None = value
+    return mask
 
 
-def cost(election: Election, kind: str = extension.DEFAULT) -> Cost:
+def cost(election: Election, ot: str = extension.DEFAULT) -> Cost:
     """Exact cost of the vote. Every step starts where the one before it has ended at both parties, so rounds add up."""
-    return _sum(*(step.cost for step in steps(election, kind)))
-
-
-def _sum(*costs: Cost) -> Cost:
-    return Cost(
-        sum(c.alice_bytes for c in costs),
-        sum(c.bob_bytes for c in costs),
-        sum(c.rounds for c in costs),
-        add_work(*(c.work for c in costs)),
-    )
+    return Cost().then(*(step.cost for step in steps(election, ot)))

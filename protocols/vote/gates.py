@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bunet.protocols.blocks import length
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.packing.bits import packed_bytes
@@ -28,7 +29,7 @@ from bunet.protocols.steps import Receive, Send, Steps
 WINDOW = 16  # blocks of choices that are under way at once, beside as many that wait for corrections: 128 MiB of rows
 _NUMBERS = 2  # stream numbers a block takes in each direction: the extension's and the hash's
 
-_Chosen = list[tuple[slice, np.ndarray, int]]  # blocks with their rows and the tweak of their hash
+_Choices = list[tuple[slice, np.ndarray, int]]  # blocks with their rows and the tweak of their hash
 
 
 def and_bits(ctx: Context, x: np.ndarray, y: np.ndarray) -> Steps[np.ndarray]:
@@ -40,23 +41,23 @@ def and_bits(ctx: Context, x: np.ndarray, y: np.ndarray) -> Steps[np.ndarray]:
         if bits.dtype != np.uint8 or bits.shape != x.shape:
             raise ValueError(f"shared bits are uint8 of one shape, not {x.dtype} {x.shape} and {y.dtype} {y.shape}")
     offered, choices = np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(y).reshape(-1)
-    result = offered & choices
+    result: np.ndarray = offered & choices
     windows = _windows(result.size)
     numbers = _NUMBERS * sum(map(len, windows))
     of_alice, of_bob = ctx.reserve(numbers), ctx.reserve(numbers)  # by who offers
     offers, chooses = (of_alice, of_bob) if ctx.role is Role.ALICE else (of_bob, of_alice)
-    coming: _Chosen = (yield from _choose(chooses, choices, windows[0])) if windows else []
+    coming: _Choices = (yield from _choose(chooses, choices, windows[0])) if windows else []
     for number, window in enumerate(windows):
-        chosen, coming = coming, []
+        pending, coming = coming, []
         for part in window:
-            rows = yield from extension.send(offers, part.stop - part.start)
+            rows = yield from extension.send(offers, length(part))
             correlation = offered[part].astype(np.uint32)
-            packed, mine = correlated.correction(offers, rows, correlation, 1, offers.next_stream())
-            result[part] ^= mine.astype(np.uint8)
+            packed, masks = correlated.correction(offers, rows, correlation, 1, offers.next_stream())
+            result[part] ^= masks.astype(np.uint8)
             yield Send("and", (packed,))
         if number + 1 < len(windows):
             coming = yield from _choose(chooses, choices, windows[number + 1])
-        for part, rows, tweak in chosen:
+        for part, rows, tweak in pending:
             (packed,) = yield Receive("and", (packed_spec(part, 1),))
             result[part] ^= correlated.apply(chooses, rows, choices[part], packed, 1, tweak).astype(np.uint8)
     return result.reshape(x.shape)
@@ -75,21 +76,25 @@ def _windows(count: int) -> list[list[slice]]:
     return [parts[start : start + WINDOW] for start in range(0, len(parts), WINDOW)]
 
 
-def _choose(ctx: Context, choices: np.ndarray, window: list[slice]) -> Steps[_Chosen]:
+def _choose(ctx: Context, choices: np.ndarray, window: list[slice]) -> Steps[_Choices]:
     """Send a window's choices; what is needed when their corrections come."""
-    chosen: _Chosen = []
+    choices_sent: _Choices = []
     for part in window:
         rows = yield from extension.receive(ctx, choices[part])
-        chosen.append((part, rows, ctx.next_stream()))
-    return chosen
+        choices_sent.append((part, rows, ctx.next_stream()))
+    return choices_sent
 
 
-def cost(count: int, kind: str = extension.DEFAULT) -> Cost:
-    """Exact traffic of `and_bits` or `or_bits` on `count` bits; both parties send the same. kind: the OT extension's."""
-    sent = aes_blocks = 0
-    for part in blocks(count):
-        size = part.stop - part.start
-        sent += extension.bytes_for(size, kind) + packed_bytes(size, 1)
-        aes_blocks += 2 * (extension.aes_blocks(size, kind) + 3 * size)  # three hashes an OT
-    rounds = len(_windows(count)) + 1 if count else 0
-    return Cost(sent, sent, rounds, {"ot": 2 * count, "aes_blocks": aes_blocks})
+def cost(count: int, ot: str = extension.DEFAULT) -> Cost:
+    """Exact traffic of `and_bits` or `or_bits` on `count` bits; both parties send the same. ot: the OT extension."""
+    windows = [[length(part) for part in window] for window in _windows(count)]
+    if not windows:
+        return Cost()
+    choices = [Cost().beside(*(extension.cost(size, role, ot) for size in window for role in Role)) for window in windows]
+    corrections = [Cost().beside(*(_correction_cost(size, role) for size in window for role in Role)) for window in windows]
+    answers = [correction.beside(coming) for correction, coming in zip(corrections, [*choices[1:], Cost()], strict=True)]
+    return choices[0].then(*answers)
+
+
+def _correction_cost(size: int, sender: Role) -> Cost:
+    return Cost.flight(sender, packed_bytes(size, 1), {"aes_blocks": 3 * size})  # three hashes an OT

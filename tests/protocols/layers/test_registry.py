@@ -1,20 +1,22 @@
 """Every protocol of the registry: its result is the oracle's, its stated cost is the counted one.
 
-A new protocol joins by existing: the cases are made per operation.
+A new protocol joins by existing: cases are made per operation, and a protocol may bring along its own.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bunet.models import oracle
 from bunet.models.oracle import IntegerWeights
-from bunet.models.program import Node, TensorType
+from bunet.models.program import FAMILIES, Node, TensorType
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, open_shares, split
-from bunet.protocols.lockstep import counted
+from bunet.protocols.counting import counted
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
-from bunet.protocols.registry import Layer, LayerWeights
+from bunet.protocols.registry import Layer, LayerWeights, Protocol
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(2024)
@@ -32,7 +34,7 @@ def _conv(c, h, w, out, kernel, width, weight_bits=6):
         TensorType((out, h, w), width, 8, width - 1),
         {"out_channels": out, "kernel": kernel, "norm_bits": norm},
     )
-    return node, (source,), IntegerWeights(weight, bias)
+    return node, (source,), LayerWeights(weight, bias)
 
 
 def _transpose(c, h, w, out, width):
@@ -46,7 +48,7 @@ def _transpose(c, h, w, out, width):
         TensorType((out, 2 * h, 2 * w), width, 8, width - 1),
         {"out_channels": out, "kernel": 2, "stride": 2, "norm_bits": norm},
     )
-    return node, (source,), IntegerWeights(weight, rng.integers(-100, 100, out))
+    return node, (source,), LayerWeights(weight, rng.integers(-100, 100, out))
 
 
 def _unary(operation, shape, width, out_shape=None, bound=None, out=None, **attributes):
@@ -75,25 +77,49 @@ CASES = {
     ],
 }
 
-# names of the protocols that a public setting changes
-USERS = {
-    "garbler": ("gc", "gc-sign", "argmax", "label-share"),
-    "ot": ("gc", "gc-sign", "argmax", "label-share", "ot", "mt-ot"),
-}
+SETTINGS = {"garbler": "bob", "ot": "softspoken-4"}  # each public setting, at a value that is not its default
+
+
+def _cases(protocol: Protocol) -> list[Layer]:
+    """What a protocol is run on: the layers of its operation, and those that it brings along; Bob's."""
+    layers = [Layer(node, types, weights) for node, types, weights in CASES.get(protocol.operation, [])]
+    return [layer for layer in (*layers, *protocol.examples) if protocol.supports(layer) is None]
+
 
 RUNS = [
-    pytest.param(protocol, case, settings, id="-".join((protocol.operation, protocol.name, str(k), *settings.values())))
+    pytest.param(protocol, layer, settings, id="-".join((protocol.operation, protocol.name, str(k), *settings.values())))
     for protocol in registry.everything()
-    for k, case in enumerate(CASES.get(protocol.operation, []))
-    for settings in ({}, {"garbler": "bob"}, {"ot": "softspoken-4"})
-    if (settings == {} or protocol.name in USERS[next(iter(settings))]) and protocol.supports(Layer(case[0], case[1])) is None
+    for k, layer in enumerate(_cases(protocol))
+    for settings in ({}, *({name: SETTINGS[name]} for name in protocol.settings))
 ]
 
 
-def test_every_operation_of_the_registry_has_cases() -> None:
-    assert {p.operation for p in registry.everything()} <= CASES.keys()
-    covered = {(p.values[0].operation, p.values[0].name) for p in RUNS}
-    assert covered == {(p.operation, p.name) for p in registry.everything()}
+def test_every_protocol_has_cases() -> None:
+    assert all(_cases(protocol) for protocol in registry.everything())
+
+
+def test_every_operation_has_a_family_and_a_default() -> None:
+    families = {operation for operations in FAMILIES.values() for operation in operations}
+    for protocol in registry.everything():
+        assert protocol.operation in families
+        assert protocol.operation == "readout" or registry.DEFAULTS[protocol.operation] in registry.names(protocol.operation)
+
+
+def test_protocols_are_found_and_listed_in_order() -> None:
+    known = [(protocol.operation, protocol.name) for protocol in registry.everything()]
+    assert known == sorted(known)
+    assert registry.names("relu") == ["gc", "gc-sign"]
+    assert registry.names("no-such") == []
+    with pytest.raises(LookupError, match="no protocol 'gcc' for relu; known: gc, gc-sign"):
+        registry.get("relu", "gcc")
+
+
+def test_what_cannot_be_registered_is_refused() -> None:
+    protocol = registry.get("relu", "gc")
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.register(protocol)
+    with pytest.raises(ValueError, match="there is no operation 'tanh'"):
+        registry.register(replace(protocol, operation="tanh"))
 
 
 def _secret(kind: TensorType) -> np.ndarray:
@@ -104,20 +130,21 @@ def _secret(kind: TensorType) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize(("protocol", "case", "settings"), RUNS)
-def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, settings) -> None:
-    node, types, weights = case
-    hers = Layer(node, types, None, settings)
-    his = Layer(node, types, LayerWeights(weights.weight, weights.bias) if weights else None, settings)
-    secrets = [_secret(kind) for kind in types]
-    shares = [split(secret, kind, Random()) for secret, kind in zip(secrets, types, strict=True)]
-    names = protocol.pahe(hers) if protocol.pahe else ()
-    alice, bob = contexts(names, extension.of(settings))
-    if protocol.prepare is not None:
-        protocol.prepare(alice, hers)
-        protocol.prepare(bob, his)
+@pytest.mark.parametrize(("protocol", "layer", "settings"), RUNS)
+def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol: Protocol, layer: Layer, settings: dict[str, str]) -> None:
+    check(protocol, replace(layer, settings=settings))
+
+
+def check(protocol: Protocol, layer: Layer) -> None:
+    """Run both halves of a layer (Bob's, with weights) on random shares; hold result and traffic against what they must be."""
+    node = layer.node
+    secrets = [_secret(kind) for kind in layer.inputs]
+    shares = [split(secret, kind, Random()) for secret, kind in zip(secrets, layer.inputs, strict=True)]
+    hers, his = replace(layer, weights=None), layer
+    alice, bob = contexts(protocol.pahe(hers), extension.of(layer.settings))
     result_a, result_b, traffic = counted(
-        protocol.alice(alice, hers, *[a for a, _ in shares]), protocol.bob(bob, his, *[b for _, b in shares])
+        protocol.alice(alice, protocol.prepared(hers), *[a for a, _ in shares]),
+        protocol.bob(bob, protocol.prepared(his), *[b for _, b in shares]),
     )
     if isinstance(result_a, Share) and isinstance(result_b, Share):
         assert result_a.type == result_b.type == node.type
@@ -128,6 +155,7 @@ def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, setti
     else:
         assert result_b is None, "Bob learns nothing"
         opened = result_a.astype(np.int64).reshape(node.type.shape)
+    weights = None if layer.weights is None else IntegerWeights(layer.weights.weight, layer.weights.bias)
     verdict = oracle.agrees(node, weights, tuple(secrets), opened, shares[0][0].width)
     assert verdict, verdict.message
     stated = protocol.cost(hers)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.ass.share import dtype_of, reduce_to
-from bunet.protocols.lockstep import counted, lockstep
-from bunet.protocols.mt import gilboa, multiply, slot_products, square, triples
+from bunet.protocols.counting import counted
+from bunet.protocols.lockstep import lockstep
+from bunet.protocols.mt import gilboa, multiply, opening, slot_products, square, triples
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(7)
@@ -15,7 +16,7 @@ rng = np.random.default_rng(7)
 
 def both(source, terms, width):
     """Contexts with the keys that this source needs, and its module."""
-    sets = (slot_products.plan(terms, width).set_name,) if source == "pahe" else ()
+    sets = (slot_products.plan_of(terms, width).set_name,) if source == "pahe" else ()
     return *contexts(sets), triples.source_of(source)
 
 
@@ -28,6 +29,12 @@ def numbers(shape, width):
 def total(a, b, width):
     assert a.dtype == b.dtype == dtype_of(width)
     return reduce_to(a + b, width)
+
+
+def squared(ctx, x, pair):
+    """The square of a share by a pair, its opening alone."""
+    opened = yield from opening.exchange(ctx, square.mask(x, pair.a, pair.width), pair.width)
+    return square.finish(ctx, opened, pair)
 
 
 def assert_cost(stated, traffic) -> None:
@@ -46,7 +53,7 @@ def test_gilboa_products(terms, count, width) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 2), st.sampled_from([1, 100, 8192, 9000]), st.integers(1, 64))
-def test_slotwise_products(terms, count, width) -> None:
+def test_slot_products(terms, count, width) -> None:
     u, v = numbers((terms, count), width), numbers((terms, count), width)
     u[:, -1], v[:, -1] = u.dtype.type((1 << width) - 1), v.dtype.type((1 << width) - 1)  # the largest integer
     alice, bob, source = both("pahe", terms, width)
@@ -95,9 +102,9 @@ def test_square_pairs_square(source, width) -> None:
     np.testing.assert_array_equal(total(a.aa, b.aa, width), reduce_to(total(a.a, b.a, width) ** 2, width))
     assert_cost(triples.square_pair_cost(count, width, source), made)
     x = numbers((2, count), width)
-    p, q, traffic = counted(square.square(alice, x[0], a), square.square(bob, x[1], b))
+    p, q, traffic = counted(squared(alice, x[0], a), squared(bob, x[1], b))
     np.testing.assert_array_equal(total(p, q, width), reduce_to(total(x[0], x[1], width) ** 2, width))
-    assert_cost(square.cost(count, width), traffic)
+    assert_cost(opening.cost(count, width), traffic)
 
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
@@ -113,10 +120,10 @@ def test_product_shares_are_uniform(source) -> None:
 def test_masks_and_recombination_against_big_integers() -> None:
     from bunet.protocols.random import Random
 
-    primes = slot_products.plan(1, 44).primes
-    mask = slot_products.Mask.draw(Random(), 2, 8192, slot_products.plan(1, 44).mask_bits)
+    primes = slot_products.plan_of(1, 44).primes
+    mask = slot_products.Mask.draw(Random(), 2, 8192, slot_products.plan_of(1, 44).mask_bits)
     whole = sum(word.astype(object) << (64 * k) for k, word in enumerate(mask.words))
-    assert int(whole.max()).bit_length() == slot_products.plan(1, 44).mask_bits
+    assert int(whole.max()).bit_length() == slot_products.plan_of(1, 44).mask_bits
     residues = [mask.modulo(t) for t in primes]
     for t, residue in zip(primes, residues, strict=True):
         np.testing.assert_array_equal(residue, (whole % t).astype(np.uint64))
@@ -124,11 +131,9 @@ def test_masks_and_recombination_against_big_integers() -> None:
 
 
 def test_bad_requests_are_named() -> None:
-    alice, _ = contexts()
     with pytest.raises(ValueError, match="not from 'dealer'"):
         triples.source_of("dealer")
-    pair = triples.SquarePair(np.zeros(3, np.uint32), np.zeros(3, np.uint32), 12)
     with pytest.raises(ValueError, match="squares from a pair"):
-        next(square.square(alice, np.zeros(4, np.uint32), pair))
+        square.mask(np.zeros(4, np.uint32), np.zeros(3, np.uint32), 12)
     with pytest.raises(ValueError, match="outside"):
-        slot_products.plan(1, 65)
+        slot_products.plan_of(1, 65)

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from bunet.protocols.ass.share import dtype_of, mask_of
 from bunet.protocols.context import Role
-from bunet.protocols.lockstep import counted, lockstep
-from bunet.protocols.ot import correlated, extension
+from bunet.protocols.counting import counted
+from bunet.protocols.lockstep import lockstep
+from bunet.protocols.ot import correlated, extension, streamed
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts
 
@@ -17,9 +18,9 @@ def run(count: int, width: int, sender: Role):
     correlation = Random().uniform(count, width).astype(dtype_of(width))
     choices = Random().bits(count)
     if sender is Role.ALICE:
-        mine, theirs, traffic = counted(correlated.send(alice, correlation, width), correlated.receive(bob, choices, width))
+        mine, theirs, traffic = counted(streamed.send(alice, correlation, width), streamed.receive(bob, choices, width))
     else:
-        theirs, mine, traffic = counted(correlated.receive(alice, choices, width), correlated.send(bob, correlation, width))
+        theirs, mine, traffic = counted(streamed.receive(alice, choices, width), streamed.send(bob, correlation, width))
     return correlation, choices, mine, theirs, traffic
 
 
@@ -30,7 +31,7 @@ def test_the_shares_differ_by_the_product(count, width, sender) -> None:
     assert mine.dtype == theirs.dtype == dtype_of(width)
     assert ((theirs - mine - choices * correlation) & mine.dtype.type(mask_of(width)) == 0).all()
     assert int(max(mine.max(initial=0), theirs.max(initial=0))) <= mask_of(width)
-    cost = correlated.cost(count, width, sender)
+    cost = streamed.cost(count, width, sender)
     assert (cost.alice_bytes, cost.bob_bytes, cost.rounds) == (
         traffic.alice_bytes,
         traffic.bob_bytes,
@@ -44,8 +45,8 @@ def test_both_shares_are_uniform() -> None:
     for choice in (0, 1):
         alice, bob = contexts()
         mine, theirs = lockstep(
-            correlated.send(alice, np.full(count, 5, np.uint32), 8),
-            correlated.receive(bob, np.full(count, choice, np.uint8), 8),
+            streamed.send(alice, np.full(count, 5, np.uint32), 8),
+            streamed.receive(bob, np.full(count, choice, np.uint8), 8),
         )
         for values in (mine, theirs):
             counts = np.bincount(values, minlength=256)

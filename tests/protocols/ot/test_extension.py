@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.context import Context, Role
-from bunet.protocols.lockstep import counted, lockstep
+from bunet.protocols.counting import counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import base, extension, iknp
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, spec
@@ -13,7 +14,7 @@ from tests.protocols.contexts import contexts
 COUNTS = [0, 1, 127, 128, 129, 1000, 1024, 1025, 9001]
 
 
-kinds = pytest.mark.parametrize("kind", extension.KINDS)
+kinds = pytest.mark.parametrize("kind", extension.NAMES)
 
 
 @kinds

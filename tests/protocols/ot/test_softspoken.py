@@ -11,7 +11,7 @@ from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, spec
 from tests.protocols.contexts import contexts
 
-KINDS = extension.KINDS[1:]
+KINDS = extension.NAMES[1:]
 
 
 def keys(schedules: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 
 from bunet.protocols.ass.share import signed
 from bunet.protocols.context import Role
+from bunet.protocols.counting import counted
 from bunet.protocols.layers import multiplex
-from bunet.protocols.lockstep import counted
 from bunet.protocols.ot import streamed
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts

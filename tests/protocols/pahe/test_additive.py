@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from bunet.protocols.pahe import encoding, parameters
+from bunet.protocols.pahe import parameters
 from bunet.protocols.pahe.additive import BfvSlots
 from bunet.protocols.pahe.paillier import Paillier, PaillierUnavailable
 from bunet.protocols.random import Random
 
-T = encoding.slot_prime(4096, 20)
+(T,) = parameters.ntt_primes(4096, 20)
 
 
 # Two primes of 1536 bits for tests only: making a key takes seconds.

@@ -13,6 +13,7 @@ from bunet.protocols.pahe.encoding import PlainError
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError
+from tests.protocols.pahe.noise import noise_budget
 
 PARAMS = parameters.get("n4096-q94")
 RANDOM = Random(b"tests of bfv....")
@@ -49,7 +50,7 @@ def polynomial(factor: dict[int, int], degree: int = PARAMS.degree) -> np.ndarra
 def test_decrypts_what_was_encrypted(name) -> None:
     params = parameters.get(name)
     key = SecretKey.generate(params, RANDOM)
-    for t in (2, 1 << 20, 1 << 41, encoding.slot_prime(params.degree, 30), 1 << 60):
+    for t in (2, 1 << 20, 1 << 41, *parameters.ntt_primes(params.degree, 30), 1 << 60):
         if t > params.modulus >> 10:
             continue
         values = messages(t, 2, degree=params.degree)
@@ -65,7 +66,6 @@ def test_sums(width, seed) -> None:
     a, b = encrypted(x, t), encrypted(y, t)
     mask = np.uint64(t - 1)
     assert np.array_equal(bfv.decrypt(KEY, bfv.add(PARAMS, a, b), t), (x + y) & mask)
-    assert np.array_equal(bfv.decrypt(KEY, bfv.subtract(PARAMS, a, b), t), (x - y) & mask)
     assert np.array_equal(bfv.decrypt(KEY, bfv.add_plain(PARAMS, a, y, t), t), (x + y) & mask)
 
 
@@ -85,7 +85,7 @@ def test_products_with_polynomials(width, factor, seed) -> None:
 def test_products_with_slots() -> None:
     params = parameters.get("n8192-q141")
     key = SecretKey.generate(params, RANDOM)
-    t = encoding.slot_prime(params.degree, 25)
+    (t,) = parameters.ntt_primes(params.degree, 25)
     x, y = messages(t, 2, 1, params.degree), messages(t, 2, 2, params.degree)
     a = encrypted(encoding.encode_slots(x, t), t, key)
     factors = bfv.transform(params, encoding.centred(encoding.encode_slots(y, t), t))
@@ -126,15 +126,15 @@ def test_noise_budget_is_what_is_left() -> None:
     t = 1 << 37
     x = messages(t)
     a = encrypted(x, t)
-    fresh = bfv.noise_budget(KEY, a, t)
+    fresh = noise_budget(KEY, a, t)
     assert fresh == pytest.approx(94 - 37 - 1 - 4, abs=1)
     scaled = bfv.multiply_plain(PARAMS, a, bfv.transform(PARAMS, polynomial({0: 1 << 20})))
-    assert bfv.noise_budget(KEY, scaled, t) == pytest.approx(fresh - 20, abs=1)
+    assert noise_budget(KEY, scaled, t) == pytest.approx(fresh - 20, abs=1)
     for bits, decrypts in ((fresh, True), (fresh + 3, False)):
         grown = bfv.multiply_plain(PARAMS, a, bfv.transform(PARAMS, polynomial({0: (1 << bits) - 1})))
         expected = negacyclic(x, {0: (1 << bits) - 1}, t)
         assert np.array_equal(bfv.decrypt(KEY, grown, t), expected) is decrypts
-    assert bfv.noise_budget(KEY, grown, t) == 0
+    assert noise_budget(KEY, grown, t) == 0
 
 
 def test_decryption_is_exact_to_the_edge() -> None:
@@ -142,7 +142,7 @@ def test_decryption_is_exact_to_the_edge() -> None:
     t = 1 << 37
     x = messages(t)
     errors = np.zeros((1, PARAMS.degree), np.int64)
-    limit = bfv.limit(PARAMS, t)
+    limit = (PARAMS.modulus - (PARAMS.modulus >> encoding.ROUNDING_BITS)) // (2 * t) - 1
     errors[0, ::2], errors[0, 1::2] = limit, -limit
     flat = rlwe.encode(x, np.zeros_like(errors), encoding.encode_constants(PARAMS, t), PARAMS.tables)
     for factor, decrypts in ((1, True), (2, False)):
@@ -158,12 +158,10 @@ def test_modulus_switching() -> None:
     x = messages(t, 2, degree=params.degree)
     a = encrypted(x, t, key)
     smaller, switched = bfv.mod_switch(params, a)
-    lower = bfv.at_level(key, smaller)
+    lower = SecretKey(smaller, key.ternary)
     assert smaller.primes == params.primes[:2]
     assert np.array_equal(bfv.decrypt(lower, switched, t), x)
-    assert 94 - 31 - 14 <= bfv.noise_budget(lower, switched, t) < bfv.noise_budget(key, a, t)
-    with pytest.raises(ValueError, match="not a level"):
-        bfv.at_level(KEY, smaller)
+    assert 94 - 31 - 14 <= noise_budget(lower, switched, t) < noise_budget(key, a, t)
 
 
 def test_requests_state_their_bytes() -> None:

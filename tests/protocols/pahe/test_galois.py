@@ -10,11 +10,12 @@ from bunet.protocols.pahe.encoding import PlainError
 from bunet.protocols.pahe.keys import SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError
+from tests.protocols.pahe.noise import noise_budget
 
 PARAMS = parameters.get("n4096-q100")
 RANDOM = Random(b"tests of galois.")
 KEY = SecretKey.generate(PARAMS, RANDOM)
-T = encoding.slot_prime(4096, 20)
+(T,) = parameters.ntt_primes(4096, 20)
 STEPS = (1, -3, 1024)
 KEYS = galois.generate(KEY, [galois.rotation(PARAMS, s) for s in STEPS] + [galois.row_swap(PARAMS)], RANDOM)
 
@@ -27,7 +28,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 @settings(max_examples=8, deadline=None)
 def test_slots_are_a_ring_isomorphism(size, seed) -> None:
     degree, bits = size
-    t = encoding.slot_prime(degree, max(bits, 16 if degree < 16384 else 18))
+    (t,) = parameters.ntt_primes(degree, max(bits, 16 if degree < 16384 else 18))
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, t, (2, 1, degree), dtype=np.uint64)
     a, b = encoding.encode_slots(x, t), encoding.encode_slots(y, t)
@@ -68,7 +69,7 @@ def test_rotation_noise_is_within_its_bound() -> None:
     noise = galois.switching_noise(PARAMS) + bfv.FRESH_NOISE
     for _ in range(3):
         a = galois.rotate(a, KEYS, 1)
-    budget = bfv.noise_budget(KEY, a, T)
+    budget = noise_budget(KEY, a, T)
     assert budget >= (PARAMS.modulus // (2 * T * 3 * noise)).bit_length() - 1
     assert budget < 100 - 20 - 1 - 20  # key switching noise is there
 

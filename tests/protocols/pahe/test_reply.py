@@ -11,6 +11,7 @@ from bunet.protocols.pahe.encoding import PlainError
 from bunet.protocols.pahe.keys import SecretKey
 from bunet.protocols.pahe.parameters import ParameterError
 from bunet.protocols.random import Random
+from bunet.protocols.security import DECLARED
 from bunet.protocols.steps import ProtocolError
 
 PARAMS = parameters.get("n4096-q94")
@@ -133,7 +134,7 @@ def test_the_bounds_are_not_slack() -> None:
     x, masks = random_values(t, (1, DEGREE)), random_values(t, (1, DEGREE), 1)
     with pytest.raises(ParameterError, match=f"n4096-q94 cannot reply with 33-bit plaintexts under noise of {most + 1}"):
         reply.reply_modulus(PARAMS, width, most + 1)
-    ciphertexts = noisy(x, 1 << most + reply.FLOOD_BITS + 3, t)  # as if the flood were of that noise
+    ciphertexts = noisy(x, 1 << most + DECLARED.statistical + 3, t)  # as if the flood were of that noise
     assert not np.array_equal(exchange(ciphertexts, masks, positions, t, most), (x + masks) & np.uint64(t - 1))
 
 
@@ -141,7 +142,7 @@ def test_prime_plaintext_moduli() -> None:
     params = parameters.get("n8192-q200")
     key = SecretKey.generate(params, RANDOM)
     public = key.public_key(RANDOM)
-    t = encoding.slot_prime(params.degree, 40)
+    (t,) = parameters.ntt_primes(params.degree, 40)
     x, y, masks = (random_values(t, (1, params.degree), seed) for seed in range(3))
     a = bfv.expand_request(params, *bfv.encrypt(key, encoding.encode_slots(x, t), t, RANDOM))
     factors = bfv.transform(params, encoding.centred(encoding.encode_slots(y, t), t))

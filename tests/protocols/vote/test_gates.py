@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.lockstep import counted, lockstep
+from bunet.protocols.counting import counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension, streamed
 from bunet.protocols.random import Random
 from bunet.protocols.vote import gates
@@ -22,7 +23,7 @@ def agrees(traffic, stated):
     return (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (stated.alice_bytes, stated.bob_bytes, stated.rounds)
 
 
-@pytest.mark.parametrize("ot", extension.KINDS)
+@pytest.mark.parametrize("ot", extension.NAMES)
 def test_all_shares_of_all_bits(ot) -> None:
     """Every one of the 16 ways to share two bits; the order of the shares does not matter."""
     xa, xb, ya, yb = (np.array([k >> bit & 1 for k in range(16)], np.uint8) for bit in range(4))
