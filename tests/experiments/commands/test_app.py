@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from bunet.experiments.bench import slices
 from bunet.experiments.commands import model
-from bunet.experiments.commands.app import app, explain
-from bunet.experiments.options import UsageError
+from bunet.experiments.commands.app import app
+from bunet.experiments.commands.failure import explain
+from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.models.training.config import TrainConfig
 from bunet.net.channel import AddressError, InsecureChannel, PeerGone
 from bunet.net.keys import BadKey
-from bunet.parties.errors import PeerError, RunError
 
 COMMANDS = (
     "demo",
@@ -231,7 +231,7 @@ def test_plan_cuts_no_name_and_leaves_out_columns_where_it_is_narrow(monkeypatch
     ("error", "status", "words"),
     [
         (UsageError("--x is wrong"), 2, "--x is wrong"),
-        (RunError("the disk is full"), 1, "the disk is full"),
+        (LocalError("the disk is full"), 1, "the disk is full"),
         (PeerError("Bob is gone"), 1, "Bob is gone"),
         (PeerGone("no sign of the peer"), 1, "no sign of the peer"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments.commands.app import app
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import load_models
 from bunet.experiments.predict.settings import PredictSettings
+from bunet.models.errors import UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import NORM_EPSILON, Architecture
