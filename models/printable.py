@@ -6,7 +6,7 @@ MAX_PEER_TEXT = 300
 
 
 def printable(text: str, instead: str = "?") -> str:
-    """The text with every character that cannot be shown, such as a byte that is no text, as a question mark."""
+    """The text with `instead` for every character that cannot be shown, such as a byte that is no text."""
     return "".join(c if c.isprintable() else instead for c in text)
 
 

@@ -43,7 +43,6 @@ from bunet.models.volumes.labels import labels
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.slices import axis_number
-from bunet.models.volumes.volume import VolumeError
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
 from bunet.parties.local.inputs import VolumeSlices
@@ -96,12 +95,9 @@ class Found:
 
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
-    try:
-        loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
-        mask_files.check_writable(loaded.stored)
-        label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
-    except VolumeError as error:
-        raise UsageError(str(error)) from error
+    loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
+    mask_files.check_writable(loaded.stored)
+    label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes, settings.published)
     return Case(files, loaded, region, label, notes)
 
@@ -282,12 +278,9 @@ class CaseRun:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
         opened = self.folder / "slices" / "vote.safetensors"
         if opened.exists():
-            try:
-                found = sealed.load(opened, OPENED)[1].get("mask")
-            except sealed.SealError as error:
-                raise UsageError(str(error)) from error
+            found = sealed.load(opened, OPENED)[1].get("mask")
             if found is None or found.shape != self.case.region.size:
-                raise UsageError(f"{opened} is not of this region", OPENED.remedy)
+                raise sealed.SealError(f"{opened} is not of this region", OPENED.remedy)
             return found != 0
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))

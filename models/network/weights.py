@@ -104,7 +104,7 @@ def seal(path: str | Path) -> bool:
     try:
         texts, tensors = sealed.read_earlier(path, FILE)
     except sealed.SealError as error:
-        raise WeightsError(str(error)) from error
+        raise WeightsError(*error.args) from error
     if texts.get(sealed.KIND) != EARLIER_KIND:
         load(path)
         return False
@@ -122,7 +122,7 @@ def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     try:
         return sealed.load(path, FILE)
     except sealed.SealError as error:
-        raise WeightsError(str(error)) from error
+        raise WeightsError(*error.args) from error
 
 
 def _notes(path: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:

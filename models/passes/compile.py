@@ -153,7 +153,7 @@ def load(path: str | Path) -> Compiled:
         identity = _read_identity(texts.get("identity", ""))
         return Compiled(Program.from_json(texts.get("program", "")), _layers(tensors), *identity)
     except sealed.SealError as error:
-        raise CompileError(str(error)) from error
+        raise CompileError(*error.args) from error
     except (ProgramError, CompileError, TypeError) as error:
         raise CompileError(f"{path} is not a compiled model of this version: {error}") from error
 
@@ -173,7 +173,7 @@ def _read_identity(text: str) -> tuple[ModelCard | None, bytes | None]:
             None if salt is None else bytes.fromhex(salt),
         )
     except ModelCardError as error:
-        raise CompileError(str(error)) from error
+        raise CompileError(*error.args) from error
     except (KeyError, TypeError, ValueError) as error:
         raise CompileError("it does not say which model it is") from error
 

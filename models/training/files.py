@@ -65,5 +65,5 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         metadata, tensors = sealed.load(path, CHECKPOINT)
     except sealed.SealError as error:
-        raise TrainError(str(error)) from error
+        raise TrainError(*error.args) from error
     return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, metadata
