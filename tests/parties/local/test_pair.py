@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
-from bunet.models.errors import LocalError
+from bunet.models.errors import LocalError, PeerError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.graph import lower
@@ -97,7 +97,7 @@ def test_a_bad_model_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_refused_plan_is_one_sentence(tmp_path: Path) -> None:
     job = prepare(tmp_path, small(), 1, choices={"relu": "magic"})
-    with pytest.raises(LocalError, match="no protocol 'magic' for relu"):
+    with pytest.raises(PeerError, match="no protocol 'magic' for relu"):
         run_pair(job, lambda event: None)
 
 
