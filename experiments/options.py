@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bunet.models.errors import UsageError
 from bunet.models.network.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
 from bunet.models.program import Format, ProgramError
 from bunet.models.volumes.content.intensity import RULES
@@ -20,10 +21,6 @@ from bunet.net.link import PRESETS, Link
 MIN_SIZE, MAX_SIZE = 16, 1024
 DEMO_SIZE = 128  # pixels of the slices that the demo weights were trained on
 ACTIVATION_NAMES = tuple(ACTIVATIONS)
-
-
-class UsageError(Exception):
-    """What was asked for makes no sense; one sentence that names the option. The exit status is 2."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +196,7 @@ def chosen_link(preset: str, bandwidth: str | None, rtt: str | None) -> Link:
     """The link of `--link`, parts of which `--bandwidth` and `--rtt` override; UsageError otherwise."""
     try:
         return Link.choose(preset, bandwidth, rtt)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"--link: {error}") from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bunet.experiments import options as o
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
     from bunet.experiments.bench.comparisons import Duel

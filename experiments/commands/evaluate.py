@@ -11,8 +11,10 @@ from rich.markup import escape
 
 from bunet.experiments import options as o
 from bunet.experiments.one_line import one_line, say
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import RunSettings
+from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
+from bunet.models.network.architecture import ArchitectureError
 from bunet.models.training.config import TARGETS, TrainConfig
 from bunet.models.volumes.slicing.slices import AXES
 
@@ -90,7 +92,7 @@ def evaluate(
     model = files.load(path)
     try:
         model.architecture.check_size(size, size)
-    except ValueError as error:
+    except ArchitectureError as error:
         raise UsageError(f"--size: {error}") from error
     RunSettings(size=size)  # as everywhere
     compiled = {}

@@ -13,8 +13,9 @@ import typer
 from bunet.experiments import options as o
 from bunet.experiments.commands import evaluate
 from bunet.experiments.one_line import say
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import RunSettings
 from bunet.experiments.training.bar import TrainBar
+from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.training.config import TEST_CASES, VALIDATION_CASES, TrainConfig
 from bunet.net.link import Link

@@ -20,7 +20,6 @@ from bunet.experiments.options import (
     IntensityOption,
     OtOption,
     SeriesOption,
-    UsageError,
     chosen_field_of_view,
     chosen_intensity,
     chosen_link,
@@ -36,6 +35,7 @@ from bunet.experiments.storage.apart import check_apart
 from bunet.experiments.storage.results import environment, write_json
 from bunet.experiments.storage.run_folder import RunFolder, digest_of
 from bunet.models.commitment import COMMITMENT
+from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, parse_model
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled, quantise_input

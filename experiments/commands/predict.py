@@ -11,7 +11,7 @@ import typer
 
 from bunet.experiments import options as o
 from bunet.experiments.one_line import one_line
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 
 DOCUMENT_VERSION = 1
 

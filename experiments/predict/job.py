@@ -29,7 +29,7 @@ def run_job(
 ) -> list[dict[str, Any]]:
     """Run what is left of every case and write its results; returns the documents. created: a date, as text.
 
-    Raises UsageError, RunError in one sentence. A folder of another run is found before anything is run, and so is a model or
+    Raises a BunetError, one sentence. A folder of another run is found before anything is run, and so is a model or
     a protocol that cannot be (on the first case), before any folder is claimed.
     """
     progress, documents = JobProgress(), []

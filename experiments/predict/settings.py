@@ -9,7 +9,6 @@ from typing import Any
 from bunet.experiments.options import (
     MAX_SIZE,
     MIN_SIZE,
-    UsageError,
     chosen_field_of_view,
     chosen_intensity,
     max_in_flight,
@@ -19,6 +18,7 @@ from bunet.experiments.options import (
     relu_protocol,
 )
 from bunet.experiments.predict.region import AXIS_ORDER, letter
+from bunet.models.errors import UsageError
 from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 

@@ -13,12 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.prepare import recordable
 from bunet.experiments.storage.results import environment
 from bunet.experiments.storage.run_folder import digest_of
+from bunet.models.errors import UsageError
 from bunet.models.network.reference import FloatModel
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled
@@ -163,12 +163,12 @@ def spread_slices(
 
 def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibration) -> Compiled:
     """The stage's program and integers. Raises UsageError."""
+    slices_or_ranges = calibration.of(stage.model, stage.frame.size)
     try:
-        slices_or_ranges = calibration.of(stage.model, stage.frame.size)
         return compiling.compile_model(
             stage.model.weights, *stage.frame.padded, settings.format, slices_or_ranges, readout=settings.readout
         )
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{stage.model.source} cannot be compiled: {error}") from error
 
 
@@ -185,7 +185,7 @@ def run_secure(
     """Run what is left of a stage with two processes; each slice is on disk as soon as it is done.
 
     folder: where the run's own files lie while it lasts. Returns the session's document, whose `verified` is False where a
-    layer differs from the oracle. Raises RunError.
+    layer differs from the oracle. Raises LocalError or PeerError.
     """
     if stage.shared:
         discard_unpaired(*stage.shares)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from bunet.experiments.options import UsageError, possible_folder, possible_name
+from bunet.experiments.options import possible_folder, possible_name
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments import prepare
-from bunet.experiments.options import UsageError
 from bunet.experiments.sweep.config import PointData, SweepConfig
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
 
@@ -124,11 +124,8 @@ def _another(given: Path | None, written: str | None) -> bool:
 
 def _check_data(volume: Path, label: Path | None, how: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Read volume and label once before the first run, and say how; UsageError where one does not do."""
-    try:
-        loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
-        found, notes = labels.beside(label, loaded.stored, how["label_values"])
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
+    found, notes = labels.beside(label, loaded.stored, how["label_values"])
     if how["label_values"] and found is None:
         raise UsageError("--label-value: there is no label")
     for line in (*loaded.remarks(), *notes):

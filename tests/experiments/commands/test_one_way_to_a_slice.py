@@ -23,6 +23,7 @@ from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import Calibration, JobProgress, spread_slices
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import parse
+from bunet.models.errors import LocalError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.passes.compile import quantise_input
@@ -30,7 +31,6 @@ from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
-from bunet.parties.errors import RunError
 from bunet.parties.local.inputs import open_source, to_document
 from tests.experiments.commands.test_party import Session, bunet
 from tests.parties.programs import named, small
@@ -52,7 +52,7 @@ def chest(folder: Path, shape: tuple[int, int], spacing: tuple[float, ...] | Non
     return folder / "ct.npy"
 
 
-class Enough(RunError):
+class Enough(LocalError):
     """The job was seen; nothing needs to run."""
 
 
@@ -80,7 +80,7 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
         run = CaseRun(case, {"infection": {axis: model}}, way, out, Calibration(), JobProgress(), Console(quiet=True), pair)
         with run.open():
             if way.secure:
-                with pytest.raises(RunError, match="seen"):
+                with pytest.raises(LocalError, match="seen"):
                     run.run_stages(lambda text: None)
             else:
                 run.run_stages(lambda text: None)

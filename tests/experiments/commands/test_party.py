@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from bunet.experiments import prepare
 from bunet.experiments.commands import party
 from bunet.experiments.commands.app import app
-from bunet.experiments.options import UsageError
+from bunet.models.errors import PeerError, UsageError
 from bunet.models.model_card import ModelWish
 from bunet.models.passes.compile import Compiled, quantise_input
 from bunet.models.volumes import formats
@@ -25,7 +25,6 @@ from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.resampling import resample
 from bunet.net import keys
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
 from bunet.parties.session.handshake import MAX_IN_FLIGHT, Request, Terms
 from bunet.protocols.ass.share import Share

@@ -7,10 +7,10 @@ from typing import Never
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict import mask_files
 from bunet.experiments.predict.cases import find_cases, one_case
 from bunet.experiments.predict.mask_files import paths, probabilities_path, write_masks, write_probabilities
+from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import NoRoom
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError

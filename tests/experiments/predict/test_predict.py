@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments.commands.app import app
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import load_models
 from bunet.experiments.predict.settings import PredictSettings
+from bunet.models.errors import UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import NORM_EPSILON, Architecture
@@ -488,7 +488,7 @@ def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words) -> 
 def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: Path) -> None:
     asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path / "out", "--axes", "z"]
     status, _, err = bunet(*asked, "--protocol", "readout=argmax")
-    assert status == 1
+    assert status == 2
     assert "protocol 'argmax' cannot run it" in err
     assert not (tmp_path / "out").exists(), "the folder would belong to a run that cannot be"
 

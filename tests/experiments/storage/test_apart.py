@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments.commands.app import app
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.apart import check_apart
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 

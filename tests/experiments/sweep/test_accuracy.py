@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.commands.app import app
-from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import accuracy_table
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import Point, PointData, SweepConfig, parse
 from bunet.experiments.sweep.data import Asked
 from bunet.experiments.sweep.run import run_sweep, settings_of
+from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.volumes import formats
