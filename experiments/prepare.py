@@ -11,7 +11,7 @@ import numpy as np
 
 from bunet import models
 from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
@@ -314,7 +314,7 @@ def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folde
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     compiling.save(compiled, model)
     quantised = np.stack([compiling.quantise_input(compiled.program, image) for image in images.images])
-    write_whole(inputs, lambda stream: np.save(stream, quantised))
+    write_atomic(inputs, lambda stream: np.save(stream, quantised))
     height, width = images.padded
     recorded = recordable(len(images.labels), height, width) if verify else 0
     return PairJob(

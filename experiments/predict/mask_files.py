@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bunet.experiments.options import UsageError
 from bunet.experiments.storage.run_folder import digest_of
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.volumes import formats
 from bunet.models.volumes.about import About
 from bunet.models.volumes.dicom import segmentation
@@ -91,7 +91,7 @@ def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], 
     if _stays(path, lambda: segmentation.holds(path, volume, masks), replace):
         return
     try:
-        with room_in(path.parent):
+        with explaining_full_disk(path.parent):
             segmentation.write_segmentation(volume, masks, path)  # an older one gives way to the whole new one
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error

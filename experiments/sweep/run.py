@@ -24,7 +24,7 @@ from bunet.experiments.sweep import pictures as sweep_pictures
 from bunet.experiments.sweep.config import Point, PointData, SweepConfig
 from bunet.experiments.sweep.facts import beyond_of, name_of, words
 from bunet.models.files import json_text
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.parties.errors import RunError
 
 RESULTS = (
@@ -132,14 +132,14 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, separators=(",", ":"), allow_nan=False) + "\n"
-        with room_in(self._folder):
+        with explaining_full_disk(self._folder):
             self._stream.write(line.encode())
             self._stream.flush()
             os.fsync(self._stream.fileno())
         self.entries[entry["identity"]] = entry
 
     def close(self) -> None:
-        with room_in(self._folder):
+        with explaining_full_disk(self._folder):
             self._stream.close()
 
 

@@ -1,4 +1,4 @@
-"""A disk without room: one sentence that names the folder, whatever was being written."""
+"""A full disk: one sentence that names the folder, whatever was being written."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the use
 SCRATCH = "bunet-"  # what our own folders and files among the temporary ones begin with
 
 
-class NoRoom(Exception):
+class DiskFull(Exception):
     """What is written does not fit on the disk; the message names the folder. No OSError: it is never a damaged file's."""
 
 
 @contextmanager
-def room_in(folder: Path) -> Iterator[None]:
-    """Turn the errors of a full disk into NoRoom. folder: what is written to within the context."""
+def explaining_full_disk(folder: Path) -> Iterator[None]:
+    """Turn the errors of a full disk into DiskFull. folder: what is written to within the context."""
     try:
         yield
     except OSError as error:
         if is_full(error):
-            raise NoRoom(sentence(folder, error)) from error
+            raise DiskFull(sentence(folder, error)) from error
         raise
 
 
 @contextmanager
-def room_for_scratch() -> Iterator[None]:
-    """`room_in` the folder of temporary files; NoRoom too where there is none that can be written to."""
+def explaining_full_scratch() -> Iterator[None]:
+    """`explaining_full_disk` the folder of temporary files; DiskFull too where there is none that can be written to."""
     try:
         folder = Path(tempfile.gettempdir())
     except FileNotFoundError as error:
-        raise NoRoom("there is no folder for temporary files with room in it: TMPDIR can name one") from error
-    with room_in(folder):
+        raise DiskFull("there is no folder for temporary files with room in it: TMPDIR can name one") from error
+    with explaining_full_disk(folder):
         yield
 
 

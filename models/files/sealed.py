@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from bunet.models.files import json_text
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.files.git_lfs import ADVICE, is_pointer
 
 KIND, VERSION, CHECKSUM = "kind", "version", "sha256"
@@ -53,7 +53,7 @@ def save(
     texts: Mapping[str, str] | None = None,
     mode: int | None = None,
 ) -> None:
-    """Write a file that appears whole or not at all. arrays: of numbers. mode: as for `write_whole`, whose errors it raises."""
+    """Write a file atomically. arrays: of numbers. mode: as for `write_atomic`, whose errors it raises."""
     clean = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
     metadata = {**(texts or {}), KIND: kind.name, VERSION: str(kind.version)}
     metadata[CHECKSUM] = checksum(metadata, clean)
@@ -67,7 +67,7 @@ def save(
         stream.write(len(header).to_bytes(8, "little") + header)
         stream.write(memoryview(data)[8 + length :])
 
-    write_whole(Path(path), write, mode=mode)
+    write_atomic(Path(path), write, mode=mode)
 
 
 def load(path: str | Path, kind: Kind, mapped: bool = False) -> tuple[dict[str, str], Arrays]:

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from bunet.models.files import json_text
-from bunet.models.files.atomic import write_whole
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.atomic import write_atomic
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.network.unet import UNet
 from bunet.models.training.activation_noise import Activations, Noise
 from bunet.models.training.augment import wild
@@ -84,7 +84,7 @@ def train(
         if mark > run.best_score:
             run.best_score, run.best_dice, run.best_step = mark, dice, run.step
             save(run.model, config.output, run.notes() | {"step": run.step, "validation_dice": round(dice, 4)})
-        with room_in(config.metrics.parent), config.metrics.open("a", encoding="utf-8") as stream:
+        with explaining_full_disk(config.metrics.parent), config.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(report)) + "\n")
         run.keep()
         if progress is not None:
@@ -105,7 +105,7 @@ def _cut_metrics(config: TrainConfig, step: int, notes: dict[str, Any]) -> None:
             lines += [json.dumps(line) for line in earlier if line["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
             raise TrainError(f"{config.metrics} is not this training's metrics file: {error}") from error
-    write_whole(config.metrics, lambda stream: stream.write("".join(line + "\n" for line in lines).encode()))
+    write_atomic(config.metrics, lambda stream: stream.write("".join(line + "\n" for line in lines).encode()))
 
 
 class _Run:

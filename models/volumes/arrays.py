@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.printable import reason
 from bunet.models.volumes.unpacked import read_to_the_end, unpack
 from bunet.models.volumes.volume import NPY, NPZ, Affine, Volume, VolumeError, check_shape, checked_affine, three_axes
@@ -199,7 +199,7 @@ def write_npy(volume: Volume, path: Path) -> None:
     """The array alone. Raises VolumeError where the volume has a place in the patient, which would be lost."""
     if volume.affine is not None:
         raise VolumeError(f"{path}: an .npy file has no place for spacing and orientation; write .npz or .nii.gz")
-    write_whole(path, lambda stream: np.lib.format.write_array(stream, volume.array, allow_pickle=False))
+    write_atomic(path, lambda stream: np.lib.format.write_array(stream, volume.array, allow_pickle=False))
 
 
 def write_npz(volume: Volume, path: Path) -> None:
@@ -211,4 +211,4 @@ def write_npz(volume: Volume, path: Path) -> None:
     extra = {} if volume.affine is None else {AFFINE_KEY: checked_affine(volume.affine)}
     if volume.kind == NPZ and volume.guessed:
         extra = {SPACING_KEY: np.array(volume.spacing)}  # what nobody told stays untold
-    write_whole(path, lambda stream: save(stream, array=volume.array, **extra))  # type: ignore[arg-type]
+    write_atomic(path, lambda stream: save(stream, array=volume.array, **extra))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.files.git_lfs import ADVICE, is_pointer
 from bunet.models.volumes import arrays, nifti
 from bunet.models.volumes.about import About
@@ -180,7 +180,7 @@ def write(volume: Volume, path: str | Path, about: About = About()) -> None:
         DICOM: lambda: writing.write_series(volume, path, about),
     }
     try:
-        with room_in(path.parent):
+        with explaining_full_disk(path.parent):
             writers[kind_of(path)]()
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.printable import reason
 from bunet.models.volumes import nifti_header
 from bunet.models.volumes.about import About
@@ -163,9 +163,9 @@ def write_nifti(volume: Volume, path: Path, about: About = About()) -> None:
             stream.write(image.astype(kind).tobytes())
 
     if path.name.lower().endswith(".gz"):
-        write_whole(path, lambda stream: _zipped(write, stream))
+        write_atomic(path, lambda stream: _zipped(write, stream))
     else:
-        write_whole(path, write)
+        write_atomic(path, write)
 
 
 def _lies_by(header: NiftiHeader, volume: Volume) -> bool:

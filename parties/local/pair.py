@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.passes import compile as compiling
 from bunet.net.link import Link
 from bunet.parties import input_range
@@ -81,7 +81,7 @@ def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
     """Run Alice and Bob to the end; raises RunError (or PeerError) with one sentence if either fails."""
     if not job.labels:
         raise RunError("there is no slice to run")
-    with room_in(job.folder):
+    with explaining_full_disk(job.folder):
         outcome = processes.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus)
     return _collect(job, outcome)
 

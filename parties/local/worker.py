@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models.files.atomic import write_whole
-from bunet.models.files.disk_space import NoRoom, room_in
+from bunet.models.files.atomic import write_atomic
+from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.passes.compile import load
 from bunet.models.program import Program
 from bunet.net import zeromq
@@ -119,7 +119,7 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
     )
     if job["results"] is None and job["shares"] is None:
         masks = np.stack([results[k] for k in range(len(labels))])
-        write_whole(Path(job["folder"]) / "masks.npy", lambda stream: np.save(stream, masks))
+        write_atomic(Path(job["folder"]) / "masks.npy", lambda stream: np.save(stream, masks))
     _keep(job, "alice", recorder, profiler)
 
 
@@ -130,7 +130,7 @@ def _labels(job: dict[str, Any]) -> list[tuple[str, int]]:
 def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: Profiler | None) -> None:
     """Write what was collected during the run, after its timed part."""
     folder = Path(job["folder"])
-    with room_in(folder):
+    with explaining_full_disk(folder):
         if recorder is not None:
             recorder.save(folder / f"{role}.npz")
         if profiler is not None:
@@ -146,7 +146,7 @@ def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bo
     pin(job["first_core"], job["cores"])
     try:
         (as_alice if role == "alice" else as_bob)(job, link)
-    except NoRoom as error:
+    except DiskFull as error:
         emit(Failed(role, str(error)))
         return 1
     except RunError as error:

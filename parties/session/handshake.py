@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bunet.models.commitment import COMMITMENT
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.models.program import Format, Program, ProgramError
 from bunet.net.channel import Channel, ChannelError
@@ -363,7 +363,7 @@ def conduct(
     except RunError as error:
         refuse(channel, str(error))
         raise
-    except NoRoom:
+    except DiskFull:
         refuse(channel, f"the disk of {role.value} is full")
         raise
     except Exception:

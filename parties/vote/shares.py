@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bunet.models.files import private, sealed
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.errors import RunError
 
@@ -49,7 +49,7 @@ def write(folder: Path, at: Slice, session: str, bits: np.ndarray) -> None:
     packed = np.packbits(bits, axis=1, bitorder="little")
     try:
         sealed.save(path, FILE, {"bits": packed}, {"slice": path.name, "width": str(bits.shape[1])}, private.OWNER_ONLY)
-    except NoRoom as error:
+    except DiskFull as error:
         raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -99,7 +99,7 @@ def discard_unpaired(alice: Path, bob: Path) -> int:
             for session in sessions - {kept.get(at)}:
                 path_of(folder, at, session).unlink()
                 removed += 1
-        for path in folder.glob(".*.share.*.part"):  # `write_whole`'s, of a process that was killed
+        for path in folder.glob(".*.share.*.part"):  # `write_atomic`'s, of a process that was killed
             path.unlink()
             removed += 1
     return removed

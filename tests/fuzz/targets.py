@@ -22,7 +22,7 @@ from bunet.experiments.predict.case import OPENED
 from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.run import SweepError, read_points
 from bunet.models.files import sealed
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.files.json_text import parse as parse_json
 from bunet.models.files.sealed import SealError
 from bunet.models.network import weights
@@ -73,11 +73,11 @@ def _taken(read: Callable[[], Any], *errors: type[Exception]) -> bool:
 def _volume(name: str) -> Target:
     def target(data: bytes, folder: Path) -> Taken:
         path = _file(folder, name, data)
-        taken = {"load": _taken(lambda: formats.load(path), VolumeError, NoRoom)}
+        taken = {"load": _taken(lambda: formats.load(path), VolumeError, DiskFull)}
         if name.endswith(".npz"):
             keys_of: list[str] = []
             _taken(lambda: keys_of.extend(formats.keys_of(path)), VolumeError)
-            read = [_taken(lambda key=key: formats.read_array(path, key), VolumeError, NoRoom) for key in keys_of]
+            read = [_taken(lambda key=key: formats.read_array(path, key), VolumeError, DiskFull) for key in keys_of]
             taken["read_array"] = any(read)
         return taken
 
@@ -88,18 +88,18 @@ def _labels(data: bytes, folder: Path) -> Taken:
     """A label inside a volume's own file, and as a file of its own."""
     path = _file(folder, "x.npz", data)
     found: list[Any] = []
-    taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, kinds="biuf")), VolumeError, NoRoom)}
+    taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, kinds="biuf")), VolumeError, DiskFull)}
     if not found:
         return taken
     volume, label, lung = found[0], [], []
     for asked in ((), (1,), (1, 2)):
-        _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, NoRoom)
-    _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, NoRoom)
+        _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, DiskFull)
+    _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, DiskFull)
     return {
         **taken,
         "inside": any(one is not None for one in label),
         "lung": any(one is not None for one in lung),
-        "beside": _taken(lambda: labels.beside(path, volume), VolumeError, NoRoom),
+        "beside": _taken(lambda: labels.beside(path, volume), VolumeError, DiskFull),
     }
 
 
@@ -114,8 +114,8 @@ def _series(data: bytes, folder: Path) -> Taken:
     inside.mkdir(exist_ok=True)
     path = _file(inside, "1.dcm", data)
     return {
-        "load a folder": _taken(lambda: formats.load(inside), VolumeError, NoRoom),
-        "load a file": _taken(lambda: formats.load(path), VolumeError, NoRoom),
+        "load a folder": _taken(lambda: formats.load(inside), VolumeError, DiskFull),
+        "load a file": _taken(lambda: formats.load(path), VolumeError, DiskFull),
     }
 
 

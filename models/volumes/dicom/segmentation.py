@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.volumes.about import MAKER, software
 from bunet.models.volumes.dicom.library import pydicom_for
 from bunet.models.volumes.dicom.sources import PATIENT, STUDY, SourceImage, Sources, as_it_is, sources_of
@@ -73,7 +73,7 @@ def write_segmentation(volume: Volume, masks: Masks, path: Path) -> None:
         data.ContentCreatorName = MAKER
         sources.copy_identity(pydicom, data)
         _refer(pydicom, data, stand_ins, sources)
-        write_whole(path, lambda stream: pydicom.dcmwrite(stream, data, enforce_file_format=True))
+        write_atomic(path, lambda stream: pydicom.dcmwrite(stream, data, enforce_file_format=True))
 
 
 def _stand_ins(pydicom: Any, sources: Sources, affine: Affine, shape: tuple[int, ...], path: Path) -> list[Any]:

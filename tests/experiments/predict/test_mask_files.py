@@ -11,7 +11,7 @@ from bunet.experiments.options import UsageError
 from bunet.experiments.predict import mask_files
 from bunet.experiments.predict.cases import find_cases, one_case
 from bunet.experiments.predict.mask_files import paths, probabilities_path, write_masks, write_probabilities
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
@@ -121,7 +121,7 @@ def test_a_series_that_cannot_be_replaced_keeps_its_mask(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(formats.writing if fails == "write_series" else mask_files.segmentation, fails, full)
-    with pytest.raises(NoRoom):
+    with pytest.raises(DiskFull):
         write_masks(volume, {**MASKS, "infection": 1 - MASKS["infection"]}, tmp_path, "ct", replace=True)
     for path, mask in zip(files, MASKS.values(), strict=False):
         found = formats.read(path)
