@@ -11,14 +11,14 @@ import numpy as np
 
 from bunet import models
 from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
+from bunet.models.compiled import Compiled, quantise_input, save_compiled
 from bunet.models.files.atomic import write_atomic
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.reference import FloatModel
 from bunet.models.network.weights import FloatWeights
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import Compiled
+from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.labels import labels
 from bunet.models.volumes.slice_source import SliceSource
@@ -299,7 +299,7 @@ def compile_for(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, i
     """
     try:
         calibration = calibration_slices(settings, chosen, size) if chosen.ranges is None else chosen.ranges
-        return compiling.compile_model(chosen.weights, *size, settings.format, calibration, readout=readout)
+        return compile_model(chosen.weights, *size, settings.format, calibration, readout=readout)
     except ValueError as error:
         raise UsageError(f"this network cannot be compiled: {error}") from error
 
@@ -312,8 +312,8 @@ def recordable(count: int, height: int, width: int) -> int:
 def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folder: Path, verify: bool) -> PairJob:
     """Write model and inputs into `folder`, an existing one; verify: keep what the check against the oracle needs."""
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
-    compiling.save(compiled, model)
-    quantised = np.stack([compiling.quantise_input(compiled.program, image) for image in images.images])
+    save_compiled(compiled, model)
+    quantised = np.stack([quantise_input(compiled.program, image) for image in images.images])
     write_atomic(inputs, lambda stream: np.save(stream, quantised))
     height, width = images.padded
     recorded = recordable(len(images.labels), height, width) if verify else 0

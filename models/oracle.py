@@ -11,29 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from bunet.models.integers import (
-    conv,
-    conv_integer,
-    conv_norm,
-    conv_transpose,
-    conv_transpose_integer,
-    conv_transpose_norm,
-    wrap,
-)
+from bunet.models.integers import IntegerWeights, conv, conv_integer, conv_transpose, conv_transpose_integer, wrap
 from bunet.models.program import LABELS, Node, Program
 
 Rounding = Literal["nearest", "floor"] | np.random.Generator
-
-
-@dataclass(frozen=True)
-class IntegerWeights:
-    """Integers of one convolution.
-
-    weight: int64, conv (out, in, k, k), conv_transpose (in, out, 2, 2). bias: int64 (out,), at the output's frac.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -203,9 +184,8 @@ def _beyond(node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray
     x = inputs[0]
     largest = max(abs(int(x.min())), abs(int(x.max())))
     if weights is not None:
-        transposed = node.operation == "conv_transpose"
-        norm, linear = (conv_transpose_norm, conv_transpose) if transposed else (conv_norm, conv)
-        if largest * norm(weights.weight) + int(np.abs(weights.bias).max()) >= 1 << 63:
+        if largest * weights.norm + int(np.abs(weights.bias).max()) >= 1 << 63:
+            linear = conv if node.operation == "conv" else conv_transpose
             floats = linear(x.astype(np.float64), weights.weight.astype(np.float64))
             outside |= np.abs(floats + weights.bias[:, None, None]) >= 2.0**63
     elif node.operation == "square" and largest >= 1 << 31:

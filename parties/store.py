@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bunet.models.compiled import Compiled
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelWish
-from bunet.models.passes.compile import Compiled
 from bunet.models.program import Program
 from bunet.parties.errors import MAX_PEER_TEXT, RunError
-from bunet.protocols.registry import LayerWeights
 
 
 class StoreError(ValueError):
@@ -68,10 +68,10 @@ class CompiledStore:
         wanted += [f"format {format}" if format else "", f"read-out {readout}" if readout else ""]
         raise RunError(_listed(f"Bob does not serve {', '.join(filter(None, wanted))}; he serves ", self._offers))
 
-    def weights(self, program: Program) -> Mapping[str, LayerWeights]:
+    def weights(self, program: Program) -> Mapping[str, IntegerWeights]:
         for model in self._models:
             if model.program is program:
-                return {name: LayerWeights(w.weight, w.bias) for name, w in model.weights.items()}
+                return model.weights
         raise RunError("no weights for this program")
 
     def lines(self) -> list[str]:

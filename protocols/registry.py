@@ -9,22 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, TensorType
 from bunet.protocols.cost import Cost
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """Bob's integers of one convolution.
-
-    weight: int64, conv (out, in, k, k), conv_transpose (in, out, 2, 2) as torch lays them out.
-    bias: int64 (out,), at the output's frac; zeros where there is none.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 @dataclass
@@ -37,7 +24,7 @@ class Layer:
 
     node: Node
     inputs: tuple[TensorType, ...]
-    weights: LayerWeights | None = None
+    weights: IntegerWeights | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
 

@@ -17,10 +17,10 @@ from bunet.experiments.options import RunSettings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.storage.results import environment
 from bunet.experiments.sweep.config import PointData
+from bunet.models.compiled import Compiled
 from bunet.models.metrics import known_dice
 from bunet.models.network.reference import FloatModel
 from bunet.models.network.weights import seeded
-from bunet.models.passes.compile import Compiled
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
 from bunet.parties.local.pair import PairJob, PairResult, run_pair

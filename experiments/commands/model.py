@@ -170,7 +170,7 @@ def compile_weights(
     """
     from bunet.experiments import prepare
     from bunet.models.commitment import SALT_BYTES
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import save_compiled
     from bunet.models.program import READOUTS
     from bunet.protocols.random import Random
 
@@ -184,7 +184,7 @@ def compile_weights(
     compiled = replace(
         prepare.compile_for(settings, loaded, (height, width), readout), card=card, salt=Random().bytes(SALT_BYTES)
     )
-    compiling.save(compiled, out)
+    save_compiled(compiled, out)
     program = compiled.program
     say(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
     say(f"model: {card}")

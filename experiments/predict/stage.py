@@ -19,9 +19,9 @@ from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.prepare import recordable
 from bunet.experiments.storage.results import environment
 from bunet.experiments.storage.run_folder import digest_of
+from bunet.models.compiled import Compiled, save_compiled
 from bunet.models.network.reference import FloatModel
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import Compiled
+from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import ensemble, synthetic
 from bunet.models.volumes.slice_source import Size as SliceSize
 from bunet.models.volumes.slice_source import SliceFrame, SliceSource
@@ -165,7 +165,7 @@ def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibrat
     """The stage's program and integers. Raises UsageError."""
     try:
         slices_or_ranges = calibration.of(stage.model, stage.frame.size)
-        return compiling.compile_model(
+        return compile_model(
             stage.model.weights, *stage.frame.padded, settings.format, slices_or_ranges, readout=settings.readout
         )
     except ValueError as error:
@@ -199,7 +199,7 @@ def run_secure(
 
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
         model = Path(temporary) / "model.safetensors"
-        compiling.save(compiled, model)
+        save_compiled(compiled, model)
         job = PairJob(
             model,
             inputs,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bunet.models.integers import conv_norm, conv_transpose_norm
 from bunet.models.network.graph import FloatNode
 from bunet.models.passes.widths import Plan
 from bunet.models.program import LABELS, Format, Node, Program, TensorType
@@ -63,11 +62,9 @@ class _Emitter:
 
     def _convolution(self, node: FloatNode, shape: tuple[int, int, int]) -> None:
         name, plan = node.name, self.plan
-        weight, ring, source = plan.weights[name].weight, plan.ring[name], node.inputs[0]
-        transposed = node.operation == "conv_transpose"
-        norm = conv_transpose_norm(weight) if transposed else conv_norm(weight)
+        ring, source, norm = plan.ring[name], node.inputs[0], plan.weights[name].norm
         attributes = {"out_channels": node.channels, "kernel": node.kernel, "norm_bits": norm.bit_length()}
-        if transposed:
+        if node.operation == "conv_transpose":
             attributes["stride"] = 2
         frac = plan.frac[name] + plan.shift.get(name, 0)
         kind = TensorType(shape, ring, frac, min(plan.raw_bound[name], ring - 1))

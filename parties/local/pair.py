@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.compiled import load_compiled
 from bunet.models.files.disk_space import explaining_full_disk
-from bunet.models.passes import compile as compiling
 from bunet.net.link import Link
 from bunet.parties import input_range
 from bunet.parties.errors import RunError
@@ -113,7 +113,7 @@ def _collect(job: PairJob, outcome: Outcome) -> PairResult:
     masks = np.empty(0) if elsewhere else np.load(job.folder / "masks.npy", allow_pickle=False)
     found: Verification | None = None
     if job.record:
-        compiled = compiling.load(job.model)
+        compiled = load_compiled(job.model)
         source = inputs.open_source(inputs.to_document(job.inputs), job.labels)
         count = min(job.record, len(job.labels))
         kept = (job.folder / "alice.npz", job.folder / "bob.npz")

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.compiled import load_compiled
 from bunet.models.files.atomic import write_atomic
 from bunet.models.files.disk_space import DiskFull, explaining_full_disk
-from bunet.models.passes.compile import load
 from bunet.models.program import Program
 from bunet.net import zeromq
 from bunet.net.link import Link
@@ -70,7 +70,7 @@ def leave_with_parent() -> None:
 def run_bob(job: dict[str, Any], link: Link) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     recorder = Recorder(job["record"]) if job["record"] else None
-    service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
+    service = bob.Service(CompiledStore([load_compiled(Path(job["model"]))]), link, emit, job["cores"], recorder)
     if job["shares"]:
         labels = _labels(job)
         service.keep = lambda terms: keep_shares(Path(job["shares"]), terms.session, labels)

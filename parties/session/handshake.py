@@ -21,6 +21,7 @@ import numpy as np
 
 from bunet.models.commitment import COMMITMENT
 from bunet.models.files.disk_space import DiskFull
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.models.program import Format, Program, ProgramError
 from bunet.net.channel import Channel, ChannelError
@@ -34,7 +35,6 @@ from bunet.protocols.context import Context, Role, Security
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
-from bunet.protocols.registry import LayerWeights
 
 PROTOCOL_VERSION = 3
 HANDSHAKE_TIMEOUT_S = 60.0
@@ -286,7 +286,7 @@ def expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) 
     return message.body
 
 
-def layers_of(terms: Terms, weights: Mapping[str, LayerWeights] | None = None) -> list[PlannedLayer]:
+def layers_of(terms: Terms, weights: Mapping[str, IntegerWeights] | None = None) -> list[PlannedLayer]:
     """The agreed plan, ready to run; weights are Bob's."""
     return plan(terms.program, terms.chosen, terms.settings, weights)
 

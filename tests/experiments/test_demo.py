@@ -21,9 +21,9 @@ from bunet.experiments.commands.app import app
 from bunet.experiments.demo import DemoRequest, run_demo
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.models import oracle
+from bunet.models.compiled import load_compiled
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
-from bunet.models.passes import compile as compiling
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.parties.console import RunConsole
@@ -126,7 +126,7 @@ def pretend(
     """A pair that computes with the oracle and reports events: what surrounds a run is tested without running one."""
 
     def run(job: PairJob, bus: Subscriber) -> PairResult:
-        compiled = compiling.load(job.model)
+        compiled = load_compiled(job.model)
         inputs = np.load(job.inputs)
         plan = tuple(LayerPlan(n.name, n.operation, "local", n.type.shape, n.type.width, 1, 2, 3) for n in compiled.program)
         bus(SessionStarted("alice", compiled.program.digest(), str(compiled.program.format), plan, "lan", len(inputs), 1))

@@ -21,14 +21,13 @@ from bunet.experiments.options import UsageError
 from bunet.experiments.predict.case import OPENED
 from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.run import SweepError, read_points
+from bunet.models.compiled import FILE, CompileError, load_compiled
 from bunet.models.files import sealed
 from bunet.models.files.disk_space import DiskFull
 from bunet.models.files.json_text import parse as parse_json
 from bunet.models.files.sealed import SealError
 from bunet.models.network import weights
 from bunet.models.network.weights import WeightsError
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import CompileError
 from bunet.models.program import Program, ProgramError
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
@@ -290,7 +289,7 @@ TARGETS: dict[str, Target] = {
     "weights": _sealed(
         "x.safetensors", weights.FILE, WeightsError, load=weights.load, notes=weights.read_notes, seal=weights.seal
     ),
-    "compiled": _sealed("x.model", compiling.FILE, CompileError, load=compiling.load),
+    "compiled": _sealed("x.model", FILE, CompileError, load=load_compiled),
     "checkpoint": _training,
     "slice": _slice,
     "share": _sealed(

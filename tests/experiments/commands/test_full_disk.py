@@ -19,11 +19,11 @@ from bunet.experiments.commands.app import explain
 from bunet.experiments.report import plots
 from bunet.experiments.storage.results import write_csv, write_json, write_mask
 from bunet.experiments.sweep.run import Journal
+from bunet.models.compiled import save_compiled
 from bunet.models.files import disk_space
 from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
-from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
@@ -58,7 +58,7 @@ def volume() -> Volume:
 
 WRITERS = {
     "weights": lambda folder: weights.save(weights.seeded(SMALL), folder / "w.safetensors"),
-    "model": lambda folder: compiling.save(small_model(), folder / "m.model"),
+    "model": lambda folder: save_compiled(small_model(), folder / "m.model"),
     "slice": lambda folder: outcomes.write(folder, 3, BIG),
     "share": lambda folder: shares.write(folder, ("z", 3), "0" * 32, BIG),
     "ballot": lambda folder: ballots.write(folder, "lung-x", BIG[None]),

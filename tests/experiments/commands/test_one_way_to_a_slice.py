@@ -23,9 +23,9 @@ from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import Calibration, JobProgress, spread_slices
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import parse
+from bunet.models.compiled import quantise_input
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
-from bunet.models.passes.compile import quantise_input
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bunet.experiments.predict.case import OPENED
+from bunet.models.compiled import CompileError, load_compiled, save_compiled
 from bunet.models.files import sealed
 from bunet.models.files.sealed import Kind, SealError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.weights import WeightsError
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import CompileError, compile_model
+from bunet.models.passes.compile import compile_model
 from bunet.parties import outcomes
 from bunet.parties.errors import RunError
 from bunet.parties.outcomes import DamagedSlice
@@ -40,8 +40,8 @@ def small_weights(folder: Path):
 def small_model(folder: Path):
     path = folder / "m.model"
     image = weights.seeded_slice(SMALL, 8, 8, 1)
-    compiling.save(compile_model(weights.seeded(SMALL), 8, 8, "8.4", [image]), path)
-    return path, lambda: compiling.load(path)
+    save_compiled(compile_model(weights.seeded(SMALL), 8, 8, "8.4", [image]), path)
+    return path, lambda: load_compiled(path)
 
 
 def finished_slice(folder: Path):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from bunet.models import compiled as compiled_models
 from bunet.models import oracle
 from bunet.models.commitment import commit
+from bunet.models.compiled import Compiled, CompileError, load_compiled, quantise_input, save_compiled
 from bunet.models.metrics import dice
 from bunet.models.model_card import ModelCard
 from bunet.models.network import weights
@@ -19,9 +21,8 @@ from bunet.models.network.architecture import Architecture, ArchitectureError
 from bunet.models.network.graph import lower
 from bunet.models.network.reference import FloatModel
 from bunet.models.network.weights import FloatWeights
-from bunet.models.passes import compile as compiling
 from bunet.models.passes.calibrate import calibrate, checked_ranges
-from bunet.models.passes.compile import CompileError, compile_model, quantise_input
+from bunet.models.passes.compile import compile_model
 from bunet.models.passes.fold import fold
 from bunet.models.program import Program, ProgramError
 
@@ -152,8 +153,8 @@ def test_inputs_are_rounded_and_saturate() -> None:
 def test_a_file_gives_back_program_and_weights(tmp_path: Path) -> None:
     result, _ = compiled(SMALL)
     path = tmp_path / "model.safetensors"
-    compiling.save(result, path)
-    loaded = compiling.load(path)
+    save_compiled(result, path)
+    loaded = load_compiled(path)
     assert loaded.program == result.program
     assert loaded.program.digest() == result.program.digest()
     for name, layer in result.weights.items():
@@ -165,11 +166,11 @@ def test_a_file_gives_back_program_and_weights(tmp_path: Path) -> None:
 def test_a_file_gives_back_card_and_salt(tmp_path: Path) -> None:
     result, path = compiled(SMALL)[0], tmp_path / "model.safetensors"
     named = dataclasses.replace(result, card=CARD, salt=bytes(range(32)))
-    compiling.save(named, path)
-    again = compiling.load(path)
+    save_compiled(named, path)
+    again = load_compiled(path)
     assert (again.card, again.salt, again.commitment) == (CARD, bytes(range(32)), commit(bytes(range(32)), result.weights))
-    compiling.save(result, path)
-    again = compiling.load(path)
+    save_compiled(result, path)
+    again = load_compiled(path)
     assert (again.card, again.salt, again.commitment) == (None, None, None)
     assert "salt" not in repr(named), "a secret"
     with pytest.raises(CompileError, match="31 bytes"):
@@ -188,10 +189,10 @@ def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path: Path, monkeypa
         (json.dumps({**good, "salt": "00"}), "1 bytes, not 32"),
         (json.dumps({**good, "card": {**good["card"], "axis": "w"}}), "axis 'w'"),
     ):
-        monkeypatch.setattr(compiling, "_identity_text", lambda result, text=text: text)
-        compiling.save(named, path)
+        monkeypatch.setattr(compiled_models, "_identity_text", lambda result, text=text: text)
+        save_compiled(named, path)
         with pytest.raises(CompileError, match=rf"model\.safetensors is not a compiled model of this version: .*{message}"):
-            compiling.load(path)
+            load_compiled(path)
 
 
 def test_files_of_earlier_versions_are_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,11 +200,11 @@ def test_files_of_earlier_versions_are_refused_in_a_sentence(tmp_path: Path, mon
     old = named.program.to_json().replace('"version":2', '"version":1')
     save_file({"a": np.zeros(1)}, path, metadata={"kind": "bunet-compiled-1", "program": old})
     with pytest.raises(CompileError, match=r"model\.safetensors"):
-        compiling.load(path)
+        load_compiled(path)
     monkeypatch.setattr(Program, "to_json", lambda program: old)
-    compiling.save(named, path)
+    save_compiled(named, path)
     with pytest.raises(CompileError, match="of this version: program version 1 is not 2"):
-        compiling.load(path)
+        load_compiled(path)
 
 
 def test_the_program_says_what_it_was_calibrated_on() -> None:
@@ -265,10 +266,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     result, _ = compiled(SMALL)
     path = tmp_path / "model.safetensors"
     with pytest.raises(FileNotFoundError):
-        compiling.load(path)
+        load_compiled(path)
     path.write_bytes(b"\x00" * 64)
     with pytest.raises(CompileError, match=r"model\.safetensors"):
-        compiling.load(path)
+        load_compiled(path)
     for change, message in (
         (lambda w: w.pop("conv"), "no weights for 'conv'"),
         (lambda w: w.update(other=w["conv"]), "'other'"),
@@ -278,7 +279,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         layers = dict(result.weights)
         change(layers)
         with pytest.raises(CompileError, match=message):
-            compiling.Compiled(result.program, layers)
+            Compiled(result.program, layers)
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.compiled import quantise_input, save_compiled
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.graph import lower
-from bunet.models.passes import compile as compiling
 from bunet.models.passes.calibrate import calibrate
 from bunet.models.passes.compile import compile_model
 from bunet.models.passes.fold import fold
@@ -36,7 +36,7 @@ from tests.parties.programs import calibration, slices, small
 
 def prepare(folder, compiled, count, **options):
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
-    compiling.save(compiled, model)
+    save_compiled(compiled, model)
     np.save(inputs, slices(compiled, count))
     return PairJob(model, inputs, [("z", 10 + k) for k in range(count)], folder, **options)
 
@@ -225,7 +225,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     compiled = small(32, 4, readout="logits")
     volume = np.random.default_rng(3).random((8, 48, 40), dtype=np.float32)
     np.save(tmp_path / "volume.npy", volume)
-    compiling.save(compiled, tmp_path / "model.safetensors")
+    save_compiled(compiled, tmp_path / "model.safetensors")
     job = PairJob(
         tmp_path / "model.safetensors",
         VolumeSlices(tmp_path / "volume.npy", 32),
@@ -240,7 +240,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     assert result.masks.size == 0
     assert sorted(path.name for path in job.results.iterdir()) == ["slice-0002.safetensors", "slice-0005.safetensors"]
     for index in (2, 5):
-        image = compiling.quantise_input(compiled.program, cut(volume, "z", index, 32))
+        image = quantise_input(compiled.program, cut(volume, "z", index, 32))
         logits = oracle.run(compiled.program, compiled.weights, image)["readout"]
         expected = outcomes.compact(compiled.program, logits)
         assert expected.std() > 0.05

@@ -5,9 +5,9 @@ from typing import Never
 
 import pytest
 
+from bunet.models.compiled import Compiled
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelWish
-from bunet.models.oracle import IntegerWeights
-from bunet.models.passes.compile import Compiled
 from bunet.net.frame import Control
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
-from bunet.models.oracle import IntegerWeights
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, TensorType
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, open_shares, split
 from bunet.protocols.lockstep import counted
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
-from bunet.protocols.registry import Layer, LayerWeights
+from bunet.protocols.registry import Layer
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(2024)
@@ -108,7 +108,7 @@ def _secret(kind: TensorType) -> np.ndarray:
 def test_result_is_the_oracles_and_cost_is_the_counted_one(protocol, case, settings) -> None:
     node, types, weights = case
     hers = Layer(node, types, None, settings)
-    his = Layer(node, types, LayerWeights(weights.weight, weights.bias) if weights else None, settings)
+    his = Layer(node, types, weights, settings)
     secrets = [_secret(kind) for kind in types]
     shares = [split(secret, kind, Random()) for secret, kind in zip(secrets, types, strict=True)]
     names = protocol.pahe(hers) if protocol.pahe else ()
