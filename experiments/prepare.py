@@ -17,6 +17,7 @@ from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.reference import FloatModel
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.network.weights import FloatWeights
 from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats, synthetic
@@ -132,10 +133,10 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
             else "there are no demo weights for this network"
         )
         note = f"random weights of seed {settings.seed}: {why}, so the mask means nothing"
-        return ChosenWeights(weight_files.seeded(architecture, settings.seed), note, False)
+        return ChosenWeights(seeded_weights(architecture, settings.seed), note, False)
     if wanted == "random":
         note = f"random weights of seed {settings.seed}: the mask means nothing"
-        return ChosenWeights(weight_files.seeded(architecture, settings.seed), note, False)
+        return ChosenWeights(seeded_weights(architecture, settings.seed), note, False)
     chosen = named_weights(wanted)
     theirs = chosen.weights.architecture
     if not _same(theirs, architecture):
@@ -272,7 +273,7 @@ def spread(volume: Sliceable, truth: np.ndarray | None, axis: int, count: int, w
 def seeded_slices(settings: RunSettings, size: int) -> SliceSet:
     """Smooth random images, for benchmarks."""
     architecture = settings.architecture()
-    images = [weight_files.seeded_slice(architecture, size, size, settings.seed + k) for k in range(settings.slices)]
+    images = [seeded_slice(architecture, size, size, settings.seed + k) for k in range(settings.slices)]
     labels = [(settings.axis, k) for k in range(settings.slices)]
     return SliceSet(images, labels, size, size, "seeded random images")
 
@@ -288,7 +289,7 @@ def calibration_slices(settings: RunSettings, chosen: ChosenWeights, size: tuple
     images = [slices.slice_at(chest.volume, "z", index) for chest in chests for index in (1, 5)]
     if not chosen.trained:
         architecture = settings.architecture()
-        images += [weight_files.seeded_slice(architecture, side, side, seed) for seed in SEEDED_CALIBRATION]
+        images += [seeded_slice(architecture, side, side, seed) for seed in SEEDED_CALIBRATION]
     return images
 
 

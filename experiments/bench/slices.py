@@ -20,7 +20,7 @@ from bunet.experiments.sweep.config import PointData
 from bunet.models.compiled import Compiled
 from bunet.models.metrics import known_dice
 from bunet.models.network.reference import FloatModel
-from bunet.models.network.weights import seeded
+from bunet.models.network.seeded import seeded_weights
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
 from bunet.parties.local.pair import PairJob, PairResult, run_pair
@@ -103,7 +103,7 @@ class Bench:
             self._key, self._model = key, (compiled, chosen, images)
         else:
             chosen = ChosenWeights(
-                seeded(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
+                seeded_weights(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
             )
             compiled = prepare.compile_for(settings, chosen, (settings.size, settings.size))
             self._key, self._model = key, (compiled, chosen, prepare.seeded_slices(settings, settings.size))

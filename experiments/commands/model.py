@@ -231,10 +231,10 @@ def plan(
         ot=ot,
     )
     from bunet.experiments import prepare
-    from bunet.models.network.weights import seeded
+    from bunet.models.network.seeded import seeded_weights
     from bunet.parties import planner
 
-    random = prepare.ChosenWeights(seeded(settings.architecture(), seed), "random", False)
+    random = prepare.ChosenWeights(seeded_weights(settings.architecture(), seed), "random", False)
     program = prepare.compile_for(settings, random, (size, size)).program
     layers = planner.plan(program, planner.choose(program, settings.choices()), settings.public())
     print_plan([layer.summary for layer in layers], settings.link)

@@ -14,9 +14,9 @@ import numpy as np
 
 from bunet.models.network import reference
 from bunet.models.network.architecture import NORM_EPSILON, POOLINGS
+from bunet.models.network.fold import Folded, fold
 from bunet.models.network.graph import FloatNode, lower
 from bunet.models.network.weights import FloatWeights
-from bunet.models.passes.fold import Folded, fold
 
 CLEAR = 0.8  # the better distance must be below this share of the other
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bunet.models import integers
+from bunet.models.network.fold import Folded, fold
 from bunet.models.network.graph import FloatNode, lower
-from bunet.models.passes.fold import Folded, fold
-
-if TYPE_CHECKING:
-    from bunet.models.network.weights import FloatWeights
+from bunet.models.network.weights import FloatWeights
 
 Watch = Callable[[FloatNode, np.ndarray], None]
 

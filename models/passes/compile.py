@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bunet.models.compiled import Compiled, CompileError
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.network.weights import FloatWeights
 from bunet.models.passes.calibrate import calibrate, checked_ranges
 from bunet.models.passes.emit import emit
-from bunet.models.passes.fold import fold
 from bunet.models.passes.widths import choose_widths
 from bunet.models.program import LABELS, READOUTS, Format
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bunet.models.integers import IntegerWeights
+from bunet.models.network.fold import Folded
 from bunet.models.network.graph import FloatNode
-from bunet.models.passes.fold import Folded
 from bunet.models.program import MAX_WIDTH, Format, ProgramError
 
 SQUARE_EXTRA_BITS = 3

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bunet.models.network import weights
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.passes.calibrate import calibrate
-from bunet.models.passes.fold import fold
 from bunet.models.training.config import TrainError
 
 RANGES = "ranges"  # {float node: largest |x|} in a weight file's notes

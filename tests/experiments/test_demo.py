@@ -24,6 +24,7 @@ from bunet.models import oracle
 from bunet.models.compiled import load_compiled
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.parties.console import RunConsole
@@ -272,7 +273,7 @@ def test_slices_are_cut_along_every_axis(axis: str, shape: tuple[int, int], volu
 
 def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path) -> None:
     weights = tmp_path / "own.safetensors"
-    weight_files.save(weight_files.seeded(SMALL.architecture(), 5), weights)
+    weight_files.save(seeded_weights(SMALL.architecture(), 5), weights)
     request = DemoRequest(SMALL, tmp_path / "out", volume=volume, weights=str(weights))
     result = run_demo(request, console(), pretend())
     assert 0.0 <= result.document["dice"]["truth"] <= 1.0
@@ -281,7 +282,7 @@ def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path
 
 
 def test_an_empty_mask_of_trained_weights_is_said_and_no_perfect_dice(volume: Path, tmp_path: Path) -> None:
-    weights, found = tmp_path / "own.safetensors", weight_files.seeded(SMALL.architecture(), 5)
+    weights, found = tmp_path / "own.safetensors", seeded_weights(SMALL.architecture(), 5)
     found.tensors["conv.bias"][:] = [1000.0, 0.0]
     weight_files.save(found, weights, notes={"target": "infection", "axis": "z"})
     np.savez(tmp_path / "ct.npz", ct=np.load(volume)["ct"])

@@ -11,8 +11,8 @@ from bunet.models import oracle
 from bunet.models.compiled import Compiled
 from bunet.models.integers import IntegerWeights, l1_norm
 from bunet.models.model_card import ModelCard
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, TensorType
 from bunet.parties.engine.program import whole_program
@@ -27,7 +27,7 @@ def small(
 ) -> Compiled:
     """A compiled U-Net of depth 2 with seeded random weights, calibrated on the slices that `slices` makes."""
     shape = Architecture(features=features, depth=2, **architecture)
-    weights = weight_files.seeded(shape, seed)
+    weights = seeded_weights(shape, seed)
     return compile_model(weights, size, size, format, calibration(shape, size, seed), readout)
 
 
@@ -40,7 +40,7 @@ def named(compiled: Compiled, salt: bytes = bytes(32), **card) -> Compiled:
 
 
 def calibration(shape: Architecture, size: int, seed: int) -> list[np.ndarray]:
-    return [weight_files.seeded_slice(shape, size, size, 1000 + seed + k) for k in range(3)]
+    return [seeded_slice(shape, size, size, 1000 + seed + k) for k in range(3)]
 
 
 def slices(compiled: Compiled, count: int, seed: int = 0) -> np.ndarray:
@@ -49,7 +49,7 @@ def slices(compiled: Compiled, count: int, seed: int = 0) -> np.ndarray:
 
     channels, height, width = compiled.program.input.type.shape
     shape = Architecture(in_channels=channels)
-    images = [weight_files.seeded_slice(shape, height, width, 1000 + seed + k) for k in range(count)]
+    images = [seeded_slice(shape, height, width, 1000 + seed + k) for k in range(count)]
     return np.stack([quantise_input(compiled.program, image) for image in images])
 
 

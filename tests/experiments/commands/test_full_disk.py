@@ -24,6 +24,7 @@ from bunet.models.files import disk_space
 from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
@@ -49,7 +50,7 @@ def files_end_at(limit: int):
 
 
 def small_model():
-    return compile_model(weights.seeded(SMALL), 8, 8, "8.4", [weights.seeded_slice(SMALL, 8, 8, 1)])
+    return compile_model(seeded_weights(SMALL), 8, 8, "8.4", [seeded_slice(SMALL, 8, 8, 1)])
 
 
 def volume() -> Volume:
@@ -57,7 +58,7 @@ def volume() -> Volume:
 
 
 WRITERS = {
-    "weights": lambda folder: weights.save(weights.seeded(SMALL), folder / "w.safetensors"),
+    "weights": lambda folder: weights.save(seeded_weights(SMALL), folder / "w.safetensors"),
     "model": lambda folder: save_compiled(small_model(), folder / "m.model"),
     "slice": lambda folder: outcomes.write(folder, 3, BIG),
     "share": lambda folder: shares.write(folder, ("z", 3), "0" * 32, BIG),

@@ -19,6 +19,7 @@ from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.data import Asked
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from tests.experiments.predict.predict_inputs import cube, publish, published_case
@@ -234,7 +235,7 @@ def test_demo_says_what_it_needs(given) -> None:
 
 
 def test_a_sweep_knows_its_label_before_the_first_run(given, tmp_path: Path) -> None:
-    weight_files.save(weight_files.seeded(Architecture(features=1)), tmp_path / "r.safetensors")
+    weight_files.save(seeded_weights(Architecture(features=1)), tmp_path / "r.safetensors")
     text = (
         f"name: test\nslices: 1\nvolume: {given}/ct.npz\ntruth: {given}/classes.npy\nweights: {tmp_path}/r.safetensors\n"
         "grid:\n  formats: ['8.4']\n  sizes: [16]\n  features: [1]\n"
@@ -269,7 +270,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sides = np.where(np.arange(case["ct"].shape[2]) < 16, 1, 2) * case["lung_derived"]
             several = np.where(case["infection"] > 0, 3, sides).astype(np.uint8)
             np.savez(place / "classes" / path.name, ct=case["ct"], infection=several, lung_derived=sides)
-    weight_files.save(weight_files.seeded(Architecture(features=1)), place / "w.safetensors")
+    weight_files.save(seeded_weights(Architecture(features=1)), place / "w.safetensors")
     return place
 
 

@@ -24,8 +24,8 @@ from bunet.experiments.predict.stage import Calibration, JobProgress, spread_sli
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import parse
 from bunet.models.compiled import quantise_input
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume
@@ -58,7 +58,7 @@ class Enough(RunError):
 
 def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, field: str) -> dict[str, np.ndarray]:
     """What --float and Alice's process of a secure run see at one position."""
-    model = PredictModel("infection", axis, weight_files.seeded(Architecture(features=2), 1), "m", SIZE)
+    model = PredictModel("infection", axis, seeded_weights(Architecture(features=2), 1), "m", SIZE)
     settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, field_of_view=field)
     seen: dict[str, np.ndarray] = {}
 
@@ -152,7 +152,7 @@ def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path
     hu = np.load(chest(tmp_path, WIDE))
     path, pixel = tmp_path / "wide.npz", 860 / max(WIDE)
     np.savez(path, array=hu, spacing_zyx_mm=[5, pixel, pixel])
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
 
     def of_case(size: int | None) -> str:
         settings = PredictSettings(axes=("z",), lung_mask=False, secure=False)
@@ -179,7 +179,7 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
     path = chest(tmp_path, WIDE)
     tissue = lambda image: np.stack([0.5 - image[2], image[2] - 0.5])  # noqa: E731
     monkeypatch.setattr(predict_stage, "_float_model", lambda model, threads: tissue)
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
     models = {"infection": {axis: PredictModel("infection", axis, weights, "m", 64) for axis in "xyz"}}
     settings = PredictSettings(lung_mask=False, secure=False, ensemble="argmax", filtered=False)
     case = open_case(one_case(path, None), settings)
@@ -271,7 +271,7 @@ def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch
 def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Path) -> None:
     """Both parties' shares are put back alike: zero outside of the crop, the nearest share within."""
     path = chest(tmp_path, WIDE)
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
     weights.tensors["conv.bias"][:] = [0.0, 0.2]
     models = {"infection": {"z": PredictModel("infection", "z", weights, "m", SIZE)}}
     settings = PredictSettings(

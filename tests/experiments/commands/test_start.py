@@ -12,7 +12,8 @@ from zmq.utils import z85
 
 from bunet.experiments import prepare
 from bunet.experiments.commands.app import app
-from bunet.models.network.weights import FloatWeights, save, seeded
+from bunet.models.network.seeded import seeded_weights
+from bunet.models.network.weights import FloatWeights, save
 from bunet.models.volumes import formats, synthetic
 from bunet.net import keys
 from tests.experiments.test_demo import pretend
@@ -97,7 +98,7 @@ def test_weights_know_whether_they_have_seen_a_patient(tmp_path: Path) -> None:
     known = {name: prepare.named_weights(name).warning for name in ("demo-relu", "demo-hybrid", "infection-z", "lung-x")}
     assert [warning is None for warning in known.values()] == [False, False, True, True]
     assert "infection-z" in str(known["demo-relu"])
-    tiny: FloatWeights = seeded(prepare.RunSettings(features=1).architecture(), 0)
+    tiny: FloatWeights = seeded_weights(prepare.RunSettings(features=1).architecture(), 0)
     for source, warned in (("synthetic", True), ("cases", False)):
         save(tiny, tmp_path / f"{source}.safetensors", notes={"source": source})
         assert bool(prepare.named_weights(str(tmp_path / f"{source}.safetensors")).warning) is warned

@@ -17,6 +17,7 @@ from bunet.models.files import sealed
 from bunet.models.files.sealed import Kind, SealError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.network.weights import WeightsError
 from bunet.models.passes.compile import compile_model
 from bunet.parties import outcomes
@@ -33,14 +34,14 @@ VOTES = np.random.default_rng(0).integers(0, 2, (3, 4, 5), np.uint8)
 
 def small_weights(folder: Path):
     path = folder / "w.safetensors"
-    weights.save(weights.seeded(SMALL), path, half=True, notes={"axis": "z"})
+    weights.save(seeded_weights(SMALL), path, half=True, notes={"axis": "z"})
     return path, lambda: weights.load(path)
 
 
 def small_model(folder: Path):
     path = folder / "m.model"
-    image = weights.seeded_slice(SMALL, 8, 8, 1)
-    save_compiled(compile_model(weights.seeded(SMALL), 8, 8, "8.4", [image]), path)
+    image = seeded_slice(SMALL, 8, 8, 1)
+    save_compiled(compile_model(seeded_weights(SMALL), 8, 8, "8.4", [image]), path)
     return path, lambda: load_compiled(path)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.network.weights import FloatWeights
 from bunet.models.passes.calibrate import calibrate
-from bunet.models.passes.fold import fold
 
 torch = pytest.importorskip("torch")
 

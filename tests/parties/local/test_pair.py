@@ -13,12 +13,12 @@ import pytest
 
 from bunet.models import oracle
 from bunet.models.compiled import quantise_input, save_compiled
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.passes.calibrate import calibrate
 from bunet.models.passes.compile import compile_model
-from bunet.models.passes.fold import fold
 from bunet.models.volumes.slicing.cut import cut
 from bunet.net import zeromq
 from bunet.net.frame import Control, Frame
@@ -104,7 +104,7 @@ def test_a_refused_plan_is_one_sentence(tmp_path: Path) -> None:
 def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path: Path) -> None:
     """Ranges far too small: values leave their rings inside. The parties do what the program defines, and say so."""
     shape = Architecture(features=2, depth=2)
-    weights, graph = weight_files.seeded(shape, 0), lower(shape)
+    weights, graph = seeded_weights(shape, 0), lower(shape)
     ranges = calibrate(graph, fold(graph, weights.tensors), calibration(shape, 16, 0))
     small_ranges = {name: value / (2 if name == "input" else 16) for name, value in ranges.items()}
     compiled = compile_model(weights, 16, 16, "8.4", small_ranges)
