@@ -151,11 +151,11 @@ def predict(
         o.writable_parent("--json", json_file)
     from rich.console import Console
 
+    from bunet.experiments.calibration import Calibration, spread_slices
     from bunet.experiments.predict import cases as predict_cases
     from bunet.experiments.predict import models as predict_models
     from bunet.experiments.predict.case import open_case, written
     from bunet.experiments.predict.job import run_job
-    from bunet.experiments.predict.stage import Calibration, spread_slices
     from bunet.experiments.storage.apart import check_apart
     from bunet.experiments.storage.results import write_json
     from bunet.models.volumes import formats

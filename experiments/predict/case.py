@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict import mask_files
 from bunet.experiments.predict.cases import CaseFiles
@@ -25,7 +26,6 @@ from bunet.experiments.predict.region import Region, decide, total
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import (
     SCRATCH,
-    Calibration,
     JobProgress,
     RunPair,
     Stage,

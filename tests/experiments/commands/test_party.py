@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bunet.experiments import prepare
 from bunet.experiments.commands import party
 from bunet.experiments.commands.app import app
 from bunet.experiments.options import UsageError
+from bunet.experiments.weights_choice import named_weights
 from bunet.models.compiled import Compiled, quantise_input
 from bunet.models.model_card import ModelWish
 from bunet.models.volumes import formats
@@ -298,7 +298,7 @@ def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path
     from bunet.models.network import weights as weight_files
 
     plain = tmp_path / "plain.safetensors"
-    weight_files.save(prepare.named_weights("demo-relu").weights, plain)
+    weight_files.save(named_weights("demo-relu").weights, plain)
     for said, missing in (((), "target"), (("--target", "lung"), "axis")):
         status, _, error = bunet("compile", "--weights", plain, "--size", "32", "--out", tmp_path / "n", *said)
         assert status == 2

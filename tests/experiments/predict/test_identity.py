@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict.case import OPENED, CaseRun, open_case
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress, RunPair
+from bunet.experiments.predict.stage import JobProgress, RunPair
 from bunet.models.files import sealed
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict import stage
 from bunet.experiments.predict.case import CaseRun, Found, open_case
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.results import case_warnings, write_case
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress
+from bunet.experiments.predict.stage import JobProgress
 from bunet.experiments.predict.warnings import FoundLung, lung_warnings, result_warnings
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights

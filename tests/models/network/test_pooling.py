@@ -21,7 +21,7 @@ def test_the_pooling_of_the_training_is_told(kind, activation) -> None:
 
 
 def test_the_committed_weights_say_average() -> None:
-    from bunet.experiments.prepare import DEMO_FOLDER
+    from bunet.experiments.weights_choice import DEMO_FOLDER
 
     chest = synthetic.generate(64, 8, synthetic.TRAINING_SEEDS[0])
     weights = weight_files.load(DEMO_FOLDER / "demo-relu.safetensors")
