@@ -25,7 +25,6 @@ from bunet.models.training.config import TrainProgress
 from bunet.models.training.ranges import note_ranges
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slice_source import SliceSource
-from bunet.models.volumes.slicing.cut import cut
 from tests.models.training.made_up_cases import write_case, write_folder
 
 SHORT = ("--size", "32", "--features", "1", "--steps", "2", "--batch", "1", "--evaluate-every", "1")
@@ -99,7 +98,7 @@ def marking(place: Path, to: Path) -> Path:
     notes = weights.read_notes(place / "w.safetensors")
     weights.save(seeded_weights(Architecture(features=1), 1), to, notes={k: v for k, v in notes.items() if k != "ranges"})
     case = read_case(place / "cases", "a", "infection")
-    note_ranges(to, [cut(case.volume, "y", k, 32) for k in range(24)])
+    note_ranges(to, [SliceSource.of(case.volume, "y", 32).image(k) for k in range(24)])
     return to
 
 

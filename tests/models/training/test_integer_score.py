@@ -10,7 +10,6 @@ from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.models.training import integer_score
 from bunet.models.volumes.slice_source import SliceSource
-from bunet.models.volumes.slicing.cut import cut, restore
 from bunet.models.volumes.slicing.field_of_view import Crop
 
 SMALL = Architecture(features=2, depth=2)
@@ -21,13 +20,14 @@ def test_a_volume_is_segmented_as_the_float_network_does(axis) -> None:
     model = seeded_weights(SMALL, 1)
     volume = np.random.default_rng(0).random((9, 24, 20), dtype=np.float32)
     numbers = range(volume.shape["zyx".index(axis)])
-    slices = [cut(volume, axis, k, 32) for k in numbers]
+    source = SliceSource.of(volume, axis, 32)
+    slices = [source.image(k) for k in numbers]
     compiled = compile_model(model, 32, 32, "12.8", slices)
     done = []
     mask = integer_score.segment(compiled, volume, axis, 0, done.append)
     assert done == [k + 1 for k in numbers]
     assert mask.shape == volume.shape
-    floats = [restore(FloatModel(model).label(image) == 1, axis, volume.shape) for image in slices]
+    floats = [source.frame.restore(FloatModel(model).label(image) == 1) for image in slices]
     assert dice(mask, np.stack(floats, axis="zyx".index(axis))) > 0.99
     assert np.array_equal(mask, integer_score.segment(compiled, volume, axis, 0))
     coarse = compile_model(model, 32, 32, "4.3", slices)

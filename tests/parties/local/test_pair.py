@@ -19,7 +19,7 @@ from bunet.models.network.graph import lower
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.passes.calibrate import calibrate
 from bunet.models.passes.compile import compile_model
-from bunet.models.volumes.slicing.cut import cut
+from bunet.models.volumes.slice_source import SliceSource
 from bunet.net import zeromq
 from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
@@ -240,7 +240,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     assert result.masks.size == 0
     assert sorted(path.name for path in job.results.iterdir()) == ["slice-0002.safetensors", "slice-0005.safetensors"]
     for index in (2, 5):
-        image = quantise_input(compiled.program, cut(volume, "z", index, 32))
+        image = quantise_input(compiled.program, SliceSource.of(volume, "z", 32).image(index))
         logits = oracle.run(compiled.program, compiled.weights, image)["readout"]
         expected = outcomes.compact(compiled.program, logits)
         assert expected.std() > 0.05
