@@ -45,7 +45,7 @@ def conv(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     out_channels, _, kernel, _ = weight.shape
     matrix = np.ascontiguousarray(weight.reshape(out_channels, -1))
     if kernel == 1:
-        return (matrix @ x.reshape(channels, -1)).reshape(out_channels, height, width)
+        return np.asarray((matrix @ x.reshape(channels, -1)).reshape(out_channels, height, width))
     half = kernel // 2
     padded = np.zeros((channels, height + 2 * half, width + 2 * half), dtype=x.dtype)
     padded[:, half : half + height, half : half + width] = x
@@ -106,7 +106,8 @@ def _largest_sum(rows: np.ndarray) -> int:
     magnitude = np.abs(rows.astype(np.int64))
     low = (magnitude & 0xFFFFFFFF).sum(axis=1).tolist()
     high = (magnitude >> 32).sum(axis=1).tolist()
-    return max((h << 32) + part for h, part in zip(high, low, strict=True))
+    sums: list[int] = [(h << 32) + part for h, part in zip(high, low, strict=True)]
+    return max(sums)
 
 
 def _exact(linear: Linear, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -115,7 +116,7 @@ def _exact(linear: Linear, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if norm_bits > EXACT_BITS - 12:
         low = weight & ((1 << WEIGHT_DIGIT_BITS) - 1)
         high = weight >> WEIGHT_DIGIT_BITS
-        return _exact(linear, x, low) + (_exact(linear, x, high) << np.uint64(WEIGHT_DIGIT_BITS))
+        return np.asarray(_exact(linear, x, low) + (_exact(linear, x, high) << np.uint64(WEIGHT_DIGIT_BITS)))
     floats = weight.astype(np.float64)
     digit_bits = EXACT_BITS - 1 - norm_bits
     largest = max(abs(int(x.max())), abs(int(x.min())))

@@ -67,14 +67,14 @@ def _unwrapped(
     if node.operation == "extend":
         return x.copy()
     if node.operation == "relu":
-        return np.maximum(x, 0)
+        return np.asarray(np.maximum(x, 0))
     if node.operation == "square":
         residue = x.view(np.uint64)
         return (residue * residue).view(np.int64)
     if node.operation == "concat":
         return np.concatenate(inputs)
     if node.operation in ("avgpool", "maxpool"):
-        return _windows(x).sum(axis=(2, 4)) if node.operation == "avgpool" else _windows(x).max(axis=(2, 4))
+        return np.asarray(_windows(x).sum(axis=(2, 4)) if node.operation == "avgpool" else _windows(x).max(axis=(2, 4)))
     if node.operation == "readout":
         return (wrap(x[:1] - x[1:], width) < 0).astype(np.int64) if node.attributes["kind"] in LABELS else x.copy()
     raise ValueError(f"{node.name}: the oracle has no operation {node.operation!r}")

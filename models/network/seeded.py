@@ -22,7 +22,7 @@ def seeded_slice(architecture: Architecture, height: int, width: int, seed: int)
     fy, fx = (rows - y)[None, :, None], (columns - x)[None, None, :]
     upper = coarse[:, y][:, :, x] * (1 - fx) + coarse[:, y][:, :, x + 1] * fx
     lower_ = coarse[:, y + 1][:, :, x] * (1 - fx) + coarse[:, y + 1][:, :, x + 1] * fx
-    return (upper * (1 - fy) + lower_ * fy).astype(np.float32)
+    return np.asarray((upper * (1 - fy) + lower_ * fy).astype(np.float32))
 
 
 def seeded_weights(architecture: Architecture, seed: int = 0) -> FloatWeights:

@@ -94,7 +94,8 @@ def from_weights(weights: FloatWeights) -> UNet:
     state = model.state_dict()
     state.update({name: torch.from_numpy(tensor.copy()) for name, tensor in weights.tensors.items()})
     model.load_state_dict(state)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def to_weights(model: UNet) -> FloatWeights:
@@ -207,6 +208,6 @@ def _from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> Floa
 def _array(name: str, tensor: Tensor) -> np.ndarray:
     try:
         tensor = tensor.detach().cpu()
-        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
     except (TypeError, RuntimeError, NotImplementedError) as error:  # sparse, quantised, without values
         raise WeightsError(f"tensor {name!r} is of a kind that is not read: {tensor.dtype}, {tensor.layout}") from error

@@ -52,7 +52,8 @@ def load(path: Path, architecture: Architecture | None = None) -> UNet:
         raise TrainError(f"{path} cannot be started from: {error}") from error
     model = UNet(found.architecture)
     model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in found.tensors.items()}, strict=False)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

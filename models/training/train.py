@@ -115,7 +115,7 @@ class _Run:
         self.config = config
         torch.manual_seed(config.seed)
         self.model = UNet(config.architecture) if config.initial is None else load(config.initial, config.architecture)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         self.source = source_of(config)
         self.squares = has_squares(config)

@@ -140,4 +140,4 @@ def tilt_remark(affine: Affine | None) -> str | None:
 
 
 def _values(volume: Sliceable) -> NDArray[np.float32]:
-    return np.clip(np.concatenate([within_circle(image) for image in sample(volume)]), 0.0, 1.0)
+    return np.asarray(np.clip(np.concatenate([within_circle(image) for image in sample(volume)]), 0.0, 1.0))

@@ -77,7 +77,7 @@ def whole(image: NDArray[Any], name: str) -> NDArray[Any]:
         )
     if np.abs(rounded).max() > LARGEST:
         raise LabelError(f"{name} holds values as large as {np.abs(rounded).max():.3g}: a label has a few whole values")
-    return rounded
+    return np.asarray(rounded)
 
 
 def _counted(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
