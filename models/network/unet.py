@@ -98,11 +98,6 @@ def from_weights(weights: FloatWeights) -> UNet:
     return model
 
 
-def to_weights(model: UNet) -> FloatWeights:
-    """The network's parameters and batch-norm statistics as checked numpy arrays."""
-    return _from_state(model.architecture, model.state_dict())
-
-
 def read_checkpoint(
     path: str | Path, activation: str = "relu", pooling: str = "max", say: Callable[[str], None] = lambda text: None
 ) -> FloatWeights:

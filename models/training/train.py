@@ -33,10 +33,8 @@ from bunet.models.training.augment import wild
 from bunet.models.training.config import TrainConfig, TrainError, TrainProgress, TrainResult
 from bunet.models.training.files import load, read_tensors, save, write_tensors
 from bunet.models.training.ranges import has_ranges, note_ranges
-from bunet.models.training.score import TARGET, evaluate, held_out, score
+from bunet.models.training.score import TARGET, score
 from bunet.models.training.sources import has_squares, source_of
-
-__all__ = ["evaluate", "held_out", "load", "save", "segmentation_loss", "train"]
 
 GAMMA_LIMIT = 2.0
 PEAK_LIMIT = 4.0  # times the activation limit

@@ -14,9 +14,10 @@ from bunet.models.network import weights  # noqa: E402
 from bunet.models.training.augment import brightened, moved, varied  # noqa: E402
 from bunet.models.training.cases import case_names, read_case, split  # noqa: E402
 from bunet.models.training.config import ONE_PATIENT, TEST_CASES, VALIDATION_CASES, TrainConfig, TrainError  # noqa: E402
+from bunet.models.training.files import load  # noqa: E402
 from bunet.models.training.score import case_figures, segment  # noqa: E402
 from bunet.models.training.sources import CaseSource, near_border, showing  # noqa: E402
-from bunet.models.training.train import load, train  # noqa: E402
+from bunet.models.training.train import train  # noqa: E402
 from bunet.models.volumes import synthetic  # noqa: E402
 from bunet.models.volumes.slice_source import SliceSource  # noqa: E402
 from tests.models.training.made_up_cases import write_case, write_folder  # noqa: E402
