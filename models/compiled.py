@@ -16,7 +16,7 @@ from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelCardError
 from bunet.models.program import Node, Program, ProgramError
 
-FILE = sealed.Kind("bunet-compiled", 2, "a compiled model", "compile it again (`bunet compile`)")
+FILE = sealed.FileFormat("bunet-compiled", 2, "a compiled model", "compile it again (`bunet compile`)")
 
 
 class CompileError(ValueError):

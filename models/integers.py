@@ -39,7 +39,7 @@ class IntegerWeights:
 def conv(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Convolution of stride 1 with zero padding k // 2: x (C, H, W), weight (O, C, k, k), k odd -> (O, H, W).
 
-    Floats of one kind in, the same kind out. The image is unfolded in bands of rows, so that memory stays bounded.
+    Floats of one dtype in, the same dtype out. The image is unfolded in bands of rows, so that memory stays bounded.
     """
     channels, height, width = x.shape
     out_channels, _, kernel, _ = weight.shape

@@ -43,7 +43,7 @@ def apply(
     Deterministic but for truncate, which rounds as asked: `nearest` (halves up), `floor`, or stochastically with a
     numpy Generator, distributed as the shared truncation rounds. A readout gives labels (1, H, W) for `argmax` and
     `label-share`, the sign of the logits' difference in their ring of `width` bits; else its input. Raises ValueError where
-    inputs have the wrong kind or number.
+    inputs have the wrong dtype or number.
     """
     if any(x.dtype != np.int64 for x in inputs):
         raise ValueError(f"{node.name}: the oracle works on int64, not {[str(x.dtype) for x in inputs]}")
@@ -113,7 +113,7 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Outputs by node name of the program on one quantised input (int64, the input's shape).
 
-    keep: names to return; by default the readout alone. Raises ValueError for an input of another shape or kind, and
+    keep: names to return; by default the readout alone. Raises ValueError for an input of another shape or dtype, and
     KeyError for a name that is not in the program.
     """
     wanted = {program.output.name} if keep is None else {program[name].name for name in keep}
@@ -147,7 +147,7 @@ def agrees(
     Equality where the layer is deterministic; a truncation by shift > 0 may give floor or floor + 1 (modulo the ring). width:
     of the inputs' ring. An extension is exact for -2^(width - 2) <= x < 2^(width - 2); beyond, what is added to x modulo
     2^width depends on how x is shared, so there it must agree modulo that. `output` may leave out axes of length 1, and have
-    any integer kind.
+    any integer dtype.
     """
     true = _unwrapped(node, weights, inputs, "floor", width)
     expected = _in_ring(node, true)

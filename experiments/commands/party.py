@@ -200,7 +200,7 @@ def alice(
     square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-    results = masks.paths(out, volume, formats.kind_of(volume))
+    results = masks.paths(out, volume, formats.format_of(volume))
     check_apart([volume], out, [*results, *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None

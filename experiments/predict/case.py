@@ -53,7 +53,7 @@ from bunet.parties.planner import choose
 from bunet.parties.session.handshake import software
 
 SESSIONS, VOTE = "sessions", "vote"
-OPENED = sealed.Kind("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
+OPENED = sealed.FileFormat("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
 
 Bools = NDArray[np.bool_]
 Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
@@ -105,9 +105,12 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     return Case(files, loaded, region, label, notes)
 
 
-def written(kind: str, out: Path, name: str) -> list[Path]:
-    """What a case may leave outside of its own folder, `out/name`. kind: of its volume (`volume.KINDS`)."""
-    return [*mask_files.paths(kind, ("infection", "lung"), out, name), mask_files.probabilities_path(kind, out, name)]
+def written(file_format: str, out: Path, name: str) -> list[Path]:
+    """What a case may leave outside of its own folder, `out/name`. file_format: its volume's."""
+    return [
+        *mask_files.paths(file_format, ("infection", "lung"), out, name),
+        mask_files.probabilities_path(file_format, out, name),
+    ]
 
 
 class CaseRun:
@@ -155,7 +158,7 @@ class CaseRun:
     @property
     def _written(self) -> list[Path]:
         """What lies outside of the case's folder when all is done."""
-        return written(self.case.loaded.stored.kind, self.out, self.case.name)
+        return written(self.case.loaded.stored.file_format, self.out, self.case.name)
 
     @property
     def crop(self) -> Crop | None:
@@ -296,5 +299,5 @@ class CaseRun:
         mine.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
         stages = {stage.model.axis: stage for stage in mine}
         frames = {axis: stage.frame for axis, stage in stages.items()}
-        kind = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
-        return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)
+        dtype = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
+        return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, dtype), dtype)

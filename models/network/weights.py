@@ -13,7 +13,7 @@ import numpy as np
 from bunet.models.files import json_text, sealed
 from bunet.models.network.architecture import Architecture, ArchitectureError
 
-FILE = sealed.Kind(
+FILE = sealed.FileFormat(
     "bunet-float-weights", 2, "a weight file", "make it again, or get it from where it came from", "`bunet seal` converts it"
 )
 EARLIER_KIND = "bunet-float-weights-1"  # of files without a checksum, which `seal` converts

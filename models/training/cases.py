@@ -96,12 +96,12 @@ def split(folder: Path, test: Sequence[str], validation: Sequence[str]) -> Split
     for needed, part in (("training", rest), ("validation", watched)):
         if not part:
             raise TrainError(f"{folder}: no case is left for {needed}")
-    found = Split(rest, watched, held)
+    parts = Split(rest, watched, held)
     for series in ONE_PATIENT:
-        sides = {side for side, names in found.parts().items() for name in series if name in names}
+        sides = {side for side, names in parts.parts().items() for name in series if name in names}
         if len(sides) > 1:
             raise TrainError(f"{' and '.join(series)} look like one patient and must be on the same side of the split")
-    return found
+    return parts
 
 
 def read_case(

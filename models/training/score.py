@@ -47,8 +47,8 @@ def segment(
     with torch.no_grad():
         for start in range(0, len(positions), EVALUATED_TOGETHER):
             rows = positions[start : start + EVALUATED_TOGETHER]
-            found = _mask(model, np.stack([source.image(k) for k in rows]))
-            along[rows.start : rows.stop] = [source.frame.restore(one) for one in found]
+            masks = _mask(model, np.stack([source.image(k) for k in rows]))
+            along[rows.start : rows.stop] = [source.frame.restore(each) for each in masks]
             if progress is not None:
                 progress(start + len(rows))
     return mask

@@ -157,8 +157,8 @@ class _Run:
 
     def validate(self) -> tuple[float, float]:
         """(mean Dice over the validation's groups, largest activation on them)."""
-        found = [score(self.model, group) for group in self.source.validation()]
-        return float(np.mean([counts.dice for counts, _ in found])), max(peak for _, peak in found)
+        scores = [score(self.model, group) for group in self.source.validation()]
+        return float(np.mean([counts.dice for counts, _ in scores])), max(peak for _, peak in scores)
 
     def stuck(self) -> bool:
         """Whether patience has run out."""
@@ -208,9 +208,9 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     0, 1.
     """
     entropy = nn.functional.cross_entropy(logits, labels)
-    found = logits.softmax(dim=1)[:, TARGET]
-    truth = (labels == TARGET).to(found.dtype)
-    dice = (2 * (found * truth).sum() + 1) / (found.sum() + truth.sum() + 1)
+    probability = logits.softmax(dim=1)[:, TARGET]
+    truth = (labels == TARGET).to(probability.dtype)
+    dice = (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
     return entropy + 1 - dice
 
 

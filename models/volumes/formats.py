@@ -25,7 +25,7 @@ from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, crop_of, pi
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
 FIELDS = ("auto", "whole")
-ENDINGS = {NPZ: ".npz", NPY: ".npy", NIFTI: ".nii.gz", DICOM: ""}  # of what is written for a volume of each kind
+ENDINGS = {NPZ: ".npz", NPY: ".npy", NIFTI: ".nii.gz", DICOM: ""}  # of what is written for a volume of each format
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,18 @@ def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str 
     tilt = content.tilt_remark(stored.affine)
     says = _of_modality(path, stored, rule) + ([] if tilt is None else [tilt])
     try:
-        lazy, found = windowed(stored.array, rule)
+        lazy, applied = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     name = path.name or path.resolve().name
     pixels = pixels_of(stored.spacing) if sized else SQUARE
     uncut = whole(stored.shape, pixels)
-    if found == "as-is":
-        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(stored.array, lazy.span)), uncut)
-    wrong = content.window_remark(lazy, found) or content.air_remark(lazy)
+    if applied == "as-is":
+        return LoadedVolume(lazy, applied, name, stored, (*says, *content.range_remarks(stored.array, lazy.span)), uncut)
+    wrong = content.window_remark(lazy, applied) or content.air_remark(lazy)
     crop = crop_of(lazy, pixels) if field_of_view == "auto" and sized and wrong is None else uncut
     says += [] if wrong is None else [wrong]
-    return LoadedVolume(lazy, found, name, stored, tuple(says), crop)
+    return LoadedVolume(lazy, applied, name, stored, tuple(says), crop)
 
 
 def _of_modality(path: Path, stored: Volume, rule: str) -> list[str]:
@@ -134,34 +134,35 @@ def keys_of(path: str | Path) -> list[str]:
 
 
 def read_array(path: str | Path, key: str) -> NDArray[Any]:
-    """One array of an `.npz` file, whatever its shape and kind. Raises VolumeError where it is damaged or not there."""
+    """One array of an `.npz` file, whatever its shape and dtype. Raises VolumeError where it is damaged or not there."""
     return arrays.read_array(Path(path), key)
 
 
-def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", series: str | None = None) -> Volume:
+def read_volume(path: str | Path, key: str | None = None, dtype_kinds: str = "iuf", series: str | None = None) -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
     key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
     folder's, by number (`dicom.read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
     beyond three are left off (`volume.three_axes`). Raises VolumeError, in one sentence that names the file, for a missing
-    or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
-    numbers, and whatever is wrong with a series (`dicom.read_series`). kinds: as for `arrays.read_npy`, of numpy's own files.
+    or damaged file, another file format, a missing key, a shape that is not 3D or is empty, values that are not real
+    numbers, and whatever is wrong with a series (`dicom.read_series`). dtype_kinds: as for
+    `arrays.read_npy`, of numpy's own files.
     """
     path = Path(path)
     if path.is_dir() or dicom.is_dicom(path):
         return dicom.read_series(path, series)
     if series is not None:
         raise VolumeError(f"{path}: is no DICOM folder, of which --series {series} could choose")
-    kind = kind_of(path)
-    if kind == DICOM:
+    file_format = format_of(path)
+    if file_format == DICOM:
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))
     if not path.is_file():
         raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
     if is_pointer(path):
         raise VolumeError(f"{path} {ADVICE}")
-    if kind == NPZ:
-        return arrays.read_npz(path, key, kinds)
-    return arrays.read_npy(path, kinds) if kind == NPY else nifti.read_nifti(path)
+    if file_format == NPZ:
+        return arrays.read_npz(path, key, dtype_kinds)
+    return arrays.read_npy(path, dtype_kinds) if file_format == NPY else nifti.read_nifti(path)
 
 
 def write(volume: Volume, path: str | Path, about: About = About()) -> None:
@@ -181,17 +182,17 @@ def write(volume: Volume, path: str | Path, about: About = About()) -> None:
     }
     try:
         with explaining_full_disk(path.parent):
-            writers[kind_of(path)]()
+            writers[format_of(path)]()
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def kind_of(path: Path) -> str:
+def format_of(path: Path) -> str:
     """The format that a path's ending names; DICOM for any other path: a folder's name may have dots, such as a UID."""
     name = "" if path.is_dir() else path.name.lower()
-    for kind in (NPZ, NPY):
-        if name.endswith(ENDINGS[kind]):
-            return kind
+    for file_format in (NPZ, NPY):
+        if name.endswith(ENDINGS[file_format]):
+            return file_format
     if name.endswith(nifti.ENDINGS):
         return NIFTI
     return DICOM

@@ -80,7 +80,7 @@ class SliceFrame:
         return image if self.crop is None else image[(..., *self.crop.flat(self.axis))]
 
     def restore(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """(height, width) of the volume's slice from the network's labels, or one of its maps, in `padded`; same kind.
+        """(height, width) of the volume's slice from the network's labels, or one of its maps, in `padded`; same dtype.
 
         Each pixel takes the value of the nearest of the network's; outside of the crop it is zero.
         """

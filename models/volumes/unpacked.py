@@ -20,16 +20,16 @@ from bunet.models.files.disk_space import SCRATCH, explaining_full_scratch
 CHUNK = 1 << 20
 
 
-def unpack(stream: IO[bytes] | gzip.GzipFile, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
+def unpack(stream: IO[bytes] | gzip.GzipFile, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
     """The array whose bytes come next in `stream`, mapped from the disk. order: "C" or "F".
 
     The stream is read to its end, where zip and gzip keep their checksums, and so raises its own error where they differ.
     Raises EOFError where the stream ends before the array does, DiskFull where it does not fit on the disk.
     """
-    missing = kind.itemsize * int(np.prod(shape, dtype=object))
+    missing = dtype.itemsize * int(np.prod(shape, dtype=object))
     if not missing:
         read_to_the_end(stream)
-        return np.empty(shape, kind)
+        return np.empty(shape, dtype)
     with _scratch_file() as scratch:
         while missing:
             chunk = stream.read(min(CHUNK, missing))
@@ -39,7 +39,7 @@ def unpack(stream: IO[bytes] | gzip.GzipFile, kind: np.dtype[Any], shape: tuple[
             missing -= len(chunk)
         read_to_the_end(stream)
         scratch.flush()
-        return np.memmap(scratch, kind, "r", shape=shape, order="F" if order == "F" else "C")
+        return np.memmap(scratch, dtype, "r", shape=shape, order="F" if order == "F" else "C")
 
 
 def read_to_the_end(stream: IO[bytes] | gzip.GzipFile) -> None:
@@ -48,13 +48,13 @@ def read_to_the_end(stream: IO[bytes] | gzip.GzipFile) -> None:
         pass
 
 
-def kept(images: Iterable[NDArray[Any]], kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def kept(images: Iterable[NDArray[Any]], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """(slices, rows, columns) = shape, mapped from the disk; images: the slices, taken one at a time. Raises DiskFull."""
     with _scratch_file() as scratch:
         for image in images:
-            scratch.write(np.ascontiguousarray(image, dtype=kind).data)
+            scratch.write(np.ascontiguousarray(image, dtype=dtype).data)
         scratch.flush()
-        return np.memmap(scratch, kind, "r", shape=shape)
+        return np.memmap(scratch, dtype, "r", shape=shape)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from bunet.models.files.disk_space import DiskFull
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.errors import RunError
 
-FILE = sealed.Kind("bunet-share", 1, "a share of a slice", "remove it, and the same command runs that slice again")
+FILE = sealed.FileFormat("bunet-share", 1, "a share of a slice", "remove it, and the same command runs that slice again")
 _NAME = re.compile(r"([xyz])(\d{4,})\.([0-9a-f]{32})\.share")
 
 Slice = tuple[str, int]  # (axis, index)

@@ -87,7 +87,7 @@ def _labels(data: bytes, folder: Path) -> Taken:
     """A label inside a volume's own file, and as a file of its own."""
     path = _file(folder, "x.npz", data)
     found: list[Any] = []
-    taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, kinds="biuf")), VolumeError, DiskFull)}
+    taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, dtype_kinds="biuf")), VolumeError, DiskFull)}
     if not found:
         return taken
     volume, label, lung = found[0], [], []
@@ -134,13 +134,13 @@ def _checkpoint(data: bytes, folder: Path) -> Taken:
     return {"read_checkpoint": _taken(lambda: read_checkpoint(path), WeightsError)}
 
 
-def _sealed(name: str, kind: sealed.Kind, *errors: type[Exception], **readers: Callable[[Path], Any]) -> Target:
+def _sealed(name: str, format: sealed.FileFormat, *errors: type[Exception], **readers: Callable[[Path], Any]) -> Target:
     """The data as a file of ours, and as the contents of one that is sealed. name: of the file. readers: of its path."""
 
     def target(data: bytes, folder: Path) -> Taken:
         path = _file(folder, name, data)
         taken = {what: _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
-        if seal(data, path, kind):
+        if seal(data, path, format):
             taken |= {f"{what}, sealed": _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
         return taken
 

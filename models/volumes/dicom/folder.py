@@ -125,11 +125,11 @@ class Series:
 
     def describe(self) -> str:
         """Such as `2 (CT, 120 images of 512x512)`."""
-        kind = {"": "no modality", "?": "another modality"}.get(self.modality, self.modality)
+        modality = {"": "no modality", "?": "another modality"}.get(self.modality, self.modality)
         sizes = usual([image.size for image in self.images])
         scout = ", scouts" if self.is_scout else ""
         part = f", {self.part}" if self.part else ""
-        return f"{self.label} ({kind}, {_counted(self.count, 'image')}{sizes}{scout}{part})"
+        return f"{self.label} ({modality}, {_counted(self.count, 'image')}{sizes}{scout}{part})"
 
 
 @dataclass
@@ -294,8 +294,8 @@ def _image(path: Path, header: Header) -> Image | None:
 
 def _is_image(pydicom: Any, header: Header) -> bool:
     """Whether a file is of an image by its class, or has none, as only a file has that ends before it."""
-    kinds = [str(kind) for kind in (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID")) if kind]
-    return not kinds or any(pydicom.uid.UID(kind).name.endswith(" Image Storage") for kind in kinds)
+    classes = [str(uid) for uid in (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID")) if uid]
+    return not classes or any(pydicom.uid.UID(uid).name.endswith(" Image Storage") for uid in classes)
 
 
 def _cut(path: Path) -> VolumeError:

@@ -109,7 +109,7 @@ def _described(highdicom: Any, number: int, structure: Structure) -> Any:
         number,
         structure.target,
         _concept(highdicom, structure.category),
-        _concept(highdicom, structure.kind),
+        _concept(highdicom, structure.property_type),
         highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         highdicom.AlgorithmIdentificationSequence(MAKER, family, software(), MAKER),
         anatomic_regions=None if structure.region is None else [_concept(highdicom, structure.region)],

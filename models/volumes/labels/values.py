@@ -50,14 +50,14 @@ def count(array: NDArray[Any], name: str) -> dict[int, int]:
     Real numbers must be whole to ROUNDED. name: what precedes the sentence, such as "a.npz: the label". Raises LabelError for
     NaN, infinity, values that are not whole, and more than MANY different ones.
     """
-    found: dict[int, int] = {}
+    voxels_of: dict[int, int] = {}
     for image in array:
         values, voxels = np.unique(whole(image, name), return_counts=True) if image.dtype.kind == "f" else _counted(image)
         for value, number in zip(values.tolist(), voxels.tolist(), strict=True):
-            found[int(value)] = found.get(int(value), 0) + number
-        if len(found) > MANY:
+            voxels_of[int(value)] = voxels_of.get(int(value), 0) + number
+        if len(voxels_of) > MANY:
             raise LabelError(f"{name} has more than {MANY} different values: is it the CT? A label has a few whole values")
-    return dict(sorted(found.items()))
+    return dict(sorted(voxels_of.items()))
 
 
 def whole(image: NDArray[Any], name: str) -> NDArray[Any]:

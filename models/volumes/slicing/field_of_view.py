@@ -97,12 +97,12 @@ def crop_of(volume: Sliceable, pixels: Pixels = SQUARE) -> Crop | None:
 
     volume: on the common scale (`intensity`). Reads a few slices.
     """
-    found = _body(volume, pixels)
+    body = _body(volume, pixels)
     _, rows, columns = volume.shape
     high, wide = pixels
-    if found is None or found[0] >= LEAST_SHARE * max(rows * high, columns * wide):
+    if body is None or body[0] >= LEAST_SHARE * max(rows * high, columns * wide):
         return whole(volume.shape, pixels)
-    width, middle, across = found
+    width, middle, across = body
     side = width / USUAL_SHARE
     return Crop(_range(middle, round(side / high), rows), _range(across, round(side / wide), columns), pixels)
 

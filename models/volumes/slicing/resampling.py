@@ -35,8 +35,8 @@ def resample(volume: Sliceable, size: Size) -> Floats:
 
 
 def resample_mask(mask: Sliceable, size: Size) -> NDArray[Any]:
-    """A mask (or any labels) at another size, each voxel with the label of the nearest one; same kind. size: as `resample`."""
-    check_shape(mask, kinds="biuf")
+    """A mask (or any labels) at another size, each voxel with the label of the nearest one; same dtype. size: as `resample`."""
+    check_shape(mask, dtype_kinds="biuf")
     slices, rows, columns = _target(mask, size)
     _, height, width = mask.shape
     down, across = _nearest(height, rows)[:, None], _nearest(width, columns)
@@ -111,7 +111,7 @@ class SliceFit:
         return out
 
     def mask(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """(height, width) of the volume's slice, from the network's labels (or one of its maps) in `padded`, same kind.
+        """(height, width) of the volume's slice, from the network's labels (or one of its maps) in `padded`, same dtype.
 
         The padding is cut off; where the slice was resampled, each pixel gets the label of the nearest.
         """
