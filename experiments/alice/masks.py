@@ -27,9 +27,9 @@ from bunet.experiments.storage.run_folder import IDENTITY, LOCK, digest_of
 from bunet.models.files import json_text
 from bunet.models.model_card import ModelCard
 from bunet.models.volumes import formats
-from bunet.models.volumes.labels.structures import STRUCTURES
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.slices import axis_number
+from bunet.models.volumes.structures import STRUCTURES
 from bunet.models.volumes.volume import Volume, VolumeError
 from bunet.parties import outcomes
 

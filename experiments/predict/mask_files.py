@@ -19,7 +19,7 @@ from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.volumes import formats
 from bunet.models.volumes.about import About
 from bunet.models.volumes.dicom import segmentation
-from bunet.models.volumes.labels.structures import structure_of
+from bunet.models.volumes.structures import structure_of
 from bunet.models.volumes.volume import DICOM, NPZ, Volume, VolumeError
 
 Mask = NDArray[np.uint8] | NDArray[np.bool_]

@@ -17,11 +17,12 @@ from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.files.git_lfs import ADVICE, is_pointer
 from bunet.models.volumes import arrays, nifti
 from bunet.models.volumes.about import About
-from bunet.models.volumes.content import remarks as content
+from bunet.models.volumes.content import remarks
 from bunet.models.volumes.content.intensity import Windowed, windowed
-from bunet.models.volumes.dicom import series as dicom
 from bunet.models.volumes.dicom import writing
-from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, crop_of, pixels_of, whole
+from bunet.models.volumes.dicom.folder import CT, is_dicom
+from bunet.models.volumes.dicom.series import read_series
+from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, crop_of, pixels_of, uncropped
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
 FIELDS = ("auto", "whole")
@@ -65,16 +66,16 @@ class LoadedVolume:
         spacing, says = self.stored.spacing, []
         pixels = pixels_of(spacing)
         if pixels != SQUARE:
-            says.append(content.pixel_remark(pixels, crop is not None))
+            says.append(remarks.pixel_remark(pixels, crop is not None))
         if crop is None:
-            return says + content.field_remarks(spacing, (count, rows, columns))
+            return says + remarks.field_remarks(spacing, (count, rows, columns))
         (top, bottom), (left, right) = crop.rows, crop.columns
         if (crop.rows, crop.columns) != ((0, rows), (0, columns)):
             says.append(
                 f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of "
                 f"{rows} and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)"
             )
-        return says + content.field_remarks(spacing, crop.shape(count))
+        return says + remarks.field_remarks(spacing, crop.shape(count))
 
 
 def load(
@@ -95,7 +96,7 @@ def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str 
     unless `rule` says what its values are (`as-is` does not); one of modality OT (other), which tells nothing, is remarked.
     Raises VolumeError in one sentence that names the file.
     """
-    tilt = content.tilt_remark(stored.affine)
+    tilt = remarks.tilt_remark(stored.affine)
     says = _of_modality(path, stored, rule) + ([] if tilt is None else [tilt])
     try:
         lazy, applied = windowed(stored.array, rule)
@@ -103,10 +104,10 @@ def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str 
         raise VolumeError(f"{path}: {error}") from error
     name = path.name or path.resolve().name
     pixels = pixels_of(stored.spacing) if sized else SQUARE
-    uncut = whole(stored.shape, pixels)
+    uncut = uncropped(stored.shape, pixels)
     if applied == "as-is":
-        return LoadedVolume(lazy, applied, name, stored, (*says, *content.range_remarks(stored.array, lazy.span)), uncut)
-    wrong = content.window_remark(lazy, applied) or content.air_remark(lazy)
+        return LoadedVolume(lazy, applied, name, stored, (*says, *remarks.range_remarks(stored.array, lazy.span)), uncut)
+    wrong = remarks.window_remark(lazy, applied) or remarks.air_remark(lazy)
     crop = crop_of(lazy, pixels) if field_of_view == "auto" and sized and wrong is None else uncut
     says += [] if wrong is None else [wrong]
     return LoadedVolume(lazy, applied, name, stored, tuple(says), crop)
@@ -114,7 +115,7 @@ def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str 
 
 def _of_modality(path: Path, stored: Volume, rule: str) -> list[str]:
     """What is to be remarked of a volume's modality. Raises VolumeError where it is none that the models are for."""
-    if stored.modality in ("", dicom.CT):
+    if stored.modality in ("", CT):
         return []
     told = stored.modality not in ("OT", "?")
     is_what = f"its modality is {stored.modality if stored.modality != '?' else 'none that is known'}, not CT"
@@ -142,15 +143,15 @@ def read_volume(path: str | Path, key: str | None = None, dtype_kinds: str = "iu
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
     key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
-    folder's, by number (`dicom.read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
+    folder's, by number (`read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
     beyond three are left off (`volume.three_axes`). Raises VolumeError, in one sentence that names the file, for a missing
     or damaged file, another file format, a missing key, a shape that is not 3D or is empty, values that are not real
-    numbers, and whatever is wrong with a series (`dicom.read_series`). dtype_kinds: as for
+    numbers, and whatever is wrong with a series (`read_series`). dtype_kinds: as for
     `arrays.read_npy`, of numpy's own files.
     """
     path = Path(path)
-    if path.is_dir() or dicom.is_dicom(path):
-        return dicom.read_series(path, series)
+    if path.is_dir() or is_dicom(path):
+        return read_series(path, series)
     if series is not None:
         raise VolumeError(f"{path}: is no DICOM folder, of which --series {series} could choose")
     file_format = format_of(path)

@@ -19,7 +19,7 @@ from bunet.models.volumes.about import MAKER, software
 from bunet.models.volumes.dicom.library import pydicom_for
 from bunet.models.volumes.dicom.sources import PATIENT, STUDY, SourceImage, Sources, as_it_is, sources_of
 from bunet.models.volumes.dicom.writing import CT_IMAGE, LOSSY, plane_at, plane_of
-from bunet.models.volumes.labels.structures import SEGMENTATION_SERIES, Structure, structure_of
+from bunet.models.volumes.structures import SEGMENTATION_SERIES, Structure, structure_of
 from bunet.models.volumes.volume import Affine, Volume, VolumeError
 
 Masks = Mapping[str, NDArray[np.uint8]]

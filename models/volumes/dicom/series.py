@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bunet.models.volumes.dicom import folder, geometry
-from bunet.models.volumes.dicom.folder import CT as CT
-from bunet.models.volumes.dicom.folder import is_dicom as is_dicom
+from bunet.models.volumes.dicom.folder import CT
 from bunet.models.volumes.dicom.geometry import Stack
 from bunet.models.volumes.dicom.library import pydicom_for, quiet
 from bunet.models.volumes.dicom.pixels import Padding, decoded, dtype_of, rescale_remarks

@@ -52,7 +52,9 @@ def count(array: NDArray[Any], name: str) -> dict[int, int]:
     """
     voxels_of: dict[int, int] = {}
     for image in array:
-        values, voxels = np.unique(whole(image, name), return_counts=True) if image.dtype.kind == "f" else _counted(image)
+        values, voxels = (
+            np.unique(whole_numbers(image, name), return_counts=True) if image.dtype.kind == "f" else _counted(image)
+        )
         for value, number in zip(values.tolist(), voxels.tolist(), strict=True):
             voxels_of[int(value)] = voxels_of.get(int(value), 0) + number
         if len(voxels_of) > MANY:
@@ -60,7 +62,7 @@ def count(array: NDArray[Any], name: str) -> dict[int, int]:
     return dict(sorted(voxels_of.items()))
 
 
-def whole(image: NDArray[Any], name: str) -> NDArray[Any]:
+def whole_numbers(image: NDArray[Any], name: str) -> NDArray[Any]:
     """Real numbers as the whole ones that they are; LabelError where they are none."""
     if image.dtype.kind != "f":
         return image
@@ -145,7 +147,7 @@ def mask_of(array: NDArray[Any], inside: Sequence[int], name: str) -> NDArray[np
     """bool, of the array's shape: where it has one of these values. Raises LabelError as `whole`."""
     mask = np.empty(array.shape, np.bool_)
     for image, out in zip(array, mask, strict=True):
-        numbers = whole(image, name)
+        numbers = whole_numbers(image, name)
         out[:] = False
         for value in inside:
             out |= numbers == value

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bunet.models.volumes.slice_source import SliceFrame, SliceSource
-from bunet.models.volumes.slicing.field_of_view import Crop, whole
+from bunet.models.volumes.slicing.field_of_view import Crop, uncropped
 from bunet.models.volumes.slicing.slices import slice_at
 
 SHAPE = (12, 40, 60)
@@ -88,7 +88,7 @@ def test_what_cannot_be_is_named(call, words) -> None:
 def test_pixels_that_are_not_square_become_so_in_images_and_labels() -> None:
     volume = np.random.default_rng(4).random((12, 20, 60), dtype=np.float32)
     for axis, fitted in (("x", (32, 21)), ("y", (32, 32)), ("z", (21, 32))):
-        source = SliceSource.of(volume, axis, 32, whole(volume.shape, (2.0, 1.0)))
+        source = SliceSource.of(volume, axis, 32, uncropped(volume.shape, (2.0, 1.0)))
         label = source.label(np.ones(volume.shape, bool), 7)
         assert (label.any(axis=1).sum(), label.any(axis=0).sum()) == source.frame.fit.size == fitted
 
