@@ -99,7 +99,7 @@ def beside(path: Path | None, volume: Volume, asked: Sequence[int] = ()) -> tupl
     """(the label of a volume that was read, what to say of it and of labels that were passed over, a line each).
 
     path: the label's file, or None for the one inside the volume's own `.npz`, where there is one. A label that nobody asked
-    for and that is none is passed over with a word. Raises as `read`, and where values were asked for and there is no label.
+    for and that is none is passed over with a word; one of which values were asked for raises as `read` does.
     """
     own = volume.source if volume.file_format == NPZ and volume.source is not None else None
     keys = arrays.keys_of(own) if own is not None else ()
