@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments import prepare
 from bunet.experiments.bench.slices import RunPair, document_of, masks_of
+from bunet.experiments.calibration import compile_for
+from bunet.experiments.images import SliceSet, embedded_slices, float_labels, volume_slices
+from bunet.experiments.jobs import write_job
 from bunet.experiments.one_line import one_line
 from bunet.experiments.options import DEMO_SIZE, RunSettings
 from bunet.experiments.predict.warnings import result_warnings
-from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.report import plots
 from bunet.experiments.storage.results import write_json, write_mask
+from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.metrics import dice_text, known_dice
 from bunet.models.volumes.slicing.slices import OFFSETS
 from bunet.parties.console import RunConsole
@@ -74,13 +76,13 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
 
     images, chosen = _inputs(request, say)
     say("compiling the model")
-    compiled = prepare.compile_for(settings, chosen, images.padded)
+    compiled = compile_for(settings, chosen, images.padded)
     with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
-        job = prepare.write_job(settings, compiled, images, Path(folder), request.verify)
+        job = write_job(settings, compiled, images, Path(folder), request.verify)
         with console:
             result = run(job, console)
     masks = masks_of(result, images)
-    against_float = known_dice(masks, prepare.float_labels(chosen, images))
+    against_float = known_dice(masks, float_labels(chosen, images))
     against_truth = known_dice(masks, images.truth) if images.truth is not None and chosen.trained else None
     document = document_of(
         console.ledger,
@@ -107,9 +109,9 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
 def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     settings = request.settings
     if request.volume is None:
-        images = prepare.embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
+        images = embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
-        images = prepare.volume_slices(
+        images = volume_slices(
             settings,
             request.volume,
             request.truth,
@@ -119,7 +121,7 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
             rule=request.intensity,
             field_of_view=request.field_of_view,
         )
-    chosen = prepare.choose_weights(settings, request.weights, images.padded)
+    chosen = choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")
     for note in images.notes:

@@ -55,14 +55,15 @@ class Kind:
 
 def programs() -> list[Program]:
     """The small networks, compiled."""
-    from bunet.experiments import prepare
-    from bunet.models.network.weights import seeded
+    from bunet.experiments.calibration import compile_for
+    from bunet.experiments.weights_choice import ChosenWeights
+    from bunet.models.network.seeded import seeded_weights
 
     found = []
     for format, activation, pool, readout in NETWORKS:
         settings = RunSettings(size=32, features=1, activation=activation, pool=pool, format=format)
-        random = prepare.ChosenWeights(seeded(settings.architecture(), 0), "random", False)
-        found.append(prepare.compile_for(settings, random, (32, 32), readout).program)
+        random = ChosenWeights(seeded_weights(settings.architecture(), 0), "random", False)
+        found.append(compile_for(settings, random, (32, 32), readout).program)
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bunet.models.oracle import IntegerWeights
+from bunet.models.integers import IntegerWeights
 
 DOMAIN = b"bunet integer weights, version 1"
 SALT_BYTES = 32

@@ -7,6 +7,8 @@ are split into digits whose products are, and the digits are put together modulo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -17,16 +19,33 @@ WEIGHT_DIGIT_BITS = 24
 Linear = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+@dataclass(frozen=True)
+class IntegerWeights:
+    """Bob's integers of one convolution.
+
+    weight: int64, |weight| < 2^62, conv (out, in, k, k) with k odd, conv_transpose (in, out, 2, 2), as torch lays them out.
+    bias: int64 (out,), at the output's frac.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @cached_property
+    def norm(self) -> int:
+        """As `l1_norm`: what a program bounds with `norm_bits`."""
+        return l1_norm(self.weight)
+
+
 def conv(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Convolution of stride 1 with zero padding k // 2: x (C, H, W), weight (O, C, k, k), k odd -> (O, H, W).
 
-    Floats of one kind in, the same kind out. The image is unfolded in bands of rows, so that memory stays bounded.
+    Floats of one dtype in, the same dtype out. The image is unfolded in bands of rows, so that memory stays bounded.
     """
     channels, height, width = x.shape
     out_channels, _, kernel, _ = weight.shape
     matrix = np.ascontiguousarray(weight.reshape(out_channels, -1))
     if kernel == 1:
-        return (matrix @ x.reshape(channels, -1)).reshape(out_channels, height, width)
+        return np.asarray((matrix @ x.reshape(channels, -1)).reshape(out_channels, height, width))
     half = kernel // 2
     padded = np.zeros((channels, height + 2 * half, width + 2 * half), dtype=x.dtype)
     padded[:, half : half + height, half : half + width] = x
@@ -52,24 +71,24 @@ def conv_transpose(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(product.transpose(0, 3, 1, 4, 2)).reshape(out_channels, 2 * height, 2 * width)
 
 
-def conv_norm(weight: np.ndarray) -> int:
-    """Largest L1 norm of an output channel of integer weights (O, C, k, k)."""
-    return _largest_sum(weight.reshape(weight.shape[0], -1))
+def l1_norm(weight: np.ndarray) -> int:
+    """Largest L1 norm of the taps that meet one output, of integer weights, |weight| < 2^62.
 
-
-def conv_transpose_norm(weight: np.ndarray) -> int:
-    """Largest L1 norm of the taps that meet one output, integer weights (C, O, 2, 2): one tap of each input channel."""
-    return _largest_sum(weight.reshape(weight.shape[0], -1).T)
+    (O, C, k, k) with k odd: all taps of an output channel. (C, O, 2, 2), a transposed convolution's: one tap of each input
+    channel.
+    """
+    rows = weight.reshape(weight.shape[0], -1)
+    return _largest_sum(rows if weight.shape[-1] % 2 else rows.T)
 
 
 def conv_integer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, width: int) -> np.ndarray:
     """Exact convolution and bias modulo 2^width: int64 in, int64 out in [-2^(width-1), 2^(width-1))."""
-    return wrap(_exact(conv, conv_norm, x, weight) + _column(bias), width)
+    return wrap(_exact(conv, x, weight) + _column(bias), width)
 
 
 def conv_transpose_integer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, width: int) -> np.ndarray:
     """Exact transposed convolution and bias modulo 2^width, signed; shapes as in `conv_transpose`."""
-    return wrap(_exact(conv_transpose, conv_transpose_norm, x, weight) + _column(bias), width)
+    return wrap(_exact(conv_transpose, x, weight) + _column(bias), width)
 
 
 def wrap(values: np.ndarray, width: int) -> np.ndarray:
@@ -87,20 +106,21 @@ def _largest_sum(rows: np.ndarray) -> int:
     magnitude = np.abs(rows.astype(np.int64))
     low = (magnitude & 0xFFFFFFFF).sum(axis=1).tolist()
     high = (magnitude >> 32).sum(axis=1).tolist()
-    return max((h << 32) + part for h, part in zip(high, low, strict=True))
+    sums: list[int] = [(h << 32) + part for h, part in zip(high, low, strict=True)]
+    return max(sums)
 
 
-def _exact(linear: Linear, norm: Callable[[np.ndarray], int], x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _exact(linear: Linear, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """linear(x, weight) modulo 2^64 as uint64, for any int64 operands with |weight| < 2^62."""
-    norm_bits = norm(weight).bit_length()
+    norm_bits = l1_norm(weight).bit_length()
     if norm_bits > EXACT_BITS - 12:
         low = weight & ((1 << WEIGHT_DIGIT_BITS) - 1)
         high = weight >> WEIGHT_DIGIT_BITS
-        return _exact(linear, norm, x, low) + (_exact(linear, norm, x, high) << np.uint64(WEIGHT_DIGIT_BITS))
+        return np.asarray(_exact(linear, x, low) + (_exact(linear, x, high) << np.uint64(WEIGHT_DIGIT_BITS)))
     floats = weight.astype(np.float64)
     digit_bits = EXACT_BITS - 1 - norm_bits
     largest = max(abs(int(x.max())), abs(int(x.min())))
     if largest.bit_length() <= digit_bits:
         return linear(x.astype(np.float64), floats).astype(np.int64).view(np.uint64)
     low = linear((x & ((1 << digit_bits) - 1)).astype(np.float64), floats).astype(np.int64).view(np.uint64)
-    return low + (_exact(linear, norm, x >> digit_bits, weight) << np.uint64(digit_bits))
+    return low + (_exact(linear, x >> digit_bits, weight) << np.uint64(digit_bits))

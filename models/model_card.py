@@ -151,8 +151,8 @@ def _check_text(field: str, value: object) -> None:
         raise ModelCardError(f"the model's {field} {value!r} holds an @, which stands between name and version")
 
 
-def _exactly(kind: type, document: Any) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
+def _exactly(record: type, document: Any) -> dict[str, Any]:
+    names = {field.name for field in fields(record)}
     if not isinstance(document, dict) or set(document) != names:
         raise ModelCardError(f"not a table of {', '.join(sorted(names))}")
     return document

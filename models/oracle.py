@@ -11,29 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from bunet.models.integers import (
-    conv,
-    conv_integer,
-    conv_norm,
-    conv_transpose,
-    conv_transpose_integer,
-    conv_transpose_norm,
-    wrap,
-)
+from bunet.models.integers import IntegerWeights, conv, conv_integer, conv_transpose, conv_transpose_integer, wrap
 from bunet.models.program import LABELS, Node, Program
 
 Rounding = Literal["nearest", "floor"] | np.random.Generator
-
-
-@dataclass(frozen=True)
-class IntegerWeights:
-    """Integers of one convolution.
-
-    weight: int64, conv (out, in, k, k), conv_transpose (in, out, 2, 2). bias: int64 (out,), at the output's frac.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,7 @@ def apply(
     Deterministic but for truncate, which rounds as asked: `nearest` (halves up), `floor`, or stochastically with a
     numpy Generator, distributed as the shared truncation rounds. A readout gives labels (1, H, W) for `argmax` and
     `label-share`, the sign of the logits' difference in their ring of `width` bits; else its input. Raises ValueError where
-    inputs have the wrong kind or number.
+    inputs have the wrong dtype or number.
     """
     if any(x.dtype != np.int64 for x in inputs):
         raise ValueError(f"{node.name}: the oracle works on int64, not {[str(x.dtype) for x in inputs]}")
@@ -86,14 +67,14 @@ def _unwrapped(
     if node.operation == "extend":
         return x.copy()
     if node.operation == "relu":
-        return np.maximum(x, 0)
+        return np.asarray(np.maximum(x, 0))
     if node.operation == "square":
         residue = x.view(np.uint64)
         return (residue * residue).view(np.int64)
     if node.operation == "concat":
         return np.concatenate(inputs)
     if node.operation in ("avgpool", "maxpool"):
-        return _windows(x).sum(axis=(2, 4)) if node.operation == "avgpool" else _windows(x).max(axis=(2, 4))
+        return np.asarray(_windows(x).sum(axis=(2, 4)) if node.operation == "avgpool" else _windows(x).max(axis=(2, 4)))
     if node.operation == "readout":
         return (wrap(x[:1] - x[1:], width) < 0).astype(np.int64) if node.attributes["kind"] in LABELS else x.copy()
     raise ValueError(f"{node.name}: the oracle has no operation {node.operation!r}")
@@ -132,7 +113,7 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Outputs by node name of the program on one quantised input (int64, the input's shape).
 
-    keep: names to return; by default the readout alone. Raises ValueError for an input of another shape or kind, and
+    keep: names to return; by default the readout alone. Raises ValueError for an input of another shape or dtype, and
     KeyError for a name that is not in the program.
     """
     wanted = {program.output.name} if keep is None else {program[name].name for name in keep}
@@ -166,7 +147,7 @@ def agrees(
     Equality where the layer is deterministic; a truncation by shift > 0 may give floor or floor + 1 (modulo the ring). width:
     of the inputs' ring. An extension is exact for -2^(width - 2) <= x < 2^(width - 2); beyond, what is added to x modulo
     2^width depends on how x is shared, so there it must agree modulo that. `output` may leave out axes of length 1, and have
-    any integer kind.
+    any integer dtype.
     """
     true = _unwrapped(node, weights, inputs, "floor", width)
     expected = _in_ring(node, true)
@@ -203,9 +184,8 @@ def _beyond(node: Node, weights: IntegerWeights | None, inputs: tuple[np.ndarray
     x = inputs[0]
     largest = max(abs(int(x.min())), abs(int(x.max())))
     if weights is not None:
-        transposed = node.operation == "conv_transpose"
-        norm, linear = (conv_transpose_norm, conv_transpose) if transposed else (conv_norm, conv)
-        if largest * norm(weights.weight) + int(np.abs(weights.bias).max()) >= 1 << 63:
+        if largest * weights.norm + int(np.abs(weights.bias).max()) >= 1 << 63:
+            linear = conv if node.operation == "conv" else conv_transpose
             floats = linear(x.astype(np.float64), weights.weight.astype(np.float64))
             outside |= np.abs(floats + weights.bias[:, None, None]) >= 2.0**63
     elif node.operation == "square" and largest >= 1 << 31:

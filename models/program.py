@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,9 +208,11 @@ class Program:
 
 def _read_node(entry: dict[str, Any]) -> Node:
     shape = tuple(_integer(s) for s in entry["shape"])
-    kind = TensorType(shape, _integer(entry["width"]), _integer(entry["frac"]), _integer(entry["bound"]))  # type: ignore[arg-type]
+    if len(shape) != 3:
+        raise ProgramError(f"shape {shape} is not (channels, height, width) of positive sizes")
+    tensor = TensorType(shape, _integer(entry["width"]), _integer(entry["frac"]), _integer(entry["bound"]))
     attributes = {str(k): v if isinstance(v, str) else _integer(v) for k, v in entry["attributes"].items()}
-    return Node(str(entry["name"]), str(entry["operation"]), tuple(str(i) for i in entry["inputs"]), kind, attributes)
+    return Node(str(entry["name"]), str(entry["operation"]), tuple(str(i) for i in entry["inputs"]), tensor, attributes)
 
 
 def _integer(value: object) -> int:
@@ -253,60 +255,97 @@ def _check_node(node: Node, inputs: tuple[TensorType, ...]) -> None:
     _require(node.operation in OPERATIONS, f"unknown operation; known are {', '.join(OPERATIONS)}")
     arity = {"input": 0, "concat": 2}.get(node.operation, 1)
     _require(len(inputs) == arity, f"takes {arity} inputs, has {len(inputs)}")
-    out = node.type
-    if node.operation == "input":
-        if "calibrated" in node.attributes:
-            _require(isinstance(node.attributes["calibrated"], int), "calibrated is not an integer")
-            _require(1 <= node.integer("calibrated") < 1 << out.bound, f"calibrated is not within the bound 2^{out.bound}")
+    _CHECKS[node.operation](node, node.type, *inputs)
+
+
+def _check_input(node: Node, out: TensorType) -> None:
+    if "calibrated" in node.attributes:
+        _require(isinstance(node.attributes["calibrated"], int), "calibrated is not an integer")
+        _require(1 <= node.integer("calibrated") < 1 << out.bound, f"calibrated is not within the bound 2^{out.bound}")
+
+
+def _check_conv(node: Node, out: TensorType, source: TensorType) -> None:
+    kernel = node.integer("kernel")
+    _require(kernel % 2 == 1 and kernel >= 1, f"kernel {kernel} is not odd")
+    _check_linear(node, out, source, scale=1)
+
+
+def _check_conv_transpose(node: Node, out: TensorType, source: TensorType) -> None:
+    _require(node.integer("kernel") == 2 and node.integer("stride") == 2, "only kernel 2 with stride 2")
+    _check_linear(node, out, source, scale=2)
+
+
+def _check_linear(node: Node, out: TensorType, source: TensorType, scale: int) -> None:
+    """What both convolutions have in common. scale: of height and width."""
+    _, height, width = source.shape
+    expected = (node.integer("out_channels"), scale * height, scale * width)
+    _require(out.shape == expected, f"shape {out.shape} does not follow {source.shape}")
+    _require(out.width == source.width, "a convolution stays in its input's ring")
+    _require(node.integer("norm_bits") >= 0, "norm_bits is negative")
+
+
+def _check_truncate(node: Node, out: TensorType, source: TensorType) -> None:
+    shift = node.integer("shift")
+    _require(shift >= 0, "shift is negative")
+    _require(out.shape == source.shape, "truncation keeps the shape")
+    _require(out.width <= source.width - shift, f"{source.width} bits less {shift} do not leave {out.width}")
+    _require(out.frac == source.frac - shift, "frac does not follow the shift")
+
+
+def _check_extend(node: Node, out: TensorType, source: TensorType) -> None:
+    _require(out.shape == source.shape and out.frac == source.frac, "extension keeps shape and frac")
+    _require(out.width > source.width, "extension must widen the ring")
+    _require(source.bound <= source.width - 2, "extension needs one bit of headroom: bound <= width - 2")
+    _require(out.bound >= source.bound, "the bound shrinks")
+
+
+def _check_relu(node: Node, out: TensorType, source: TensorType) -> None:
+    _require((out.shape, out.width, out.frac) == (source.shape, source.width, source.frac), "relu keeps its input's type")
+
+
+def _check_square(node: Node, out: TensorType, source: TensorType) -> None:
+    _require(out.shape == source.shape and out.width == source.width, "square keeps shape and ring")
+    _require(out.frac == 2 * source.frac, "square doubles frac")
+
+
+def _check_pool(node: Node, out: TensorType, source: TensorType) -> None:
+    channels, height, width = source.shape
+    _require(height % 2 == 0 and width % 2 == 0, f"2x2 pooling of an odd size {height}x{width}")
+    _require(out.shape == (channels, height // 2, width // 2), f"shape {out.shape} does not follow {source.shape}")
+    _require(out.width == source.width, "pooling stays in its input's ring")
+    frac = source.frac + (2 if node.operation == "avgpool" else 0)
+    _require(out.frac == frac, f"frac {out.frac} is not {frac}")
+
+
+def _check_concat(node: Node, out: TensorType, a: TensorType, b: TensorType) -> None:
+    _require(a.shape[1:] == b.shape[1:], f"sizes {a.shape} and {b.shape} differ")
+    _require((a.width, a.frac) == (b.width, b.frac) == (out.width, out.frac), "rings or frac differ")
+    _require(out.shape == (a.shape[0] + b.shape[0], *a.shape[1:]), f"shape {out.shape} does not follow")
+    _require(out.bound >= max(a.bound, b.bound), "the bound shrinks")
+
+
+def _check_readout(node: Node, out: TensorType, source: TensorType) -> None:
+    readout = node.attributes["kind"]
+    _require(readout in READOUTS, f"kind {readout!r} is not one of {', '.join(READOUTS)}")
+    if readout not in LABELS:
+        _require(out == source, "logits and shares leave the tensor as it is")
         return
-    first = inputs[0]
-    c, h, w = first.shape
-    if node.operation == "conv":
-        kernel = node.integer("kernel")
-        _require(kernel % 2 == 1 and kernel >= 1, f"kernel {kernel} is not odd")
-        _require(out.shape == (node.integer("out_channels"), h, w), f"shape {out.shape} does not follow {first.shape}")
-        _require(out.width == first.width, "a convolution stays in its input's ring")
-        _require(node.integer("norm_bits") >= 0, "norm_bits is negative")
-    elif node.operation == "conv_transpose":
-        _require(node.integer("kernel") == 2 and node.integer("stride") == 2, "only kernel 2 with stride 2")
-        expected = (node.integer("out_channels"), 2 * h, 2 * w)
-        _require(out.shape == expected, f"shape {out.shape} does not follow {first.shape}")
-        _require(out.width == first.width, "a convolution stays in its input's ring")
-        _require(node.integer("norm_bits") >= 0, "norm_bits is negative")
-    elif node.operation == "truncate":
-        shift = node.integer("shift")
-        _require(shift >= 0, "shift is negative")
-        _require(out.shape == first.shape, "truncation keeps the shape")
-        _require(out.width <= first.width - shift, f"{first.width} bits less {shift} do not leave {out.width}")
-        _require(out.frac == first.frac - shift, "frac does not follow the shift")
-    elif node.operation == "extend":
-        _require(out.shape == first.shape and out.frac == first.frac, "extension keeps shape and frac")
-        _require(out.width > first.width, "extension must widen the ring")
-        _require(first.bound <= first.width - 2, "extension needs one bit of headroom: bound <= width - 2")
-        _require(out.bound >= first.bound, "the bound shrinks")
-    elif node.operation == "relu":
-        _require((out.shape, out.width, out.frac) == (first.shape, first.width, first.frac), "relu keeps its input's type")
-    elif node.operation == "square":
-        _require(out.shape == first.shape and out.width == first.width, "square keeps shape and ring")
-        _require(out.frac == 2 * first.frac, "square doubles frac")
-    elif node.operation in ("avgpool", "maxpool"):
-        _require(h % 2 == 0 and w % 2 == 0, f"2x2 pooling of an odd size {h}x{w}")
-        _require(out.shape == (c, h // 2, w // 2), f"shape {out.shape} does not follow {first.shape}")
-        _require(out.width == first.width, "pooling stays in its input's ring")
-        expected_frac = first.frac + (2 if node.operation == "avgpool" else 0)
-        _require(out.frac == expected_frac, f"frac {out.frac} is not {expected_frac}")
-    elif node.operation == "concat":
-        a, b = inputs
-        _require(a.shape[1:] == b.shape[1:], f"sizes {a.shape} and {b.shape} differ")
-        _require((a.width, a.frac) == (b.width, b.frac) == (out.width, out.frac), "rings or frac differ")
-        _require(out.shape == (a.shape[0] + b.shape[0], h, w), f"shape {out.shape} does not follow")
-        _require(out.bound >= max(a.bound, b.bound), "the bound shrinks")
-    elif node.operation == "readout":
-        kind = node.attributes["kind"]
-        _require(kind in READOUTS, f"kind {kind!r} is not one of {', '.join(READOUTS)}")
-        if kind in LABELS:
-            _require(c == 2, f"{kind} takes 2 channels, not {c}")
-            _require(out.shape == (1, h, w), f"{kind} gives one channel")
-            _require(first.bound <= first.width - 2, f"{kind} subtracts: bound <= width - 2")
-        else:
-            _require(out == first, "logits and shares leave the tensor as it is")
+    channels, height, width = source.shape
+    _require(channels == 2, f"{readout} takes 2 channels, not {channels}")
+    _require(out.shape == (1, height, width), f"{readout} gives one channel")
+    _require(source.bound <= source.width - 2, f"{readout} subtracts: bound <= width - 2")
+
+
+_CHECKS: dict[str, Callable[..., None]] = {  # (node, its type, the types of its inputs)
+    "input": _check_input,
+    "conv": _check_conv,
+    "conv_transpose": _check_conv_transpose,
+    "truncate": _check_truncate,
+    "extend": _check_extend,
+    "relu": _check_relu,
+    "square": _check_square,
+    "avgpool": _check_pool,
+    "maxpool": _check_pool,
+    "concat": _check_concat,
+    "readout": _check_readout,
+}

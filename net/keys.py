@@ -18,7 +18,7 @@ import zmq
 from zmq.utils import z85
 
 from bunet.models.errors import UsageError
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.printable import printable
 
 MAX_BYTES = 16 << 20  # of a file of keys
@@ -67,7 +67,7 @@ class KeyPair:
         """Write a key file (mode 0600) and its public half to `path`.pub; returns the latter.
 
         Never overwrites: raises BadKey where either file exists, since a lost secret key cannot be had again. Leaves neither
-        file where one cannot be written (NoRoom, OSError).
+        file where one cannot be written (DiskFull, OSError).
         """
         path = Path(path)
         public_path = path.with_name(path.name + ".pub")
@@ -171,14 +171,14 @@ def _lines(path: Path) -> list[str]:
 
 def _create(path: Path, mode: int, text: str) -> None:
     try:
-        with room_in(path.parent):
+        with explaining_full_disk(path.parent):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         raise BadKey(f"{path} exists already; keys are not overwritten") from None
     except OSError as error:
         raise BadKey(f"cannot write {path}: {_reason(error)}") from None
     try:
-        with room_in(path.parent), os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with explaining_full_disk(path.parent), os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bunet.models.errors import BunetError, PeerError
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelWish
 from bunet.models.printable import plain
 from bunet.models.program import Program
@@ -26,7 +27,6 @@ from bunet.parties.session.handshake import Terms
 from bunet.parties.store import Offer
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
-from bunet.protocols.registry import LayerWeights
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Store(Protocol):
     def offer(self, shape: tuple[int, int, int], format: str | None, readout: str | None, wish: ModelWish) -> Offer:
         """The model for these slices that is wished for; PeerError with the reason if none is served, or several are."""
 
-    def weights(self, program: Program) -> Mapping[str, LayerWeights]:
+    def weights(self, program: Program) -> Mapping[str, IntegerWeights]:
         """Weights by node name."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.program import Program
 from bunet.parties.events import Note, Subscriber
 
@@ -48,8 +48,8 @@ def check(
 
 
 def save(shares: Mapping[str, float], folder: Path) -> None:
-    """Leave `check`'s shares in a local run's folder, for `load`. Raises NoRoom, OSError."""
-    write_whole(folder / FILE, lambda stream: stream.write(json.dumps(dict(shares)).encode()))
+    """Leave `check`'s shares in a local run's folder, for `load`. Raises DiskFull, OSError."""
+    write_atomic(folder / FILE, lambda stream: stream.write(json.dumps(dict(shares)).encode()))
 
 
 def load(folder: Path) -> dict[str, float]:

@@ -10,7 +10,7 @@ from bunet.models.files import sealed
 from bunet.models.program import Program
 from bunet.models.volumes import ensemble
 
-FILE = sealed.Kind("bunet-slice", 1, "a slice of a run", "remove it, and the same command runs that slice again")
+FILE = sealed.FileFormat("bunet-slice", 1, "a slice of a run", "remove it, and the same command runs that slice again")
 
 
 def compact(program: Program, result: np.ndarray) -> np.ndarray:

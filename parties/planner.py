@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bunet.models.errors import UsageError
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, Program
 from bunet.parties.events import LayerPlan
 from bunet.protocols import registry
 from bunet.protocols.context import Role
 from bunet.protocols.ot import extension
-from bunet.protocols.registry import Layer, LayerWeights, Protocol
+from bunet.protocols.registry import Layer, Protocol
 
 # Operations that only rearrange tensors: nothing to choose, nothing to pay.
 STRUCTURAL = ("input", "concat")
@@ -101,7 +102,7 @@ def plan(
     program: Program,
     chosen: Mapping[str, str],
     settings: Mapping[str, str] | None = None,
-    weights: Mapping[str, LayerWeights] | None = None,
+    weights: Mapping[str, IntegerWeights] | None = None,
 ) -> list[PlannedLayer]:
     """The layers in execution order, ready to run. weights: Bob's, by node name; None for Alice."""
     check_settings(settings or {})

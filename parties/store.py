@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bunet.models.compiled import Compiled
 from bunet.models.errors import LocalError, PeerError, UsageError
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelWish
-from bunet.models.passes.compile import Compiled
 from bunet.models.printable import MAX_PEER_TEXT
 from bunet.models.program import Program
-from bunet.protocols.registry import LayerWeights
 
 
 class StoreError(UsageError):
@@ -69,10 +69,10 @@ class CompiledStore:
         wanted += [f"format {format}" if format else "", f"read-out {readout}" if readout else ""]
         raise PeerError(_listed(f"Bob does not serve {', '.join(filter(None, wanted))}; he serves ", self._offers))
 
-    def weights(self, program: Program) -> Mapping[str, LayerWeights]:
+    def weights(self, program: Program) -> Mapping[str, IntegerWeights]:
         for model in self._models:
             if model.program is program:
-                return {name: LayerWeights(w.weight, w.bias) for name, w in model.weights.items()}
+                return model.weights
         raise LocalError("no weights for this program")
 
     def lines(self) -> list[str]:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import LABELS, Node, TensorType
 from bunet.parties.events import Note, Subscriber
 from bunet.parties.planner import PlannedLayer, pahe_names
@@ -19,7 +20,7 @@ from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
-from bunet.protocols.registry import Layer, LayerWeights, Protocol
+from bunet.protocols.registry import Layer, Protocol
 
 # Said only if it takes long enough for a person to wonder.
 SLOW_S = 3.0
@@ -79,11 +80,11 @@ def _shaped(kind: TensorType, shape: tuple[int, int, int]) -> TensorType:
     return TensorType(shape, kind.width, kind.frac, kind.bound)
 
 
-def _zero_weights(node: Node) -> LayerWeights | None:
+def _zero_weights(node: Node) -> IntegerWeights | None:
     if "out_channels" not in node.attributes:
         return None
     kernel = node.integer("kernel")
-    return LayerWeights(np.zeros((2, 2, kernel, kernel), np.int64), np.zeros(2, np.int64))
+    return IntegerWeights(np.zeros((2, 2, kernel, kernel), np.int64), np.zeros(2, np.int64))
 
 
 def _run(protocol: Protocol, layer: Layer, alice: Context, bob: Context) -> None:

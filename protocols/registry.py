@@ -15,8 +15,7 @@ from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import Any
 
-import numpy as np
-
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import OPERATIONS, Node, TensorType
 from bunet.protocols.cost import Cost
 from bunet.protocols.steps import Steps
@@ -37,18 +36,6 @@ _LAYERS = "bunet.protocols.layers"
 
 
 @dataclass(frozen=True)
-class LayerWeights:
-    """Bob's integers of one convolution.
-
-    weight: int64, conv (out, in, k, k), conv_transpose (in, out, 2, 2) as torch lays them out.
-    bias: int64 (out,), at the output's frac; zeros where there is none.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-
-@dataclass(frozen=True)
 class Layer:
     """A node with what a protocol needs beside shares; Bob's has weights, Alice's has None.
 
@@ -58,7 +45,7 @@ class Layer:
 
     node: Node
     inputs: tuple[TensorType, ...]
-    weights: LayerWeights | None = None
+    weights: IntegerWeights | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     prepared: object = None
 

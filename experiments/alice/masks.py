@@ -27,9 +27,9 @@ from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 from bunet.models.model_card import ModelCard
 from bunet.models.volumes import formats
-from bunet.models.volumes.labels.structures import STRUCTURES
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.slices import axis_number
+from bunet.models.volumes.structures import STRUCTURES
 from bunet.models.volumes.volume import Volume, VolumeError
 from bunet.parties import outcomes
 
@@ -38,9 +38,9 @@ DOCUMENT_VERSION = 2
 COPY = "mask.npz"
 
 
-def paths(out: Path, volume: Path, kind: str, targets: Sequence[str] = tuple(STRUCTURES)) -> list[Path]:
-    """Where masks of these targets go, or of all that are known. kind: of the volume (`volume.KINDS`)."""
-    return [*mask_files.paths(kind, targets, out, one_case(volume, None).name), out / COPY]
+def paths(out: Path, volume: Path, file_format: str, targets: Sequence[str] = tuple(STRUCTURES)) -> list[Path]:
+    """Where masks of these targets go, or of all that are known. file_format: the volume's."""
+    return [*mask_files.paths(file_format, targets, out, one_case(volume, None).name), out / COPY]
 
 
 def check_places(
@@ -52,12 +52,12 @@ def check_places(
     slices of this run.
     """
     if json_file is not None:
-        masks = paths(out, volume, stored.kind, list(STRUCTURES) if target is None else [target])
+        masks = paths(out, volume, stored.file_format, list(STRUCTURES) if target is None else [target])
         own = [*masks, *(out / name for name in (IDENTITY, DOCUMENT, warnings.FILE, LOCK))]
         own += [outcomes.path_of(out, k) for k in range(max(stored.array.shape))]
         if any(json_file.resolve().is_relative_to(path.resolve()) for path in own):
             raise UsageError(f"--json {json_file} is where --out keeps its own: choose another file")
-    there = paths(out, volume, stored.kind, [] if target is None else [target])
+    there = paths(out, volume, stored.file_format, [] if target is None else [target])
     if begun:
         return _check_ours(there, stored, _files(_document(out)))
     for path in (*there, out / DOCUMENT):
@@ -128,7 +128,7 @@ def write_masks(
     model, commitment: of the slices that are there. Raises UsageError where a mask lies there that this run has not written.
     """
     mask, done, stored = mask_of(out, frame), finished(out, frame), loaded.stored
-    masks, there, earlier = {model.target: mask}, paths(out, volume, stored.kind, [model.target]), _document(out)
+    masks, there, earlier = {model.target: mask}, paths(out, volume, stored.file_format, [model.target]), _document(out)
     written = {
         path.name: digest for path, digest in zip(there, [*mask_files.digests(stored, masks), digest_of(mask)], strict=True)
     }

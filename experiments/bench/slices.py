@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments import prepare
+from bunet.experiments.calibration import compile_for
+from bunet.experiments.images import SliceSet, float_labels, seeded_slices, volume_slices
+from bunet.experiments.jobs import write_job
 from bunet.experiments.options import RunSettings
-from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.storage.results import environment
 from bunet.experiments.sweep.config import PointData
+from bunet.experiments.weights_choice import ChosenWeights, choose_weights
+from bunet.models.compiled import Compiled
 from bunet.models.metrics import known_dice
 from bunet.models.network.reference import FloatModel
-from bunet.models.network.weights import seeded
-from bunet.models.passes.compile import Compiled
+from bunet.models.network.seeded import seeded_weights
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
 from bunet.parties.local.pair import PairJob, PairResult, run_pair
@@ -69,10 +71,10 @@ class Bench:
                 subscriber(event)
 
         with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
-            job = prepare.write_job(settings, compiled, images, Path(folder), verify)
+            job = write_job(settings, compiled, images, Path(folder), verify)
             result = self._run(replace(job, profile=profile), bus)
         masks = masks_of(result, images)
-        floats = prepare.float_labels(chosen, images)
+        floats = float_labels(chosen, images)
         truth = images.truth if chosen.trained else None
         document = document_of(
             ledger,
@@ -98,15 +100,15 @@ class Bench:
             return self._model
         if data is not None:
             images = self._slices(settings, data)
-            chosen = prepare.choose_weights(settings, data.weights, images.padded)
-            compiled = prepare.compile_for(settings, chosen, images.padded)
+            chosen = choose_weights(settings, data.weights, images.padded)
+            compiled = compile_for(settings, chosen, images.padded)
             self._key, self._model = key, (compiled, chosen, images)
         else:
             chosen = ChosenWeights(
-                seeded(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
+                seeded_weights(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
             )
-            compiled = prepare.compile_for(settings, chosen, (settings.size, settings.size))
-            self._key, self._model = key, (compiled, chosen, prepare.seeded_slices(settings, settings.size))
+            compiled = compile_for(settings, chosen, (settings.size, settings.size))
+            self._key, self._model = key, (compiled, chosen, seeded_slices(settings, settings.size))
         return self._model
 
     def _slices(self, settings: RunSettings, data: PointData) -> SliceSet:
@@ -115,7 +117,7 @@ class Bench:
         if self._read is None or self._read[0] != key:
             self._read = (
                 key,
-                prepare.volume_slices(
+                volume_slices(
                     settings,
                     data.volume,
                     data.truth,

@@ -256,9 +256,9 @@ def sweep(
 
       bunet sweep experiments/accuracy.yaml --volume case.npz
     """
-    from bunet.experiments import prepare
     from bunet.experiments.sweep import data as sweep_data
     from bunet.experiments.sweep import run as sweeping
+    from bunet.experiments.weights_choice import choose_weights
 
     config = load_config(file)
     asked = sweep_data.Asked(
@@ -275,7 +275,7 @@ def sweep(
     for point in points:  # what does not fit together is said before the first run
         settings = sweeping.settings_of(point)
         if point.data is not None:
-            chosen = prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
+            chosen = choose_weights(settings, point.data.weights, (point.size, point.size))
             if chosen.warning:
                 warnings[f"warning: {point.data.weights}: {chosen.warning}"] = None
     for warning in warnings:

@@ -70,13 +70,14 @@ def evaluate(
         if error.name != "torch":
             raise
         raise UsageError("evaluating needs torch: pip install 'bunet[models]'") from error
-    from bunet.experiments import prepare
+    from bunet.experiments.calibration import compile_for
     from bunet.experiments.storage.results import write_json
+    from bunet.experiments.weights_choice import named_weights, weight_path
     from bunet.models.training.cases import known_cases, read_case
 
     if document is not None:
         o.writable_parent("--json", document)
-    chosen, path = prepare.named_weights(weights), prepare.weight_path(weights)
+    chosen, path = named_weights(weights), weight_path(weights)
     if chosen.warning:
         say(f"warning: {chosen.warning}")
     notes = weight_files.read_notes(path)
@@ -98,7 +99,7 @@ def evaluate(
     compiled = {}
     for text in o.names(formats):
         settings = RunSettings(features=model.architecture.features, pool=model.architecture.pooling, format=text)
-        compiled[str(o.operand_format(text))] = prepare.compile_for(settings, chosen, (size, size))
+        compiled[str(o.operand_format(text))] = compile_for(settings, chosen, (size, size))
     scored = evaluation.Evaluation(model, target, axis, size, compiled, seed)
     with CaseBar() as bar:
         for name in names:

@@ -169,23 +169,22 @@ def compile_weights(
 
       bunet compile --weights infection-z --name infection-z --version 2 --out infection-z.model
     """
-    from bunet.experiments import prepare
+    from bunet.experiments.calibration import compile_for
+    from bunet.experiments.weights_choice import model_card, named_weights
     from bunet.models.commitment import SALT_BYTES
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import save_compiled
     from bunet.models.program import READOUTS
     from bunet.protocols.random import Random
 
     o.one_of("--readout", readout, READOUTS)
     height, width = o.slice_size("--size", size)
     o.writable_parent("--out", out)
-    loaded = prepare.named_weights(weights)
-    card = prepare.model_card(weights, {"name": name, "version": version, "target": target, "axis": axis})
+    loaded = named_weights(weights)
+    card = model_card(weights, {"name": name, "version": version, "target": target, "axis": axis})
     architecture = loaded.weights.architecture
     settings = RunSettings(features=architecture.features, pool=architecture.pooling, format=format)
-    compiled = replace(
-        prepare.compile_for(settings, loaded, (height, width), readout), card=card, salt=Random().bytes(SALT_BYTES)
-    )
-    compiling.save(compiled, out)
+    compiled = replace(compile_for(settings, loaded, (height, width), readout), card=card, salt=Random().bytes(SALT_BYTES))
+    save_compiled(compiled, out)
     program = compiled.program
     say(f"{out}: {len(program.nodes)} layers, format {format}, {height}x{width}, program {program.digest()[:12]}")
     say(f"model: {card}")
@@ -231,12 +230,13 @@ def plan(
         protocols=o.chosen_protocols(protocol or []),
         ot=ot,
     )
-    from bunet.experiments import prepare
-    from bunet.models.network.weights import seeded
+    from bunet.experiments.calibration import compile_for
+    from bunet.experiments.weights_choice import ChosenWeights
+    from bunet.models.network.seeded import seeded_weights
     from bunet.parties import planner
 
-    random = prepare.ChosenWeights(seeded(settings.architecture(), seed), "random", False)
-    program = prepare.compile_for(settings, random, (size, size)).program
+    random = ChosenWeights(seeded_weights(settings.architecture(), seed), "random", False)
+    program = compile_for(settings, random, (size, size)).program
     layers = planner.plan(program, planner.choose(program, settings.choices()), settings.public())
     print_plan([layer.summary for layer in layers], settings.link)
 

@@ -35,10 +35,9 @@ from bunet.experiments.storage.apart import check_apart
 from bunet.experiments.storage.results import environment, write_json
 from bunet.experiments.storage.run_folder import RunFolder, digest_of
 from bunet.models.commitment import COMMITMENT
+from bunet.models.compiled import Compiled, load_compiled, quantise_input
 from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish, parse_model
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import Compiled, quantise_input
 from bunet.models.program import Program
 from bunet.models.volumes import formats
 from bunet.models.volumes.slice_source import SliceSource
@@ -134,7 +133,7 @@ def bob(
 
 def _named(path: Path) -> Compiled:
     """A compiled model that says what it is and has a salt to commit under; UsageError for any other."""
-    compiled = compiling.load(path)
+    compiled = load_compiled(path)
     if compiled.card is None or compiled.salt is None:
         raise UsageError(f"--model {path} does not say which model it is: make it with `bunet compile`")
     return compiled
@@ -201,7 +200,7 @@ def alice(
     square = size is not None and "x" not in size.lower()
     if json_file is not None:
         writable_parent("--json", json_file)
-    results = masks.paths(out, volume, formats.kind_of(volume))
+    results = masks.paths(out, volume, formats.format_of(volume))
     check_apart([volume], out, [*results, *[json_file] * bool(json_file)])
     pair = keys.KeyPair.load(key) if key else None
     server_key = keys.load_public(server) if server else None

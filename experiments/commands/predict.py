@@ -151,11 +151,11 @@ def predict(
         o.writable_parent("--json", json_file)
     from rich.console import Console
 
+    from bunet.experiments.calibration import Calibration, spread_slices
     from bunet.experiments.predict import cases as predict_cases
     from bunet.experiments.predict import models as predict_models
     from bunet.experiments.predict.case import open_case, written
     from bunet.experiments.predict.job import run_job
-    from bunet.experiments.predict.stage import Calibration, spread_slices
     from bunet.experiments.storage.apart import check_apart
     from bunet.experiments.storage.results import write_json
     from bunet.models.volumes import formats
@@ -172,7 +172,7 @@ def predict(
     files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
     files = [replace(each, series=series) for each in files]
     for each in files:  # by name alone, before anything is read
-        results = [*written(formats.kind_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
+        results = [*written(formats.format_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
         check_apart([test_data_dir, volume, label, *(calibration or [])], out / each.name, results)
     cases = [open_case(each, settings) for each in files]
     if settings.label_values and not any(case.labelled for case in cases):

@@ -41,7 +41,7 @@ def synthesise(
     from bunet.models.volumes.volume import NIFTI, NPZ, Volume
 
     o.writable_parent("the volume", path)
-    if formats.kind_of(path) not in (NPZ, NIFTI):
+    if formats.format_of(path) not in (NPZ, NIFTI):
         raise UsageError(f"{path}: a synthetic chest is an .npz or a NIfTI file (.nii, .nii.gz)")
     try:
         made = synthetic.embedded(size, slices) if seed is None else synthetic.generate(size, slices, seed)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict import mask_files
 from bunet.experiments.predict.cases import CaseFiles
 from bunet.experiments.predict.models import PredictModel
@@ -24,7 +25,6 @@ from bunet.experiments.predict.region import Region, decide, total
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import (
     SCRATCH,
-    Calibration,
     JobProgress,
     RunPair,
     Stage,
@@ -37,7 +37,7 @@ from bunet.experiments.storage.results import write_json
 from bunet.experiments.storage.run_folder import RunFolder, digest_of
 from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.models.files import sealed
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
 from bunet.models.volumes.slice_source import SliceFrame
@@ -53,7 +53,7 @@ from bunet.parties.session.handshake import software
 
 GOES_ON = "the same command goes on with what is not done"
 SESSIONS, VOTE = "sessions", "vote"
-OPENED = sealed.Kind("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
+OPENED = sealed.FileFormat("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
 
 Bools = NDArray[np.bool_]
 Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
@@ -102,9 +102,12 @@ def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     return Case(files, loaded, region, label, notes)
 
 
-def written(kind: str, out: Path, name: str) -> list[Path]:
-    """What a case may leave outside of its own folder, `out/name`. kind: of its volume (`volume.KINDS`)."""
-    return [*mask_files.paths(kind, ("infection", "lung"), out, name), mask_files.probabilities_path(kind, out, name)]
+def written(file_format: str, out: Path, name: str) -> list[Path]:
+    """What a case may leave outside of its own folder, `out/name`. file_format: its volume's."""
+    return [
+        *mask_files.paths(file_format, ("infection", "lung"), out, name),
+        mask_files.probabilities_path(file_format, out, name),
+    ]
 
 
 class CaseRun:
@@ -152,7 +155,7 @@ class CaseRun:
     @property
     def _written(self) -> list[Path]:
         """What lies outside of the case's folder when all is done."""
-        return written(self.case.loaded.stored.kind, self.out, self.case.name)
+        return written(self.case.loaded.stored.file_format, self.out, self.case.name)
 
     @property
     def crop(self) -> Crop | None:
@@ -210,7 +213,7 @@ class CaseRun:
                 stage.folder.mkdir(parents=True, exist_ok=True)
                 try:
                     self._run(stage)
-                except NoRoom:
+                except DiskFull:
                     raise  # it says where there is none
                 except LocalError as error:
                     raise LocalError(f"{head}: {error}", GOES_ON) from error
@@ -294,5 +297,5 @@ class CaseRun:
         mine.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
         stages = {stage.model.axis: stage for stage in mine}
         frames = {axis: stage.frame for axis, stage in stages.items()}
-        kind = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
-        return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, kind), kind)
+        dtype = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
+        return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, dtype), dtype)

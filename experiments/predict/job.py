@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict.case import Case, CaseRun, Models
 from bunet.experiments.predict.results import write_case
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress, RunPair
+from bunet.experiments.predict.stage import JobProgress, RunPair
 from bunet.parties.local.pair import run_pair
 
 

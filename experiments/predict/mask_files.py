@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 
 from bunet.experiments.storage.run_folder import digest_of
 from bunet.models.errors import UsageError
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.volumes import formats
 from bunet.models.volumes.about import About
 from bunet.models.volumes.dicom import segmentation
-from bunet.models.volumes.labels.structures import structure_of
+from bunet.models.volumes.structures import structure_of
 from bunet.models.volumes.volume import DICOM, NPZ, Volume, VolumeError
 
 Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
 
-def paths(kind: str, targets: Iterable[str], out: Path, name: str) -> list[Path]:
-    """What `write_masks` leaves, in order. kind: of the volume (`volume.KINDS`), which alone decides the endings."""
-    files = [out / f"{name}_{structure_of(target).file}{formats.ENDINGS[kind]}" for target in targets]
-    return [*files, out / f"{name}_segmentation.dcm"] if kind == DICOM else files
+def paths(file_format: str, targets: Iterable[str], out: Path, name: str) -> list[Path]:
+    """What `write_masks` leaves, in order. file_format: the volume's, which alone decides the endings."""
+    files = [out / f"{name}_{structure_of(target).file}{formats.ENDINGS[file_format]}" for target in targets]
+    return [*files, out / f"{name}_segmentation.dcm"] if file_format == DICOM else files
 
 
-def probabilities_path(kind: str, out: Path, name: str) -> Path:
+def probabilities_path(file_format: str, out: Path, name: str) -> Path:
     """In the volume's format, or as .npz where that holds no real numbers."""
-    return out / f"{name}_probabilities{formats.ENDINGS[NPZ if kind == DICOM else kind]}"
+    return out / f"{name}_probabilities{formats.ENDINGS[NPZ if file_format == DICOM else file_format]}"
 
 
 def check_writable(volume: Volume) -> None:
     """VolumeError where its masks could not be written, for want of a package: to be said before anything is run."""
-    if volume.kind == DICOM and volume.source is not None:
+    if volume.file_format == DICOM and volume.source is not None:
         segmentation.highdicom_for(volume.source)
 
 
@@ -51,13 +51,13 @@ def write_masks(volume: Volume, masks: Mapping[str, Mask], out: Path, name: str,
     again; VolumeError where a file cannot be written.
     """
     numbers = _numbers(masks)
-    files = paths(volume.kind, numbers, out, name)
+    files = paths(volume.file_format, numbers, out, name)
     for (target, mask), path in zip(numbers.items(), files, strict=False):
-        if volume.kind != DICOM:
+        if volume.file_format != DICOM:
             formats.write(volume.like(mask), path, structure_of(target).about)
         elif not _stays(path, lambda: path.is_dir() and np.array_equal(formats.read(path), mask), replace):  # noqa: B023
             _write_series(volume.like(mask), path, structure_of(target).about)
-    if volume.kind == DICOM:
+    if volume.file_format == DICOM:
         _write_segmentation(volume, numbers, files[-1], replace)
     return files
 
@@ -66,13 +66,13 @@ def digests(volume: Volume, masks: Mapping[str, Mask]) -> list[str]:
     """SHA-256 of the values (`run_folder.digest_of`) of each file that `write_masks` would write, in its order."""
     numbers = _numbers(masks)
     each = [digest_of(mask) for mask in numbers.values()]
-    return [*each, digest_of(segmentation.stored_masks(volume, numbers))] if volume.kind == DICOM else each
+    return [*each, digest_of(segmentation.stored_masks(volume, numbers))] if volume.file_format == DICOM else each
 
 
 def digest_at(path: Path, volume: Volume) -> str | None:
     """The same of what lies at one of a volume's `paths`; None where that holds no mask, or other values than a mask has."""
     try:
-        if volume.kind == DICOM and path.suffix == ".dcm":
+        if volume.file_format == DICOM and path.suffix == ".dcm":
             _, found = segmentation.read_segmentation(path, volume)
         else:
             found = formats.read(path)
@@ -91,7 +91,7 @@ def _write_segmentation(volume: Volume, masks: Mapping[str, NDArray[np.uint8]], 
     if _stays(path, lambda: segmentation.holds(path, volume, masks), replace):
         return
     try:
-        with room_in(path.parent):
+        with explaining_full_disk(path.parent):
             segmentation.write_segmentation(volume, masks, path)  # an older one gives way to the whole new one
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -138,6 +138,6 @@ def _stays(path: Path, same: Callable[[], bool], replace: bool) -> bool:
 
 def write_probabilities(volume: Volume, mean: NDArray[np.float32], out: Path, name: str) -> Path:
     """Mean probabilities of the infection on the volume's grid, 0 to 1."""
-    path = probabilities_path(volume.kind, out, name)
+    path = probabilities_path(volume.file_format, out, name)
     formats.write(volume.like(mean), path, About("BUNET probability of infection"))
     return path

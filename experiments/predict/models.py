@@ -12,7 +12,7 @@ import numpy as np
 
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.prepare import CLINICAL_FOLDER
+from bunet.experiments.weights_choice import CLINICAL_FOLDER
 from bunet.models.errors import UsageError
 from bunet.models.network import pooling as pooling_of
 from bunet.models.network import weights as weight_files

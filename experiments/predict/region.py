@@ -96,24 +96,24 @@ class Region:
         return out
 
 
-def gather(region: Region, frame: SliceFrame, map_of: Map, kind: Any) -> NDArray[Any]:
-    """The network's maps along the frame's axis at the volume's own pixels: an array of the region's size and of `kind`.
+def gather(region: Region, frame: SliceFrame, map_of: Map, dtype: Any) -> NDArray[Any]:
+    """The network's maps along the frame's axis at the volume's own pixels: an array of the region's size and of `dtype`.
 
     Pixels take the nearest value of a resampled map, and zero outside of a crop, so that this also works on shares of bits.
     """
     axis, rows = frame.axis, region.flat(frame.axis)
-    out = np.zeros(region.size, dtype=kind)
+    out = np.zeros(region.size, dtype=dtype)
     along, wanted = np.moveaxis(out, axis_number(axis), 0), region.positions(axis)
     for index in frame.positions(wanted):
         along[index - wanted.start] = frame.restore(map_of(axis, index))[rows]
     return out
 
 
-def total(region: Region, frames: Mapping[str, SliceFrame], map_of: Map, kind: Any) -> NDArray[Any]:
+def total(region: Region, frames: Mapping[str, SliceFrame], map_of: Map, dtype: Any) -> NDArray[Any]:
     """The sum over the axes of their maps, in the order of `frames`: for each axis that takes part."""
-    out: NDArray[Any] = np.zeros(region.size, dtype=kind)
+    out: NDArray[Any] = np.zeros(region.size, dtype=dtype)
     for frame in frames.values():
-        out += gather(region, frame, map_of, kind)
+        out += gather(region, frame, map_of, dtype)
     return out
 
 

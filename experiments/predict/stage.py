@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,17 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bunet.experiments.calibration import Calibration
+from bunet.experiments.jobs import recordable
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.prepare import recordable
 from bunet.experiments.storage.results import environment
-from bunet.experiments.storage.run_folder import digest_of
+from bunet.models.compiled import Compiled, save_compiled
 from bunet.models.errors import UsageError
 from bunet.models.network.reference import FloatModel
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import Compiled
-from bunet.models.volumes import ensemble, synthetic
-from bunet.models.volumes.slice_source import Size as SliceSize
+from bunet.models.passes.compile import compile_model
+from bunet.models.volumes import ensemble
 from bunet.models.volumes.slice_source import SliceFrame, SliceSource
-from bunet.models.volumes.slicing.field_of_view import Crop
-from bunet.models.volumes.slicing.slices import axis_number
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole, duration
@@ -35,8 +32,6 @@ from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.pair import PairJob, PairResult, run_pair
 from bunet.parties.vote.shares import complete, discard_unpaired
 
-CALIBRATION_SLICES = 8
-CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
 RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory
 
 SCRATCH = "scratch-"  # folders of what both parties hold while a session lasts; who locks the case's folder removes old ones
@@ -120,52 +115,11 @@ class JobProgress:
         return f"job {share:.0f} %, about {duration((self.total - self.done) * self._seconds / self._here)} left"
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What Bob calibrates on where a weight file brings no ranges: volumes of his own, or synthetic chests.
-
-    crops: of the volumes, where any is cropped. Never the volume that will be segmented: Bob has not seen it.
-    """
-
-    volumes: Sequence[Sliceable] = ()
-    crops: Sequence[Crop | None] = ()
-
-    def images(self, axis: str, size: SliceSize) -> list[np.ndarray]:
-        """float32 (5, H, W) each, as the network takes them, spread along the axis."""
-        volumes = self.volumes or _chests()
-        cropped = zip(volumes, self.crops or [None] * len(volumes), strict=True)
-        return [image for volume, crop in cropped for image in spread_slices(volume, axis, size, crop)]
-
-    def of(self, model: PredictModel, size: SliceSize) -> Any:
-        """Ranges by node where the weights know them, else slices; what `compile_model` takes."""
-        ranges = model.notes.get("ranges")
-        return self.images(model.axis, size if self.volumes else None) if ranges is None else ranges
-
-    def identity(self) -> list[str]:
-        """What integers depend on where they are calibrated here; the synthetic chests are always the same."""
-        crops = [f" {crop.as_list()}" if crop else "" for crop in self.crops or [None] * len(self.volumes)]
-        return [digest_of(volume) + crop for volume, crop in zip(self.volumes, crops, strict=True)]
-
-
-def _chests() -> list[np.ndarray]:
-    count, pixels = CHEST
-    return [synthetic.generate(pixels, count, seed).volume for seed in synthetic.TRAINING_SEEDS[:2]]
-
-
-def spread_slices(
-    volume: Sliceable, axis: str, size: SliceSize, crop: Crop | None = None, count: int = CALIBRATION_SLICES
-) -> list[np.ndarray]:
-    """`count` slices of a volume, evenly along the axis, as a network takes them. size, crop: as `SliceFrame.of`."""
-    source = SliceSource.of(volume, axis, size, crop)
-    there = source.frame.positions(range(volume.shape[axis_number(axis)]))
-    return [source.image(there[int((k + 0.5) * len(there) / count)]) for k in range(count)]
-
-
 def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibration) -> Compiled:
     """The stage's program and integers. Raises UsageError."""
-    slices_or_ranges = calibration.of(stage.model, stage.frame.size)
+    slices_or_ranges = calibration.of(stage.model.notes.get("ranges"), stage.model.axis, stage.frame.size)
     try:
-        return compiling.compile_model(
+        return compile_model(
             stage.model.weights, *stage.frame.padded, settings.format, slices_or_ranges, readout=settings.readout
         )
     except UsageError as error:
@@ -199,7 +153,7 @@ def run_secure(
 
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
         model = Path(temporary) / "model.safetensors"
-        compiling.save(compiled, model)
+        save_compiled(compiled, model)
         job = PairJob(
             model,
             inputs,

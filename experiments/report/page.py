@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from bunet.experiments.report import tables
 from bunet.experiments.report.images import Embedded, centre, embed, pack_grey, pack_labels
-from bunet.experiments.storage.results import write_whole
+from bunet.experiments.storage.results import write_atomic
 from bunet.models.metrics import Agreement
 from bunet.models.volumes.volume import Sliceable
 
@@ -108,7 +108,7 @@ def write_report(path: Path, data: ReportData) -> None:
         # A file's name may hold bytes that are no text.
         stream.write(text.encode("utf-8", errors="replace"))
 
-    write_whole(path, write)
+    write_atomic(path, write)
 
 
 def page(data: ReportData) -> str:

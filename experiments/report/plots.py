@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.storage.results import write_whole
+from bunet.experiments.storage.results import write_atomic
 from bunet.models.errors import UsageError
 
 MASK_COLOUR = "#ff5a36"
@@ -37,7 +37,7 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: Path) -> None:
     """A PNG file, whole or not at all."""
-    write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=130))
+    write_atomic(path, lambda stream: figure.savefig(stream, format="png", dpi=130))
 
 
 def overlay(

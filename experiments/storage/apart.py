@@ -30,7 +30,7 @@ def check_apart(inputs: Iterable[Path | None], folder: Path, files: Iterable[Pat
             raise UsageError(
                 f"{option}: results would go to {folder}, which is, holds or lies in the input {given}; choose another {option}"
             )
-        beside = None if given.is_dir() or formats.kind_of(given) != DICOM else given.resolve().parent  # a series' folder
+        beside = None if given.is_dir() or formats.format_of(given) != DICOM else given.resolve().parent  # a series' folder
         for file in known:
             if _overlap(file, given) or (beside is not None and file.resolve().parent == beside):
                 raise UsageError(f"{option}: {file} would be written into or over the input {given}; choose another {option}")

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from bunet.experiments.options import usable_processors
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     def write(stream: IO[bytes]) -> None:
         stream.write(text.encode())
 
-    write_whole(path, write)
+    write_atomic(path, write)
 
 
 def write_mask(path: Path, masks: np.ndarray, axis: str, indices: Sequence[int]) -> None:
@@ -34,7 +34,7 @@ def write_mask(path: Path, masks: np.ndarray, axis: str, indices: Sequence[int])
             stream, array=masks.astype(np.uint8), axis=np.array(axis), indices=np.asarray(indices, dtype=np.int64)
         )
 
-    write_whole(path, write)
+    write_atomic(path, write)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         writer.writerows(rows)
         stream.write("".join(lines).encode())
 
-    write_whole(path, write)
+    write_atomic(path, write)
 
 
 class _Lines:

@@ -14,7 +14,7 @@ from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_json
 from bunet.models.errors import UsageError
 from bunet.models.files import json_text
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.volumes.volume import Sliceable
 
 IDENTITY = "run.json"
@@ -53,7 +53,7 @@ class RunFolder:
         self._identity = json.loads(json.dumps(dict(identity)))  # as it will be read back: tuples are lists
         self._command, self._later, self._option = command, set(later), option
         try:
-            with room_in(folder):
+            with explaining_full_disk(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 self._lock = _locked(folder / LOCK)
         except BlockingIOError:

@@ -10,7 +10,7 @@ from typing import IO, Any
 from bunet.experiments.report.costs import kind_of
 from bunet.experiments.storage.results import write_csv
 from bunet.experiments.sweep.facts import COMMON, beyond_of, name_of, told, varied, words
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.metrics import dice_text
 
 SHOWN = ("activation", "convolution", "pooling")  # kinds of report_costs
@@ -102,7 +102,7 @@ def write(folder: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> lis
     def put(stream: IO[bytes]) -> None:
         stream.write(text.encode())
 
-    write_whole(folder / "accuracy.md", put)
+    write_atomic(folder / "accuracy.md", put)
     return rows
 
 

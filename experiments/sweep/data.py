@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments import prepare
 from bunet.experiments.sweep.config import PointData, SweepConfig
+from bunet.experiments.weights_choice import named_weights, weight_path
 from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
@@ -69,13 +69,13 @@ def chosen_data(
         name = config.weights if isinstance(config.weights, str) else config.weights.get(activation)
         if name is None:
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
-        prepare.named_weights(name)
+        named_weights(name)
         chosen[activation] = PointData(
             volume=found,
             truth=label,
             weights=name,
             axis=config.axis,
-            digest=f"{content}-{digest([prepare.weight_path(name)])}",
+            digest=f"{content}-{digest([weight_path(name)])}",
             **read,
         )
     return chosen

@@ -25,7 +25,7 @@ from bunet.experiments.sweep.config import Point, PointData, SweepConfig
 from bunet.experiments.sweep.facts import beyond_of, name_of, words
 from bunet.models.errors import BunetError, UsageError
 from bunet.models.files import json_text
-from bunet.models.files.disk_space import NoRoom, room_in
+from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 
 RESULTS = (
     "seconds",
@@ -128,14 +128,14 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, separators=(",", ":"), allow_nan=False) + "\n"
-        with room_in(self._folder):
+        with explaining_full_disk(self._folder):
             self._stream.write(line.encode())
             self._stream.flush()
             os.fsync(self._stream.fileno())
         self.entries[entry["identity"]] = entry
 
     def close(self) -> None:
-        with room_in(self._folder):
+        with explaining_full_disk(self._folder):
             self._stream.close()
 
 
@@ -169,7 +169,7 @@ def run_sweep(
             entry: dict[str, Any] = {"identity": identity, "point": point.describe()}
             try:
                 entry["document"] = dict(runner(point))
-            except NoRoom:
+            except DiskFull:
                 raise  # nor is there any for what would be said of it
             except BunetError as error:
                 entry["error"] = str(error)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bunet.experiments.one_line import one_line
+from bunet.models.compiled import Compiled
 from bunet.models.metrics import BOTH_EMPTY, Agreement, agreement
-from bunet.models.passes.compile import Compiled
 from bunet.models.training import integer_score
 from bunet.models.training.cases import Case
 from bunet.models.volumes.slice_source import SliceFrame

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written atomically: all of a file appears, or nothing does."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object], mode: int | None = None) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object], mode: int | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, put it on the disk, then rename it to `path`.
 
-    A reader sees the old file or the whole new one. mode: its permissions, what the umask leaves if None. Raises NoRoom where
+    A reader sees the old file or the whole new one. mode: its permissions, what the umask leaves if None. Raises DiskFull where
     the disk is full, OSError where the folder cannot be written.
     """
-    with room_in(path.parent):
+    with explaining_full_disk(path.parent):
         _write(path, write, mode)
 
 

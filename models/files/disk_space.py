@@ -1,4 +1,4 @@
-"""A disk without room: one sentence that names the folder, whatever was being written."""
+"""A full disk: one sentence that names the folder, whatever was being written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the use
 SCRATCH = "bunet-"  # what our own folders and files among the temporary ones begin with
 
 
-class NoRoom(LocalError):
+class DiskFull(LocalError):
     """What is written does not fit on the disk; the message names the folder. No OSError: it is never a damaged file's."""
 
 
 @contextmanager
-def room_in(folder: Path) -> Iterator[None]:
-    """Turn the errors of a full disk into NoRoom. folder: what is written to within the context."""
+def explaining_full_disk(folder: Path) -> Iterator[None]:
+    """Turn the errors of a full disk into DiskFull. folder: what is written to within the context."""
     try:
         yield
     except OSError as error:
@@ -31,13 +31,13 @@ def room_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def room_for_scratch() -> Iterator[None]:
-    """`room_in` the folder of temporary files; NoRoom too where there is none that can be written to."""
+def explaining_full_scratch() -> Iterator[None]:
+    """`explaining_full_disk` the folder of temporary files; DiskFull too where there is none that can be written to."""
     try:
         folder = Path(tempfile.gettempdir())
     except FileNotFoundError as error:
-        raise NoRoom("there is no folder for temporary files with room in it", "TMPDIR can name one") from error
-    with room_in(folder):
+        raise DiskFull("there is no folder for temporary files with room in it", "TMPDIR can name one") from error
+    with explaining_full_disk(folder):
         yield
 
 
@@ -46,13 +46,13 @@ def is_full(error: OSError) -> bool:
     return error.errno in FULL
 
 
-def no_room(folder: Path | None, error: OSError) -> NoRoom:
+def no_room(folder: Path | None, error: OSError) -> DiskFull:
     """What people are told. folder: None where it is not known."""
     why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}.get(
         error.errno or 0, "files may not become that large"
     )
     if folder is None:
-        return NoRoom(f"no room to write: {why}")
+        return DiskFull(f"no room to write: {why}")
     # A process that starts while TMPDIR is full takes another folder by default, but still uses what lies in TMPDIR.
     for name in (tempfile.gettempdir(), os.environ.get("TMPDIR", "")):
         temporary = Path(name)
@@ -60,5 +60,5 @@ def no_room(folder: Path | None, error: OSError) -> NoRoom:
             inside = folder.relative_to(temporary).parts
             if not inside or inside[0].startswith(SCRATCH):
                 sentence = f"no room in {temporary}, where temporary files are: {why}"
-                return NoRoom(sentence, "TMPDIR can name another folder")
-    return NoRoom(f"no room in {folder}: {why}")
+                return DiskFull(sentence, "TMPDIR can name another folder")
+    return DiskFull(f"no room in {folder}: {why}")

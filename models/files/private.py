@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 
 OWNER_ONLY = 0o600
 
@@ -19,5 +19,5 @@ def make_folder(path: Path) -> Path:
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """As `write_whole`, for the owner only."""
-    write_whole(path, fill, mode=OWNER_ONLY)
+    """As `write_atomic`, for the owner only."""
+    write_atomic(path, fill, mode=OWNER_ONLY)

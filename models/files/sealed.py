@@ -1,7 +1,7 @@
 """Our own files: arrays and texts with a kind, a version and a checksum, which is verified whenever one is read.
 
 They are safetensors files. Their metadata holds `kind`, `version`, and `sha256` over everything else: the other metadata, and
-the names, kinds, shapes and bytes of all arrays. What was flipped, cut off or exchanged is refused, never computed with. The
+the names, dtypes, shapes and bytes of all arrays. What was flipped, cut off or exchanged is refused, never computed with. The
 checksum finds damage; it is no signature, whoever can write the file can seal it again.
 """
 
@@ -22,7 +22,7 @@ from safetensors.numpy import save as to_bytes
 
 from bunet.models.errors import UsageError
 from bunet.models.files import json_text
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.files.git_lfs import ADVICE, is_pointer
 
 KIND, VERSION, CHECKSUM = "kind", "version", "sha256"
@@ -31,9 +31,10 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of file. name: as it stands in the file. what: as messages call it, such as "a weight file". remedy: of the errors
-    of a damaged file. older: likewise of one of an earlier version, if that is something else.
+class FileFormat:
+    """What one of our files holds. name: as it stands in the file, under `kind`. what: as messages call it, such as
+    "a weight file". remedy: of the errors of a damaged file. older: likewise of one of an earlier version, if that is
+    something else.
     """
 
     name: str
@@ -44,19 +45,19 @@ class Kind:
 
 
 class SealError(UsageError):
-    """A file that is not whole, or not of the kind that was asked for; the message names it and says what to do."""
+    """A file that is not whole, or not of the format that was asked for; the message names it and says what to do."""
 
 
 def save(
     path: str | Path,
-    kind: Kind,
+    format: FileFormat,
     arrays: Mapping[str, NDArray[Any]],
     texts: Mapping[str, str] | None = None,
     mode: int | None = None,
 ) -> None:
-    """Write a file that appears whole or not at all. arrays: of numbers. mode: as for `write_whole`, whose errors it raises."""
+    """Write a file atomically. arrays: of numbers. mode: as for `write_atomic`, whose errors it raises."""
     clean = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
-    metadata = {**(texts or {}), KIND: kind.name, VERSION: str(kind.version)}
+    metadata = {**(texts or {}), KIND: format.name, VERSION: str(format.version)}
     metadata[CHECKSUM] = checksum(metadata, clean)
     data = to_bytes(clean, metadata)
     length = int.from_bytes(data[:8], "little")
@@ -68,27 +69,27 @@ def save(
         stream.write(len(header).to_bytes(8, "little") + header)
         stream.write(memoryview(data)[8 + length :])
 
-    write_whole(Path(path), write, mode=mode)
+    write_atomic(Path(path), write, mode=mode)
 
 
-def load(path: str | Path, kind: Kind, mapped: bool = False) -> tuple[dict[str, str], Arrays]:
+def load(path: str | Path, format: FileFormat, mapped: bool = False) -> tuple[dict[str, str], Arrays]:
     """(texts, arrays) as `save` got them. mapped: leave the arrays on the disk, once they were found to be whole.
 
     Raises SealError in one sentence.
     """
     path = Path(path)
-    metadata, arrays = _read(path, kind)
+    metadata, arrays = _read(path, format)
     if mapped:
-        arrays = _mapped(path, arrays, kind)  # what is verified below is what the caller gets, not an earlier reading of it
-    if metadata.get(KIND) == kind.name and CHECKSUM in metadata and metadata.get(VERSION) != str(kind.version):
-        older = kind.older or kind.remedy
-        raise SealError(f"{path} is of version {metadata.get(VERSION, '')[:9]!r}, not {kind.version}", older)
-    if CHECKSUM not in metadata and metadata.get(KIND, "").startswith(kind.name):
-        raise SealError(f"{path} is of an earlier version, which has no checksum", kind.older or kind.remedy)
-    if metadata.get(KIND) != kind.name:
-        raise SealError(f"{path} is damaged or not {kind.what}, its metadata does not say {kind.name!r}", kind.remedy)
+        arrays = _mapped(path, arrays, format)  # what is verified below is what the caller gets, not an earlier reading of it
+    if metadata.get(KIND) == format.name and CHECKSUM in metadata and metadata.get(VERSION) != str(format.version):
+        older = format.older or format.remedy
+        raise SealError(f"{path} is of version {metadata.get(VERSION, '')[:9]!r}, not {format.version}", older)
+    if CHECKSUM not in metadata and metadata.get(KIND, "").startswith(format.name):
+        raise SealError(f"{path} is of an earlier version, which has no checksum", format.older or format.remedy)
+    if metadata.get(KIND) != format.name:
+        raise SealError(f"{path} is damaged or not {format.what}, its metadata does not say {format.name!r}", format.remedy)
     if metadata[CHECKSUM] != checksum(metadata, arrays):
-        raise SealError(f"{path} is damaged, its checksum differs", kind.remedy)
+        raise SealError(f"{path} is damaged, its checksum differs", format.remedy)
     return {name: text for name, text in metadata.items() if name not in (KIND, VERSION, CHECKSUM)}, arrays
 
 
@@ -105,12 +106,12 @@ def checksum(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) ->
     return known.hexdigest()
 
 
-def read_earlier(path: str | Path, kind: Kind) -> tuple[dict[str, str], Arrays]:
+def read_earlier(path: str | Path, format: FileFormat) -> tuple[dict[str, str], Arrays]:
     """(all metadata, arrays), nothing being verified: for converting files of earlier versions. Raises SealError."""
-    return _read(Path(path), kind)
+    return _read(Path(path), format)
 
 
-def _read(path: Path, kind: Kind) -> tuple[dict[str, str], Arrays]:
+def _read(path: Path, format: FileFormat) -> tuple[dict[str, str], Arrays]:
     if not path.is_file():
         raise SealError(f"{path}: there is no such file" if not path.exists() else f"{path} is not a file")
     try:
@@ -121,11 +122,11 @@ def _read(path: Path, kind: Kind) -> tuple[dict[str, str], Arrays]:
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
         if is_pointer(path):
             raise SealError(f"{path} {ADVICE}") from error
-        # Of its own errors some are not SafetensorErrors, such as those of kinds that numpy has not.
-        raise SealError(f"{path} is damaged or not {kind.what}", kind.remedy) from error
+        # Of its own errors some are not SafetensorErrors, such as those of dtypes that numpy has not.
+        raise SealError(f"{path} is damaged or not {format.what}", format.remedy) from error
 
 
-def _mapped(path: Path, arrays: Arrays, kind: Kind) -> Arrays:
+def _mapped(path: Path, arrays: Arrays, format: FileFormat) -> Arrays:
     """The same arrays where they lie in the file, all in one mapping of it: a length of 8 bytes, the header, then all bytes."""
     try:
         with path.open("rb") as stream:
@@ -138,4 +139,4 @@ def _mapped(path: Path, arrays: Arrays, kind: Kind) -> Arrays:
             for name, array in arrays.items()
         }
     except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:  # it has changed since it was read
-        raise SealError(f"{path} is damaged or not {kind.what}", kind.remedy) from error
+        raise SealError(f"{path} is damaged or not {format.what}", format.remedy) from error

@@ -69,17 +69,17 @@ class Architecture:
         """The double convolutions in the order of execution: encoders, bottleneck, decoders."""
         widths = [self.features << level for level in range(self.depth + 1)]
         activations = self.level_activations()
-        found = []
+        blocks = []
         channels = self.in_channels
         for level in range(self.depth):
             name, prefix = f"encoder{level + 1}", f"enc{level + 1}"
-            found.append(Block(name, prefix, level, channels, widths[level], activations[level]))
+            blocks.append(Block(name, prefix, level, channels, widths[level], activations[level]))
             channels = widths[level]
-        found.append(Block("bottleneck", "bottleneck", self.depth, channels, widths[-1], activations[-1]))
+        blocks.append(Block("bottleneck", "bottleneck", self.depth, channels, widths[-1], activations[-1]))
         for level in reversed(range(self.depth)):
             name, prefix = f"decoder{level + 1}", f"dec{level + 1}"
-            found.append(Block(name, prefix, level, 2 * widths[level], widths[level], activations[level]))
-        return tuple(found)
+            blocks.append(Block(name, prefix, level, 2 * widths[level], widths[level], activations[level]))
+        return tuple(blocks)
 
     def upconvs(self) -> tuple[Upconv, ...]:
         """The transposed convolutions in the order of execution, the deepest first."""

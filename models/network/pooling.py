@@ -14,9 +14,9 @@ import numpy as np
 
 from bunet.models.network import reference
 from bunet.models.network.architecture import NORM_EPSILON, POOLINGS
+from bunet.models.network.fold import Folded, fold
 from bunet.models.network.graph import FloatNode, lower
 from bunet.models.network.weights import FloatWeights
-from bunet.models.passes.fold import Folded, fold
 
 CLEAR = 0.8  # the better distance must be below this share of the other
 
@@ -68,6 +68,6 @@ def _before_norm(node: FloatNode, value: np.ndarray, weights: FloatWeights, fold
 def _divergence(weights: FloatWeights, norm: str, mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     """Of the measured normal from the remembered one, by channel."""
     variance = np.maximum(square - mean**2, 0) + NORM_EPSILON
-    theirs = weights.tensors[f"{norm}.running_var"].astype(np.float64) + NORM_EPSILON
+    remembered = weights.tensors[f"{norm}.running_var"].astype(np.float64) + NORM_EPSILON
     off = (mean - weights.tensors[f"{norm}.running_mean"]) ** 2
-    return np.asarray(0.5 * (np.log(theirs / variance) + (variance + off) / theirs - 1))
+    return np.asarray(0.5 * (np.log(remembered / variance) + (variance + off) / remembered - 1))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bunet.models import integers
+from bunet.models.network.fold import Folded, fold
 from bunet.models.network.graph import FloatNode, lower
-from bunet.models.passes.fold import Folded, fold
-
-if TYPE_CHECKING:
-    from bunet.models.network.weights import FloatWeights
+from bunet.models.network.weights import FloatWeights
 
 Watch = Callable[[FloatNode, np.ndarray], None]
 
@@ -44,14 +41,14 @@ def apply(node: FloatNode, folded: Folded | None, *inputs: np.ndarray) -> np.nda
         linear = integers.conv if node.operation == "conv" else integers.conv_transpose
         return linear(x, folded.weight.astype(np.float32)) + folded.bias.astype(np.float32)[:, None, None]
     if node.operation == "relu":
-        return np.maximum(x, 0)
+        return np.asarray(np.maximum(x, 0))
     if node.operation == "square":
-        return x * x
+        return np.asarray(x * x)
     if node.operation == "concat":
         return np.concatenate(inputs)
     channels, height, width = x.shape
     windows = x.reshape(channels, height // 2, 2, width // 2, 2)
-    return windows.mean(axis=(2, 4)) if node.operation == "avgpool" else windows.max(axis=(2, 4))
+    return np.asarray(windows.mean(axis=(2, 4)) if node.operation == "avgpool" else windows.max(axis=(2, 4)))
 
 
 class FloatModel:
@@ -67,4 +64,4 @@ class FloatModel:
 
     def label(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W): the class of the largest logit, the first one where they are equal."""
-        return self.logits(image).argmax(axis=0).astype(np.uint8)
+        return np.asarray(self.logits(image).argmax(axis=0).astype(np.uint8))

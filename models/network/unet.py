@@ -94,12 +94,8 @@ def from_weights(weights: FloatWeights) -> UNet:
     state = model.state_dict()
     state.update({name: torch.from_numpy(tensor.copy()) for name, tensor in weights.tensors.items()})
     model.load_state_dict(state)
-    return model.eval()
-
-
-def to_weights(model: UNet) -> FloatWeights:
-    """The network's parameters and batch-norm statistics as checked numpy arrays."""
-    return _from_state(model.architecture, model.state_dict())
+    model.eval()
+    return model
 
 
 def read_checkpoint(
@@ -108,7 +104,7 @@ def read_checkpoint(
     """Read a published weight file: a torch file that holds a dictionary with key `state_dict`, or the state_dict itself, or
     a dictionary with one state_dict under any other key.
 
-    Tensors of any float kind become float32; the prefixes that DataParallel and torch.compile put before names are left off,
+    Tensors of any float dtype become float32; the prefixes that DataParallel and torch.compile put before names are left off,
     and any other that all names share, such as `model.`. say: gets a sentence of another key or prefix.
     Sizes are read off the tensors; activation and pooling are not in such a file and must be told. Nothing in the file
     is executed. Raises WeightsError naming the file and the tensor.
@@ -179,13 +175,13 @@ def _state_of(path: str | Path, document: Any, say: Callable[[str], None]) -> di
             say(f"{path}: the weights are those under its key {keys[0]!r}")
     if not isinstance(state, Mapping) or not _is_state(state):
         raise WeightsError(f"{path} is no dictionary of tensors and has none under the key 'state_dict': {SAVE_AGAIN}")
-    found: dict[str, Tensor] = {}
+    plainly_named: dict[str, Tensor] = {}
     for name, tensor in state.items():
         plain = WRAPPERS.sub("", str(name))
-        if plain in found:
+        if plain in plainly_named:
             raise WeightsError(f"{path} holds tensor {plain!r} twice, with and without a prefix")
-        found[plain] = tensor
-    return found
+        plainly_named[plain] = tensor
+    return plainly_named
 
 
 def _without_prefix(path: str | Path, state: dict[str, Tensor], say: Callable[[str], None]) -> dict[str, Tensor]:
@@ -207,6 +203,6 @@ def _from_state(architecture: Architecture, state: Mapping[str, Tensor]) -> Floa
 def _array(name: str, tensor: Tensor) -> np.ndarray:
     try:
         tensor = tensor.detach().cpu()
-        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
     except (TypeError, RuntimeError, NotImplementedError) as error:  # sparse, quantised, without values
         raise WeightsError(f"tensor {name!r} is of a kind that is not read: {tensor.dtype}, {tensor.layout}") from error

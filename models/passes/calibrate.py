@@ -9,8 +9,8 @@ import numpy as np
 
 from bunet.models.errors import UsageError
 from bunet.models.network import reference
+from bunet.models.network.fold import Folded
 from bunet.models.network.graph import FloatNode
-from bunet.models.passes.fold import Folded
 
 LARGEST_RANGE = float(np.finfo(np.float32).max)  # the float network computes in float32
 

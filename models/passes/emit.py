@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bunet.models.integers import conv_norm, conv_transpose_norm
 from bunet.models.network.graph import FloatNode
 from bunet.models.passes.widths import Plan
 from bunet.models.program import LABELS, Format, Node, Program, TensorType
@@ -40,63 +39,61 @@ class _Emitter:
         height, width = self.size
         shape = (node.channels, height >> node.level, width >> node.level)
         if node.operation == "input":
-            kind = TensorType(shape, plan.width[name], plan.frac[name], plan.bound[name])
-            self._add(node, (), kind, {"calibrated": plan.calibrated(name)})
+            tensor = TensorType(shape, plan.width[name], plan.frac[name], plan.bound[name])
+            self._add(node, (), tensor, {"calibrated": plan.calibrated(name)})
         elif node.operation in ("conv", "conv_transpose"):
             self._convolution(node, shape)
         elif node.operation == "square":
             self._square(node, shape)
         elif node.operation in ("relu", "maxpool"):
-            kind = TensorType(shape, plan.width[name], plan.frac[name], plan.bound[name])
-            self._add(node, (self._form(node.inputs[0], plan.width[name]),), kind)
+            tensor = TensorType(shape, plan.width[name], plan.frac[name], plan.bound[name])
+            self._add(node, (self._form(node.inputs[0], plan.width[name]),), tensor)
         else:
             ring = plan.ring[name]
             inputs = tuple(self._form(source, ring) for source in node.inputs)
             self._add(node, inputs, TensorType(shape, ring, plan.frac[name], plan.bound[name]))
         self._extend(name)
 
-    def readout(self, source: str, kind: str) -> None:
+    def readout(self, source: str, readout: str) -> None:
         last = self.nodes[source].type
-        if kind in LABELS:
+        if readout in LABELS:
             last = TensorType((1, *last.shape[1:]), LABEL_TYPE_WIDTH, 0, 1)
-        self.nodes["readout"] = Node("readout", "readout", (source,), last, {"kind": kind})
+        self.nodes["readout"] = Node("readout", "readout", (source,), last, {"kind": readout})
 
     def _convolution(self, node: FloatNode, shape: tuple[int, int, int]) -> None:
         name, plan = node.name, self.plan
-        weight, ring, source = plan.weights[name].weight, plan.ring[name], node.inputs[0]
-        transposed = node.operation == "conv_transpose"
-        norm = conv_transpose_norm(weight) if transposed else conv_norm(weight)
+        ring, source, norm = plan.ring[name], node.inputs[0], plan.weights[name].norm
         attributes = {"out_channels": node.channels, "kernel": node.kernel, "norm_bits": norm.bit_length()}
-        if transposed:
+        if node.operation == "conv_transpose":
             attributes["stride"] = 2
         frac = plan.frac[name] + plan.shift.get(name, 0)
-        kind = TensorType(shape, ring, frac, min(plan.raw_bound[name], ring - 1))
-        self._add(node, (self._form(source, ring),), kind, attributes)
+        tensor = TensorType(shape, ring, frac, min(plan.raw_bound[name], ring - 1))
+        self._add(node, (self._form(source, ring),), tensor, attributes)
         if name in plan.shift:
-            self._truncate(name, kind)
+            self._truncate(name, tensor)
 
     def _square(self, node: FloatNode, shape: tuple[int, int, int]) -> None:
         name, plan = node.name, self.plan
         ring = plan.ring[name]
-        kind = TensorType(shape, ring, plan.frac[name] + plan.shift[name], min(plan.raw_bound[name], ring - 1))
-        self._add(node, (self._form(node.inputs[0], ring),), kind)
-        self._truncate(name, kind)
+        tensor = TensorType(shape, ring, plan.frac[name] + plan.shift[name], min(plan.raw_bound[name], ring - 1))
+        self._add(node, (self._form(node.inputs[0], ring),), tensor)
+        self._truncate(name, tensor)
 
     def _truncate(self, name: str, raw: TensorType) -> None:
         plan = self.plan
         if plan.shift[name] == 0 and raw.width == plan.width[name]:
             return
-        kind = TensorType(raw.shape, plan.width[name], plan.frac[name], plan.bound[name])
-        added = self._append(f"{name}.truncate", "truncate", (name,), kind, {"shift": plan.shift[name]})
-        self.forms[name] = {kind.width: added}
+        tensor = TensorType(raw.shape, plan.width[name], plan.frac[name], plan.bound[name])
+        added = self._append(f"{name}.truncate", "truncate", (name,), tensor, {"shift": plan.shift[name]})
+        self.forms[name] = {tensor.width: added}
 
     def _extend(self, name: str) -> None:
         """The widest form that any consumer wants, if the stored one is narrower."""
         ((width, stored),) = self.forms[name].items()
         ring = self.plan.wide_ring(name)
         if ring > width:
-            kind = self.nodes[stored].type
-            wide = TensorType(kind.shape, ring, kind.frac, kind.bound)
+            tensor = self.nodes[stored].type
+            wide = TensorType(tensor.shape, ring, tensor.frac, tensor.bound)
             self.forms[name][ring] = self._append(f"{name}.extend", "extend", (stored,), wide)
 
     def _form(self, name: str, ring: int) -> str:
@@ -104,23 +101,23 @@ class _Emitter:
         forms = self.forms[name]
         if ring not in forms:
             widest = forms[max(forms)]
-            kind = self.nodes[widest].type
-            narrow = TensorType(kind.shape, ring, kind.frac, kind.bound)
+            tensor = self.nodes[widest].type
+            narrow = TensorType(tensor.shape, ring, tensor.frac, tensor.bound)
             forms[ring] = self._append(f"{name}.reduce", "truncate", (widest,), narrow, {"shift": 0})
         return forms[ring]
 
     def _add(
-        self, node: FloatNode, inputs: tuple[str, ...], kind: TensorType, attributes: Mapping[str, int] | None = None
+        self, node: FloatNode, inputs: tuple[str, ...], tensor: TensorType, attributes: Mapping[str, int] | None = None
     ) -> None:
-        self.forms[node.name] = {kind.width: self._append(node.name, node.operation, inputs, kind, attributes)}
+        self.forms[node.name] = {tensor.width: self._append(node.name, node.operation, inputs, tensor, attributes)}
 
     def _append(
         self,
         name: str,
         operation: str,
         inputs: tuple[str, ...],
-        kind: TensorType,
+        tensor: TensorType,
         attributes: Mapping[str, int] | None = None,
     ) -> str:
-        self.nodes[name] = Node(name, operation, inputs, kind, dict(attributes or {}))
+        self.nodes[name] = Node(name, operation, inputs, tensor, dict(attributes or {}))
         return name

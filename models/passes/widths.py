@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bunet.models.integers import conv_norm, conv_transpose_norm
+from bunet.models.integers import IntegerWeights
+from bunet.models.network.fold import Folded
 from bunet.models.network.graph import FloatNode
-from bunet.models.oracle import IntegerWeights
-from bunet.models.passes.fold import Folded
 from bunet.models.program import MAX_WIDTH, Format, ProgramError
 
 SQUARE_EXTRA_BITS = 3
@@ -205,16 +204,12 @@ def _quantise_convolution(plan: Plan, node: FloatNode, folded: Folded) -> None:
     finest = max(finest, coarsest)
     _round_weights(plan, node, folded, finest)
     for budget in LINEAR_BUDGETS:
-        excess = plan.ring[name] + _norm(node, plan.weights[name].weight).bit_length() - budget
+        excess = plan.ring[name] + plan.weights[name].norm.bit_length() - budget
         spared = -(-excess // 2)
         if spared <= min(n // 8, finest - coarsest):
             if spared > 0:
                 _round_weights(plan, node, folded, finest - spared)
             return
-
-
-def _norm(node: FloatNode, weight: np.ndarray) -> int:
-    return conv_norm(weight) if node.operation == "conv" else conv_transpose_norm(weight)
 
 
 def _round_weights(plan: Plan, node: FloatNode, folded: Folded, weight_frac: int) -> None:
@@ -227,7 +222,7 @@ def _round_weights(plan: Plan, node: FloatNode, folded: Folded, weight_frac: int
     if largest_bias >= 1 << (MAX_WIDTH - 2):
         raise ProgramError(f"{name}: its bias does not fit {MAX_WIDTH}-bit rings in this format")
     plan.weights[name] = IntegerWeights(weight, bias.astype(np.int64))
-    exact = (_norm(node, weight) * ((1 << plan.bound[source]) - 1) + largest_bias).bit_length()
+    exact = (plan.weights[name].norm * ((1 << plan.bound[source]) - 1) + largest_bias).bit_length()
     plan.raw_bound[name] = max(0, min(math.ceil(plan.range_bits(name) + product_frac), exact))
     if plan.activation_after(name) is None and node.operation == "conv":
         plan.frac[name] = product_frac

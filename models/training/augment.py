@@ -68,7 +68,7 @@ def wild(images: Tensor, rng: np.random.Generator) -> Tensor:
 
     They have no labels. Squares must merely stay bounded on them, as they must on scanners that training does not know.
     """
-    found = []
+    changed = []
     for image in images:
         blurred = nn.functional.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
         image = image + rng.uniform(0.0, 4.0) * (image - blurred)
@@ -77,5 +77,5 @@ def wild(images: Tensor, rng: np.random.Generator) -> Tensor:
         speckle = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
         image = image + rng.uniform(0.0, 0.15) * speckle
         present = torch.from_numpy((rng.uniform(size=(len(image), 1, 1)) > 0.1).astype(np.float32))
-        found.append(present * image.clamp(0.0, 1.0))
-    return torch.stack(found)
+        changed.append(present * image.clamp(0.0, 1.0))
+    return torch.stack(changed)

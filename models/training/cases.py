@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bunet.models.training.config import ONE_PATIENT, TrainError
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
-from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, Pixels
+from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.slices import Floats
 from bunet.models.volumes.volume import VolumeError
 
@@ -40,11 +40,6 @@ class Case:
     rule: str = "unit"
     read: tuple[str, ...] = ()
     crop: Crop | None = None
-
-    @property
-    def pixels(self) -> Pixels:
-        """As `Crop.pixels`; square where nothing tells."""
-        return SQUARE if self.crop is None else self.crop.pixels
 
     def remarks(self) -> list[str]:
         """What people should know of volume and label, a line each; nothing of a label that is as it should be, under its
@@ -101,12 +96,12 @@ def split(folder: Path, test: Sequence[str], validation: Sequence[str]) -> Split
     for needed, part in (("training", rest), ("validation", watched)):
         if not part:
             raise TrainError(f"{folder}: no case is left for {needed}")
-    found = Split(rest, watched, held)
+    parts = Split(rest, watched, held)
     for series in ONE_PATIENT:
-        sides = {side for side, names in found.parts().items() for name in series if name in names}
+        sides = {side for side, names in parts.parts().items() for name in series if name in names}
         if len(sides) > 1:
             raise TrainError(f"{' and '.join(series)} look like one patient and must be on the same side of the split")
-    return found
+    return parts
 
 
 def read_case(

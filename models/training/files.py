@@ -18,7 +18,7 @@ from bunet.models.network.weights import FloatWeights, WeightsError
 from bunet.models.training.config import TrainError
 from bunet.models.training.parabola import carried_over
 
-CHECKPOINT = sealed.Kind("bunet-training-checkpoint", 3, "a training's checkpoint", "remove it, and train from the start")
+CHECKPOINT = sealed.FileFormat("bunet-training-checkpoint", 3, "a training's checkpoint", "remove it, and train from the start")
 
 
 def save(model: UNet, path: Path, notes: Mapping[str, Any] | None = None) -> None:
@@ -45,14 +45,15 @@ def load(path: Path, architecture: Architecture | None = None) -> UNet:
     if not path.is_file():
         raise TrainError(f"{path} does not exist")
     try:
-        found = weights.load(path)
+        loaded = weights.load(path)
         if architecture is not None:
-            found = carried_over(found, architecture)
+            loaded = carried_over(loaded, architecture)
     except WeightsError as error:
         raise TrainError(f"{path} cannot be started from: {error}") from error
-    model = UNet(found.architecture)
-    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in found.tensors.items()}, strict=False)
-    return model.eval()
+    model = UNet(loaded.architecture)
+    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in loaded.tensors.items()}, strict=False)
+    model.eval()
+    return model
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

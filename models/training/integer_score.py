@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bunet.models import oracle
-from bunet.models.passes.compile import Compiled, quantise_input
+from bunet.models.compiled import Compiled, quantise_input
 from bunet.models.training.cases import Bools
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.field_of_view import Crop

@@ -20,11 +20,11 @@ def carried_over(weights: FloatWeights, architecture: Architecture) -> FloatWeig
 
     The two architectures may differ in activation and pooling only, and a square cannot become a ReLU (WeightsError).
     """
-    theirs = weights.architecture
-    if theirs.parameters() != architecture.parameters():
-        raise WeightsError(f"weights of {theirs.to_json()} do not have the sizes of {architecture.to_json()}")
+    source_architecture = weights.architecture
+    if source_architecture.parameters() != architecture.parameters():
+        raise WeightsError(f"weights of {source_architecture.to_json()} do not have the sizes of {architecture.to_json()}")
     tensors = dict(weights.tensors)
-    for block, source in zip(architecture.blocks(), theirs.blocks(), strict=True):
+    for block, source in zip(architecture.blocks(), source_architecture.blocks(), strict=True):
         if (source.activation, block.activation) == ("square", "relu"):
             raise WeightsError(f"{block.name} is trained for squares, which ReLU cannot take over")
         if (source.activation, block.activation) == ("relu", "square"):

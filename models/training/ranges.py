@@ -13,9 +13,9 @@ import numpy as np
 
 from bunet.models.errors import UsageError
 from bunet.models.network import weights
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.passes.calibrate import calibrate
-from bunet.models.passes.fold import fold
 from bunet.models.training.config import TrainError
 
 RANGES = "ranges"  # {float node: largest |x|} in a weight file's notes
@@ -31,21 +31,21 @@ def calibration_rows(shows: Sequence[np.ndarray], counts: Sequence[int], seed: i
     """
     rng = np.random.default_rng([seed, CALIBRATION_STREAM])
     half = max(1, CALIBRATION_SLICES // (2 * len(counts)))
-    chosen: list[tuple[int, int]] = []
+    rows_of_series: list[tuple[int, int]] = []
     for number, (rows, count) in enumerate(zip(shows, counts, strict=True)):
         drawn = rng.choice(rows, min(half, len(rows)), replace=False)
         rest = np.setdiff1d(np.arange(count), drawn)
         others = rng.choice(rest, min(2 * half - len(drawn), len(rest)), replace=False)
-        chosen += [(number, int(position)) for position in sorted([*drawn, *others])]
-    return chosen
+        rows_of_series += [(number, int(position)) for position in sorted([*drawn, *others])]
+    return rows_of_series
 
 
 def note_ranges(path: Path, slices: Sequence[np.ndarray]) -> None:
     """Measure the weight file's ranges on slices (5, H, W) and add them to its notes; TrainError naming the file."""
     try:
-        found = weights.load(path)
-        graph = lower(found.architecture)
-        ranges = calibrate(graph, fold(graph, found.tensors), slices)
+        loaded = weights.load(path)
+        graph = lower(loaded.architecture)
+        ranges = calibrate(graph, fold(graph, loaded.tensors), slices)
         weights.add_notes(path, {RANGES: ranges, "calibration_slices": len(slices)})
     except UsageError as error:
         raise TrainError(f"{path}: its ranges cannot be measured: {error}") from error

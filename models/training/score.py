@@ -1,8 +1,8 @@
-"""How well a network finds its target: on batches of slices, on synthetic chests, on whole cases."""
+"""How well a network finds its target: on batches of slices and on whole cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,10 @@ from bunet.models.metrics import Agreement, agreement
 from bunet.models.network.unet import UNet
 from bunet.models.training.activation_noise import Activations
 from bunet.models.training.cases import Bools, Case
-from bunet.models.training.config import TrainConfig
-from bunet.models.training.sources import EVALUATED_TOGETHER, Batch, chest_batches
-from bunet.models.volumes import synthetic
+from bunet.models.training.sources import EVALUATED_TOGETHER, Batch
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.slices import Floats, axis_number, slice_count
-from bunet.models.volumes.synthetic import SyntheticVolume
 
 TARGET = 1
 
@@ -32,18 +29,6 @@ def score(model: UNet, batches: Iterable[Batch]) -> tuple[Agreement, float]:
             counts += agreement(_mask(model, images), labels)
             peak = max(peak, activations.peak())
     return counts, peak
-
-
-def evaluate(model: UNet, volumes: Sequence[SyntheticVolume], target: str = "infection") -> tuple[float, float]:
-    """(Dice, pooled over all axial slices of synthetic chests; largest activation on the way)."""
-    counts, peak = score(model, chest_batches(volumes, "z", target))
-    return counts.dice, peak
-
-
-def held_out(config: TrainConfig, count: int) -> Iterator[SyntheticVolume]:
-    """Test volumes of the training's size, of seeds that neither training nor validation draws."""
-    for seed in synthetic.TEST_SEEDS[:count]:
-        yield synthetic.generate(config.size, config.slices, seed)
 
 
 def segment(
@@ -62,8 +47,8 @@ def segment(
     with torch.no_grad():
         for start in range(0, len(positions), EVALUATED_TOGETHER):
             rows = positions[start : start + EVALUATED_TOGETHER]
-            found = _mask(model, np.stack([source.image(k) for k in rows]))
-            along[rows.start : rows.stop] = [source.frame.restore(one) for one in found]
+            masks = _mask(model, np.stack([source.image(k) for k in rows]))
+            along[rows.start : rows.stop] = [source.frame.restore(each) for each in masks]
             if progress is not None:
                 progress(start + len(rows))
     return mask

@@ -16,7 +16,7 @@ from bunet.models.training.cases import Bools, Case, read_case, split
 from bunet.models.training.config import SEEDS_A_RUN, TrainConfig
 from bunet.models.training.ranges import calibration_rows
 from bunet.models.volumes import synthetic
-from bunet.models.volumes.slicing.cut import cut, cut_label
+from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.slices import Floats, axis_number, slice_at, slice_count
 from bunet.models.volumes.synthetic import SyntheticVolume
 
@@ -133,22 +133,23 @@ class CaseSource:
         ]
         self.showing = [showing(case.label, config.axis) for case in self.cases]
         self.all = [np.arange(slice_count(case.volume, config.axis)) for case in self.cases]
+        self.slices = [source_of_case(case, config) for case in self.cases]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """With mirroring, small turns, scales and shifts, and other brightness and contrast (`train_augment`)."""
         rng = np.random.default_rng([self.config.seed, step])
         images, labels = [], []
         for _ in range(self.config.batch):
-            case, index = self.draw(rng)
-            image = cut(case.volume, self.config.axis, index, self.config.size, case.pixels)
-            label = cut_label(case.label, self.config.axis, index, self.config.size, case.pixels).astype(np.int64)
+            number, index = self.draw(rng)
+            image = self.slices[number].image(index)
+            label = self.slices[number].label(self.cases[number].label, index).astype(np.int64)
             image, label = varied(image, label, rng)
             images.append(torch.from_numpy(np.ascontiguousarray(image)))
             labels.append(torch.from_numpy(np.ascontiguousarray(label)))
         return torch.stack(images), torch.stack(labels)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Case, int]:
-        """A case and the position of a slice in it."""
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """The number of a case and the position of a slice in it."""
         choices = self.all
         if rng.uniform() < TARGET_SHARE and any(rows.size for rows in self.showing):
             choices = self.showing
@@ -156,7 +157,7 @@ class CaseSource:
             choices = [near_border(rows.size) for rows in self.all]
         chance = np.sqrt([rows.size for rows in choices])
         number = int(rng.choice(len(self.cases), p=chance / chance.sum()))
-        return self.cases[number], int(rng.choice(choices[number]))
+        return number, int(rng.choice(choices[number]))
 
     def validation(self) -> Iterator[Iterable[Batch]]:
         each = max(1, self.config.validation_slices // len(self.watched))
@@ -167,8 +168,7 @@ class CaseSource:
 
     def calibration(self) -> list[Floats]:
         rows = calibration_rows(self.showing, [every.size for every in self.all], self.config.seed)
-        axis, size, cases = self.config.axis, self.config.size, self.cases
-        return [cut(cases[number].volume, axis, k, size, cases[number].pixels) for number, k in rows]
+        return [self.slices[number].image(k) for number, k in rows]
 
     def notes(self) -> dict[str, Any]:
         read = (*self.cases, *self.watched)
@@ -217,9 +217,14 @@ def chest_batches(chests: Iterable[SyntheticVolume], axis: str, target: str) -> 
 
 def case_batches(case: Case, config: TrainConfig, indices: Iterable[int]) -> Iterator[Batch]:
     """Slices of a case at the network's size."""
+    source = source_of_case(case, config)
     for rows in _groups(indices):
-        images = np.stack([cut(case.volume, config.axis, k, config.size, case.pixels) for k in rows])
-        yield images, np.stack([cut_label(case.label, config.axis, k, config.size, case.pixels) for k in rows])
+        yield np.stack([source.image(k) for k in rows]), np.stack([source.label(case.label, k) for k in rows])
+
+
+def source_of_case(case: Case, config: TrainConfig) -> SliceSource:
+    """Slices of a case at the network's size, as everywhere."""
+    return SliceSource.of(case.volume, config.axis, config.size, case.crop)
 
 
 def _groups(indices: Iterable[int]) -> Iterator[list[int]]:

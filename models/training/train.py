@@ -25,18 +25,16 @@ import torch
 from torch import Tensor, nn
 
 from bunet.models.files import json_text
-from bunet.models.files.atomic import write_whole
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.atomic import write_atomic
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.network.unet import UNet
 from bunet.models.training.activation_noise import Activations, Noise
 from bunet.models.training.augment import wild
 from bunet.models.training.config import TrainConfig, TrainError, TrainProgress, TrainResult
 from bunet.models.training.files import load, read_tensors, save, write_tensors
 from bunet.models.training.ranges import has_ranges, note_ranges
-from bunet.models.training.score import TARGET, evaluate, held_out, score
+from bunet.models.training.score import TARGET, score
 from bunet.models.training.sources import has_squares, source_of
-
-__all__ = ["evaluate", "held_out", "load", "save", "segmentation_loss", "train"]
 
 GAMMA_LIMIT = 2.0
 PEAK_LIMIT = 4.0  # times the activation limit
@@ -84,7 +82,7 @@ def train(
         if mark > run.best_score:
             run.best_score, run.best_dice, run.best_step = mark, dice, run.step
             save(run.model, config.output, run.notes() | {"step": run.step, "validation_dice": round(dice, 4)})
-        with room_in(config.metrics.parent), config.metrics.open("a", encoding="utf-8") as stream:
+        with explaining_full_disk(config.metrics.parent), config.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(report)) + "\n")
         run.keep()
         if progress is not None:
@@ -105,7 +103,7 @@ def _cut_metrics(config: TrainConfig, step: int, notes: dict[str, Any]) -> None:
             lines += [json.dumps(line) for line in earlier if line["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
             raise TrainError(f"{config.metrics} is not this training's metrics file: {error}") from error
-    write_whole(config.metrics, lambda stream: stream.write("".join(line + "\n" for line in lines).encode()))
+    write_atomic(config.metrics, lambda stream: stream.write("".join(line + "\n" for line in lines).encode()))
 
 
 class _Run:
@@ -115,7 +113,7 @@ class _Run:
         self.config = config
         torch.manual_seed(config.seed)
         self.model = UNet(config.architecture) if config.initial is None else load(config.initial, config.architecture)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
         self.source = source_of(config)
         self.squares = has_squares(config)
@@ -159,8 +157,8 @@ class _Run:
 
     def validate(self) -> tuple[float, float]:
         """(mean Dice over the validation's groups, largest activation on them)."""
-        found = [score(self.model, group) for group in self.source.validation()]
-        return float(np.mean([counts.dice for counts, _ in found])), max(peak for _, peak in found)
+        scores = [score(self.model, group) for group in self.source.validation()]
+        return float(np.mean([counts.dice for counts, _ in scores])), max(peak for _, peak in scores)
 
     def stuck(self) -> bool:
         """Whether patience has run out."""
@@ -210,9 +208,9 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     0, 1.
     """
     entropy = nn.functional.cross_entropy(logits, labels)
-    found = logits.softmax(dim=1)[:, TARGET]
-    truth = (labels == TARGET).to(found.dtype)
-    dice = (2 * (found * truth).sum() + 1) / (found.sum() + truth.sum() + 1)
+    probability = logits.softmax(dim=1)[:, TARGET]
+    truth = (labels == TARGET).to(probability.dtype)
+    dice = (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
     return entropy + 1 - dice
 
 

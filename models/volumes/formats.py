@@ -13,19 +13,20 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.models.files.git_lfs import ADVICE, is_pointer
 from bunet.models.volumes import arrays, nifti
 from bunet.models.volumes.about import About
-from bunet.models.volumes.content import remarks as content
+from bunet.models.volumes.content import remarks
 from bunet.models.volumes.content.intensity import Windowed, windowed
-from bunet.models.volumes.dicom import series as dicom
 from bunet.models.volumes.dicom import writing
-from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, crop_of, pixels_of, whole
+from bunet.models.volumes.dicom.folder import CT, is_dicom
+from bunet.models.volumes.dicom.series import read_series
+from bunet.models.volumes.slicing.field_of_view import SQUARE, Crop, crop_of, pixels_of, uncropped
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
 FIELDS = ("auto", "whole")
-ENDINGS = {NPZ: ".npz", NPY: ".npy", NIFTI: ".nii.gz", DICOM: ""}  # of what is written for a volume of each kind
+ENDINGS = {NPZ: ".npz", NPY: ".npy", NIFTI: ".nii.gz", DICOM: ""}  # of what is written for a volume of each format
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,16 @@ class LoadedVolume:
         spacing, says = self.stored.spacing, []
         pixels = pixels_of(spacing)
         if pixels != SQUARE:
-            says.append(content.pixel_remark(pixels, crop is not None))
+            says.append(remarks.pixel_remark(pixels, crop is not None))
         if crop is None:
-            return says + content.field_remarks(spacing, (count, rows, columns))
+            return says + remarks.field_remarks(spacing, (count, rows, columns))
         (top, bottom), (left, right) = crop.rows, crop.columns
         if (crop.rows, crop.columns) != ((0, rows), (0, columns)):
             says.append(
                 f"field of view: slices that are brought to a network's size are cut to the body, rows {top}:{bottom} of "
                 f"{rows} and columns {left}:{right} of {columns} (`--field-of-view whole` leaves them as they are)"
             )
-        return says + content.field_remarks(spacing, crop.shape(count))
+        return says + remarks.field_remarks(spacing, crop.shape(count))
 
 
 def load(
@@ -95,26 +96,26 @@ def on_scale(stored: Volume, path: Path, rule: str = "auto", field_of_view: str 
     unless `rule` says what its values are (`as-is` does not); one of modality OT (other), which tells nothing, is remarked.
     Raises VolumeError in one sentence that names the file.
     """
-    tilt = content.tilt_remark(stored.affine)
+    tilt = remarks.tilt_remark(stored.affine)
     says = _of_modality(path, stored, rule) + ([] if tilt is None else [tilt])
     try:
-        lazy, found = windowed(stored.array, rule)
+        lazy, applied = windowed(stored.array, rule)
     except VolumeError as error:
         raise VolumeError(f"{path}: {error}") from error
     name = path.name or path.resolve().name
     pixels = pixels_of(stored.spacing) if sized else SQUARE
-    uncut = whole(stored.shape, pixels)
-    if found == "as-is":
-        return LoadedVolume(lazy, found, name, stored, (*says, *content.range_remarks(stored.array, lazy.span)), uncut)
-    wrong = content.window_remark(lazy, found) or content.air_remark(lazy)
+    uncut = uncropped(stored.shape, pixels)
+    if applied == "as-is":
+        return LoadedVolume(lazy, applied, name, stored, (*says, *remarks.range_remarks(stored.array, lazy.span)), uncut)
+    wrong = remarks.window_remark(lazy, applied) or remarks.air_remark(lazy)
     crop = crop_of(lazy, pixels) if field_of_view == "auto" and sized and wrong is None else uncut
     says += [] if wrong is None else [wrong]
-    return LoadedVolume(lazy, found, name, stored, tuple(says), crop)
+    return LoadedVolume(lazy, applied, name, stored, tuple(says), crop)
 
 
 def _of_modality(path: Path, stored: Volume, rule: str) -> list[str]:
     """What is to be remarked of a volume's modality. Raises VolumeError where it is none that the models are for."""
-    if stored.modality in ("", dicom.CT):
+    if stored.modality in ("", CT):
         return []
     told = stored.modality not in ("OT", "?")
     is_what = f"its modality is {stored.modality if stored.modality != '?' else 'none that is known'}, not CT"
@@ -134,34 +135,35 @@ def keys_of(path: str | Path) -> list[str]:
 
 
 def read_array(path: str | Path, key: str) -> NDArray[Any]:
-    """One array of an `.npz` file, whatever its shape and kind. Raises VolumeError where it is damaged or not there."""
+    """One array of an `.npz` file, whatever its shape and dtype. Raises VolumeError where it is damaged or not there."""
     return arrays.read_array(Path(path), key)
 
 
-def read_volume(path: str | Path, key: str | None = None, kinds: str = "iuf", series: str | None = None) -> Volume:
+def read_volume(path: str | Path, key: str | None = None, dtype_kinds: str = "iuf", series: str | None = None) -> Volume:
     """The volume of a file, or of a folder with a DICOM series, with its spacing and orientation; no pickle is read.
 
     key: name within an `.npz`; without it the first of `array`, `ct`, `hu` that is there. series: which of a DICOM
-    folder's, by number (`dicom.read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
+    folder's, by number (`read_series`). A single slice (rows, columns) is not accepted as a volume; axes of length 1
     beyond three are left off (`volume.three_axes`). Raises VolumeError, in one sentence that names the file, for a missing
-    or damaged file, another file kind, a missing key, a shape that is not 3D or is empty, values that are not real
-    numbers, and whatever is wrong with a series (`dicom.read_series`). kinds: as for `arrays.read_npy`, of numpy's own files.
+    or damaged file, another file format, a missing key, a shape that is not 3D or is empty, values that are not real
+    numbers, and whatever is wrong with a series (`read_series`). dtype_kinds: as for
+    `arrays.read_npy`, of numpy's own files.
     """
     path = Path(path)
-    if path.is_dir() or dicom.is_dicom(path):
-        return dicom.read_series(path, series)
+    if path.is_dir() or is_dicom(path):
+        return read_series(path, series)
     if series is not None:
         raise VolumeError(f"{path}: is no DICOM folder, of which --series {series} could choose")
-    kind = kind_of(path)
-    if kind == DICOM:
+    file_format = format_of(path)
+    if file_format == DICOM:
         raise VolumeError(f"{path}: there is no such file or folder" if not path.exists() else _unknown(path))
     if not path.is_file():
         raise VolumeError(f"{path}: there is no such file" if not path.exists() else f"{path}: is neither a file nor a folder")
     if is_pointer(path):
         raise VolumeError(f"{path} {ADVICE}")
-    if kind == NPZ:
-        return arrays.read_npz(path, key, kinds)
-    return arrays.read_npy(path, kinds) if kind == NPY else nifti.read_nifti(path)
+    if file_format == NPZ:
+        return arrays.read_npz(path, key, dtype_kinds)
+    return arrays.read_npy(path, dtype_kinds) if file_format == NPY else nifti.read_nifti(path)
 
 
 def write(volume: Volume, path: str | Path, about: About = About()) -> None:
@@ -180,18 +182,18 @@ def write(volume: Volume, path: str | Path, about: About = About()) -> None:
         DICOM: lambda: writing.write_series(volume, path, about),
     }
     try:
-        with room_in(path.parent):
-            writers[kind_of(path)]()
+        with explaining_full_disk(path.parent):
+            writers[format_of(path)]()
     except OSError as error:
         raise VolumeError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def kind_of(path: Path) -> str:
+def format_of(path: Path) -> str:
     """The format that a path's ending names; DICOM for any other path: a folder's name may have dots, such as a UID."""
     name = "" if path.is_dir() else path.name.lower()
-    for kind in (NPZ, NPY):
-        if name.endswith(ENDINGS[kind]):
-            return kind
+    for file_format in (NPZ, NPY):
+        if name.endswith(ENDINGS[file_format]):
+            return file_format
     if name.endswith(nifti.ENDINGS):
         return NIFTI
     return DICOM

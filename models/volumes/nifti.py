@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.printable import reason
 from bunet.models.volumes import nifti_header
 from bunet.models.volumes.about import About
@@ -94,11 +94,11 @@ def _image(nibabel: Any, path: Path, stream: Any) -> Any:
     """nibabel's image of NIfTI-1 or NIfTI-2, as the size of its header says, whose values are not read. Raises ValueError."""
     head = stream.read(348)
     stream.seek(0)
-    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
-        if kind.header_class.sizeof_hdr in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
-            if kind.header_class.pair_magic in (head[344:347], head[4:7]):  # of NIfTI-1, of NIfTI-2
+    for image_class in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        if image_class.header_class.sizeof_hdr in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+            if image_class.header_class.pair_magic in (head[344:347], head[4:7]):  # of NIfTI-1, of NIfTI-2
                 raise VolumeError(f"{path}: {PAIR}")
-            return kind.from_stream(stream)
+            return image_class.from_stream(stream)
     raise ValueError("its first four bytes are not the size of a NIfTI header, 348 or 540")
 
 
@@ -149,43 +149,43 @@ def write_nifti(volume: Volume, path: Path, about: About = About()) -> None:
     nibabel = _nibabel(path)
     if not path.name.lower().endswith(ENDINGS):
         raise VolumeError(f"{path}: a NIfTI file ends with .nii or .nii.gz")
-    kind = np.dtype(np.float32) if volume.array.dtype == np.float16 else volume.array.dtype
-    kind = kind.newbyteorder("<")
+    dtype = np.dtype(np.float32) if volume.array.dtype == np.float16 else volume.array.dtype
+    dtype = dtype.newbyteorder("<")
     if volume.header is not None and _lies_by(volume.header, volume):
         array = volume.layout.stored(volume.array)
-        header = volume.header.for_values(kind, array.shape, about.description)
+        header = volume.header.for_values(dtype, array.shape, about.description)
     else:
-        array, header = _anew(nibabel, volume, kind, about.description)
+        array, header = _anew(nibabel, volume, dtype, about.description)
 
     def write(stream: Any) -> None:
         header.write_to(stream)
         for image in array.transpose():  # the first axis changes fastest
-            stream.write(image.astype(kind).tobytes())
+            stream.write(image.astype(dtype).tobytes())
 
     if path.name.lower().endswith(".gz"):
-        write_whole(path, lambda stream: _zipped(write, stream))
+        write_atomic(path, lambda stream: _zipped(write, stream))
     else:
-        write_whole(path, write)
+        write_atomic(path, write)
 
 
 def _lies_by(header: NiftiHeader, volume: Volume) -> bool:
     """Whether the volume still lies on the grid that the header states."""
-    if volume.kind != NIFTI or volume.affine is None:
+    if volume.file_format != NIFTI or volume.affine is None:
         return False
     affine = volume.layout.turned_affine(_placed(header.affine, header.of_nibabel()), volume.shape)
     return np.array_equal(affine, volume.affine)
 
 
-def _anew(nibabel: Any, volume: Volume, kind: np.dtype[Any], description: str) -> tuple[NDArray[Any], Any]:
+def _anew(nibabel: Any, volume: Volume, dtype: np.dtype[Any], description: str) -> tuple[NDArray[Any], Any]:
     """(array, header) in a file's order of axes, of a volume that has no header of its own."""
     if volume.affine is None:
         array, affine = UNPLACED.stored(volume.array), None
     else:
-        layout = volume.layout if volume.kind == NIFTI else COLUMNS_FIRST
+        layout = volume.layout if volume.file_format == NIFTI else COLUMNS_FIRST
         array = layout.stored(volume.array)
         affine = RAS_TO_LPS @ layout.stored_affine(volume.affine, volume.shape)
     header = nibabel.Nifti1Header(endianness="<")
-    header.set_data_dtype(kind)
+    header.set_data_dtype(dtype)
     header.set_data_shape(array.shape)
     header.set_slope_inter(1, 0)
     header.set_xyzt_units("mm")

@@ -48,17 +48,17 @@ class NiftiHeader:
         version = nibabel.Nifti1Header if len(self.block) == nibabel.Nifti1Header.sizeof_hdr else nibabel.Nifti2Header
         return version(self.block, self.endianness, check=False)
 
-    def for_values(self, kind: np.dtype[Any], shape: tuple[int, ...], description: str) -> Any:
+    def for_values(self, dtype: np.dtype[Any], shape: tuple[int, ...], description: str) -> Any:
         """nibabel's header of other values on the same grid: all that tells where it lies is as it was.
 
-        kind: of the values, which are meant as they are (slope 1, intercept 0). shape: in the file's order of axes.
+        dtype: of the values, which are meant as they are (slope 1, intercept 0). shape: in the file's order of axes.
         description: what they are, at most 79 bytes.
         """
         header = self.of_nibabel().as_byteswapped("<")
         header["magic"] = header.single_magic
         header["vox_offset"] = 0  # which makes nibabel put the values after the header: extensions are not kept
         steps = header["pixdim"].copy()
-        header.set_data_dtype(kind)
+        header.set_data_dtype(dtype)
         header.set_data_shape(shape)  # which would reset the steps beyond the third axis
         header["pixdim"] = steps
         header.set_slope_inter(1, 0)

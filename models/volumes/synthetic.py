@@ -104,7 +104,7 @@ class _Chest:
     def soft(self, inside: Floats, width: float | None = None) -> Floats:
         """Occupancy in [0, 1] of the set inside > 0, with a soft edge of `width` in the units of `inside`."""
         scale = np.float32(1.0) / np.float32(self.edge if width is None else width)
-        return np.clip(inside * scale * np.float32(0.5) + np.float32(0.5), 0.0, 1.0)
+        return np.asarray(np.clip(inside * scale * np.float32(0.5) + np.float32(0.5), 0.0, 1.0))
 
     def disc(self, y: Floats | float, x: Floats | float, radius: Floats | float) -> Floats:
         """Positive inside the circle (a tube along t where the arguments follow t): radius minus distance."""
@@ -238,7 +238,7 @@ class _Chest:
         field = field + sigma * self.rng.standard_normal(self.shape, dtype=np.float32)
         field += sigma * self.noise(self.shape[1] / 2.5)
         low_hu, high_hu = HU_WINDOW
-        return np.clip((field - low_hu) * np.float32(1.0 / (high_hu - low_hu)), 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip((field - low_hu) * np.float32(1.0 / (high_hu - low_hu)), 0.0, 1.0).astype(np.float32))
 
 
 def _superellipse(y: Floats, x: Floats, power: float) -> Floats:

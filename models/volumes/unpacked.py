@@ -1,6 +1,6 @@
-"""Room on the disk for what a file does not let us map: compressed arrays, and values that must be rescaled first.
+"""Files on the disk for what a file does not let us map: compressed arrays, and values that must be rescaled first.
 
-The room is a file without a name (it is gone with the last array on it, and nobody else can open it) in the folder that
+Such a file has no name (it is gone with the last array on it, and nobody else can open it) in the folder that
 `tempfile` chooses, `TMPDIR` where that is set. A volume is written there once, slice by slice, and mapped from then on.
 """
 
@@ -15,31 +15,31 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.files.disk_space import SCRATCH, room_for_scratch
+from bunet.models.files.disk_space import SCRATCH, explaining_full_scratch
 
 CHUNK = 1 << 20
 
 
-def unpack(stream: IO[bytes] | gzip.GzipFile, kind: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
+def unpack(stream: IO[bytes] | gzip.GzipFile, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> NDArray[Any]:
     """The array whose bytes come next in `stream`, mapped from the disk. order: "C" or "F".
 
     The stream is read to its end, where zip and gzip keep their checksums, and so raises its own error where they differ.
-    Raises EOFError where the stream ends before the array does, NoRoom where there is none for it.
+    Raises EOFError where the stream ends before the array does, DiskFull where it does not fit on the disk.
     """
-    missing = kind.itemsize * int(np.prod(shape, dtype=object))
+    missing = dtype.itemsize * int(np.prod(shape, dtype=object))
     if not missing:
         read_to_the_end(stream)
-        return np.empty(shape, kind)
-    with _room() as room:
+        return np.empty(shape, dtype)
+    with _scratch_file() as scratch:
         while missing:
             chunk = stream.read(min(CHUNK, missing))
             if not chunk:
                 raise EOFError(f"it ends {missing} bytes early")
-            room.write(chunk)
+            scratch.write(chunk)
             missing -= len(chunk)
         read_to_the_end(stream)
-        room.flush()
-        return np.memmap(room, kind, "r", shape=shape, order="F" if order == "F" else "C")
+        scratch.flush()
+        return np.memmap(scratch, dtype, "r", shape=shape, order="F" if order == "F" else "C")
 
 
 def read_to_the_end(stream: IO[bytes] | gzip.GzipFile) -> None:
@@ -48,16 +48,16 @@ def read_to_the_end(stream: IO[bytes] | gzip.GzipFile) -> None:
         pass
 
 
-def kept(images: Iterable[NDArray[Any]], kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """(slices, rows, columns) = shape, mapped from the disk; images: the slices, taken one at a time. Raises NoRoom."""
-    with _room() as room:
+def kept(images: Iterable[NDArray[Any]], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """(slices, rows, columns) = shape, mapped from the disk; images: the slices, taken one at a time. Raises DiskFull."""
+    with _scratch_file() as scratch:
         for image in images:
-            room.write(np.ascontiguousarray(image, dtype=kind).data)
-        room.flush()
-        return np.memmap(room, kind, "r", shape=shape)
+            scratch.write(np.ascontiguousarray(image, dtype=dtype).data)
+        scratch.flush()
+        return np.memmap(scratch, dtype, "r", shape=shape)
 
 
 @contextmanager
-def _room() -> Iterator[IO[bytes]]:
-    with room_for_scratch(), tempfile.TemporaryFile(prefix=SCRATCH) as stream:
+def _scratch_file() -> Iterator[IO[bytes]]:
+    with explaining_full_scratch(), tempfile.TemporaryFile(prefix=SCRATCH) as stream:
         yield stream

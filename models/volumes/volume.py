@@ -25,7 +25,7 @@ from bunet.models.volumes.nifti_header import NiftiHeader
 Affine = NDArray[np.float64]
 
 NPZ, NPY, NIFTI, DICOM = "npz", "npy", "nifti", "dicom"
-KINDS = (NPZ, NPY, NIFTI, DICOM)
+FILE_FORMATS = (NPZ, NPY, NIFTI, DICOM)
 
 
 class VolumeError(UsageError):
@@ -56,14 +56,14 @@ class Sliceable(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
-def check_shape(array: Sliceable, name: str = "", kinds: str = "iuf") -> None:
+def check_shape(array: Sliceable, name: str = "", dtype_kinds: str = "iuf") -> None:
     """VolumeError unless the array is 3D, not empty, and of whole or real numbers.
 
-    name: what precedes the sentence. kinds: those of numpy that are taken, with "b" for a mask.
+    name: what precedes the sentence. dtype_kinds: numpy's `dtype.kind` of what is taken, with "b" for a mask.
     """
     if array.ndim != 3 or 0 in array.shape:
         raise VolumeError(f"{name}a volume has shape (slices, rows, columns), this one has {array.shape}")
-    if array.dtype.kind not in kinds or array.dtype.itemsize > 8:
+    if array.dtype.kind not in dtype_kinds or array.dtype.itemsize > 8:
         raise VolumeError(f"{name}values are of kind {array.dtype}, not whole or real numbers")
 
 
@@ -120,9 +120,9 @@ class Layout:
         """The matrix from (slice, row, column, 1) to the file's indices."""
         matrix = np.zeros((4, 4))
         matrix[3, 3] = 1
-        for axis, (theirs, flip) in enumerate(zip(self.order, self.flips, strict=True)):
-            matrix[theirs, axis] = -1 if flip else 1
-            matrix[theirs, 3] = shape[axis] - 1 if flip else 0
+        for axis, (file_axis, flip) in enumerate(zip(self.order, self.flips, strict=True)):
+            matrix[file_axis, axis] = -1 if flip else 1
+            matrix[file_axis, 3] = shape[axis] - 1 if flip else 0
         return matrix
 
 
@@ -130,20 +130,20 @@ class Layout:
 class Volume:
     """An array with its place in the patient. Immutable: the arrays it holds are read-only views.
 
-    array: (slice, row, column), of any real kind, Hounsfield units or what the file holds; may be mapped from a file.
+    array: (slice, row, column), of any real dtype, Hounsfield units or what the file holds; may be mapped from a file.
     affine: (4, 4), from (slice, row, column, 1) to millimetres (see the top of this file); None where the file does
-    not tell. kind: one of KINDS, the file format it came from. layout: of that file. source: that file or folder. notes: what
-    people should know of how it was read, a sentence each, such as that its orientation was guessed. header: of the NIfTI file
-    it came from, for what is written on its grid. files: of a DICOM series, those that it was read from, in the order of the
-    slices of `stored()`; fewer than slices where files hold several frames. modality: of a DICOM series, by its header (CT,
-    MR, ...); "?" for no known term, "" where nothing is known. guessed: whether the file tells the spacing alone, and the
+    not tell. file_format: one of FILE_FORMATS, that it came from. layout: of that file. source: that file or folder. notes:
+    what people should know of how it was read, a sentence each, such as that its orientation was guessed. header: of the NIfTI
+    file it came from, for what is written on its grid. files: of a DICOM series, those that it was read from, in the order of
+    the slices of `stored()`; fewer than slices where files hold several frames. modality: of a DICOM series, by its header
+    (CT, MR, ...); "?" for no known term, "" where nothing is known. guessed: whether the file tells the spacing alone, and the
     directions of the affine are assumed.
     Raises VolumeError for an array that is no volume and for an affine that is none.
     """
 
     array: NDArray[Any]
     affine: Affine | None = None
-    kind: str = NPZ
+    file_format: str = NPZ
     layout: Layout = Layout()
     source: Path | None = None
     notes: tuple[str, ...] = ()
@@ -154,18 +154,18 @@ class Volume:
 
     def __post_init__(self) -> None:
         check_shape(self.array)
-        if self.kind not in KINDS:
-            raise VolumeError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        if self.file_format not in FILE_FORMATS:
+            raise VolumeError(f"file format {self.file_format!r} is not one of {', '.join(FILE_FORMATS)}")
         object.__setattr__(self, "array", _frozen(self.array))
         if self.affine is not None:
             object.__setattr__(self, "affine", _frozen(checked_affine(self.affine)))
 
     @classmethod
-    def of_file(cls, array: NDArray[Any], affine: Affine, kind: str, source: Path) -> Volume:
+    def of_file(cls, array: NDArray[Any], affine: Affine, file_format: str, source: Path) -> Volume:
         """Turn what a file holds to (slice, row, column). array and affine: in the file's own order of axes."""
         layout = Layout.nearest(checked_affine(affine))
         turned = layout.turned(array)
-        return cls(turned, layout.turned_affine(affine, turned.shape), kind, layout, source)
+        return cls(turned, layout.turned_affine(affine, turned.shape), file_format, layout, source)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models.passes.compile import quantise_input
+from bunet.models.compiled import quantise_input
 from bunet.models.program import Program
 from bunet.models.volumes import formats
 from bunet.models.volumes.slice_source import SliceSource

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.compiled import load_compiled
 from bunet.models.errors import UsageError
-from bunet.models.files.disk_space import room_in
-from bunet.models.passes import compile as compiling
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.net.link import Link
 from bunet.parties import input_range
 from bunet.parties.events import Subscriber
@@ -81,7 +81,7 @@ def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
     """Run Alice and Bob to the end; raises LocalError (or PeerError) with one sentence if either fails."""
     if not job.labels:
         raise UsageError("there is no slice to run")
-    with room_in(job.folder):
+    with explaining_full_disk(job.folder):
         outcome = processes.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus)
     return _collect(job, outcome)
 
@@ -113,7 +113,7 @@ def _collect(job: PairJob, outcome: Outcome) -> PairResult:
     masks = np.empty(0) if elsewhere else np.load(job.folder / "masks.npy", allow_pickle=False)
     found: Verification | None = None
     if job.record:
-        compiled = compiling.load(job.model)
+        compiled = load_compiled(job.model)
         source = inputs.open_source(inputs.to_document(job.inputs), job.labels)
         count = min(job.record, len(job.labels))
         kept = (job.folder / "alice.npz", job.folder / "bob.npz")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from bunet.models import oracle
+from bunet.models.compiled import Compiled
 from bunet.models.oracle import Verdict
-from bunet.models.passes.compile import Compiled
 from bunet.models.volumes import formats
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.planner import PlannedLayer

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.compiled import load_compiled
 from bunet.models.errors import BunetError
-from bunet.models.files.atomic import write_whole
-from bunet.models.files.disk_space import NoRoom, room_in
-from bunet.models.passes.compile import load
+from bunet.models.files.atomic import write_atomic
+from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.program import Program
 from bunet.net import zeromq
 from bunet.net.link import Link
@@ -70,7 +70,7 @@ def leave_with_parent() -> None:
 def run_bob(job: dict[str, Any], link: Link) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     recorder = Recorder(job["record"]) if job["record"] else None
-    service = bob.Service(CompiledStore([load(Path(job["model"]))]), link, emit, job["cores"], recorder)
+    service = bob.Service(CompiledStore([load_compiled(Path(job["model"]))]), link, emit, job["cores"], recorder)
     if job["shares"]:
         labels = _labels(job)
         service.keep = lambda terms: keep_shares(Path(job["shares"]), terms.session, labels)
@@ -119,7 +119,7 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
     )
     if job["results"] is None and job["shares"] is None:
         masks = np.stack([results[k] for k in range(len(labels))])
-        write_whole(Path(job["folder"]) / "masks.npy", lambda stream: np.save(stream, masks))
+        write_atomic(Path(job["folder"]) / "masks.npy", lambda stream: np.save(stream, masks))
     _keep(job, "alice", recorder, profiler)
 
 
@@ -130,7 +130,7 @@ def _labels(job: dict[str, Any]) -> list[tuple[str, int]]:
 def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: Profiler | None) -> None:
     """Write what was collected during the run, after its timed part."""
     folder = Path(job["folder"])
-    with room_in(folder):
+    with explaining_full_disk(folder):
         if recorder is not None:
             recorder.save(folder / f"{role}.npz")
         if profiler is not None:
@@ -146,7 +146,7 @@ def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bo
     pin(job["first_core"], job["cores"])
     try:
         (as_alice if role == "alice" else as_bob)(job, link)
-    except NoRoom as error:
+    except DiskFull as error:
         emit(Failed.of(role, error))
         return 1
     except BunetError as error:

@@ -21,7 +21,8 @@ import numpy as np
 
 from bunet.models.commitment import COMMITMENT
 from bunet.models.errors import BunetError, PeerError, UsageError
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.models.printable import plain
 from bunet.models.program import Format, Program, ProgramError
@@ -35,7 +36,6 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
-from bunet.protocols.registry import LayerWeights
 from bunet.protocols.security import DECLARED
 
 PROTOCOL_VERSION = 3
@@ -117,7 +117,7 @@ def told(error: Exception, role: str) -> str:
     """What the peer is told of a failure: all of what concerns it, and nothing of this side's files."""
     if isinstance(error, PeerError):
         return str(error)
-    if isinstance(error, NoRoom):
+    if isinstance(error, DiskFull):
         return f"the disk of {role} is full"
     if isinstance(error, BunetError):
         return f"{role} cannot go on, and ends the session"
@@ -300,7 +300,7 @@ def expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) 
     return message.body
 
 
-def layers_of(terms: Terms, weights: Mapping[str, LayerWeights] | None = None) -> list[PlannedLayer]:
+def layers_of(terms: Terms, weights: Mapping[str, IntegerWeights] | None = None) -> list[PlannedLayer]:
     """The agreed plan, ready to run; weights are Bob's."""
     return plan(terms.program, terms.chosen, terms.settings, weights)
 

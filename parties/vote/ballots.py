@@ -16,7 +16,7 @@ from bunet.models.errors import UsageError
 from bunet.models.files import private, sealed
 from bunet.protocols.vote.election import Election
 
-FILE = sealed.Kind("bunet-ballot", 1, "a ballot", "it is made again by the command that votes")
+FILE = sealed.FileFormat("bunet-ballot", 1, "a ballot", "it is made again by the command that votes")
 _NAME = re.compile(r"([a-z][a-z0-9]{0,30})-([xyz])")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bunet.models.errors import UsageError
-from bunet.models.files.disk_space import room_in
+from bunet.models.files.disk_space import explaining_full_disk
 from bunet.net.link import Link
 from bunet.parties.events import Subscriber
 from bunet.parties.local import processes
@@ -53,7 +53,7 @@ def run_vote(job: VoteJob, bus: Subscriber) -> np.ndarray:
         raise UsageError(f"OT extension {job.ot!r} is not one of {', '.join(extension.NAMES)}")
     result = job.folder / "mask.npy"
     result.unlink(missing_ok=True)  # an earlier vote's must not be taken for this one's
-    with room_in(job.folder):
+    with explaining_full_disk(job.folder):
         processes.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus, "bunet.parties.vote.worker")
     return np.load(result, allow_pickle=False)
 

@@ -20,7 +20,7 @@ from bunet.models.errors import LocalError
 from bunet.models.files import private, sealed
 from bunet.parties.engine.scheduler import SliceJob
 
-FILE = sealed.Kind("bunet-share", 1, "a share of a slice", "remove it, and the same command runs that slice again")
+FILE = sealed.FileFormat("bunet-share", 1, "a share of a slice", "remove it, and the same command runs that slice again")
 _NAME = re.compile(r"([xyz])(\d{4,})\.([0-9a-f]{32})\.share")
 
 Slice = tuple[str, int]  # (axis, index)
@@ -36,7 +36,7 @@ def path_of(folder: Path, at: Slice, session: str) -> Path:
 
 
 def write(folder: Path, at: Slice, session: str, bits: np.ndarray) -> None:
-    """Keep this party's share of a label, uint8 (H, W) of 0 and 1; LocalError or NoRoom where that cannot be done.
+    """Keep this party's share of a label, uint8 (H, W) of 0 and 1; LocalError or DiskFull where that cannot be done.
 
     A session has one share of a slice: a second one is refused, never written over the first.
     """
@@ -93,7 +93,7 @@ def discard_unpaired(alice: Path, bob: Path) -> int:
             for session in sessions - {kept.get(at)}:
                 path_of(folder, at, session).unlink()
                 removed += 1
-        for path in folder.glob(".*.share.*.part"):  # `write_whole`'s, of a process that was killed
+        for path in folder.glob(".*.share.*.part"):  # `write_atomic`'s, of a process that was killed
             path.unlink()
             removed += 1
     return removed

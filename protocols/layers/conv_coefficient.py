@@ -123,9 +123,10 @@ def _weight(layer: Layer, plan: Plan) -> np.ndarray:
         weight = weight.transpose(1, 2, 3, 0).reshape(-1, weight.shape[0])[:, :, None, None]
     if weight.shape != (plan.image.out_channels, plan.image.channels, plan.image.kernel, plan.image.kernel):
         raise ValueError(f"{layer.node.name}: weights of shape {layer.weights.weight.shape} do not fit {plan.image}")
-    norm = int(np.abs(weight).sum((1, 2, 3)).max())
-    if norm >> plan.norm_bits:
-        raise ValueError(f"{layer.node.name}: weights of L1 norm {norm} exceed the stated bound 2^{plan.norm_bits}")
+    if layer.weights.norm >> plan.norm_bits:
+        raise ValueError(
+            f"{layer.node.name}: weights of L1 norm {layer.weights.norm} exceed the stated bound 2^{plan.norm_bits}"
+        )
     return weight
 
 

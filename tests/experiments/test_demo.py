@@ -15,16 +15,18 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bunet.experiments import prepare
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.commands.app import app
 from bunet.experiments.demo import DemoRequest, run_demo
+from bunet.experiments.images import embedded_slices, float_labels, spread, volume_slices
 from bunet.experiments.options import RunSettings
+from bunet.experiments.weights_choice import choose_weights
 from bunet.models import oracle
+from bunet.models.compiled import load_compiled
 from bunet.models.errors import PeerError, UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
-from bunet.models.passes import compile as compiling
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.parties.console import RunConsole
@@ -126,7 +128,7 @@ def pretend(
     """A pair that computes with the oracle and reports events: what surrounds a run is tested without running one."""
 
     def run(job: PairJob, bus: Subscriber) -> PairResult:
-        compiled = compiling.load(job.model)
+        compiled = load_compiled(job.model)
         inputs = np.load(job.inputs)
         plan = tuple(LayerPlan(n.name, n.operation, "local", n.type.shape, n.type.width, 1, 2, 3) for n in compiled.program)
         bus(SessionStarted("alice", compiled.program.digest(), str(compiled.program.format), plan, "lan", len(inputs), 1))
@@ -181,9 +183,9 @@ def test_the_demo_writes_mask_picture_and_document(tmp_path: Path) -> None:
     DocumentSchema.model_validate(document)
     assert document == result.document == json.loads((tmp_path / "out" / "run.json").read_text())
     assert document["verified"] is True
-    images = prepare.embedded_slices(SMALL, 32)
-    chosen = prepare.choose_weights(SMALL, "auto", (32, 32))
-    assert document["dice"]["float"] == dice(result.masks, prepare.float_labels(chosen, images))
+    images = embedded_slices(SMALL, 32)
+    chosen = choose_weights(SMALL, "auto", (32, 32))
+    assert document["dice"]["float"] == dice(result.masks, float_labels(chosen, images))
     assert document["dice"]["truth"] is None
     assert set(document["environment"]) >= {"python", "numpy", "numba", "cpu", "tier", "cores"}
     with np.load(tmp_path / "out" / "mask.npz", allow_pickle=False) as mask:
@@ -264,7 +266,7 @@ def test_a_volume_is_resampled_when_asked(volume: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("axis", "shape"), [("x", (12, 40)), ("y", (12, 24)), ("z", (40, 24))])
 def test_slices_are_cut_along_every_axis(axis: str, shape: tuple[int, int], volume: Path) -> None:
-    images = prepare.volume_slices(replace(SMALL, axis=axis), volume, None, None)
+    images = volume_slices(replace(SMALL, axis=axis), volume, None, None)
     assert (images.height, images.width) == shape
     assert images.truth is not None
     assert images.truth.any(axis=(1, 2)).all()
@@ -272,7 +274,7 @@ def test_slices_are_cut_along_every_axis(axis: str, shape: tuple[int, int], volu
 
 def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path) -> None:
     weights = tmp_path / "own.safetensors"
-    weight_files.save(weight_files.seeded(SMALL.architecture(), 5), weights)
+    weight_files.save(seeded_weights(SMALL.architecture(), 5), weights)
     request = DemoRequest(SMALL, tmp_path / "out", volume=volume, weights=str(weights))
     result = run_demo(request, console(), pretend())
     assert 0.0 <= result.document["dice"]["truth"] <= 1.0
@@ -281,7 +283,7 @@ def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path
 
 
 def test_an_empty_mask_of_trained_weights_is_said_and_no_perfect_dice(volume: Path, tmp_path: Path) -> None:
-    weights, found = tmp_path / "own.safetensors", weight_files.seeded(SMALL.architecture(), 5)
+    weights, found = tmp_path / "own.safetensors", seeded_weights(SMALL.architecture(), 5)
     found.tensors["conv.bias"][:] = [1000.0, 0.0]
     weight_files.save(found, weights, notes={"target": "infection", "axis": "z"})
     np.savez(tmp_path / "ct.npz", ct=np.load(volume)["ct"])
@@ -297,26 +299,26 @@ def test_an_empty_mask_of_trained_weights_is_said_and_no_perfect_dice(volume: Pa
 
 
 def test_weights_are_chosen_openly(tmp_path: Path) -> None:
-    chosen = prepare.choose_weights(RunSettings(), "auto", (128, 128))
+    chosen = choose_weights(RunSettings(), "auto", (128, 128))
     assert chosen.trained
     assert "demo weights" in chosen.source
-    other = prepare.choose_weights(RunSettings(), "auto", (64, 64))
+    other = choose_weights(RunSettings(), "auto", (64, 64))
     assert not other.trained
     assert "the demo weights are for 128x128" in other.source
-    assert prepare.choose_weights(RunSettings(), "demo", (64, 64)).trained
+    assert choose_weights(RunSettings(), "demo", (64, 64)).trained
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_slices_are_spread_over_what_there_is_to_see(count: int) -> None:
     volume, truth = np.zeros((40, 8, 8)), np.zeros((40, 8, 8), bool)
     truth[10:20] = True
-    with_truth = prepare.spread(volume, truth, 0, count)
+    with_truth = spread(volume, truth, 0, count)
     assert len(set(with_truth)) == count
     assert all(10 <= k < 20 for k in with_truth)
-    without = prepare.spread(volume, None, 0, count)
+    without = spread(volume, None, 0, count)
     assert len(set(without)) == count
     assert all(10 <= k < 30 for k in without)
-    assert prepare.spread(volume, truth, 0, 40) == list(range(40))
+    assert spread(volume, truth, 0, 40) == list(range(40))
 
 
 def test_bench_compiles_once_for_equal_networks() -> None:
@@ -358,7 +360,7 @@ def test_every_kind_of_volume_file_gives_the_same_slices(tmp_path: Path) -> None
         formats.write(volume.like(label), tmp_path / f"label-{name}")
     for axis in ("x", "y", "z"):
         settings = replace(SMALL, axis=axis)
-        sets = [prepare.volume_slices(settings, tmp_path / name, tmp_path / f"label-{name}", None) for name in names]
+        sets = [volume_slices(settings, tmp_path / name, tmp_path / f"label-{name}", None) for name in names]
         for name, each in zip(names, sets, strict=True):
             assert each.source == name
             assert each.labels == sets[0].labels

@@ -18,13 +18,13 @@ KINDS = {dtype: np.dtype(dtype) for dtype in ("|u1", "|i1", "<i2", "<i4", "<i8",
 LARGEST = 1 << 16  # numbers of an array
 
 
-def contents_of(path: Path, kind: sealed.Kind) -> bytes:
-    texts, arrays = sealed.load(path, kind)
+def contents_of(path: Path, format: sealed.FileFormat) -> bytes:
+    texts, arrays = sealed.load(path, format)
     facts = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     return json.dumps([texts, facts]).encode() + b"\n" + b"".join(array.tobytes() for array in arrays.values())
 
 
-def seal(contents: bytes, path: Path, kind: sealed.Kind) -> bool:
+def seal(contents: bytes, path: Path, format: sealed.FileFormat) -> bool:
     """Write the file of such contents; False where they are none. Numbers that are missing are zero."""
     head, _, numbers = contents.partition(b"\n")
     try:
@@ -40,7 +40,7 @@ def seal(contents: bytes, path: Path, kind: sealed.Kind) -> bool:
         texts = {name: text for name, text in texts.items() if name not in (sealed.KIND, sealed.VERSION, sealed.CHECKSUM)}
         if not all(isinstance(text, str) and text.isascii() for text in (*texts.values(), *texts, *arrays)):
             texts = {name: str(text).encode("ascii", "backslashreplace").decode() for name, text in texts.items()}
-        sealed.save(path, kind, arrays, texts)
+        sealed.save(path, format, arrays, texts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UnicodeError):
         return False  # of the fuzzer's making; the file is not written
     return True

@@ -20,12 +20,13 @@ import numpy as np
 
 from bunet.experiments.bench.cases import UNITS
 from bunet.experiments.predict.case import OPENED
+from bunet.models.compiled import FILE, Compiled, save_compiled
 from bunet.models.files import sealed
 from bunet.models.model_card import ModelCard
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import Compiled, compile_model
+from bunet.models.network.seeded import seeded_slice, seeded_weights
+from bunet.models.passes.compile import compile_model
 from bunet.models.volumes.volume import DICOM, Volume
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame, encode
@@ -75,8 +76,8 @@ MASKS = {"infection": (HU > 1000).astype(np.uint8), "lung": (HU > 0).astype(np.u
 
 @functools.cache
 def small_model() -> Compiled:
-    image = weights.seeded_slice(SMALL, 8, 8, 1)
-    made = compile_model(weights.seeded(SMALL), 8, 8, "8.4", [image])
+    image = seeded_slice(SMALL, 8, 8, 1)
+    made = compile_model(seeded_weights(SMALL), 8, 8, "8.4", [image])
     return Compiled(made.program, made.weights, CARD, bytes(32))
 
 
@@ -162,13 +163,13 @@ def of_sealed(folder: Path) -> dict[str, dict[str, bytes]]:
 
     bits = (HU[0] > 0).astype(np.uint8)
     votes = np.arange(8, dtype=np.uint8).reshape(2, 2, 2) % 2
-    compiling.save(small_model(), folder / "m")
-    weights.save(weights.seeded(SMALL), folder / "w", half=True, notes={"axis": "z", "ranges": {"input": 1.0}})
+    save_compiled(small_model(), folder / "m")
+    weights.save(seeded_weights(SMALL), folder / "w", half=True, notes={"axis": "z", "ranges": {"input": 1.0}})
     outcomes.write(folder, 7, bits)
     shares.write(folder, ("z", 7), SESSION, bits)
     ballots.write(folder, "lung-x", votes)
     made = {
-        "compiled": (folder / "m", compiling.FILE),
+        "compiled": (folder / "m", FILE),
         "weights": (folder / "w", weights.FILE),
         "slice": (outcomes.path_of(folder, 7), outcomes.FILE),
         "share": (shares.path_of(folder, ("z", 7), SESSION), shares.FILE),
@@ -193,7 +194,7 @@ def pth(folder: Path) -> dict[str, bytes]:
 
     from bunet.models.network.unet import from_weights
 
-    state, found = {"state_dict": from_weights(weights.seeded(SMALL)).half().state_dict()}, {}
+    state, found = {"state_dict": from_weights(seeded_weights(SMALL)).half().state_dict()}, {}
     for name, zipped in (("small", True), ("small-legacy", False)):
         torch.save(state, folder / name, _use_new_zipfile_serialization=zipped)
         found[name] = (folder / name).read_bytes()

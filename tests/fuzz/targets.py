@@ -20,15 +20,14 @@ from bunet.experiments.commands.failure import explain
 from bunet.experiments.predict.case import OPENED
 from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.run import read_points
+from bunet.models.compiled import FILE, CompileError, load_compiled
 from bunet.models.errors import PeerError, UsageError
 from bunet.models.files import sealed
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.files.json_text import parse as parse_json
 from bunet.models.files.sealed import SealError
 from bunet.models.network import weights
 from bunet.models.network.weights import WeightsError
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import CompileError
 from bunet.models.program import Program, ProgramError
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
@@ -71,11 +70,11 @@ def _taken(read: Callable[[], Any], *errors: type[Exception]) -> bool:
 def _volume(name: str) -> Target:
     def target(data: bytes, folder: Path) -> Taken:
         path = _file(folder, name, data)
-        taken = {"load": _taken(lambda: formats.load(path), VolumeError, NoRoom)}
+        taken = {"load": _taken(lambda: formats.load(path), VolumeError, DiskFull)}
         if name.endswith(".npz"):
             keys_of: list[str] = []
             _taken(lambda: keys_of.extend(formats.keys_of(path)), VolumeError)
-            read = [_taken(lambda key=key: formats.read_array(path, key), VolumeError, NoRoom) for key in keys_of]
+            read = [_taken(lambda key=key: formats.read_array(path, key), VolumeError, DiskFull) for key in keys_of]
             taken["read_array"] = any(read)
         return taken
 
@@ -86,18 +85,18 @@ def _labels(data: bytes, folder: Path) -> Taken:
     """A label inside a volume's own file, and as a file of its own."""
     path = _file(folder, "x.npz", data)
     found: list[Any] = []
-    taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, kinds="biuf")), VolumeError, NoRoom)}
+    taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, dtype_kinds="biuf")), VolumeError, DiskFull)}
     if not found:
         return taken
     volume, label, lung = found[0], [], []
     for asked in ((), (1,), (1, 2)):
-        _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, NoRoom)
-    _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, NoRoom)
+        _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, DiskFull)
+    _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, DiskFull)
     return {
         **taken,
         "inside": any(one is not None for one in label),
         "lung": any(one is not None for one in lung),
-        "beside": _taken(lambda: labels.beside(path, volume), VolumeError, NoRoom),
+        "beside": _taken(lambda: labels.beside(path, volume), VolumeError, DiskFull),
     }
 
 
@@ -112,8 +111,8 @@ def _series(data: bytes, folder: Path) -> Taken:
     inside.mkdir(exist_ok=True)
     path = _file(inside, "1.dcm", data)
     return {
-        "load a folder": _taken(lambda: formats.load(inside), VolumeError, NoRoom),
-        "load a file": _taken(lambda: formats.load(path), VolumeError, NoRoom),
+        "load a folder": _taken(lambda: formats.load(inside), VolumeError, DiskFull),
+        "load a file": _taken(lambda: formats.load(path), VolumeError, DiskFull),
     }
 
 
@@ -133,13 +132,13 @@ def _checkpoint(data: bytes, folder: Path) -> Taken:
     return {"read_checkpoint": _taken(lambda: read_checkpoint(path), WeightsError)}
 
 
-def _sealed(name: str, kind: sealed.Kind, *errors: type[Exception], **readers: Callable[[Path], Any]) -> Target:
+def _sealed(name: str, format: sealed.FileFormat, *errors: type[Exception], **readers: Callable[[Path], Any]) -> Target:
     """The data as a file of ours, and as the contents of one that is sealed. name: of the file. readers: of its path."""
 
     def target(data: bytes, folder: Path) -> Taken:
         path = _file(folder, name, data)
         taken = {what: _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
-        if seal(data, path, kind):
+        if seal(data, path, format):
             taken |= {f"{what}, sealed": _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
         return taken
 
@@ -287,7 +286,7 @@ TARGETS: dict[str, Target] = {
     "weights": _sealed(
         "x.safetensors", weights.FILE, WeightsError, load=weights.load, notes=weights.read_notes, seal=weights.seal
     ),
-    "compiled": _sealed("x.model", compiling.FILE, CompileError, load=compiling.load),
+    "compiled": _sealed("x.model", FILE, CompileError, load=load_compiled),
     "checkpoint": _training,
     "slice": _slice,
     "share": _sealed(

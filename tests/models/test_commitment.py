@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bunet.models.commitment import commit
-from bunet.models.oracle import IntegerWeights
+from bunet.models.integers import IntegerWeights
 
 SALT = bytes(range(32))
 

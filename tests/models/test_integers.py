@@ -85,10 +85,10 @@ def test_bands_of_rows_meet_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_norms_are_the_largest_sum_that_meets_one_output() -> None:
     weight = np.array([[[[1, -2], [3, 4]]], [[[-10, 20], [30, -40]]]], dtype=np.int64)
-    assert convolve.conv_norm(weight) == 100
-    assert convolve.conv_transpose_norm(weight) == 44
+    assert convolve.l1_norm(weight) == 44, "transposed: a tap of each input channel"
+    assert convolve.l1_norm(weight.reshape(2, 4, 1, 1)) == 100
     huge = np.full((1, 4, 3, 3), -(1 << 61), dtype=np.int64)
-    assert convolve.conv_norm(huge) == 36 << 61
+    assert convolve.IntegerWeights(huge, np.zeros(1, np.int64)).norm == 36 << 61
 
 
 @pytest.mark.parametrize("width", [1, 8, 31, 32, 33, 63, 64])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
-from bunet.models.oracle import IntegerWeights
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import Format, Node, Program, TensorType
 
 

@@ -8,18 +8,17 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bunet.models import oracle
-from bunet.models.integers import conv_norm, conv_transpose_norm
+from bunet.models.compiled import Compiled
+from bunet.models.integers import IntegerWeights, l1_norm
 from bunet.models.model_card import ModelCard
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
-from bunet.models.oracle import IntegerWeights
-from bunet.models.passes.compile import Compiled, compile_model
+from bunet.models.network.seeded import seeded_slice, seeded_weights
+from bunet.models.passes.compile import compile_model
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, TensorType
 from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
 from bunet.protocols.ass.share import Share, open_shares
 from bunet.protocols.lockstep import lockstep
-from bunet.protocols.registry import LayerWeights
 from tests.protocols.contexts import contexts
 
 
@@ -28,7 +27,7 @@ def small(
 ) -> Compiled:
     """A compiled U-Net of depth 2 with seeded random weights, calibrated on the slices that `slices` makes."""
     shape = Architecture(features=features, depth=2, **architecture)
-    weights = weight_files.seeded(shape, seed)
+    weights = seeded_weights(shape, seed)
     return compile_model(weights, size, size, format, calibration(shape, size, seed), readout)
 
 
@@ -41,16 +40,16 @@ def named(compiled: Compiled, salt: bytes = bytes(32), **card) -> Compiled:
 
 
 def calibration(shape: Architecture, size: int, seed: int) -> list[np.ndarray]:
-    return [weight_files.seeded_slice(shape, size, size, 1000 + seed + k) for k in range(3)]
+    return [seeded_slice(shape, size, size, 1000 + seed + k) for k in range(3)]
 
 
 def slices(compiled: Compiled, count: int, seed: int = 0) -> np.ndarray:
     """Quantised inputs, int64 (count, channels, height, width)."""
-    from bunet.models.passes.compile import quantise_input
+    from bunet.models.compiled import quantise_input
 
     channels, height, width = compiled.program.input.type.shape
     shape = Architecture(in_channels=channels)
-    images = [weight_files.seeded_slice(shape, height, width, 1000 + seed + k) for k in range(count)]
+    images = [seeded_slice(shape, height, width, 1000 + seed + k) for k in range(count)]
     return np.stack([quantise_input(compiled.program, image) for image in images])
 
 
@@ -67,8 +66,7 @@ def run(compiled: Compiled, image: np.ndarray, overrides=None, options=None) -> 
     """One slice in lockstep; returns ({node: Alice's result}, {node: Bob's result})."""
     program = compiled.program
     chosen = choose(program, overrides)
-    weights = {name: LayerWeights(w.weight, w.bias) for name, w in compiled.weights.items()}
-    hers, his = plan(program, chosen, options), plan(program, chosen, options, weights)
+    hers, his = plan(program, chosen, options), plan(program, chosen, options, compiled.weights)
     alice, bob = contexts(pahe_names(hers), (options or {}).get("ot", "iknp"))
     seen_a: dict[str, Any] = {}
     seen_b: dict[str, Any] = {}
@@ -187,12 +185,12 @@ class _Builder:
         if operation == "conv":
             kernel = self.draw(st.sampled_from((1, 3)), label="kernel")
             shape, size = (outputs, channels, kernel, kernel), (outputs, height, columns)
-            norm, more = conv_norm, {}
+            more = {}
         else:
-            kernel, norm, more = 2, conv_transpose_norm, {"stride": 2}
+            kernel, more = 2, {"stride": 2}
             shape, size = (channels, outputs, 2, 2), (outputs, 2 * height, 2 * columns)
         weight = self.random.integers(-(1 << norm_bits), 1 << norm_bits, shape, np.int64, endpoint=True)
-        while norm(weight).bit_length() > norm_bits:  # halve some, until what is left fits
+        while l1_norm(weight).bit_length() > norm_bits:  # halve some, until what is left fits
             weight = np.where(self.random.integers(0, 4, shape) == 0, np.sign(weight) * (np.abs(weight) // 2), weight)
         limit = 1 << max(kind.bound - 1, 0)
         bias = self.random.integers(-limit, limit, outputs, np.int64, endpoint=True)

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.compiled import Compiled, quantise_input, save_compiled
 from bunet.models.errors import PeerError
-from bunet.models.oracle import IntegerWeights
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import Compiled, quantise_input
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import Format, Node, Program, TensorType
 from bunet.models.volumes import formats
 from bunet.models.volumes.slicing import slices as cutting
@@ -66,7 +65,7 @@ def exact(seed: int = 3) -> Compiled:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    compiling.save(named(exact()), tmp_path / "exact.model")
+    save_compiled(named(exact()), tmp_path / "exact.model")
     np.save(tmp_path / "volume.npy", np.random.default_rng(1).random((SLICES, SIZE, SIZE), np.float32))
     return tmp_path
 
@@ -204,7 +203,7 @@ def test_a_run_goes_on_after_alice_is_killed(folder) -> None:
 
 
 def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder) -> None:
-    compiling.save(named(exact(4), target="lung", name="lung-z"), folder / "lung.model")
+    save_compiled(named(exact(4), target="lung", name="lung-z"), folder / "lung.model")
     with Bob(folder, "--model", str(folder / "lung.model")) as bob:
         for target, seed in (("infection", 3), ("lung", 4)):
             code, out, err = finish(alice(folder, bob.address, "--slices", "3:5", "--target", target, out=target))
@@ -244,7 +243,7 @@ def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_oth
     assert (mask_of(folder / "result")[:4] == expected(folder, range(4))).all()
     done = sorted(path.name for path in (folder / "result").glob("slice-*"))
     for other in (named(exact(4)), named(exact(), salt=b"1" * 32)):  # retrained; compiled again
-        compiling.save(other, folder / "exact.model")
+        save_compiled(other, folder / "exact.model")
         with Bob(folder) as bob:
             code, _, err = finish(alice(folder, bob.address, "--slices", "0:6"))
             assert code == 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bunet.models.files import atomic
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.program import Program
 from bunet.parties import input_range
 from bunet.parties.events import Note
@@ -91,6 +91,6 @@ def test_shares_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(atomic.os, "fsync", full)
-    with pytest.raises(NoRoom, match="no room in"):
+    with pytest.raises(DiskFull, match="no room in"):
         input_range.save({}, tmp_path)
     assert input_range.load(tmp_path) == {"z3": 0.25}

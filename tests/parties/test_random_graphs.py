@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bunet.models.oracle import IntegerWeights
-from bunet.models.passes.compile import Compiled, load, save
+from bunet.models.compiled import Compiled, load_compiled, save_compiled
+from bunet.models.integers import IntegerWeights
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party
@@ -94,8 +94,8 @@ def test_random_graphs_over_sessions_equal_the_oracle(compiled, overrides, in_fl
 @settings(max_examples=15, **LIMITS)
 def test_random_graphs_survive_a_file(compiled, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("graph") / "graph.model"
-    save(compiled, path)
-    again = load(path)
+    save_compiled(compiled, path)
+    again = load_compiled(path)
     assert again.program == compiled.program
     for name, layer in compiled.weights.items():
         assert (again.weights[name].weight == layer.weight).all()

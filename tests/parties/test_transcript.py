@@ -16,7 +16,6 @@ from bunet.protocols.ot import rows
 from bunet.protocols.pahe import bfv
 from bunet.protocols.pahe.keys import SecretKey
 from bunet.protocols.random import Random
-from bunet.protocols.registry import LayerWeights
 from bunet.protocols.steps import Send
 from tests.parties.programs import slices, small
 from tests.protocols.contexts import _ot_seeds, _pahe_keys, contexts, tapped
@@ -37,8 +36,7 @@ MASKED = {
 def run(compiled, image, choices=None, made=contexts, bobs=None):
     """(Alice's messages in order, Alice's contexts, her layers); made: what makes the contexts; bobs: gets Bob's messages."""
     chosen = choose(compiled.program, choices)
-    weights = {name: LayerWeights(w.weight, w.bias) for name, w in compiled.weights.items()}
-    hers, his = plan(compiled.program, chosen), plan(compiled.program, chosen, weights=weights)
+    hers, his = plan(compiled.program, chosen), plan(compiled.program, chosen, weights=compiled.weights)
     alice, bob = made(pahe_names(hers))
     kind, seen = compiled.program.input.type, []
     lockstep(

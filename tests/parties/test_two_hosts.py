@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models.passes import compile as compiling
+from bunet.models.compiled import save_compiled
 from bunet.net.keys import keygen
 from tests.net.namespaces import Host, hosts
 from tests.parties.programs import named, small
@@ -20,7 +20,7 @@ BUNET = str(Path(sys.executable).with_name("bunet"))
 def folder(tmp_path: Path) -> Path:
     for name in ("bob", "alice", "mallory"):
         keygen(tmp_path / name)
-    compiling.save(named(small(16)), tmp_path / "small.model")
+    save_compiled(named(small(16)), tmp_path / "small.model")
     np.save(tmp_path / "volume.npy", np.random.default_rng(1).random((12, 16, 16), np.float32))
     return tmp_path
 

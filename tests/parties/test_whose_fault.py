@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bunet.models.errors import LocalError, PeerError, UsageError
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.net.channel import AddressError, PeerGone, QueueChannel
 from bunet.net.frame import MalformedFrame
 from bunet.net.link import Link
@@ -23,7 +23,7 @@ FILE = "/home/ward/ct.npz"
     ("error", "fault", "raised"),
     [
         (UsageError(f"{FILE}: is no volume", "give another"), "here", LocalError),
-        (NoRoom("no room in /a: the disk is full"), "here", LocalError),
+        (DiskFull("no room in /a: the disk is full"), "here", LocalError),
         (PeerGone("Bob is gone"), "peer", PeerError),
         (MalformedFrame("a message has no parts"), "peer", PeerError),
         (ZeroDivisionError(), "here", LocalError),
@@ -42,7 +42,7 @@ def test_an_event_says_whose_fault_it_was(error: Exception, fault: str, raised: 
     ("error", "told"),
     [
         (PeerError("the peer sent data where 'ready' was due"), "the peer sent data where 'ready' was due"),
-        (NoRoom(f"no room in {Path(FILE).parent}: the disk is full"), "the disk of alice is full"),
+        (DiskFull(f"no room in {Path(FILE).parent}: the disk is full"), "the disk of alice is full"),
         (UsageError(f"{FILE}: is no volume"), "alice cannot go on, and ends the session"),
         (LocalError(f"{FILE} cannot be written"), "alice cannot go on, and ends the session"),
         (ValueError(FILE), "alice ended with an internal error"),

@@ -1,6 +1,6 @@
 """Volumes on one scale: 0 is -1250 HU or less, 1 is 250 HU or more.
 
-Where the values come from is recognised from their kind and range, and the rule that was applied is reported:
+Where the values come from is recognised from their dtype and range, and the rule that was applied is reported:
 
 - `unit`: floats within [-0.01, 1.01] are taken as they are (clipped).
 - `hu`: whole numbers or floats that go below -200 are Hounsfield units: (hu + 1250)/1500, clipped.
@@ -104,20 +104,20 @@ def windowed(array: Sliceable, rule: str = "auto") -> tuple[Windowed, str]:
     """(the volume in [0, 1], the rule that puts it there); see the top of this file for the rules.
 
     array: (slices, rows, columns); read through once, one slice at a time. rule: `auto` recognises it, or one of RULES.
-    Raises VolumeError for a shape or kind that is not a volume, NaN or infinite values (with the slice they are in),
+    Raises VolumeError for a shape or dtype that is not a volume, NaN or infinite values (with the slice they are in),
     and values that no rule recognises.
     """
     check_shape(array)
     if rule not in ("auto", *RULES):
         raise VolumeError(f"rule {rule!r} is not one of auto, {', '.join(RULES)}")
-    found = extremes(array)
+    limits = extremes(array)
     if rule == "as-is":
-        return Windowed(array, 1.0, 0.0, clip=False, span=(found.low, found.high)), rule
-    check_wrapped(array, found)
+        return Windowed(array, 1.0, 0.0, clip=False, span=(limits.low, limits.high)), rule
+    check_wrapped(array, limits)
     if rule == "auto":
-        rule = recognise(array, found)
+        rule = recognise(array, limits)
     if rule == "tissue":
-        if not found.whole or found.low < 0 or found.high > 255:
+        if not limits.whole or limits.low < 0 or limits.high > 255:
             raise VolumeError(
                 "the rule `tissue` is for whole values from 0 to 255, and these are others: `--intensity` names another rule, "
                 "or `auto`, which recognises it"
@@ -129,7 +129,7 @@ def windowed(array: Sliceable, rule: str = "auto") -> tuple[Windowed, str]:
         "hu": _window(0.0),
         "hu+1024": _window(-1024.0),
     }[rule]
-    padding = wrapped_padding(array, found.high) if rule == "hu+1024" else None
+    padding = wrapped_padding(array, limits.high) if rule == "hu+1024" else None
     return Windowed(array, scale, offset, padding=padding), rule
 
 

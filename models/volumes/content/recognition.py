@@ -47,9 +47,9 @@ def extremes(array: Sliceable) -> Extremes:
     return Extremes(low, high, whole)
 
 
-def recognise(array: Sliceable, found: Extremes) -> str:
+def recognise(array: Sliceable, limits: Extremes) -> str:
     """Which of `intensity.RULES` a volume's values call for; VolumeError, naming `--intensity`, if none does."""
-    low, high = found.low, found.high
+    low, high = limits.low, limits.high
     if array.dtype.kind == "f" and low >= -UNIT_SLACK and high <= 1 + UNIT_SLACK:
         return "unit"
     values = np.concatenate([image.reshape(-1) for image in sample(array)])
@@ -58,15 +58,15 @@ def recognise(array: Sliceable, found: Extremes) -> str:
     stored = offset > max(OFFSET_SHARE, float((values < HU_BELOW).mean()))
     if low < HU_BELOW:
         return "hu+1024" if stored else "hu"
-    if stored or (found.whole and low >= 0 and high > 255):
+    if stored or (limits.whole and low >= 0 and high > 255):
         return "hu+1024"
-    kind = "whole" if found.whole else "real"
+    numbers = "whole" if limits.whole else "real"
     if low < 0:
         raise VolumeError(
-            f"{kind} values from {low:g} to {high:g} are neither 8-bit nor Hounsfield units with air: say `--intensity hu` if "
-            "they are Hounsfield units, `hu+1024` if water is at 1024, `as-is` if they are on the network's own scale"
+            f"{numbers} values from {low:g} to {high:g} are neither 8-bit nor Hounsfield units with air: say `--intensity hu` "
+            "if they are Hounsfield units, `hu+1024` if water is at 1024, `as-is` if they are on the network's own scale"
         )
-    if not found.whole:
+    if not limits.whole:
         raise VolumeError(
             f"real values from {low:g} to {high:g} are neither within [0, 1] nor Hounsfield units: say `--intensity hu+1024` "
             "if water is at 1024, `windowed` if 255 is 250 HU, `as-is` if they are on the network's own scale"
@@ -83,19 +83,19 @@ def wrapped_padding(array: Sliceable, high: float) -> float | None:
     return high if rest.size and rest.max() < WRAPPED_ABOVE else None
 
 
-def check_wrapped(array: Sliceable, found: Extremes) -> None:
+def check_wrapped(array: Sliceable, limits: Extremes) -> None:
     """VolumeError where values below zero were cast to unsigned 16 bits, which no scale that is recognised can undo.
 
     Padding alone is another matter (`wrapped_padding`).
     """
-    if not found.whole or not 0 <= found.low <= NEGATIVE_ABOVE < found.high < 2**16:
+    if not limits.whole or not 0 <= limits.low <= NEGATIVE_ABOVE < limits.high < 2**16:
         return
-    if wrapped_padding(array, found.high) is not None:
+    if wrapped_padding(array, limits.high) is not None:
         return
     share = np.mean([float((image > NEGATIVE_ABOVE).mean()) for image in sample(array)])
     if share > NEGATIVE_SHARE:
         raise VolumeError(
-            f"{100 * share:.0f} % of the values lie from {NEGATIVE_ABOVE} to {found.high:g}: values around 64536 are negative "
+            f"{100 * share:.0f} % of the values lie from {NEGATIVE_ABOVE} to {limits.high:g}: values around 64536 are negative "
             "ones that wrapped around (65536 - 1000): save it as int16"
         )
 

@@ -58,10 +58,10 @@ def range_remarks(array: Sliceable, span: tuple[float, float]) -> list[str]:
     if UNLIKELY[0] <= low and high <= UNLIKELY[1]:
         return [f"{said}; of Hounsfield units say `--intensity hu`"]
     whole = array.dtype.kind != "f" or all(bool((np.rint(image) == image).all()) for image in sample(array))
-    found = Extremes(low, high, whole)
+    limits = Extremes(low, high, whole)
     try:
-        check_wrapped(array, found)
-        advice = f"they look as `--intensity {recognise(array, found)}` takes them"
+        check_wrapped(array, limits)
+        advice = f"they look as `--intensity {recognise(array, limits)}` takes them"
     except VolumeError as error:
         advice = str(error)
     return [f"WARNING: {said}: masks will be wrong or empty; {advice}"]
@@ -140,4 +140,4 @@ def tilt_remark(affine: Affine | None) -> str | None:
 
 
 def _values(volume: Sliceable) -> NDArray[np.float32]:
-    return np.clip(np.concatenate([within_circle(image) for image in sample(volume)]), 0.0, 1.0)
+    return np.asarray(np.clip(np.concatenate([within_circle(image) for image in sample(volume)]), 0.0, 1.0))

@@ -19,7 +19,7 @@ def step(volume: Sliceable) -> int:
 
 
 def sample(volume: Sliceable) -> list[NDArray[Any]]:
-    """At most SLICES slices of the first axis, evenly spread, each with every `step`-th row and column; same kind."""
+    """At most SLICES slices of the first axis, evenly spread, each with every `step`-th row and column; same dtype."""
     count, each = len(volume), step(volume)
     places = sorted({int((k + 0.5) * count / SLICES) for k in range(SLICES)})
     return [np.array(volume[k, ::each, ::each]) for k in places]

@@ -1,7 +1,7 @@
 """Pixels decoded in a process of their own: GDCM ends the whole process on some damaged data (an uncaught C++ exception).
 
 The child is this module, run by the same Python. A line of JSON asks it for frames of a file (`path`, `frames`); for each it
-answers with a line of JSON (`kind`, `shape`, or `damaged`) and the frame's bytes. Where it dies, the file was damaged.
+answers with a line of JSON (`dtype`, `shape`, or `damaged`) and the frame's bytes. Where it dies, the file was damaged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Apart:
     def __enter__(self) -> Apart:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
@@ -65,9 +67,9 @@ class Apart:
             answer = json.loads(self._child.stdout.readline() or b'{"damaged": true}')
             if answer.get("damaged"):
                 raise DamagedPixels(DAMAGED_PIXELS)
-            kind, shape = np.dtype(answer["kind"]), tuple(answer["shape"])
-            data = self._child.stdout.read(kind.itemsize * int(np.prod(shape)))
-            yield np.frombuffer(data, kind).reshape(shape)
+            dtype, shape = np.dtype(answer["dtype"]), tuple(answer["shape"])
+            data = self._child.stdout.read(dtype.itemsize * int(np.prod(shape)))
+            yield np.frombuffer(data, dtype).reshape(shape)
 
 
 def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
@@ -83,7 +85,7 @@ def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
                 ):
                     if is_damage(said()):
                         raise DamagedPixels(DAMAGED_PIXELS)
-                    answers.write(json.dumps({"kind": frame.dtype.str, "shape": frame.shape}).encode() + b"\n")
+                    answers.write(json.dumps({"dtype": frame.dtype.str, "shape": frame.shape}).encode() + b"\n")
                     answers.write(np.ascontiguousarray(frame).data)
                     answers.flush()
             except Exception:  # whatever a decoder raises; its text may quote the file

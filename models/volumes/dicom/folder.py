@@ -28,45 +28,10 @@ DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR by wha
 NAMED_DICOM = (".dcm", ".dicom", ".ima")
 OVERLAYS = ("SEG", "RTDOSE")  # images that lie over others, in files of several frames
 # PS3.3 C.7.3.1.1.1, those that images have or that lie beside them on a CD; others are not shown, as they may be anything
-MODALITIES = frozenset(
-    [
-        "CT",
-        "MR",
-        "PT",
-        "NM",
-        "US",
-        "CR",
-        "DX",
-        "MG",
-        "XA",
-        "RF",
-        "RG",
-        "OT",
-        "SEG",
-        "SR",
-        "PR",
-        "KO",
-        "DOC",
-        "REG",
-        "RTSTRUCT",
-        "RTDOSE",
-        "RTPLAN",
-        "RTIMAGE",
-        "RTRECORD",
-        "ECG",
-        "HD",
-        "IO",
-        "ES",
-        "XC",
-        "GM",
-        "SM",
-        "PX",
-        "OP",
-        "OPT",
-        "OCT",
-        "IVUS",
-    ]
-)
+_RADIOLOGY = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "RG", "OT")
+_BESIDE_IMAGES = ("SEG", "SR", "PR", "KO", "DOC", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTIMAGE", "RTRECORD")
+_OTHER = ("ECG", "HD", "IO", "ES", "XC", "GM", "SM", "PX", "OP", "OPT", "OCT", "IVUS")
+MODALITIES = frozenset((*_RADIOLOGY, *_BESIDE_IMAGES, *_OTHER))
 
 
 @dataclass(frozen=True)
@@ -125,15 +90,15 @@ class Series:
 
     def describe(self) -> str:
         """Such as `2 (CT, 120 images of 512x512)`."""
-        kind = {"": "no modality", "?": "another modality"}.get(self.modality, self.modality)
+        modality = {"": "no modality", "?": "another modality"}.get(self.modality, self.modality)
         sizes = usual([image.size for image in self.images])
         scout = ", scouts" if self.is_scout else ""
         part = f", {self.part}" if self.part else ""
-        return f"{self.label} ({kind}, {_counted(self.count, 'image')}{sizes}{scout}{part})"
+        return f"{self.label} ({modality}, {_counted(self.count, 'image')}{sizes}{scout}{part})"
 
 
 @dataclass
-class Found:
+class FolderContents:
     """What a folder holds. foreign: files that are no DICOM. without: DICOM files without an image."""
 
     path: Path
@@ -142,9 +107,9 @@ class Found:
     without: int = 0
 
 
-def find(pydicom: Any, path: Path) -> Found:
+def find(pydicom: Any, path: Path) -> FolderContents:
     """Look through a folder with its subfolders, or at one file. Raises VolumeError."""
-    found, images = Found(path), []
+    contents, images = FolderContents(path), []
     for each in _files(path):
         bare = not start.has_prefix(each) and start.is_bare(each)
         if not bare and not start.has_prefix(each):
@@ -154,7 +119,7 @@ def find(pydicom: Any, path: Path) -> Found:
                 raise VolumeError(
                     f"{each}: is named like a DICOM file but is not a DICOM file: copy the series again, or remove it"
                 )
-            found.foreign += 1
+            contents.foreign += 1
             continue
         try:
             header = start.read_bare(pydicom, each) if bare else start.read(pydicom, each)
@@ -168,63 +133,65 @@ def find(pydicom: Any, path: Path) -> Found:
         except Exception as error:  # pydicom lets through whatever its parts raise; their texts quote the file's values
             raise VolumeError(f"{each}: not a readable DICOM file ({type(error).__name__})") from error
         if image is None:
-            found.without += 1
+            contents.without += 1
         else:
             images.append(image)
     if not images and path.is_file():
         raise VolumeError(f"{path}: holds no image; give the folder of a series")
     if not images:
-        what = _counted(found.foreign, "file") + " that are no DICOM" if found.foreign else "no files"
-        if found.without:
-            what = _counted(found.without, "DICOM file") + " without images"
+        what = _counted(contents.foreign, "file") + " that are no DICOM" if contents.foreign else "no files"
+        if contents.without:
+            what = _counted(contents.without, "DICOM file") + " without images"
         raise VolumeError(f"{path}: holds {what}, so no DICOM series")
-    found.series = _grouped(images)
-    return found
+    contents.series = _grouped(images)
+    return contents
 
 
-def choose(found: Found, wanted: str | None) -> tuple[Series, list[str]]:
+def choose(contents: FolderContents, wanted: str | None) -> tuple[Series, list[str]]:
     """(the series that is taken, remarks on what is not). wanted: its label. Raises VolumeError where there is no telling."""
     notes = []
-    if found.foreign:
-        notes.append(f"{_counted(found.foreign, 'file')} that {_are(found.foreign)} no DICOM {_were(found.foreign)} left out")
-    if found.without:
-        notes.append(f"{_counted(found.without, 'DICOM file')} without images {_were(found.without)} left out")
-    listed = "; ".join(series.describe() for series in found.series[:LISTED])
-    if len(found.series) > LISTED:
-        listed += f"; and {len(found.series) - LISTED} more"
+    if contents.foreign:
+        notes.append(
+            f"{_counted(contents.foreign, 'file')} that {_are(contents.foreign)} no DICOM {_were(contents.foreign)} left out"
+        )
+    if contents.without:
+        notes.append(f"{_counted(contents.without, 'DICOM file')} without images {_were(contents.without)} left out")
+    listed = "; ".join(series.describe() for series in contents.series[:LISTED])
+    if len(contents.series) > LISTED:
+        listed += f"; and {len(contents.series) - LISTED} more"
     if wanted is not None:
-        for series in found.series:
+        for series in contents.series:
             if series.label == wanted.strip():
                 return series, notes
-        raise VolumeError(f"{found.path}: has no series --series {wanted!r}; there {_are(len(found.series))}: {listed}")
-    if len(found.series) == 1:
-        return found.series[0], notes
-    volumes = [series for series in found.series if series.is_volume]
+        raise VolumeError(f"{contents.path}: has no series --series {wanted!r}; there {_are(len(contents.series))}: {listed}")
+    if len(contents.series) == 1:
+        return contents.series[0], notes
+    volumes = [series for series in contents.series if series.is_volume]
     if len(volumes) == 1:
-        others = [series for series in found.series if series is not volumes[0]]
+        others = [series for series in contents.series if series is not volumes[0]]
         if all(other.sliced <= 1 or other.modality in OVERLAYS for other in others):
             left = "; ".join(other.describe() for other in others)
             notes.append(f"series {volumes[0].describe()} is taken; left out: {left}")
             return volumes[0], notes
-    what = f"{found.path}: holds {len(found.series)} series"
-    if _is_one_in_pieces(found.series):
+    what = f"{contents.path}: holds {len(contents.series)} series"
+    if _is_one_in_pieces(contents.series):
         raise VolumeError(
             f"{what}: every file has a SeriesInstanceUID of its own, as some anonymisers leave them, and they would make one "
             "stack: give all of them one SeriesInstanceUID"
         )
-    if any(series.part for series in found.series):
+    if any(series.part for series in contents.series):
         what += " or stacks that lie over each other in one"
-    example = (volumes or found.series)[0].label
+    example = (volumes or contents.series)[0].label
     raise SeveralSeries(
         f"{what}; choose one by its number, such as --series {example}: {listed}",
         f"{what}; give the folder of one of them alone: {listed}",
     )
 
 
-def _is_one_in_pieces(found: Sequence[Series]) -> bool:
+def _is_one_in_pieces(several: Sequence[Series]) -> bool:
     """Whether all series but scouts are of one CT image, and together a stack of equal steps."""
     slices: list[Slice] = []
-    for series in found:
+    for series in several:
         if series.is_scout:
             continue
         (image, *others) = series.images
@@ -294,8 +261,8 @@ def _image(path: Path, header: Header) -> Image | None:
 
 def _is_image(pydicom: Any, header: Header) -> bool:
     """Whether a file is of an image by its class, or has none, as only a file has that ends before it."""
-    kinds = [str(kind) for kind in (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID")) if kind]
-    return not kinds or any(pydicom.uid.UID(kind).name.endswith(" Image Storage") for kind in kinds)
+    classes = [str(uid) for uid in (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID")) if uid]
+    return not classes or any(pydicom.uid.UID(uid).name.endswith(" Image Storage") for uid in classes)
 
 
 def _cut(path: Path) -> VolumeError:
@@ -335,23 +302,23 @@ def _parted(images: Sequence[Image]) -> list[tuple[str, list[Image]]]:
         if isinstance(image.slices, VolumeError):
             return [("", list(images))]  # that file's error is what people need
         (scouts if image.scout else slices).extend(image.slices)
-    found = phases(geometry.apart(slices)[0]) if slices else []
-    if not found:
+    stacks = phases(geometry.apart(slices)[0]) if slices else []
+    if not stacks:
         return [("", list(images))]
-    parts = [(part, _holding(images, group)) for part, group in found]
-    taken = {id(each) for _, group in found for each in group}
+    parts = [(part, _holding(images, group)) for part, group in stacks]
+    taken = {id(each) for _, group in stacks for each in group}
     rest = _holding(images, [each for each in slices + scouts if id(each) not in taken])
     return parts + [("", rest)] * bool(rest)
 
 
 def _holding(images: Sequence[Image], slices: Sequence[Slice]) -> list[Image]:
     """The images that hold some of the slices, with those alone."""
-    wanted, found = {id(each) for each in slices}, []
+    wanted, holding = {id(each) for each in slices}, []
     for image in images:
         assert not isinstance(image.slices, VolumeError)
         some = tuple(each for each in image.slices if id(each) in wanted)
-        found += [replace(image, slices=some)] * bool(some)
-    return found
+        holding += [replace(image, slices=some)] * bool(some)
+    return holding
 
 
 def _counted(count: int, what: str) -> str:

@@ -174,7 +174,7 @@ def _line(places: Numbers) -> Numbers:
     numbers = np.arange(len(places), dtype=np.float64)
     numbers -= numbers.mean()
     slope = numbers @ places / (numbers @ numbers)
-    return places.mean(axis=0) + numbers[:, None] * slope
+    return np.asarray(places.mean(axis=0) + numbers[:, None] * slope)
 
 
 def _farthest(places: Numbers, off: Numbers) -> tuple[int, float]:

@@ -74,13 +74,13 @@ def _unseen_stderr() -> Iterator[Said]:
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
-        with _room() as room:
-            os.dup2(room.fileno(), 2)
+        with _scratch_file() as scratch:
+            os.dup2(scratch.fileno(), 2)
             read = 0
 
             def said() -> bytes:
                 nonlocal read
-                text = os.pread(room.fileno(), 1 << 16, read)  # leaves its end where it is
+                text = os.pread(scratch.fileno(), 1 << 16, read)  # leaves its end where it is
                 read += len(text)
                 return text
 
@@ -90,7 +90,7 @@ def _unseen_stderr() -> Iterator[Said]:
         os.close(before)
 
 
-def _room() -> IO[bytes]:
+def _scratch_file() -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(prefix="bunet-")
     except OSError:  # no folder for it, or a full one: others will say so

@@ -35,11 +35,11 @@ def slices_of(path: Path, header: Header) -> list[Slice]:
         raise VolumeError(f"{path}: holds {count} frames, but says of {len(frames)} where they lie")
 
     def group(frame: Header, name: str) -> Header:
-        found = frame.get(name) or (shared[0].get(name) if shared[0] is not None else None)
+        group = frame.get(name) or (shared[0].get(name) if shared[0] is not None else None)
         needed = NEEDED.get(name)
-        if needed and (not found or found[0].get(needed) in (None, "")):
+        if needed and (not group or group[0].get(needed) in (None, "")):
             raise VolumeError(f"{path}: is a multi-frame image whose frames have no {needed}")
-        return found[0] if found else header
+        return group[0] if group else header
 
     return [
         made_slice(

@@ -56,15 +56,15 @@ class Padding:
 
     def remarks(self) -> tuple[str, ...]:
         """What people are told of it, a sentence each."""
-        found = []
+        remarks = []
         if self.padded:
             share = 100 * self.padded / self.pixels
-            found.append(f"{share:.2g} % of its pixels are padding by the header, and taken as air ({AIR_HU} HU)")
+            remarks.append(f"{share:.2g} % of its pixels are padding by the header, and taken as air ({AIR_HU} HU)")
         if self.body is not None:
             least, most = self.body
             which = f"{least:g} HU" if least == most else f"{least:g} to {most:g} HU"
-            found.append(f"its header names {which} as padding, which the body has, too: such pixels stay as they are")
-        return tuple(found)
+            remarks.append(f"its header names {which} as padding, which the body has, too: such pixels stay as they are")
+        return tuple(remarks)
 
 
 def rescale_remarks(slices: Sequence[Slice]) -> list[str]:
@@ -91,20 +91,20 @@ def rescale_remarks(slices: Sequence[Slice]) -> list[str]:
     ]
 
 
-def kind_of(slices: Sequence[Slice], padding: Padding) -> np.dtype[Any]:
+def dtype_of(slices: Sequence[Slice], padding: Padding) -> np.dtype[Any]:
     """The narrowest of uint8, int16, int32, float32 for every slice's values."""
     if not all(number.is_integer() for each in slices for number in each.rescale):
         return np.dtype(np.float32)
     ends = [each.rescale[0] * end + each.rescale[1] for each in slices for end in each.stored]
     if any(padding.of(each) for each in slices):
         ends.append(AIR_HU)
-    for kind in (np.uint8, np.int16, np.int32):
-        if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max:
-            return np.dtype(kind)
+    for dtype in (np.uint8, np.int16, np.int32):
+        if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
     return np.dtype(np.float32)
 
 
-def decoded(pydicom: Any, slices: Sequence[Slice], kind: np.dtype[Any], padding: Padding) -> Iterator[NDArray[Any]]:
+def decoded(pydicom: Any, slices: Sequence[Slice], dtype: np.dtype[Any], padding: Padding) -> Iterator[NDArray[Any]]:
     """The slices' values, one array at a time. Raises VolumeError."""
     with Apart() as apart:
         for path, frames in groupby(slices, key=lambda each: each.path):
@@ -112,7 +112,7 @@ def decoded(pydicom: Any, slices: Sequence[Slice], kind: np.dtype[Any], padding:
             for each, stored in zip(ordered, _stored(pydicom, ordered, apart), strict=True):
                 if stored.shape != each.shape:
                     raise VolumeError(f"{path}: holds pixels of shape {stored.shape}, its header says {each.shape}")
-                yield _values(each, stored, padding).astype(kind)
+                yield _values(each, stored, padding).astype(dtype)
 
 
 def _values(each: Slice, stored: NDArray[Any], padding: Padding) -> NDArray[Any]:

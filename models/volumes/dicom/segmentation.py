@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.volumes.about import MAKER, software
 from bunet.models.volumes.dicom.library import pydicom_for
 from bunet.models.volumes.dicom.sources import PATIENT, STUDY, SourceImage, Sources, as_it_is, sources_of
 from bunet.models.volumes.dicom.writing import CT_IMAGE, LOSSY, plane_at, plane_of
-from bunet.models.volumes.labels.structures import SEGMENTATION_SERIES, Structure, structure_of
+from bunet.models.volumes.structures import SEGMENTATION_SERIES, Structure, structure_of
 from bunet.models.volumes.volume import Affine, Volume, VolumeError
 
 Masks = Mapping[str, NDArray[np.uint8]]
@@ -73,7 +73,7 @@ def write_segmentation(volume: Volume, masks: Masks, path: Path) -> None:
         data.ContentCreatorName = MAKER
         sources.copy_identity(pydicom, data)
         _refer(pydicom, data, stand_ins, sources)
-        write_whole(path, lambda stream: pydicom.dcmwrite(stream, data, enforce_file_format=True))
+        write_atomic(path, lambda stream: pydicom.dcmwrite(stream, data, enforce_file_format=True))
 
 
 def _stand_ins(pydicom: Any, sources: Sources, affine: Affine, shape: tuple[int, ...], path: Path) -> list[Any]:
@@ -109,7 +109,7 @@ def _described(highdicom: Any, number: int, structure: Structure) -> Any:
         number,
         structure.target,
         _concept(highdicom, structure.category),
-        _concept(highdicom, structure.kind),
+        _concept(highdicom, structure.property_type),
         highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         highdicom.AlgorithmIdentificationSequence(MAKER, family, software(), MAKER),
         anatomic_regions=None if structure.region is None else [_concept(highdicom, structure.region)],

@@ -12,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bunet.models.volumes.dicom import folder, geometry
-from bunet.models.volumes.dicom.folder import CT as CT
-from bunet.models.volumes.dicom.folder import is_dicom as is_dicom
+from bunet.models.volumes.dicom.folder import CT
 from bunet.models.volumes.dicom.geometry import Stack
 from bunet.models.volumes.dicom.library import pydicom_for, quiet
-from bunet.models.volumes.dicom.pixels import Padding, decoded, kind_of, rescale_remarks
+from bunet.models.volumes.dicom.pixels import Padding, decoded, dtype_of, rescale_remarks
 from bunet.models.volumes.dicom.slice import Slice
 from bunet.models.volumes.unpacked import kept
 from bunet.models.volumes.volume import DICOM, Volume, VolumeError
@@ -34,8 +33,8 @@ def read_series(path: Path, series: str | None = None) -> Volume:
     """
     pydicom = pydicom_for(path)
     with quiet():
-        chosen, notes = folder.choose(folder.find(pydicom, path), series)
-        slices, scouts = folder.slices_of(chosen)
+        selected, notes = folder.choose(folder.find(pydicom, path), series)
+        slices, scouts = folder.slices_of(selected)
         if path.is_file() and len(slices) == 1:
             raise VolumeError(f"{path}: is one slice: give the folder of its series")
         try:
@@ -45,16 +44,16 @@ def read_series(path: Path, series: str | None = None) -> Volume:
         if count := left + scouts:
             notes.append(f"{count} scout{'s' * (count > 1)} (images of another plane or size) in its series left out")
         notes += rescale_remarks(stack.slices)
-        padding = Padding(chosen.modality == CT)
-        kind, shape = kind_of(stack.slices, padding), stack.slices[0].shape
+        padding = Padding(selected.modality == CT)
+        dtype, shape = dtype_of(stack.slices, padding), stack.slices[0].shape
         try:
-            array = kept(decoded(pydicom, stack.slices, kind, padding), kind, (len(stack.slices), *shape))
+            array = kept(decoded(pydicom, stack.slices, dtype, padding), dtype, (len(stack.slices), *shape))
         except OSError as error:
             raise VolumeError(f"{path}: cannot be unpacked to the disk ({error.strerror or error})") from error
     files = tuple(dict.fromkeys(each.path for each in stack.slices))
     notes += [*stack.remarks, *padding.remarks()]
     volume = Volume.of_file(array, stack.affine, DICOM, path)
-    return replace(volume, notes=tuple(notes), files=files, modality=chosen.modality)
+    return replace(volume, notes=tuple(notes), files=files, modality=selected.modality)
 
 
 def _stack(slices: Sequence[Slice]) -> tuple[Stack, int]:

@@ -90,7 +90,7 @@ def made_slice(
     if not 1 <= bits <= 32:
         raise VolumeError(f"{path}: pixels of {bits} bits are not read")
     low = -(1 << bits - 1) if header.get("PixelRepresentation") else 0
-    found = Slice(
+    made = Slice(
         path,
         frame,
         str(header.SeriesInstanceUID),
@@ -108,15 +108,15 @@ def made_slice(
         padding=_padding(header, low < 0),
         marks=_marks(header, content),
     )
-    if min(found.shape) < 1:
+    if min(made.shape) < 1:
         raise VolumeError(f"{path}: is an image without pixels")
-    if (found.place.shape, found.spacing.shape, found.cosines.shape) != ((3,), (2,), (6,)):
+    if (made.place.shape, made.spacing.shape, made.cosines.shape) != ((3,), (2,), (6,)):
         raise VolumeError(f"{path}: position, pixel spacing or orientation have the wrong number of values")
-    if not np.isfinite([*found.place, *found.spacing, *found.cosines]).all() or found.spacing.min() <= 0:
+    if not np.isfinite([*made.place, *made.spacing, *made.cosines]).all() or made.spacing.min() <= 0:
         raise VolumeError(f"{path}: position, pixel spacing or orientation are no lengths and directions")
-    if not np.isfinite(found.rescale).all() or found.rescale[0] == 0:
-        raise VolumeError(f"{path}: rescale slope {found.rescale[0]:g} and intercept {found.rescale[1]:g} give no values")
-    return found
+    if not np.isfinite(made.rescale).all() or made.rescale[0] == 0:
+        raise VolumeError(f"{path}: rescale slope {made.rescale[0]:g} and intercept {made.rescale[1]:g} give no values")
+    return made
 
 
 def _value(path: Path, header: Header, name: str) -> Any:
@@ -148,7 +148,7 @@ def _damaged(path: Path, name: str) -> VolumeError:
 
 def _marks(header: Header, content: Header) -> tuple[str, ...]:
     """Of MARKS, a frame's own before its file's; "" where neither has one, or one that is damaged."""
-    found = []
+    marks = []
     for name, of_frame in MARKS:
         mark = ""
         for given, called in ((content, of_frame), (header, name)):
@@ -156,8 +156,8 @@ def _marks(header: Header, content: Header) -> tuple[str, ...]:
                 mark = mark or str(given.get(called) or "").strip()
             except Exception:  # whatever pydicom raises on damaged values: it serves for telling apart only
                 continue
-        found.append(mark)
-    return tuple(found)
+        marks.append(mark)
+    return tuple(marks)
 
 
 def _padding(header: Header, signed: bool) -> tuple[int, int] | None:

@@ -96,15 +96,15 @@ def sources_of(volume: Volume, affine: Affine) -> Sources:
             headers.append(start.read(pydicom, path))
         except Exception as error:  # pydicom lets through whatever its parts raise
             raise VolumeError(f"{path}: cannot be read any more ({type(error).__name__})") from error
-    found = [image for header in headers for image in _images(header)]
-    if not found:
+    candidates = [image for header in headers for image in _images(header)]
+    if not candidates:
         return Sources(headers[0], (None,) * len(volume.stored()[0]))
-    places, step = np.stack([image.place for image in found]), np.linalg.norm(affine[:3, 0])
+    places, step = np.stack([image.place for image in candidates]), np.linalg.norm(affine[:3, 0])
     images: list[SourceImage | None] = []
     for k in range(len(volume.stored()[0])):
         apart = np.linalg.norm(places - (affine[:3, 3] + k * affine[:3, 0]), axis=1)
         nearest = int(apart.argmin())
-        images.append(found[nearest] if apart[nearest] <= NEAR_STEPS * step else None)
+        images.append(candidates[nearest] if apart[nearest] <= NEAR_STEPS * step else None)
     return Sources(headers[0], tuple(images))
 
 

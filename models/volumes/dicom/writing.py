@@ -43,7 +43,7 @@ def write_series(volume: Volume, folder: Path, about: About = About()) -> None:
         raise VolumeError(f"{folder}: is there already; a DICOM series needs a folder of its own")
     if volume.affine is None:
         raise VolumeError(f"{folder}: a DICOM series has a place in the patient, this volume has none; write .npz")
-    if volume.kind == DICOM:
+    if volume.file_format == DICOM:
         array, affine = volume.stored()
         assert affine is not None
     else:
@@ -56,7 +56,7 @@ def write_series(volume: Volume, folder: Path, about: About = About()) -> None:
         common.BitsAllocated, common.BitsStored, common.HighBit = 16, bits, bits - 1
         common.PixelRepresentation = int(signed)
         plane = plane_of(pydicom, affine, folder)
-        kind = np.dtype("<i2" if signed else "<u2")
+        dtype = np.dtype("<i2" if signed else "<u2")
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
         try:
@@ -66,7 +66,7 @@ def write_series(volume: Volume, folder: Path, about: About = About()) -> None:
                 data.InstanceNumber = k + 1
                 _describe_slice(pydicom, data, sources.images[k])
                 data.update(plane_at(pydicom, plane, affine, k, sources.images[k]))
-                _write(pydicom, data, image.astype(kind).tobytes(), part / f"{k + 1:05d}.dcm")
+                _write(pydicom, data, image.astype(dtype).tobytes(), part / f"{k + 1:05d}.dcm")
             os.replace(part, folder)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)

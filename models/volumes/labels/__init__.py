@@ -1,1 +1,1 @@
-"""Labels of experts and the names of structures: which values are inside, and what they are called."""
+"""Labels of experts: where they are found, and which of their values are inside."""

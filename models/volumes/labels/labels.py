@@ -21,7 +21,7 @@ Bools = NDArray[np.bool_]
 # Keys of an `.npz`, the first that is there. A file that is a label may have the published key too.
 KEYS = {"infection": ("infection", "lesion", "label", "mask"), "lung": ("lung_derived", "lung")}
 FILE_KEYS = (*KEYS["infection"], "array")
-TAKEN = "biuf"  # kinds of numbers
+TAKEN = "biuf"  # numpy's `dtype.kind` of a label
 APART = 0.5  # voxels that a label may lie from its volume
 
 
@@ -99,9 +99,9 @@ def beside(path: Path | None, volume: Volume, asked: Sequence[int] = ()) -> tupl
     """(the label of a volume that was read, what to say of it and of labels that were passed over, a line each).
 
     path: the label's file, or None for the one inside the volume's own `.npz`, where there is one. A label that nobody asked
-    for and that is none is passed over with a word. Raises as `read`, and where values were asked for and there is no label.
+    for and that is none is passed over with a word; one of which values were asked for raises as `read` does.
     """
-    own = volume.source if volume.kind == NPZ and volume.source is not None else None
+    own = volume.source if volume.file_format == NPZ and volume.source is not None else None
     keys = arrays.keys_of(own) if own is not None else ()
     held = [key for keys_of_target in KEYS.values() for key in keys_of_target if key in keys]
     if path is not None:
@@ -130,19 +130,19 @@ def _quoted(keys: Sequence[str]) -> str:
 def _found(path: Path, keys: Sequence[str]) -> tuple[str, list[str]]:
     """(the first key that is there, the others)."""
     there = arrays.keys_of(path)
-    found = [key for key in keys if key in there]
-    if not found:
+    present = [key for key in keys if key in there]
+    if not present:
         wanted = " or ".join(f"`{key}`" for key in keys)
         raise LabelError(f"{path}: no key {wanted}, the file holds {_quoted(there) or 'nothing'}")
-    return found[0], found[1:]
+    return present[0], present[1:]
 
 
 def _label(
     stored: Volume, path: Path, key: str | None, volume: Volume, asked: Sequence[int], name: str, notes: tuple[str, ...]
 ) -> Label:
     if stored.shape != volume.shape:
-        theirs = "the volume" if volume.source is None else f"the volume {volume.source.name}"
-        raise LabelError(f"{name} has shape {stored.shape}, {theirs} {volume.shape}")
+        volume_name = "the volume" if volume.source is None else f"the volume {volume.source.name}"
+        raise LabelError(f"{name} has shape {stored.shape}, {volume_name} {volume.shape}")
     voxels = values_of.count(stored.array, name)
     values, further = values_of.chosen(voxels, asked, name, path)
     return Label(values_of.mask_of(stored.array, values, name), path, key, values, voxels, (*notes, *further))
@@ -150,15 +150,15 @@ def _label(
 
 def _check_place(label: Volume, volume: Volume, name: str) -> tuple[str, ...]:
     """LabelError where both tell their place in the patient, and it is not the same to APART voxels."""
-    theirs = "the volume" if volume.source is None else f"the volume {volume.source.name}"
+    volume_name = "the volume" if volume.source is None else f"the volume {volume.source.name}"
     if label.shape != volume.shape or not (_placed(label) or _placed(volume)):
         return ()
     if not (_placed(label) and _placed(volume)):
-        which = theirs if _placed(label) else name.removeprefix(f"{label.source}: ")
-        return (f"{name} was not checked to lie where {theirs} does: {which} does not tell its place in the patient",)
+        which = volume_name if _placed(label) else name.removeprefix(f"{label.source}: ")
+        return (f"{name} was not checked to lie where {volume_name} does: {which} does not tell its place in the patient",)
     off = _farthest(label, volume)
     if off > APART:
-        raise LabelError(f"{name} lies elsewhere than {theirs}, by {off:.3g} voxels")
+        raise LabelError(f"{name} lies elsewhere than {volume_name}, by {off:.3g} voxels")
     return ()
 
 
@@ -167,7 +167,7 @@ def _placed(volume: Volume) -> bool:
     if volume.affine is None:
         return False
     turned = volume.affine[:3, [2, 1, 0]]
-    return volume.kind != NPZ or bool(volume.affine[:3, 3].any() or (turned - np.diag(np.diag(turned))).any())
+    return volume.file_format != NPZ or bool(volume.affine[:3, 3].any() or (turned - np.diag(np.diag(turned))).any())
 
 
 def _farthest(label: Volume, volume: Volume) -> float:

@@ -50,17 +50,19 @@ def count(array: NDArray[Any], name: str) -> dict[int, int]:
     Real numbers must be whole to ROUNDED. name: what precedes the sentence, such as "a.npz: the label". Raises LabelError for
     NaN, infinity, values that are not whole, and more than MANY different ones.
     """
-    found: dict[int, int] = {}
+    voxels_of: dict[int, int] = {}
     for image in array:
-        values, voxels = np.unique(whole(image, name), return_counts=True) if image.dtype.kind == "f" else _counted(image)
+        values, voxels = (
+            np.unique(whole_numbers(image, name), return_counts=True) if image.dtype.kind == "f" else _counted(image)
+        )
         for value, number in zip(values.tolist(), voxels.tolist(), strict=True):
-            found[int(value)] = found.get(int(value), 0) + number
-        if len(found) > MANY:
+            voxels_of[int(value)] = voxels_of.get(int(value), 0) + number
+        if len(voxels_of) > MANY:
             raise LabelError(f"{name} has more than {MANY} different values: is it the CT? A label has a few whole values")
-    return dict(sorted(found.items()))
+    return dict(sorted(voxels_of.items()))
 
 
-def whole(image: NDArray[Any], name: str) -> NDArray[Any]:
+def whole_numbers(image: NDArray[Any], name: str) -> NDArray[Any]:
     """Real numbers as the whole ones that they are; LabelError where they are none."""
     if image.dtype.kind != "f":
         return image
@@ -77,7 +79,7 @@ def whole(image: NDArray[Any], name: str) -> NDArray[Any]:
         )
     if np.abs(rounded).max() > LARGEST:
         raise LabelError(f"{name} holds values as large as {np.abs(rounded).max():.3g}: a label has a few whole values")
-    return rounded
+    return np.asarray(rounded)
 
 
 def _counted(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -145,7 +147,7 @@ def mask_of(array: NDArray[Any], inside: Sequence[int], name: str) -> NDArray[np
     """bool, of the array's shape: where it has one of these values. Raises LabelError as `whole`."""
     mask = np.empty(array.shape, np.bool_)
     for image, out in zip(array, mask, strict=True):
-        numbers = whole(image, name)
+        numbers = whole_numbers(image, name)
         out[:] = False
         for value in inside:
             out |= numbers == value

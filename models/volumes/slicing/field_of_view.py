@@ -87,22 +87,22 @@ def pixels_of(spacing: tuple[float, float, float] | None) -> Pixels:
     return high, wide
 
 
-def whole(shape: tuple[int, ...], pixels: Pixels) -> Crop | None:
+def uncropped(shape: tuple[int, ...], pixels: Pixels) -> Crop | None:
     """All rows and columns, for pixels that are not square; None for square ones, of which nothing needs to be known."""
     return None if pixels == SQUARE else Crop((0, shape[1]), (0, shape[2]), pixels)
 
 
 def crop_of(volume: Sliceable, pixels: Pixels = SQUARE) -> Crop | None:
-    """The frame around the body, as near to a square as the volume allows; `whole` where the body is as large as in training.
+    """The frame around the body, as near to a square as the volume allows; `uncropped` where it is as large as training's.
 
     volume: on the common scale (`intensity`). Reads a few slices.
     """
-    found = _body(volume, pixels)
+    body = _body(volume, pixels)
     _, rows, columns = volume.shape
     high, wide = pixels
-    if found is None or found[0] >= LEAST_SHARE * max(rows * high, columns * wide):
-        return whole(volume.shape, pixels)
-    width, middle, across = found
+    if body is None or body[0] >= LEAST_SHARE * max(rows * high, columns * wide):
+        return uncropped(volume.shape, pixels)
+    width, middle, across = body
     side = width / USUAL_SHARE
     return Crop(_range(middle, round(side / high), rows), _range(across, round(side / wide), columns), pixels)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.volumes.slicing.field_of_view import SQUARE, Pixels
 from bunet.models.volumes.slicing.slices import MULTIPLE, axis_number, crop
 from bunet.models.volumes.volume import Sliceable, VolumeError, check_shape
 
@@ -34,8 +35,8 @@ def resample(volume: Sliceable, size: Size) -> Floats:
 
 
 def resample_mask(mask: Sliceable, size: Size) -> NDArray[Any]:
-    """A mask (or any labels) at another size, each voxel with the label of the nearest one; same kind. size: as `resample`."""
-    check_shape(mask, kinds="biuf")
+    """A mask (or any labels) at another size, each voxel with the label of the nearest one; same dtype. size: as `resample`."""
+    check_shape(mask, dtype_kinds="biuf")
     slices, rows, columns = _target(mask, size)
     _, height, width = mask.shape
     down, across = _nearest(height, rows)[:, None], _nearest(width, columns)
@@ -71,6 +72,27 @@ class SliceFit:
             raise VolumeError(f"cannot fit slices to {rows}x{columns} pixels and a multiple of {multiple}")
         return cls((height, width), (rows, columns), (rows + -rows % multiple, columns + -columns % multiple))
 
+    @classmethod
+    def scaled(cls, axis: str, shape: tuple[int, ...], size: int, pixels: Pixels = SQUARE) -> SliceFit:
+        """For slices along an axis of a volume of `shape`, rows and columns scaled by one factor so that the longer of them is
+        `size`, and the slice axis stretched to it (`volumes.slice_source` says why).
+
+        pixels: what one measures from row to row and from column to column; only their ratio matters. Raises ValueError for a
+        shape that is not 3D or is empty, another axis, a size that is not positive.
+        """
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(f"a volume has 3 axes (slice, row, column), not the shape {shape}")
+        if size < 1:
+            raise ValueError(f"slices of {size} pixels cannot be cut")
+        number = axis_number(axis)
+        high, wide = shape[1] * pixels[0], shape[2] * pixels[1]
+        scale = size / max(high, wide)
+        lengths = (size, max(1, round(high * scale)), max(1, round(wide * scale)))
+        height, width = shape[:number] + shape[number + 1 :]
+        rows, columns = lengths[:number] + lengths[number + 1 :]
+        side = size + -size % MULTIPLE
+        return cls((height, width), (rows, columns), (side, side))
+
     def image(self, channels: NDArray[Any]) -> NDArray[Any]:
         """(channels, height, width), resampled and padded with zeros."""
         self._check(channels.shape[1:], self.shape)
@@ -79,8 +101,17 @@ class SliceFit:
         out[:, : self.size[0], : self.size[1]] = small
         return out
 
+    def label(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """A label (height, width) of the volume's slice as the network's images are, in `padded`: each pixel that of the
+        nearest, of the same dtype.
+        """
+        self._check(flat.shape, self.shape)
+        out = np.zeros(self.padded, dtype=flat.dtype)
+        out[: self.size[0], : self.size[1]] = resample_mask(flat[None], self.size)[0]
+        return out
+
     def mask(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """(height, width) of the volume's slice, from the network's labels (or one of its maps) in `padded`, same kind.
+        """(height, width) of the volume's slice, from the network's labels (or one of its maps) in `padded`, same dtype.
 
         The padding is cut off; where the slice was resampled, each pixel gets the label of the nearest.
         """

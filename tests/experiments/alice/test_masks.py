@@ -11,7 +11,7 @@ import pytest
 
 from bunet.experiments.alice import warnings
 from bunet.experiments.commands import party
-from bunet.models.passes.compile import Compiled
+from bunet.models.compiled import Compiled
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from tests.experiments.commands.test_party import Session, alice

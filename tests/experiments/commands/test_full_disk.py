@@ -19,11 +19,12 @@ from bunet.experiments.commands.failure import explain
 from bunet.experiments.report import plots
 from bunet.experiments.storage.results import write_csv, write_json, write_mask
 from bunet.experiments.sweep.run import Journal
+from bunet.models.compiled import save_compiled
 from bunet.models.files import disk_space
-from bunet.models.files.disk_space import NoRoom, room_in
+from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
-from bunet.models.passes import compile as compiling
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
@@ -48,7 +49,7 @@ def files_end_at(limit: int):
 
 
 def small_model():
-    return compile_model(weights.seeded(SMALL), 8, 8, "8.4", [weights.seeded_slice(SMALL, 8, 8, 1)])
+    return compile_model(seeded_weights(SMALL), 8, 8, "8.4", [seeded_slice(SMALL, 8, 8, 1)])
 
 
 def volume() -> Volume:
@@ -56,8 +57,8 @@ def volume() -> Volume:
 
 
 WRITERS = {
-    "weights": lambda folder: weights.save(weights.seeded(SMALL), folder / "w.safetensors"),
-    "model": lambda folder: compiling.save(small_model(), folder / "m.model"),
+    "weights": lambda folder: weights.save(seeded_weights(SMALL), folder / "w.safetensors"),
+    "model": lambda folder: save_compiled(small_model(), folder / "m.model"),
     "slice": lambda folder: outcomes.write(folder, 3, BIG),
     "share": lambda folder: shares.write(folder, ("z", 3), "0" * 32, BIG),
     "ballot": lambda folder: ballots.write(folder, "lung-x", BIG[None]),
@@ -75,7 +76,7 @@ def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, what) -> None:
     folder = tmp_path / "full"
     folder.mkdir()
     with files_end_at(0 if what == "key" else LIMIT):
-        with pytest.raises(NoRoom, match=f"no room in {folder}: files may not become that large") as caught:
+        with pytest.raises(DiskFull, match=f"no room in {folder}: files may not become that large") as caught:
             WRITERS[what](folder)
     assert explain(caught.value) == (str(caught.value), 1)
     assert not list(folder.iterdir())
@@ -85,7 +86,7 @@ def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, what) -> None:
 
 def test_a_key_without_its_public_half_is_not_left(tmp_path: Path) -> None:
     with files_end_at(150):
-        with pytest.raises(NoRoom, match=f"no room in {tmp_path}"):
+        with pytest.raises(DiskFull, match=f"no room in {tmp_path}"):
             keys.keygen(tmp_path / "a.key", "x" * 1000)
     assert not list(tmp_path.iterdir())
 
@@ -95,7 +96,7 @@ def test_clinical_formats(tmp_path: Path, ending) -> None:
     pytest.importorskip("nibabel" if ending else "pydicom")
     folder = tmp_path / "full"
     folder.mkdir()
-    with files_end_at(LIMIT), pytest.raises(NoRoom, match=f"no room in {folder}"):
+    with files_end_at(LIMIT), pytest.raises(DiskFull, match=f"no room in {folder}"):
         formats.write(volume(), folder / f"v{ending}")
     assert not list(folder.iterdir())
 
@@ -104,7 +105,7 @@ def test_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    with files_end_at(LIMIT), pytest.raises(NoRoom, match=f"no room in {tmp_path}"):
+    with files_end_at(LIMIT), pytest.raises(DiskFull, match=f"no room in {tmp_path}"):
         plots.save_figure(Figure(), tmp_path / "p.png")
     assert not list(tmp_path.iterdir())
 
@@ -119,7 +120,7 @@ def test_unpacking_needs_room_among_the_temporary_files(tmp_path: Path, ending) 
         np.savez_compressed(path, array=volume().array)
     else:
         formats.write(volume(), path)
-    with files_end_at(LIMIT), pytest.raises(NoRoom) as caught:
+    with files_end_at(LIMIT), pytest.raises(DiskFull) as caught:
         formats.read_volume(path)
     assert str(caught.value) == (
         f"no room in {tempfile.gettempdir()}, where temporary files are: files may not become that large; "
@@ -131,17 +132,17 @@ def test_unpacking_needs_room_among_the_temporary_files(tmp_path: Path, ending) 
 def test_a_series_is_unpacked_there_too(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     formats.write(volume(), tmp_path / "ct")
-    with files_end_at(LIMIT), pytest.raises(NoRoom, match="TMPDIR can name another folder"):
+    with files_end_at(LIMIT), pytest.raises(DiskFull, match="TMPDIR can name another folder"):
         formats.read_volume(tmp_path / "ct")
 
 
 @pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the quota is used up")])
 def test_the_kinds_of_no_room(tmp_path: Path, number, words) -> Never:
-    with pytest.raises(NoRoom, match=f"no room in {tmp_path / 'a'}: {words}"), room_in(tmp_path / "a"):
+    with pytest.raises(DiskFull, match=f"no room in {tmp_path / 'a'}: {words}"), explaining_full_disk(tmp_path / "a"):
         raise OSError(number, os.strerror(number))
     assert explain(OSError(number, os.strerror(number))) == (f"no room to write: {words}", 1)
     assert explain(OSError(number, os.strerror(number), "/a/b")) == (f"no room in /a: {words}", 1)
-    with pytest.raises(PermissionError), room_in(tmp_path):
+    with pytest.raises(PermissionError), explaining_full_disk(tmp_path):
         raise PermissionError(errno.EACCES, "no", "x")
 
 
@@ -150,14 +151,14 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/a', '/b']")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    with pytest.raises(NoRoom, match="TMPDIR can name one"), disk_space.room_for_scratch():
+    with pytest.raises(DiskFull, match="TMPDIR can name one"), disk_space.explaining_full_scratch():
         pass
 
 
 def test_a_journal_that_ran_full_goes_on(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "points.jsonl")
     journal.append({"identity": "a", "document": {}})
-    with files_end_at(100), pytest.raises(NoRoom, match=f"no room in {tmp_path}"):
+    with files_end_at(100), pytest.raises(DiskFull, match=f"no room in {tmp_path}"):
         journal.append({"identity": "b", "document": {"text": "x" * 1000}})
     journal.close()
     again = Journal(tmp_path / "points.jsonl")

@@ -11,14 +11,15 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from bunet.experiments import prepare
 from bunet.experiments.commands.app import app
+from bunet.experiments.images import volume_slices
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.data import Asked
 from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from tests.experiments.predict.predict_inputs import cube, publish, published_case
@@ -189,8 +190,8 @@ def test_values_without_a_label_and_no_values_are_one_sentence(given, tmp_path: 
 def test_demo_and_sweep_read_by_the_same_rule(given, tmp_path: Path) -> None:
     settings = SMALL
     with pytest.raises(UsageError, match=CONVENTION):
-        prepare.volume_slices(settings, given / "ct.npz", given / "classes.npy", None)
-    images = prepare.volume_slices(settings, given / "ct.npz", given / "classes.npy", None, label_values=(3,))
+        volume_slices(settings, given / "ct.npz", given / "classes.npy", None)
+    images = volume_slices(settings, given / "ct.npz", given / "classes.npy", None, label_values=(3,))
     inside = array(given, "inside")
     np.testing.assert_array_equal(images.truth, [inside[index] for _, index in images.labels])
     assert images.label is not None
@@ -199,9 +200,9 @@ def test_demo_and_sweep_read_by_the_same_rule(given, tmp_path: Path) -> None:
     for label, words in ((np.where(inside, 1, -1), "none below 0"), (np.where(inside, 0.7, 0), "not whole")):
         np.save(tmp_path / "label.npy", label)
         with pytest.raises(UsageError, match=words):
-            prepare.volume_slices(settings, given / "ct.npz", tmp_path / "label.npy", None)
+            volume_slices(settings, given / "ct.npz", tmp_path / "label.npy", None)
     with pytest.raises(UsageError, match="there is no label"):
-        prepare.volume_slices(settings, given / "ct.npz", None, None, label_values=(3,))
+        volume_slices(settings, given / "ct.npz", None, None, label_values=(3,))
 
 
 def test_demo_holds_a_label_to_the_volumes_place(tmp_path: Path) -> None:
@@ -211,13 +212,13 @@ def test_demo_holds_a_label_to_the_volumes_place(tmp_path: Path) -> None:
     place[2, 3] += 5
     formats.write(Volume((cube() > 0.5).astype(np.uint8), place), tmp_path / "label.nii.gz")
     with pytest.raises(UsageError, match=r"--truth: .*label.nii.gz: the label lies elsewhere than the volume ct.nii.gz"):
-        prepare.volume_slices(SMALL, tmp_path / "ct.nii.gz", tmp_path / "label.nii.gz", None)
+        volume_slices(SMALL, tmp_path / "ct.nii.gz", tmp_path / "label.nii.gz", None)
 
 
 def test_a_truth_of_the_volumes_own_file_is_never_its_ct(tmp_path: Path) -> None:
     inside = cube() > 0.7
     np.savez(tmp_path / "case.npz", ct=(cube() * 255).astype(np.uint8), infection=inside)
-    images = prepare.volume_slices(SMALL, tmp_path / "case.npz", tmp_path / "case.npz", None)
+    images = volume_slices(SMALL, tmp_path / "case.npz", tmp_path / "case.npz", None)
     np.testing.assert_array_equal(images.truth, [inside[index] for _, index in images.labels])
 
 
@@ -234,7 +235,7 @@ def test_demo_says_what_it_needs(given) -> None:
 
 
 def test_a_sweep_knows_its_label_before_the_first_run(given, tmp_path: Path) -> None:
-    weight_files.save(weight_files.seeded(Architecture(features=1)), tmp_path / "r.safetensors")
+    weight_files.save(seeded_weights(Architecture(features=1)), tmp_path / "r.safetensors")
     text = (
         f"name: test\nslices: 1\nvolume: {given}/ct.npz\ntruth: {given}/classes.npy\nweights: {tmp_path}/r.safetensors\n"
         "grid:\n  formats: ['8.4']\n  sizes: [16]\n  features: [1]\n"
@@ -269,7 +270,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sides = np.where(np.arange(case["ct"].shape[2]) < 16, 1, 2) * case["lung_derived"]
             several = np.where(case["infection"] > 0, 3, sides).astype(np.uint8)
             np.savez(place / "classes" / path.name, ct=case["ct"], infection=several, lung_derived=sides)
-    weight_files.save(weight_files.seeded(Architecture(features=1)), place / "w.safetensors")
+    weight_files.save(seeded_weights(Architecture(features=1)), place / "w.safetensors")
     return place
 
 

@@ -19,7 +19,7 @@ from bunet.experiments.commands.failure import explain
 from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.run import read_points
 from bunet.models.errors import UsageError
-from bunet.models.files.atomic import write_whole
+from bunet.models.files.atomic import write_atomic
 from bunet.models.network.architecture import Architecture, ArchitectureError
 from bunet.models.printable import printable
 from bunet.models.program import Program, ProgramError
@@ -119,7 +119,7 @@ def test_the_longest_name_is_one_that_can_be_written(tmp_path: Path) -> None:
         pytest.skip("names of another length here")
     longest = tmp_path / ("x" * 240)
     options.possible_name("--out", longest)
-    write_whole(longest, lambda stream: stream.write(b"1"))
+    write_atomic(longest, lambda stream: stream.write(b"1"))
     with pytest.raises(UsageError, match=r"--json: the name x{20}\.\.\.x{20} has 241 bytes, and 240 are possible"):
         options.writable_parent("--json", tmp_path / ("x" * 241))
     longest.touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Never
 
@@ -11,24 +12,26 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bunet.experiments import prepare
 from bunet.experiments.bench.slices import Bench
+from bunet.experiments.calibration import Calibration, spread_slices
 from bunet.experiments.commands import party
+from bunet.experiments.images import volume_slices
 from bunet.experiments.options import RunSettings
 from bunet.experiments.predict import stage as predict_stage
 from bunet.experiments.predict.case import CaseRun, open_case
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress, spread_slices
+from bunet.experiments.predict.stage import JobProgress
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import parse
+from bunet.models.compiled import quantise_input
 from bunet.models.errors import LocalError
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
-from bunet.models.passes.compile import quantise_input
+from bunet.models.network.seeded import seeded_weights
+from bunet.models.training.cases import Case
+from bunet.models.training.config import TrainConfig
 from bunet.models.volumes import formats, synthetic
-from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
 from bunet.parties.local.inputs import open_source, to_document
@@ -58,7 +61,7 @@ class Enough(LocalError):
 
 def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, field: str) -> dict[str, np.ndarray]:
     """What --float and Alice's process of a secure run see at one position."""
-    model = PredictModel("infection", axis, weight_files.seeded(Architecture(features=2), 1), "m", SIZE)
+    model = PredictModel("infection", axis, seeded_weights(Architecture(features=2), 1), "m", SIZE)
     settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, field_of_view=field)
     seen: dict[str, np.ndarray] = {}
 
@@ -87,6 +90,19 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
     return seen
 
 
+def of_training(loaded: formats.LoadedVolume, axis: str, k: int) -> dict[str, np.ndarray]:
+    """What `bunet train` and `bunet evaluate` see at one position; nothing without torch."""
+    if find_spec("torch") is None:
+        return {}
+    from bunet.models.training.sources import case_batches
+
+    array = np.asarray(loaded.volume)
+    case = Case("a", array, np.zeros(array.shape, bool), None, crop=loaded.crop)
+    config = TrainConfig(Path("w.safetensors"), Architecture(features=2), SIZE, axis=axis)
+    [(images, _)] = case_batches(case, config, [k])
+    return {"training": images[0]}
+
+
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 @pytest.mark.parametrize(
     ("shape", "field", "spacing"),
@@ -108,9 +124,15 @@ def test_all_commands_see_the_same_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, program = chest(tmp_path, shape, spacing), small(SIZE).program
-    demo = prepare.volume_slices(RunSettings(size=SIZE, axis=axis), path, None, SIZE, field_of_view=field)
+    settings = RunSettings(size=SIZE, axis=axis)
+    demo = volume_slices(settings, path, None, SIZE, field_of_view=field)
     k = demo.labels[0][1]
     seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
+    config = parse(f"name: a\nvolume: {path}\nweights: infection-z\n", "x")
+    data = sweep_data.chosen_data(config, sweep_data.Asked(field_of_view=field))
+    of_sweep = Bench()._slices(settings, data["relu"])
+    assert of_sweep.labels == demo.labels == [(axis, k)]
+    seen["sweep"] = of_sweep.images[0]
     session = Session(named(small(SIZE)))
     monkeypatch.setattr(party.alice_party, "run", session)
     status, _, error = bunet(
@@ -132,15 +154,15 @@ def test_all_commands_see_the_same_slice(
     seen["alice"] = session.inputs[0]
     loaded = formats.load(path, field_of_view=field)
     count = loaded.volume.shape["zyx".index(axis)]
+    seen.update(of_training(loaded, axis, k))
     if loaded.crop is None:
         seen["calibration"] = spread_slices(loaded.volume, axis, SIZE, count=count)[k]
-        seen["training"] = cut(loaded.volume, axis, k, SIZE)
     else:
         start, stop = loaded.crop.along(axis, count)
         seen["calibration"] = spread_slices(loaded.volume, axis, SIZE, loaded.crop, stop - start)[k - start]
         assert loaded.crop.pixels == ((1, 1) if spacing is None else spacing[1:])
     assert (loaded.crop is None) == (spacing is None and (shape == NARROW or field == "whole"))
-    assert len(seen) >= 5
+    assert {"demo", "sweep", "predict", "predict --float", "alice", "calibration"} <= set(seen)
     whole = {name: image if image.dtype == np.int64 else quantise_input(program, image) for name, image in seen.items()}
     for name, image in whole.items():
         np.testing.assert_array_equal(image, whole["predict"], err_msg=name)
@@ -152,7 +174,7 @@ def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path
     hu = np.load(chest(tmp_path, WIDE))
     path, pixel = tmp_path / "wide.npz", 860 / max(WIDE)
     np.savez(path, array=hu, spacing_zyx_mm=[5, pixel, pixel])
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
 
     def of_case(size: int | None) -> str:
         settings = PredictSettings(axes=("z",), lung_mask=False, secure=False)
@@ -166,7 +188,7 @@ def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path
         return bunet("alice", "--volume", path, "--slices", "3:4", *size, "--out", out)[1]
 
     def of_demo(size: int | None) -> str:
-        return " ".join(prepare.volume_slices(RunSettings(size=SIZE), path, None, size).notes)
+        return " ".join(volume_slices(RunSettings(size=SIZE), path, None, size).notes)
 
     for said in (of_case(SIZE), of_alice("--size", SIZE), of_demo(SIZE)):
         assert ("cut to the body" in said, "slices show 860 mm" in said) == (True, False), said
@@ -179,7 +201,7 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
     path = chest(tmp_path, WIDE)
     tissue = lambda image: np.stack([0.5 - image[2], image[2] - 0.5])  # noqa: E731
     monkeypatch.setattr(predict_stage, "_float_model", lambda model, threads: tissue)
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
     models = {"infection": {axis: PredictModel("infection", axis, weights, "m", 64) for axis in "xyz"}}
     settings = PredictSettings(lung_mask=False, secure=False, ensemble="argmax", filtered=False)
     case = open_case(one_case(path, None), settings)
@@ -271,7 +293,7 @@ def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch
 def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Path) -> None:
     """Both parties' shares are put back alike: zero outside of the crop, the nearest share within."""
     path = chest(tmp_path, WIDE)
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
     weights.tensors["conv.bias"][:] = [0.0, 0.2]
     models = {"infection": {"z": PredictModel("infection", "z", weights, "m", SIZE)}}
     settings = PredictSettings(
@@ -313,5 +335,5 @@ def test_a_sweep_says_how_its_volume_is_read(tmp_path: Path) -> None:
     assert len(said) == 3, "the rule alone, where nothing is cut"
     settings = RunSettings(size=SIZE, features=16)
     cut_to_body, not_cut = (Bench()._slices(settings, each["relu"]) for each in (data, whole))
-    np.testing.assert_array_equal(cut_to_body.images[0], prepare.volume_slices(settings, path, None, SIZE).images[0])
+    np.testing.assert_array_equal(cut_to_body.images[0], volume_slices(settings, path, None, SIZE).images[0])
     assert not np.array_equal(cut_to_body.images[0], not_cut.images[0])

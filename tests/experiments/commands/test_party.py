@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bunet.experiments import prepare
 from bunet.experiments.commands import party
 from bunet.experiments.commands.app import app
+from bunet.experiments.weights_choice import named_weights
+from bunet.models.compiled import Compiled, quantise_input
 from bunet.models.errors import PeerError, UsageError
 from bunet.models.model_card import ModelWish
-from bunet.models.passes.compile import Compiled, quantise_input
 from bunet.models.volumes import formats
 from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.resampling import resample
@@ -262,11 +262,11 @@ def compile_demo(folder: Path, name: str, *arguments: str) -> Path:
 
 
 def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Path) -> None:
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import load_compiled
 
     status, out, error = bunet("compile", "--weights", "infection-z", "--size", "32", "--out", tmp_path / "a")
     assert status == 0, error
-    made = compiling.load(tmp_path / "a")
+    made = load_compiled(tmp_path / "a")
     assert made.card is not None
     assert made.card.to_document() == {
         "target": "infection",
@@ -278,10 +278,10 @@ def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Pat
     }
     assert f"model: {made.card}\n" in out
     assert f"commitment to the weights: {made.commitment}\n" in out
-    again = compiling.load(compile_demo(tmp_path, "b", "--target", "lung", "--axis", "y", "--name", "ours", "--version", "2.0"))
+    again = load_compiled(compile_demo(tmp_path, "b", "--target", "lung", "--axis", "y", "--name", "ours", "--version", "2.0"))
     assert again.card is not None
     assert again.card.short == "lung along y (ours@2.0)"
-    demo = compiling.load(compile_demo(tmp_path, "c"))
+    demo = load_compiled(compile_demo(tmp_path, "c"))
     assert demo.card is not None
     assert demo.card.short == "lesion along z (demo-relu@1)"
     assert demo.commitment != again.commitment, "the same weights under another salt"
@@ -297,7 +297,7 @@ def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path
     from bunet.models.network import weights as weight_files
 
     plain = tmp_path / "plain.safetensors"
-    weight_files.save(prepare.named_weights("demo-relu").weights, plain)
+    weight_files.save(named_weights("demo-relu").weights, plain)
     for said, missing in (((), "target"), (("--target", "lung"), "axis")):
         status, _, error = bunet("compile", "--weights", plain, "--size", "32", "--out", tmp_path / "n", *said)
         assert status == 2
@@ -317,9 +317,9 @@ def test_bob_does_not_start_with_models_that_nobody_can_tell_apart(tmp_path: Pat
 
 
 def test_bob_does_not_serve_a_model_without_a_name(tmp_path: Path) -> None:
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import save_compiled
 
-    compiling.save(small(16), tmp_path / "small.model")
+    save_compiled(small(16), tmp_path / "small.model")
     status, _, error = bunet("bob", "--model", tmp_path / "small.model", "--listen", "tcp://127.0.0.1:0")
     assert status == 2
     assert "small.model does not say which model it is: make it with `bunet compile`" in error
@@ -392,9 +392,9 @@ def test_what_is_asked_wrongly_is_said_once_with_status_2(arguments: tuple[str, 
 
 
 def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) -> None:
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import save_compiled
 
-    compiling.save(named(compiled), tmp_path / "small.model")
+    save_compiled(named(compiled), tmp_path / "small.model")
     for address, words in (("tcp://0.0.0.0:0", "refusing to listen"), ("here", "is not understood")):
         status, _, error = bunet("bob", "--model", tmp_path / "small.model", "--listen", address)
         assert status == 2
@@ -402,9 +402,9 @@ def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) 
 
 
 def test_bob_warns_where_his_list_lets_nobody_in(tmp_path: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import save_compiled
 
-    compiling.save(named(compiled), tmp_path / "small.model")
+    save_compiled(named(compiled), tmp_path / "small.model")
     keys.keygen(tmp_path / "bob.key")
     monkeypatch.setattr(party.bob_party, "serve", lambda *_, **__: None)
     monkeypatch.setattr(party.signal, "signal", lambda *_: None)
@@ -432,12 +432,12 @@ def test_keygen_never_overwrites(tmp_path: Path) -> None:
 
 
 def test_compile_takes_slices_that_are_not_square(tmp_path: Path) -> None:
-    from bunet.models.passes import compile as compiling
+    from bunet.models.compiled import load_compiled
 
     status, out, error = bunet("compile", "--weights", "demo-relu", "--size", "32x48", "--out", tmp_path / "m")
     assert status == 0, error
     assert "32x48" in out
-    assert compiling.load(tmp_path / "m").program.input.type.shape == (5, 32, 48)
+    assert load_compiled(tmp_path / "m").program.input.type.shape == (5, 32, 48)
     for size in ("32x40", "0", "32x", "axb", "32x48x64"):
         status, _, error = bunet("compile", "--weights", "demo-relu", "--size", size, "--out", tmp_path / "n")
         assert status == 2

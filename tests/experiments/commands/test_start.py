@@ -10,9 +10,11 @@ import pytest
 from typer.testing import CliRunner
 from zmq.utils import z85
 
-from bunet.experiments import prepare
 from bunet.experiments.commands.app import app
-from bunet.models.network.weights import FloatWeights, save, seeded
+from bunet.experiments.options import RunSettings
+from bunet.experiments.weights_choice import named_weights
+from bunet.models.network.seeded import seeded_weights
+from bunet.models.network.weights import FloatWeights, save
 from bunet.models.volumes import formats, synthetic
 from bunet.net import keys
 from tests.experiments.test_demo import pretend
@@ -94,13 +96,13 @@ def test_what_is_no_key_file_is_named(content: str | None, words: str, tmp_path:
 
 
 def test_weights_know_whether_they_have_seen_a_patient(tmp_path: Path) -> None:
-    known = {name: prepare.named_weights(name).warning for name in ("demo-relu", "demo-hybrid", "infection-z", "lung-x")}
+    known = {name: named_weights(name).warning for name in ("demo-relu", "demo-hybrid", "infection-z", "lung-x")}
     assert [warning is None for warning in known.values()] == [False, False, True, True]
     assert "infection-z" in str(known["demo-relu"])
-    tiny: FloatWeights = seeded(prepare.RunSettings(features=1).architecture(), 0)
+    tiny: FloatWeights = seeded_weights(RunSettings(features=1).architecture(), 0)
     for source, warned in (("synthetic", True), ("cases", False)):
         save(tiny, tmp_path / f"{source}.safetensors", notes={"source": source})
-        assert bool(prepare.named_weights(str(tmp_path / f"{source}.safetensors")).warning) is warned
+        assert bool(named_weights(str(tmp_path / f"{source}.safetensors")).warning) is warned
 
 
 @pytest.mark.parametrize("weights", ["auto", "demo", "demo-relu"])

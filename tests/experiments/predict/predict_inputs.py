@@ -7,6 +7,7 @@ import torch
 
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.unet import from_weights
 
 SIZE = 16
@@ -26,7 +27,7 @@ def publish(folder: Path, seed: int, features: int = 2, bias: float = 0.3) -> No
     folder.mkdir(parents=True)
     for number, axis in enumerate("XYZ"):
         architecture = Architecture(features=features, pooling="max")
-        model = from_weights(weight_files.seeded(architecture, seed + number))
+        model = from_weights(seeded_weights(architecture, seed + number))
         with torch.no_grad():
             model.conv.bias[1] += bias  # three axes seldom agree by chance
         torch.save({"epoch": 3, "state_dict": model.state_dict()}, folder / f"best_model-{axis}.pth")

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict.case import OPENED, CaseRun, open_case
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress, RunPair
+from bunet.experiments.predict.stage import JobProgress, RunPair
 from bunet.models.errors import UsageError
 from bunet.models.files import sealed
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.parties.local.pair import run_pair
 
 SETTINGS = PredictSettings(axes=("z",), lung_mask=False, compare=False, slices="z=4:6")
@@ -33,7 +34,7 @@ def a_run(
     path = folder / "ct.npy"
     if not path.exists():
         np.save(path, volume(0))
-    model = PredictModel("infection", "z", weight_files.seeded(Architecture(features=2), 1), "z.pth", notes=notes)
+    model = PredictModel("infection", "z", seeded_weights(Architecture(features=2), 1), "z.pth", notes=notes)
     case = open_case(one_case(path, None), settings)
     console = Console(quiet=True)
     return CaseRun(case, {"infection": {"z": model}}, settings, folder / "out", calibration, JobProgress(), console, run)

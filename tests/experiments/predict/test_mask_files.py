@@ -11,7 +11,7 @@ from bunet.experiments.predict import mask_files
 from bunet.experiments.predict.cases import find_cases, one_case
 from bunet.experiments.predict.mask_files import paths, probabilities_path, write_masks, write_probabilities
 from bunet.models.errors import UsageError
-from bunet.models.files.disk_space import NoRoom
+from bunet.models.files.disk_space import DiskFull
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
@@ -29,13 +29,13 @@ def series(folder):
 
 @pytest.mark.parametrize("name", DOTTED)
 def test_a_folder_s_name_may_have_dots(tmp_path: Path, name) -> None:
-    assert formats.kind_of(tmp_path / name) == {"study.nii": NIFTI, "Scan.NPZ": NPZ}.get(name, DICOM)
+    assert formats.format_of(tmp_path / name) == {"study.nii": NIFTI, "Scan.NPZ": NPZ}.get(name, DICOM)
     (tmp_path / "in").mkdir()
     (tmp_path / "whole").mkdir()
     series(tmp_path / "plain")
     (tmp_path / "plain").rename(tmp_path / "in" / name)
     volume = formats.read_volume(tmp_path / "in" / name)
-    assert volume.kind == formats.kind_of(tmp_path / "in" / name) == DICOM
+    assert volume.file_format == formats.format_of(tmp_path / "in" / name) == DICOM
     assert one_case(tmp_path / "in" / name, None).name == name
     (case,) = find_cases(tmp_path / "in")
     assert (case.name, case.volume) == (name, tmp_path / "in" / name)
@@ -56,7 +56,7 @@ def test_endings_are_known_in_any_case(tmp_path: Path, kind, file, ending) -> No
     volume = Volume(ARRAY, None if kind == NPY else AFFINE)
     formats.write(volume, tmp_path / file)
     case, back = one_case(tmp_path / file, None), formats.read_volume(tmp_path / file)
-    assert (case.name, back.kind) == (file[: file.lower().rindex(".n")], kind)
+    assert (case.name, back.file_format) == (file[: file.lower().rindex(".n")], kind)
     name = file.split(".N")[0].split(".n")[0]
     (tmp_path / "cases" / name).mkdir(parents=True)
     (tmp_path / file).rename(tmp_path / "cases" / name / file)
@@ -121,7 +121,7 @@ def test_a_series_that_cannot_be_replaced_keeps_its_mask(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(formats.writing if fails == "write_series" else mask_files.segmentation, fails, full)
-    with pytest.raises(NoRoom):
+    with pytest.raises(DiskFull):
         write_masks(volume, {**MASKS, "infection": 1 - MASKS["infection"]}, tmp_path, "ct", replace=True)
     for path, mask in zip(files, MASKS.values(), strict=False):
         found = formats.read(path)

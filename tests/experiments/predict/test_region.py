@@ -12,8 +12,8 @@ from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.region import Region, decide, gather, total
 from bunet.experiments.predict.stage import JobProgress, Stage
 from bunet.models.errors import UsageError
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.parties import outcomes
 
@@ -93,7 +93,7 @@ def test_a_voxel_that_all_axes_agree_on_marks_its_neighbours() -> None:
 
 def test_the_time_left_follows_the_pace_of_this_run(tmp_path: Path) -> None:
     clock = iter([0.0, 10.0, 20.0])
-    weights = weight_files.seeded(Architecture(features=2))
+    weights = seeded_weights(Architecture(features=2))
     stage = Stage("secure", PredictModel("lung", "z", weights, "x"), range(6), SliceFrame.of(SHAPE, "z"), tmp_path)
     outcomes.write(tmp_path, 0, np.zeros((1, 1), np.uint8))  # of an earlier run: it took none of this one's time
     outcomes.write(tmp_path, 1, np.zeros((1, 1), np.uint8))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict.results import write_case
-from bunet.experiments.predict.stage import Calibration
 from bunet.models.errors import LocalError
 from bunet.net.link import PRESETS
 from bunet.parties.local.pair import PairJob, PairResult, run_pair

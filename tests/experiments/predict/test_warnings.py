@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict import stage
 from bunet.experiments.predict.case import CaseRun, Found, open_case
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.results import case_warnings, write_case
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress
+from bunet.experiments.predict.stage import JobProgress
 from bunet.experiments.predict.warnings import FoundLung, lung_warnings, result_warnings
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import synthetic
 
 
@@ -43,7 +44,7 @@ def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypa
 def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, **changes):
     """In the clear, with networks that mark everything or nothing."""
     np.save(tmp_path / "ct.npy", synthetic.generate(32, 16, 3).volume)
-    weights = weight_files.seeded(Architecture(features=2), 1)
+    weights = seeded_weights(Architecture(features=2), 1)
     models = {target: {"z": PredictModel(target, "z", weights, "m", 32)} for target in ("infection", "lung")}
 
     def answer(model, threads):

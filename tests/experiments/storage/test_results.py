@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bunet.experiments.report import plots
-from bunet.experiments.storage.results import environment, write_csv, write_json, write_mask, write_whole
+from bunet.experiments.storage.results import environment, write_atomic, write_csv, write_json, write_mask
 from bunet.experiments.sweep import pictures
 
 
@@ -25,7 +25,7 @@ def test_a_write_that_breaks_leaves_the_old_file_and_no_rest(tmp_path: Path) -> 
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        write_whole(path, broken)
+        write_atomic(path, broken)
     assert json.loads(path.read_text()) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 

@@ -21,6 +21,7 @@ from bunet.experiments.sweep.run import run_sweep, settings_of
 from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from tests.experiments.test_demo import pretend
@@ -41,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     infection[3:9, 10:20, 5:15] = 1
     np.savez(tmp_path / "case.npz", ct=ct, infection=infection)
     for name, activation in (("r", "relu"), ("h", "hybrid")):
-        weights.save(weights.seeded(Architecture(features=1, activation=activation)), tmp_path / f"{name}.safetensors")
+        weights.save(seeded_weights(Architecture(features=1, activation=activation)), tmp_path / f"{name}.safetensors")
     (tmp_path / "test.yaml").write_text(FILE.format(tmp_path) + GRID)
     monkeypatch.setenv("CT_FOLDER", str(tmp_path))
     return tmp_path
@@ -107,7 +108,7 @@ def test_a_point_is_told_by_content_not_by_name(place: Path) -> None:
     np.savez(place / "case.npz", ct=np.full((12, 32, 32), 100, np.uint8))
     assert not set(before) & set(identities())
     moved.rename(place / "case.npz")
-    weights.save(weights.seeded(Architecture(features=1), 5), place / "r.safetensors")
+    weights.save(seeded_weights(Architecture(features=1), 5), place / "r.safetensors")
     assert [a == b for a, b in zip(before, identities(), strict=True)] == [False, False, True, True]
 
 

@@ -19,12 +19,12 @@ from bunet.models.metrics import agreement
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.reference import FloatModel
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.training.cases import read_case
 from bunet.models.training.config import TrainProgress
 from bunet.models.training.ranges import note_ranges
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slice_source import SliceSource
-from bunet.models.volumes.slicing.cut import cut
 from tests.models.training.made_up_cases import write_case, write_folder
 
 SHORT = ("--size", "32", "--features", "1", "--steps", "2", "--batch", "1", "--evaluate-every", "1")
@@ -96,9 +96,9 @@ def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_
 def marking(place: Path, to: Path) -> Path:
     """Random weights that mark about half, with the notes of those that were trained for two steps and mark nothing."""
     notes = weights.read_notes(place / "w.safetensors")
-    weights.save(weights.seeded(Architecture(features=1), 1), to, notes={k: v for k, v in notes.items() if k != "ranges"})
+    weights.save(seeded_weights(Architecture(features=1), 1), to, notes={k: v for k, v in notes.items() if k != "ranges"})
     case = read_case(place / "cases", "a", "infection")
-    note_ranges(to, [cut(case.volume, "y", k, 32) for k in range(24)])
+    note_ranges(to, [SliceSource.of(case.volume, "y", 32).image(k) for k in range(24)])
     return to
 
 
@@ -218,7 +218,7 @@ def test_evaluation_gives_the_figures_of_prediction(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
     notes = {"target": "infection", "axis": "z", "size": 32}
-    weights.save(weights.seeded(Architecture(features=2), 1), models / "z.safetensors", notes=notes)
+    weights.save(seeded_weights(Architecture(features=2), 1), models / "z.safetensors", notes=notes)
     dice = {}
     for field in ("auto", "whole"):
         status, _, error = bunet(

@@ -12,18 +12,19 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bunet.experiments.predict.case import OPENED
+from bunet.models.compiled import CompileError, load_compiled, save_compiled
 from bunet.models.errors import UsageError
 from bunet.models.files import sealed
-from bunet.models.files.sealed import Kind, SealError
+from bunet.models.files.sealed import FileFormat, SealError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.network.weights import WeightsError
-from bunet.models.passes import compile as compiling
-from bunet.models.passes.compile import CompileError, compile_model
+from bunet.models.passes.compile import compile_model
 from bunet.parties import outcomes
 from bunet.parties.vote import ballots, shares
 
-NOTE = Kind("bunet-note", 3, "a note", "write it again", "`bunet convert` does it")
+NOTE = FileFormat("bunet-note", 3, "a note", "write it again", "`bunet convert` does it")
 SMALL = Architecture(features=1, in_channels=1, depth=1)
 SESSION = "0123456789abcdef" * 2
 BITS = np.random.default_rng(0).integers(0, 2, (8, 11), np.uint8)
@@ -32,15 +33,15 @@ VOTES = np.random.default_rng(0).integers(0, 2, (3, 4, 5), np.uint8)
 
 def small_weights(folder: Path):
     path = folder / "w.safetensors"
-    weights.save(weights.seeded(SMALL), path, half=True, notes={"axis": "z"})
+    weights.save(seeded_weights(SMALL), path, half=True, notes={"axis": "z"})
     return path, lambda: weights.load(path)
 
 
 def small_model(folder: Path):
     path = folder / "m.model"
-    image = weights.seeded_slice(SMALL, 8, 8, 1)
-    compiling.save(compile_model(weights.seeded(SMALL), 8, 8, "8.4", [image]), path)
-    return path, lambda: compiling.load(path)
+    image = seeded_slice(SMALL, 8, 8, 1)
+    save_compiled(compile_model(seeded_weights(SMALL), 8, 8, "8.4", [image]), path)
+    return path, lambda: load_compiled(path)
 
 
 def finished_slice(folder: Path):
@@ -121,13 +122,13 @@ def test_it_says_what_to_do(tmp_path: Path) -> None:
 
 def test_versions_and_kinds_are_told_apart(tmp_path: Path) -> None:
     path, array = tmp_path / "note", {"a": np.arange(3)}
-    sealed.save(path, Kind("bunet-note", 2, "a note", ""), array)
+    sealed.save(path, FileFormat("bunet-note", 2, "a note", ""), array)
     with pytest.raises(SealError, match="is of version '2', not 3: `bunet convert` does it"):
         sealed.load(path, NOTE)
     save_file(array, path, {"kind": "bunet-note"})
     with pytest.raises(SealError, match="of an earlier version, which has no checksum: `bunet convert` does it"):
         sealed.load(path, NOTE)
-    sealed.save(path, Kind("bunet-other", 3, "another", ""), array)
+    sealed.save(path, FileFormat("bunet-other", 3, "another", ""), array)
     with pytest.raises(SealError, match="not a note, its metadata does not say 'bunet-note': write it again"):
         sealed.load(path, NOTE)
     for odd, words in ((tmp_path, "is not a file"), (tmp_path / "none", "there is no such file")):

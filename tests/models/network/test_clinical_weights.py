@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.compiled import quantise_input
 from bunet.models.metrics import dice
 from bunet.models.network import weights
 from bunet.models.network.reference import FloatModel
-from bunet.models.passes.compile import compile_model, quantise_input
+from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slicing.slices import AXES, slice_at
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.compiled import quantise_input
 from bunet.models.metrics import dice
 from bunet.models.network import reference, weights
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
-from bunet.models.passes.compile import compile_model, quantise_input
-from bunet.models.passes.fold import fold
+from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slicing.slices import slice_at
 

@@ -6,6 +6,7 @@ import pytest
 from bunet.models.network import pooling
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slicing import slices
 
@@ -14,13 +15,13 @@ from bunet.models.volumes.slicing import slices
 @pytest.mark.parametrize("kind", ["avg", "max"])
 def test_the_pooling_of_the_training_is_told(kind, activation) -> None:
     architecture = Architecture(features=4, pooling=kind, activation=activation)
-    weights = weight_files.seeded(architecture, 1)  # its norms are measured on slices of this kind
-    images = [weight_files.seeded_slice(architecture, 64, 64, 100 + k) for k in range(3)]
+    weights = seeded_weights(architecture, 1)  # its norms are measured on slices of this kind
+    images = [seeded_slice(architecture, 64, 64, 100 + k) for k in range(3)]
     assert pooling.decide([pooling.distances(weights, images)]) == kind
 
 
 def test_the_committed_weights_say_average() -> None:
-    from bunet.experiments.prepare import DEMO_FOLDER
+    from bunet.experiments.weights_choice import DEMO_FOLDER
 
     chest = synthetic.generate(64, 8, synthetic.TRAINING_SEEDS[0])
     weights = weight_files.load(DEMO_FOLDER / "demo-relu.safetensors")
@@ -29,7 +30,7 @@ def test_the_committed_weights_say_average() -> None:
 
 
 def test_nothing_is_told_where_nothing_was_learned() -> None:
-    weights = weight_files.seeded(Architecture(features=2), 0)
+    weights = seeded_weights(Architecture(features=2), 0)
     tensors = {name: np.ones_like(t) if name.endswith("var") else t for name, t in weights.tensors.items()}
     tensors = {name: np.zeros_like(t) if name.endswith("mean") else t for name, t in tensors.items()}
     fresh = weight_files.FloatWeights(weights.architecture, tensors)

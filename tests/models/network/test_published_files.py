@@ -13,6 +13,7 @@ from bunet.experiments.predict.settings import PredictSettings
 from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.weights import WeightsError
 from bunet.models.volumes.formats import read_volume
 
@@ -21,7 +22,7 @@ torch = pytest.importorskip("torch")
 from bunet.models.network.unet import from_weights, read_checkpoint  # noqa: E402
 
 SMALL = Architecture(features=2, in_channels=3, depth=2)
-FLOATS = weights.seeded(SMALL, 3)
+FLOATS = seeded_weights(SMALL, 3)
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_a_published_file_that_cannot_be_read_is_told_before_any_question(tmp_pa
     folders = {"infection": ("--model-infection-dir", str(tmp_path)), "lung": ("--model-lung-dir", "clinical")}
     with pytest.raises(UsageError, match="Git LFS pointer"):
         suited(PredictSettings(axes=("z",)), folders)
-    full = weights.seeded(Architecture(features=2), 1)
+    full = seeded_weights(Architecture(features=2), 1)
     torch.save({"state_dict": from_weights(full).state_dict()}, tmp_path / "best_model-X.pth")
     with pytest.raises(UsageError, match="say which --intensity"):
         suited(PredictSettings(axes=("z",)), folders)

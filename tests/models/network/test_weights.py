@@ -12,10 +12,11 @@ from bunet.models.errors import UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import reference, weights
 from bunet.models.network.architecture import Architecture, ArchitectureError
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.network.weights import FloatWeights, WeightsError
 from bunet.models.passes import calibrate
-from bunet.models.passes.fold import fold
 
 SMALL = Architecture(features=2, in_channels=3, depth=2)
 
@@ -64,7 +65,7 @@ def test_wrong_sizes_and_texts_are_refused() -> None:
 
 @pytest.mark.parametrize("half", [False, True])
 def test_a_file_gives_back_what_was_saved(tmp_path: Path, half) -> None:
-    original = weights.seeded(SMALL, 1)
+    original = seeded_weights(SMALL, 1)
     path = tmp_path / "w.safetensors"
     weights.save(original, path, half=half)
     loaded = weights.load(path)
@@ -86,7 +87,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path, half) -> None:
     ],
 )
 def test_tensors_that_do_not_fit_are_named(change, message) -> None:
-    tensors = {name: tensor.copy() for name, tensor in weights.seeded(SMALL).tensors.items()}
+    tensors = {name: tensor.copy() for name, tensor in seeded_weights(SMALL).tensors.items()}
     change(tensors)
     with pytest.raises(WeightsError, match=message):
         FloatWeights(SMALL, tensors)
@@ -99,7 +100,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a weight file at all")
     with pytest.raises(WeightsError, match=r"x\.safetensors"):
         weights.load(path)
-    tensors = dict(weights.seeded(SMALL).tensors)
+    tensors = dict(seeded_weights(SMALL).tensors)
     save_file(tensors, path)
     with pytest.raises(WeightsError, match="metadata"):
         weights.load(path)
@@ -111,11 +112,11 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("activation", ["relu", "square", "hybrid"])
 def test_seeded_weights_are_reproducible_and_stay_in_range(activation) -> None:
     architecture = Architecture(features=4, activation=activation)
-    first, second = weights.seeded(architecture, 3), weights.seeded(architecture, 3)
+    first, second = seeded_weights(architecture, 3), seeded_weights(architecture, 3)
     for name, tensor in first.tensors.items():
         np.testing.assert_array_equal(tensor, second.tensors[name])
     graph = lower(architecture)
-    image = weights.seeded_slice(architecture, 64, 32, 99)
+    image = seeded_slice(architecture, 64, 32, 99)
     assert image.shape == (5, 64, 32)
     assert 0 <= image.min() < image.max() < 1
     ranges = calibrate.calibrate(graph, fold(graph, first.tensors), [image])
@@ -123,7 +124,7 @@ def test_seeded_weights_are_reproducible_and_stay_in_range(activation) -> None:
 
 
 def test_calibration_refuses_slices_that_do_not_fit() -> None:
-    model = reference.FloatModel(weights.seeded(SMALL))
+    model = reference.FloatModel(seeded_weights(SMALL))
     for slices, message in (
         ([], "at least one"),
         ([np.zeros((2, 8, 8))], "shape"),
@@ -138,24 +139,24 @@ def test_calibration_refuses_slices_that_do_not_fit() -> None:
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_folded_numpy_network_equals_the_unfolded_torch_one(activation, pooling) -> None:
     torch = pytest.importorskip("torch")
-    from bunet.models.network.unet import from_weights, to_weights
+    from bunet.models.network.unet import from_weights
 
     architecture = Architecture(features=3, activation=activation, pooling=pooling)
-    original = weights.seeded(architecture, 4)
+    original = seeded_weights(architecture, 4)
     model = from_weights(original)
-    image = weights.seeded_slice(architecture, 32, 48, 5)
+    image = seeded_slice(architecture, 32, 48, 5)
     with torch.no_grad():
         expected = model(torch.from_numpy(image)[None])[0].numpy()
     np.testing.assert_allclose(reference.FloatModel(original).logits(image), expected, atol=1e-4)
-    for name, tensor in to_weights(model).tensors.items():
-        np.testing.assert_array_equal(tensor, original.tensors[name])
+    for name, tensor in original.tensors.items():
+        np.testing.assert_array_equal(model.state_dict()[name].numpy(), tensor)
 
 
 def test_published_checkpoints_are_read(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from bunet.models.network.unet import from_weights, read_checkpoint
 
-    original = weights.seeded(SMALL, 2)
+    original = seeded_weights(SMALL, 2)
     path = tmp_path / "best_model-X.pth"
     torch.save({"state_dict": from_weights(original).state_dict(), "epoch": 3}, path)
     loaded = read_checkpoint(path, "relu", "avg")
@@ -183,7 +184,7 @@ def test_dice() -> None:
 
 
 def test_notes_travel_with_the_weights(tmp_path: Path) -> None:
-    model = weights.seeded(SMALL)
+    model = seeded_weights(SMALL)
     path = tmp_path / "w.safetensors"
     weights.save(model, path)
     assert weights.read_notes(path) == {}

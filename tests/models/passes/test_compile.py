@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from bunet.models import compiled as compiled_models
 from bunet.models import oracle
 from bunet.models.commitment import commit
+from bunet.models.compiled import Compiled, CompileError, load_compiled, quantise_input, save_compiled
 from bunet.models.errors import UsageError
 from bunet.models.metrics import dice
 from bunet.models.model_card import ModelCard
-from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture, ArchitectureError
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.network.reference import FloatModel
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.network.weights import FloatWeights
-from bunet.models.passes import compile as compiling
 from bunet.models.passes.calibrate import calibrate, checked_ranges
-from bunet.models.passes.compile import CompileError, compile_model, quantise_input
-from bunet.models.passes.fold import fold
+from bunet.models.passes.compile import compile_model
 from bunet.models.program import Program, ProgramError
 
 SMALL = Architecture(features=4, in_channels=5, depth=3)
@@ -31,11 +32,11 @@ CARD = ModelCard("lung", "y", "small", "2", 32, "as-is")
 
 
 def slices_of(architecture, size=32, count=4):
-    return [weights.seeded_slice(architecture, size, size, 100 + k) for k in range(count)]
+    return [seeded_slice(architecture, size, size, 100 + k) for k in range(count)]
 
 
 def compiled(architecture, format="8.4", size=32, readout="argmax", seed=0):
-    model = weights.seeded(architecture, seed)
+    model = seeded_weights(architecture, seed)
     return compile_model(model, size, size, format, slices_of(architecture), readout), model
 
 
@@ -60,7 +61,7 @@ def test_every_option_type_checks_and_stays_within_its_bounds(format, pooling, a
 @pytest.mark.parametrize("depth", [2, 4])
 def test_sizes_and_depths(height, width, depth) -> None:
     architecture = Architecture(features=2, depth=depth)
-    model = weights.seeded(architecture)
+    model = seeded_weights(architecture)
     program = compile_model(model, height, width, "8.4", slices_of(architecture)).program
     assert program.input.type.shape == (5, height, width)
     assert program.output.type.shape == (1, height, width)
@@ -120,7 +121,7 @@ def test_12_4_keeps_more_range_and_8_8_a_finer_grid() -> None:
 
 
 def test_channels_that_are_dead_or_large_compile() -> None:
-    model = weights.seeded(SMALL)
+    model = seeded_weights(SMALL)
     tensors = {name: tensor.copy() for name, tensor in model.tensors.items()}
     tensors["encoder2.enc2conv1.weight"][:] = 0
     tensors["encoder1.enc1norm2.weight"][:] = 100
@@ -153,8 +154,8 @@ def test_inputs_are_rounded_and_saturate() -> None:
 def test_a_file_gives_back_program_and_weights(tmp_path: Path) -> None:
     result, _ = compiled(SMALL)
     path = tmp_path / "model.safetensors"
-    compiling.save(result, path)
-    loaded = compiling.load(path)
+    save_compiled(result, path)
+    loaded = load_compiled(path)
     assert loaded.program == result.program
     assert loaded.program.digest() == result.program.digest()
     for name, layer in result.weights.items():
@@ -166,11 +167,11 @@ def test_a_file_gives_back_program_and_weights(tmp_path: Path) -> None:
 def test_a_file_gives_back_card_and_salt(tmp_path: Path) -> None:
     result, path = compiled(SMALL)[0], tmp_path / "model.safetensors"
     named = dataclasses.replace(result, card=CARD, salt=bytes(range(32)))
-    compiling.save(named, path)
-    again = compiling.load(path)
+    save_compiled(named, path)
+    again = load_compiled(path)
     assert (again.card, again.salt, again.commitment) == (CARD, bytes(range(32)), commit(bytes(range(32)), result.weights))
-    compiling.save(result, path)
-    again = compiling.load(path)
+    save_compiled(result, path)
+    again = load_compiled(path)
     assert (again.card, again.salt, again.commitment) == (None, None, None)
     assert "salt" not in repr(named), "a secret"
     with pytest.raises(CompileError, match="31 bytes"):
@@ -189,10 +190,10 @@ def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path: Path, monkeypa
         (json.dumps({**good, "salt": "00"}), "1 bytes, not 32"),
         (json.dumps({**good, "card": {**good["card"], "axis": "w"}}), "axis 'w'"),
     ):
-        monkeypatch.setattr(compiling, "_identity_text", lambda result, text=text: text)
-        compiling.save(named, path)
+        monkeypatch.setattr(compiled_models, "_identity_text", lambda result, text=text: text)
+        save_compiled(named, path)
         with pytest.raises(CompileError, match=rf"model\.safetensors is not a compiled model of this version: .*{message}"):
-            compiling.load(path)
+            load_compiled(path)
 
 
 def test_files_of_earlier_versions_are_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,25 +201,25 @@ def test_files_of_earlier_versions_are_refused_in_a_sentence(tmp_path: Path, mon
     old = named.program.to_json().replace('"version":2', '"version":1')
     save_file({"a": np.zeros(1)}, path, metadata={"kind": "bunet-compiled-1", "program": old})
     with pytest.raises(CompileError, match=r"model\.safetensors"):
-        compiling.load(path)
+        load_compiled(path)
     monkeypatch.setattr(Program, "to_json", lambda program: old)
-    compiling.save(named, path)
+    save_compiled(named, path)
     with pytest.raises(CompileError, match="of this version: program version 1 is not 2"):
-        compiling.load(path)
+        load_compiled(path)
 
 
 def test_the_program_says_what_it_was_calibrated_on() -> None:
     """In units of the input's grid, rounded up: the largest value of the calibration is just within."""
     for largest in (1.0, 0.7, 200.0):
         images = [image * np.float32(largest / np.abs(slices_of(SMALL)).max()) for image in slices_of(SMALL)]
-        program = compile_model(weights.seeded(SMALL), 32, 32, "8.4", images).program
+        program = compile_model(seeded_weights(SMALL), 32, 32, "8.4", images).program
         numbers = [quantise_input(program, image) for image in images]
         assert program.calibrated == np.ceil(np.ldexp(np.abs(images).max(), program.input.type.frac))
         assert np.abs(numbers).max() <= program.calibrated < 1 << program.input.type.bound
 
 
 def test_numbers_beyond_64_bits_are_refused() -> None:
-    model = weights.seeded(SMALL)
+    model = seeded_weights(SMALL)
     tensors = {**model.tensors, "conv.bias": np.full(2, 2.0**22, np.float32)}
     with pytest.raises(ProgramError, match="conv: its bias does not fit 64-bit rings"):
         compile_model(FloatWeights(SMALL, tensors), 32, 32, "12.12", slices_of(SMALL))
@@ -251,7 +252,7 @@ def test_ranges_that_were_measured_before_give_the_same_program() -> None:
     ],
 )
 def test_ranges_that_do_not_fit_are_refused(change, message) -> None:
-    model = weights.seeded(SMALL)
+    model = seeded_weights(SMALL)
     graph = lower(SMALL)
     ranges = dict.fromkeys((node.name for node in graph), 1.0)
     compile_model(model, 32, 32, "8.4", ranges)
@@ -266,10 +267,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     result, _ = compiled(SMALL)
     path = tmp_path / "model.safetensors"
     with pytest.raises(CompileError):
-        compiling.load(path)
+        load_compiled(path)
     path.write_bytes(b"\x00" * 64)
     with pytest.raises(CompileError, match=r"model\.safetensors"):
-        compiling.load(path)
+        load_compiled(path)
     for change, message in (
         (lambda w: w.pop("conv"), "no weights for 'conv'"),
         (lambda w: w.update(other=w["conv"]), "'other'"),
@@ -279,11 +280,11 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         layers = dict(result.weights)
         change(layers)
         with pytest.raises(CompileError, match=message):
-            compiling.Compiled(result.program, layers)
+            Compiled(result.program, layers)
 
 
 def test_wrong_arguments_are_refused() -> None:
-    model = weights.seeded(SMALL)
+    model = seeded_weights(SMALL)
     good = slices_of(SMALL)
     for arguments, error in (
         ((model, 30, 32, "8.4", good), ArchitectureError),
@@ -291,7 +292,7 @@ def test_wrong_arguments_are_refused() -> None:
         ((model, 32, 32, "eight", good), ProgramError),
         ((model, 32, 32, "8.4", []), UsageError),
         ((model, 32, 32, "8.4", good, "mask"), CompileError),
-        ((weights.seeded(dataclasses.replace(SMALL, out_channels=3)), 32, 32, "8.4", good), CompileError),
+        ((seeded_weights(dataclasses.replace(SMALL, out_channels=3)), 32, 32, "8.4", good), CompileError),
     ):
         with pytest.raises(error):
             compile_model(*arguments)

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from bunet.models.metrics import dice
-from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.reference import FloatModel
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.models.training import integer_score
 from bunet.models.volumes.slice_source import SliceSource
-from bunet.models.volumes.slicing.cut import cut, restore
 from bunet.models.volumes.slicing.field_of_view import Crop
 
 SMALL = Architecture(features=2, depth=2)
@@ -18,16 +17,17 @@ SMALL = Architecture(features=2, depth=2)
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 def test_a_volume_is_segmented_as_the_float_network_does(axis) -> None:
-    model = weights.seeded(SMALL, 1)
+    model = seeded_weights(SMALL, 1)
     volume = np.random.default_rng(0).random((9, 24, 20), dtype=np.float32)
     numbers = range(volume.shape["zyx".index(axis)])
-    slices = [cut(volume, axis, k, 32) for k in numbers]
+    source = SliceSource.of(volume, axis, 32)
+    slices = [source.image(k) for k in numbers]
     compiled = compile_model(model, 32, 32, "12.8", slices)
     done = []
     mask = integer_score.segment(compiled, volume, axis, 0, done.append)
     assert done == [k + 1 for k in numbers]
     assert mask.shape == volume.shape
-    floats = [restore(FloatModel(model).label(image) == 1, axis, volume.shape) for image in slices]
+    floats = [source.frame.restore(FloatModel(model).label(image) == 1) for image in slices]
     assert dice(mask, np.stack(floats, axis="zyx".index(axis))) > 0.99
     assert np.array_equal(mask, integer_score.segment(compiled, volume, axis, 0))
     coarse = compile_model(model, 32, 32, "4.3", slices)
@@ -36,7 +36,7 @@ def test_a_volume_is_segmented_as_the_float_network_does(axis) -> None:
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 def test_slices_are_cut_to_the_body_as_everywhere(axis) -> None:
-    model, crop = weights.seeded(SMALL, 1), Crop((6, 30), (3, 23))
+    model, crop = seeded_weights(SMALL, 1), Crop((6, 30), (3, 23))
     volume = np.random.default_rng(0).random((9, 40, 32), dtype=np.float32)
     source = SliceSource.of(volume, axis, 32, crop)
     numbers = {"x": range(3, 23), "y": range(6, 30), "z": range(9)}[axis]
@@ -53,8 +53,8 @@ def test_slices_are_cut_to_the_body_as_everywhere(axis) -> None:
 
 
 def test_other_programs_are_refused() -> None:
-    model = weights.seeded(SMALL)
-    images = [weights.seeded_slice(SMALL, 32, 32, 0)]
+    model = seeded_weights(SMALL)
+    images = [seeded_slice(SMALL, 32, 32, 0)]
     volume = np.zeros((9, 24, 20), np.float32)
     for program in (compile_model(model, 32, 32, "8.4", images, "logits"), compile_model(model, 32, 48, "8.4", images)):
         with pytest.raises(ValueError, match="square slices with readout argmax"):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bunet.models.network.architecture import Architecture
-from bunet.models.network.weights import WeightsError, seeded
+from bunet.models.network.seeded import seeded_weights
+from bunet.models.network.weights import WeightsError
 from bunet.models.training.parabola import carried_over, nearest_square
 
 SMALL = {"features": 2, "depth": 2}
@@ -29,7 +30,7 @@ def test_dead_and_linear_channels_stay_finite() -> None:
 
 
 def test_only_the_norms_of_squared_levels_change() -> None:
-    relu = seeded(Architecture(**SMALL))
+    relu = seeded_weights(Architecture(**SMALL))
     hybrid = carried_over(relu, Architecture(**SMALL, activation="square,square,relu"))
     changed = {n for n in relu.tensors if not np.array_equal(relu.tensors[n], hybrid.tensors[n])}
     levels = ("encoder1", "encoder2", "decoder1", "decoder2")
@@ -38,7 +39,7 @@ def test_only_the_norms_of_squared_levels_change() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    square = seeded(Architecture(**SMALL, activation="square"))
+    square = seeded_weights(Architecture(**SMALL, activation="square"))
     with pytest.raises(WeightsError, match="trained for squares"):
         carried_over(square, Architecture(**SMALL))
     with pytest.raises(WeightsError, match="do not have the sizes"):

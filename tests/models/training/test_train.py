@@ -8,10 +8,10 @@ import pytest
 
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.network.weights import FloatWeights
 from bunet.models.passes.calibrate import calibrate
-from bunet.models.passes.fold import fold
 
 torch = pytest.importorskip("torch")
 
@@ -23,9 +23,12 @@ from bunet.models.training import train as training  # noqa: E402
 from bunet.models.training.activation_noise import Activations, Noise  # noqa: E402
 from bunet.models.training.augment import wild  # noqa: E402
 from bunet.models.training.config import TrainConfig, TrainError  # noqa: E402
+from bunet.models.training.files import load, save  # noqa: E402
 from bunet.models.training.ranges import calibration_rows  # noqa: E402
-from bunet.models.training.sources import SyntheticSource  # noqa: E402
-from bunet.models.training.train import evaluate, held_out, load, save, segmentation_loss, train  # noqa: E402
+from bunet.models.training.score import score  # noqa: E402
+from bunet.models.training.sources import SyntheticSource, chest_batches  # noqa: E402
+from bunet.models.training.train import segmentation_loss, train  # noqa: E402
+from bunet.models.volumes import synthetic  # noqa: E402
 
 TINY = Architecture(features=2, depth=2)
 
@@ -74,10 +77,10 @@ def test_training_learns_and_its_file_is_the_model(tmp_path: Path) -> None:
     settings = config(tmp_path, steps=60, evaluate_every=20, batch=4, rate=1e-2, volumes=3)
     result = train(settings, lambda r: losses.append(r.loss))
     assert losses[-1] < 0.8 * losses[0]
-    chests = list(held_out(settings, 2))
+    chests = [synthetic.generate(settings.size, settings.slices, seed) for seed in synthetic.TEST_SEEDS[:2]]
     model = load(result.output)
-    dice, peak = evaluate(model, chests)
-    assert 0 <= dice <= 1
+    counts, peak = score(model, chest_batches(chests, "z", "infection"))
+    assert 0 <= counts.dice <= 1
     assert peak > 0
     assert weights.load(result.output).architecture == TINY
 

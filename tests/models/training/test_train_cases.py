@@ -14,11 +14,12 @@ from bunet.models.network import weights  # noqa: E402
 from bunet.models.training.augment import brightened, moved, varied  # noqa: E402
 from bunet.models.training.cases import case_names, read_case, split  # noqa: E402
 from bunet.models.training.config import ONE_PATIENT, TEST_CASES, VALIDATION_CASES, TrainConfig, TrainError  # noqa: E402
+from bunet.models.training.files import load  # noqa: E402
 from bunet.models.training.score import case_figures, segment  # noqa: E402
 from bunet.models.training.sources import CaseSource, near_border, showing  # noqa: E402
-from bunet.models.training.train import load, train  # noqa: E402
+from bunet.models.training.train import train  # noqa: E402
 from bunet.models.volumes import synthetic  # noqa: E402
-from bunet.models.volumes.slicing.cut import cut, cut_label  # noqa: E402
+from bunet.models.volumes.slice_source import SliceSource  # noqa: E402
 from tests.models.training.made_up_cases import write_case, write_folder  # noqa: E402
 
 TINY = Architecture(features=2, depth=2)
@@ -119,15 +120,16 @@ def test_slices_are_drawn_mostly_from_those_that_show_the_target(tmp_path: Path,
     source = CaseSource(config(tmp_path, folder))
     rng = np.random.default_rng(0)
     drawn = [source.draw(rng) for _ in range(300)]
-    hits = [bool(case.label[index].any()) for case, index in drawn]
+    hits = [bool(source.cases[number].label[index].any()) for number, index in drawn]
     assert 0.7 < np.mean(hits) < 1
-    assert {case.name for case, _ in drawn} == {"a", "b"}
+    assert {source.cases[number].name for number, _ in drawn} == {"a", "b"}
 
 
 def test_squares_also_see_the_border(tmp_path: Path, folder) -> None:
     source = CaseSource(config(tmp_path, folder, architecture=Architecture(features=2, depth=2, activation="square")))
     rng = np.random.default_rng(0)
-    border = [index in near_border(len(case.volume)) for case, index in (source.draw(rng) for _ in range(200))]
+    drawn = [source.draw(rng) for _ in range(200)]
+    border = [index in near_border(len(source.cases[number].volume)) for number, index in drawn]
     assert np.mean(border) > 0.2
 
 
@@ -163,8 +165,9 @@ def test_a_case_s_slices_and_labels_are_cut_alike(folder) -> None:
     case = read_case(folder, "b", "infection")
     for axis in "xyz":
         index = int(showing(case.label, axis)[0])
-        assert cut(case.volume, axis, index, 32).shape == (5, 32, 32)
-        assert cut_label(case.label, axis, index, 32).any()
+        source = SliceSource.of(case.volume, axis, 32)
+        assert source.image(index).shape == (5, 32, 32)
+        assert source.label(case.label, index).any()
 
 
 def test_series_of_one_patient_stay_on_one_side(tmp_path: Path) -> None:

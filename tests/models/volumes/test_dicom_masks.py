@@ -11,7 +11,7 @@ import pytest
 
 from bunet.models.volumes.dicom import segmentation as dicom_segmentation
 from bunet.models.volumes.formats import read_volume, write
-from bunet.models.volumes.labels.structures import STRUCTURES, structure_of
+from bunet.models.volumes.structures import STRUCTURES, structure_of
 from bunet.models.volumes.volume import Volume
 from tests.models.volumes.itk_readers import VERSIONS, corners
 from tests.models.volumes.test_dicom import write_ct

@@ -82,14 +82,14 @@ def test_npz_round_trips_with_its_place(tmp_path_factory: pytest.TempPathFactory
     write(Volume(array, AXIAL if placed else None), path)
     back = read_volume(path)
     np.testing.assert_array_equal(back.array, array)
-    assert (back.array.dtype, back.kind, back.source) == (array.dtype, NPZ, path)
+    assert (back.array.dtype, back.file_format, back.source) == (array.dtype, NPZ, path)
     assert (back.affine is None) != placed
     if placed:
         np.testing.assert_array_equal(back.affine, AXIAL)
     write(Volume(array), path.with_suffix(".npy"))
     again = read_volume(path.with_suffix(".npy"))
     np.testing.assert_array_equal(again.array, array)
-    assert (again.array.dtype, again.kind, again.spacing) == (array.dtype, NPY, None)
+    assert (again.array.dtype, again.file_format, again.spacing) == (array.dtype, NPY, None)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -155,7 +155,7 @@ def test_names_that_are_no_volume(tmp_path: Path) -> None:
         write(Volume(np.zeros((2, 3, 4))), tmp_path / "nowhere" / "a.npz")
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4)))
     (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
-    assert read_volume(tmp_path / "A.NPY").kind == NPY
+    assert read_volume(tmp_path / "A.NPY").file_format == NPY
 
 
 def test_an_older_file_gives_way(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_every_orientation_is_turned_to_head_back_left(tmp_path: Path, orientati
     np.testing.assert_array_equal(volume.array, np.asarray(reference.dataobj)[::-1, ::-1].transpose(2, 1, 0))
     assert (np.diag(np.fliplr(volume.affine[:3, :3])) > 0).all()
     assert volume.spacing == pytest.approx(nibabel.affines.voxel_sizes(reference.affine)[::-1])
-    assert volume.kind == NIFTI
+    assert volume.file_format == NIFTI
     for index in [(0, 0, 0), (3, 2, 1)]:  # a voxel of the file lies where nibabel says, in DICOM's coordinates
         found = np.argwhere(volume.array == array[index])
         place = affine @ [*index, 1] * [-1, -1, 1, 1]

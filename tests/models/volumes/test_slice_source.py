@@ -1,11 +1,12 @@
-"""From a volume to what a network sees, and back to the volume's own pixels."""
+"""From a volume to what a network sees, and back: the same rule for images, labels and masks on their way back."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bunet.models.volumes.slice_source import SliceFrame, SliceSource
-from bunet.models.volumes.slicing.cut import cut, restore
-from bunet.models.volumes.slicing.field_of_view import Crop
+from bunet.models.volumes.slicing.field_of_view import Crop, uncropped
 from bunet.models.volumes.slicing.slices import slice_at
 
 SHAPE = (12, 40, 60)
@@ -19,12 +20,77 @@ def volume():
 
 
 @pytest.mark.parametrize("axis", "xyz")
-def test_without_a_crop_slices_are_those_of_training(axis, volume) -> None:
-    source = SliceSource.of(volume, axis, 32)
-    assert source.shape == (5, 32, 32)
-    np.testing.assert_array_equal(source.image(7), cut(volume, axis, 7, 32))
-    mask = np.random.default_rng(3).random((32, 32)) > 0.5
-    np.testing.assert_array_equal(source.frame.restore(mask), restore(mask, axis, SHAPE))
+def test_a_cube_of_the_network_s_size_is_left_as_it_is(axis) -> None:
+    volume = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
+    source, label = SliceSource.of(volume, axis, 16), volume > 0.5
+    np.testing.assert_array_equal(source.image(3), slice_at(volume, axis, 3))
+    np.testing.assert_array_equal(source.label(label, 3), label.take(3, axis=NUMBER[axis]))
+    np.testing.assert_array_equal(source.frame.restore(label[3]), label[3])
+
+
+def test_pixels_stay_square_and_the_slice_axis_is_stretched() -> None:
+    for shape, axis, size, fitted in (
+        ((40, 81, 128), "z", 128, (81, 128)),
+        ((40, 81, 128), "y", 128, (128, 128)),
+        ((40, 81, 128), "x", 128, (128, 81)),
+        ((40, 162, 256), "x", 128, (128, 81)),
+        ((300, 128, 128), "y", 64, (64, 64)),
+    ):
+        assert SliceFrame.of(shape, axis, size).fit.size == fitted
+
+
+@given(st.tuples(*[st.integers(3, 40)] * 3), st.sampled_from("xyz"), st.sampled_from((16, 32)), st.integers(0, 2**32 - 1))
+def test_shapes_fit_and_a_mask_comes_back_in_the_volume_s(shape, axis, size, seed) -> None:
+    rng = np.random.default_rng(seed)
+    volume = rng.random(shape, dtype=np.float32)
+    index = int(rng.integers(shape[NUMBER[axis]]))
+    source = SliceSource.of(volume, axis, size)
+    image, (height, width) = source.image(index), source.frame.fit.size
+    assert image.shape == source.shape == (5, size, size)
+    assert image.dtype == np.float32
+    assert 0 <= image.min() <= image.max() <= 1
+    assert not image[:, height:].any()
+    assert not image[:, :, width:].any()
+    label = source.label(volume > 0.5, index)
+    assert label.shape == (size, size)
+    assert label.dtype == np.bool_
+    assert source.frame.restore(label).shape == slice_at(volume, axis, index)[0].shape
+
+
+def test_a_label_lies_over_its_image() -> None:
+    volume = np.zeros((30, 24, 32), np.float32)
+    volume[10:20, 6:12, 8:24] = 1
+    for axis, index in (("z", 15), ("y", 8), ("x", 10)):
+        source = SliceSource.of(volume, axis, 64)
+        image, label = source.image(index)[2], source.label(volume > 0, index)
+        assert label.any()
+        assert (image[label] >= 0.4).all()
+        assert (image[~label] <= 0.6).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: SliceFrame.of((3, 4), "z", 16), "3 axes"),
+        (lambda: SliceFrame.of((3, 4, 0), "z", 16), "3 axes"),
+        (lambda: SliceFrame.of((3, 4, 5), "w", 16), "axis 'w'"),
+        (lambda: SliceFrame.of((3, 4, 5), "z", 0), "0 pixels"),
+        (lambda: SliceSource.of(np.zeros((3, 4, 5)), "z", 16).image(3), "slice 3 is outside"),
+        (lambda: SliceSource.of(np.zeros((3, 4, 5)), "z", 16).label(np.zeros((3, 4, 5)), -1), "slice -1 is outside"),
+        (lambda: SliceFrame.of((3, 4, 5), "z", 16).restore(np.zeros((4, 5))), "a slice of 16x16 was expected"),
+    ],
+)
+def test_what_cannot_be_is_named(call, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_pixels_that_are_not_square_become_so_in_images_and_labels() -> None:
+    volume = np.random.default_rng(4).random((12, 20, 60), dtype=np.float32)
+    for axis, fitted in (("x", (32, 21)), ("y", (32, 32)), ("z", (21, 32))):
+        source = SliceSource.of(volume, axis, 32, uncropped(volume.shape, (2.0, 1.0)))
+        label = source.label(np.ones(volume.shape, bool), 7)
+        assert (label.any(axis=1).sum(), label.any(axis=0).sum()) == source.frame.fit.size == fitted
 
 
 @pytest.mark.parametrize("axis", "xyz")

@@ -74,7 +74,7 @@ def test_a_volume_cannot_be_changed() -> None:
         with pytest.raises(ValueError, match="read-only"):
             held[0, 0] = 1
     with pytest.raises(AttributeError):
-        volume.kind = DICOM
+        volume.file_format = DICOM
     affine[0, 0] = 7  # the caller's own
     array[0, 0, 0] = 7
     assert volume.affine[0, 0] == 0
@@ -83,7 +83,7 @@ def test_a_volume_cannot_be_changed() -> None:
 def test_a_mask_takes_its_volumes_place() -> None:
     volume = Volume(np.zeros((2, 3, 4), np.int16), AXIAL, DICOM)
     mask = volume.like(np.ones((2, 3, 4), bool))
-    assert (mask.array.dtype, mask.kind, mask.spacing) == (np.uint8, DICOM, volume.spacing)
+    assert (mask.array.dtype, mask.file_format, mask.spacing) == (np.uint8, DICOM, volume.spacing)
     with pytest.raises(VolumeError, match="does not lie on"):
         volume.like(np.ones((2, 3, 5), bool))
     assert Volume(np.zeros((2, 3, 4))).spacing is None
@@ -113,7 +113,7 @@ def test_no_volume() -> None:
     with pytest.raises(VolumeError, match="kind bool"):
         Volume(np.zeros((3, 4, 5), bool))
     with pytest.raises(VolumeError, match="not one of npz"):
-        Volume(np.zeros((3, 4, 5)), kind="tiff")
+        Volume(np.zeros((3, 4, 5)), file_format="tiff")
 
 
 def test_only_a_file_that_tells_its_orientation_is_oriented(tmp_path: Path) -> None:

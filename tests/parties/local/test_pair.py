@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.compiled import quantise_input, save_compiled
 from bunet.models.errors import LocalError, PeerError
-from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
+from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
-from bunet.models.passes import compile as compiling
+from bunet.models.network.seeded import seeded_weights
 from bunet.models.passes.calibrate import calibrate
 from bunet.models.passes.compile import compile_model
-from bunet.models.passes.fold import fold
-from bunet.models.volumes.slicing.cut import cut
+from bunet.models.volumes.slice_source import SliceSource
 from bunet.net import zeromq
 from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
@@ -36,7 +36,7 @@ from tests.parties.programs import calibration, slices, small
 
 def prepare(folder, compiled, count, **options):
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
-    compiling.save(compiled, model)
+    save_compiled(compiled, model)
     np.save(inputs, slices(compiled, count))
     return PairJob(model, inputs, [("z", 10 + k) for k in range(count)], folder, **options)
 
@@ -104,7 +104,7 @@ def test_a_refused_plan_is_one_sentence(tmp_path: Path) -> None:
 def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path: Path) -> None:
     """Ranges far too small: values leave their rings inside. The parties do what the program defines, and say so."""
     shape = Architecture(features=2, depth=2)
-    weights, graph = weight_files.seeded(shape, 0), lower(shape)
+    weights, graph = seeded_weights(shape, 0), lower(shape)
     ranges = calibrate(graph, fold(graph, weights.tensors), calibration(shape, 16, 0))
     small_ranges = {name: value / (2 if name == "input" else 16) for name, value in ranges.items()}
     compiled = compile_model(weights, 16, 16, "8.4", small_ranges)
@@ -225,7 +225,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     compiled = small(32, 4, readout="logits")
     volume = np.random.default_rng(3).random((8, 48, 40), dtype=np.float32)
     np.save(tmp_path / "volume.npy", volume)
-    compiling.save(compiled, tmp_path / "model.safetensors")
+    save_compiled(compiled, tmp_path / "model.safetensors")
     job = PairJob(
         tmp_path / "model.safetensors",
         VolumeSlices(tmp_path / "volume.npy", 32),
@@ -240,7 +240,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     assert result.masks.size == 0
     assert sorted(path.name for path in job.results.iterdir()) == ["slice-0002.safetensors", "slice-0005.safetensors"]
     for index in (2, 5):
-        image = compiling.quantise_input(compiled.program, cut(volume, "z", index, 32))
+        image = quantise_input(compiled.program, SliceSource.of(volume, "z", 32).image(index))
         logits = oracle.run(compiled.program, compiled.weights, image)["readout"]
         expected = outcomes.compact(compiled.program, logits)
         assert expected.std() > 0.05

@@ -5,10 +5,10 @@ from typing import Never
 
 import pytest
 
+from bunet.models.compiled import Compiled
 from bunet.models.errors import LocalError, PeerError
+from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelWish
-from bunet.models.oracle import IntegerWeights
-from bunet.models.passes.compile import Compiled
 from bunet.models.printable import MAX_PEER_TEXT
 from bunet.net.frame import Control
 from bunet.net.link import Link

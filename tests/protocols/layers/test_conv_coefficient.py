@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, TensorType
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, reduce_to, split
@@ -19,7 +20,7 @@ from bunet.protocols.layers.tiling import Image
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.pahe import bfv, setup
 from bunet.protocols.random import Random
-from bunet.protocols.registry import Layer, LayerWeights
+from bunet.protocols.registry import Layer
 from tests.protocols.pahe.noise import noise_budget
 
 
@@ -38,7 +39,7 @@ def conv_layer(channels, height, width, out_channels, kernel, ring, weight, bias
     target = TensorType((out_channels, height, width), ring, 0, ring - 1)
     attributes = {"out_channels": out_channels, "kernel": kernel, "norm_bits": norm_bits}
     node = Node("c", "conv", ("x",), target, attributes)
-    return Layer(node, (source,)), Layer(node, (source,), LayerWeights(weight, bias))
+    return Layer(node, (source,)), Layer(node, (source,), IntegerWeights(weight, bias))
 
 
 def transposed_layer(channels, height, width, out_channels, ring, weight, bias):
@@ -47,7 +48,7 @@ def transposed_layer(channels, height, width, out_channels, ring, weight, bias):
     target = TensorType((out_channels, 2 * height, 2 * width), ring, 0, ring - 1)
     attributes = {"out_channels": out_channels, "kernel": 2, "stride": 2, "norm_bits": norm_bits}
     node = Node("t", "conv_transpose", ("x",), target, attributes)
-    return Layer(node, (source,)), Layer(node, (source,), LayerWeights(weight, bias))
+    return Layer(node, (source,)), Layer(node, (source,), IntegerWeights(weight, bias))
 
 
 def run(layers, secret):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
-from bunet.models.oracle import IntegerWeights
+from bunet.models.integers import IntegerWeights
 from bunet.models.program import FAMILIES, Node, TensorType
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, open_shares, split
 from bunet.protocols.counting import counted
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
-from bunet.protocols.registry import Layer, LayerWeights, Protocol
+from bunet.protocols.registry import Layer, Protocol
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(2024)
@@ -34,7 +34,7 @@ def _conv(c, h, w, out, kernel, width, weight_bits=6):
         TensorType((out, h, w), width, 8, width - 1),
         {"out_channels": out, "kernel": kernel, "norm_bits": norm},
     )
-    return node, (source,), LayerWeights(weight, bias)
+    return node, (source,), IntegerWeights(weight, bias)
 
 
 def _transpose(c, h, w, out, width):
@@ -48,7 +48,7 @@ def _transpose(c, h, w, out, width):
         TensorType((out, 2 * h, 2 * w), width, 8, width - 1),
         {"out_channels": out, "kernel": 2, "stride": 2, "norm_bits": norm},
     )
-    return node, (source,), LayerWeights(weight, rng.integers(-100, 100, out))
+    return node, (source,), IntegerWeights(weight, rng.integers(-100, 100, out))
 
 
 def _unary(operation, shape, width, out_shape=None, bound=None, out=None, **attributes):
@@ -155,8 +155,7 @@ def check(protocol: Protocol, layer: Layer) -> None:
     else:
         assert result_b is None, "Bob learns nothing"
         opened = result_a.astype(np.int64).reshape(node.type.shape)
-    weights = None if layer.weights is None else IntegerWeights(layer.weights.weight, layer.weights.bias)
-    verdict = oracle.agrees(node, weights, tuple(secrets), opened, shares[0][0].width)
+    verdict = oracle.agrees(node, layer.weights, tuple(secrets), opened, shares[0][0].width)
     assert verdict, verdict.message
     stated = protocol.cost(hers)
     assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)

@@ -21,15 +21,16 @@ LESION: Code = ("52988006", "SCT", "Lesion")
 class Structure:
     """target: a model's. file: what its mask's file is called after the case, as the published script calls it.
 
-    series: SeriesNumber of its mask as a series; need not be unique, scanners' are far below. category, kind: of the segment
-    (PS3.16 CID 7150 and 7151). region: where the structure lies, if `kind` does not say it. colour: red, green, blue, 0 to 255.
+    series: SeriesNumber of its mask as a series; need not be unique, scanners' are far below. category, property_type: of the
+    segment (PS3.16 CID 7150 and 7151). region: where the structure lies, if its type does not say it. colour: red, green, blue,
+    0 to 255.
     """
 
     target: str
     file: str
     series: int
     category: Code
-    kind: Code
+    property_type: Code
     region: Code | None
     colour: tuple[int, int, int]
 
