@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.experiments.options import UsageError, slice_range
+from bunet.experiments.checks import slice_range
+from bunet.experiments.options import UsageError
 from bunet.models.volumes import ensemble
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.slices import AXES, axis_number

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bunet.experiments.machine import environment
 from bunet.experiments.options import UsageError
+from bunet.experiments.predict.calibration import Calibration
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.prepare import recordable
-from bunet.experiments.storage.results import environment
-from bunet.experiments.storage.run_folder import digest_of
 from bunet.models.network.reference import FloatModel
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled
-from bunet.models.volumes import ensemble, synthetic
-from bunet.models.volumes.slice_source import Size as SliceSize
+from bunet.models.volumes import ensemble
 from bunet.models.volumes.slice_source import SliceFrame, SliceSource
-from bunet.models.volumes.slicing.field_of_view import Crop
-from bunet.models.volumes.slicing.slices import axis_number
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole, duration
@@ -35,13 +30,12 @@ from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.pair import PairJob, PairResult, run_pair
 from bunet.parties.vote.shares import complete, discard_unpaired
 
-CALIBRATION_SLICES = 8
-CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data
 RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory
 
 SCRATCH = "scratch-"  # folders of what both parties hold while a session lasts; who locks the case's folder removes old ones
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]
+Track = Callable[[str, Sequence[int]], Iterable[int]]  # (title, positions) -> the positions, while their progress is shown
 
 
 @dataclass(frozen=True)
@@ -120,47 +114,6 @@ class JobProgress:
         return f"job {share:.0f} %, about {duration((self.total - self.done) * self._seconds / self._here)} left"
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What Bob calibrates on where a weight file brings no ranges: volumes of his own, or synthetic chests.
-
-    crops: of the volumes, where any is cropped. Never the volume that will be segmented: Bob has not seen it.
-    """
-
-    volumes: Sequence[Sliceable] = ()
-    crops: Sequence[Crop | None] = ()
-
-    def images(self, axis: str, size: SliceSize) -> list[np.ndarray]:
-        """float32 (5, H, W) each, as the network takes them, spread along the axis."""
-        volumes = self.volumes or _chests()
-        cropped = zip(volumes, self.crops or [None] * len(volumes), strict=True)
-        return [image for volume, crop in cropped for image in spread_slices(volume, axis, size, crop)]
-
-    def of(self, model: PredictModel, size: SliceSize) -> Any:
-        """Ranges by node where the weights know them, else slices; what `compile_model` takes."""
-        ranges = model.notes.get("ranges")
-        return self.images(model.axis, size if self.volumes else None) if ranges is None else ranges
-
-    def identity(self) -> list[str]:
-        """What integers depend on where they are calibrated here; the synthetic chests are always the same."""
-        crops = [f" {crop.as_list()}" if crop else "" for crop in self.crops or [None] * len(self.volumes)]
-        return [digest_of(volume) + crop for volume, crop in zip(self.volumes, crops, strict=True)]
-
-
-def _chests() -> list[np.ndarray]:
-    count, pixels = CHEST
-    return [synthetic.generate(pixels, count, seed).volume for seed in synthetic.TRAINING_SEEDS[:2]]
-
-
-def spread_slices(
-    volume: Sliceable, axis: str, size: SliceSize, crop: Crop | None = None, count: int = CALIBRATION_SLICES
-) -> list[np.ndarray]:
-    """`count` slices of a volume, evenly along the axis, as a network takes them. size, crop: as `SliceFrame.of`."""
-    source = SliceSource.of(volume, axis, size, crop)
-    there = source.frame.positions(range(volume.shape[axis_number(axis)]))
-    return [source.image(there[int((k + 0.5) * len(there) / count)]) for k in range(count)]
-
-
 def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibration) -> Compiled:
     """The stage's program and integers. Raises UsageError."""
     try:
@@ -217,13 +170,23 @@ def run_secure(
         with console:
             progress.begin()
             result = run(job, bus)
-    facts = {
+    return console.ledger.document(
+        link=settings.link.describe(),
+        environment=environment(settings.cores),
+        verified=result.verified,
+        run=_facts(stage, settings, len(todo), (height, width), result),
+    )
+
+
+def _facts(stage: Stage, settings: PredictSettings, slices: int, size: tuple[int, int], result: PairResult) -> dict[str, Any]:
+    """What a session's document says of its run. size: (height, width) as the network takes slices."""
+    return {
         "target": stage.model.target,
-        "axis": axis,
+        "axis": stage.model.axis,
         "weights": stage.model.source,
-        "slices": len(todo),
-        "height": height,
-        "width": width,
+        "slices": slices,
+        "height": size[0],
+        "width": size[1],
         "in_flight": settings.in_flight,
         "cores": settings.cores,
         "protocols": settings.choices(),
@@ -234,31 +197,26 @@ def run_secure(
         "beyond_calibration": result.beyond,
         "input_beyond_calibration": dict(result.input_beyond),
     }
-    return console.ledger.document(
-        link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
-    )
 
 
 def run_float(
-    stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, console: Console
+    stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, track: Track
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
     todo, model = stage.todo(), stage.model
     source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
     progress.begin()
     started = time.perf_counter()
-    columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        for k in bar.track(todo):
-            logits = logits_of(source.image(k))
-            if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
-                where = f"slice {k} along {model.along}"
-                raise UsageError(f"{model.source}: its network overflows on {where}: is --activation right?")
-            if settings.ensemble == "probabilities":
-                outcomes.write(stage.folder, k, ensemble.probability(logits))
-            else:
-                outcomes.write(stage.folder, k, logits.argmax(axis=0).astype(np.uint8))
-            progress.finished(stage)
+    for k in track(stage.title, todo):
+        logits = logits_of(source.image(k))
+        if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
+            where = f"slice {k} along {model.along}"
+            raise UsageError(f"{model.source}: its network overflows on {where}: is --activation right?")
+        if settings.ensemble == "probabilities":
+            outcomes.write(stage.folder, k, ensemble.probability(logits))
+        else:
+            outcomes.write(stage.folder, k, logits.argmax(axis=0).astype(np.uint8))
+        progress.finished(stage)
     return {"slices": len(todo), "seconds": time.perf_counter() - started}
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments import prepare
+from bunet.experiments.bench.data import CtData
 from bunet.experiments.options import UsageError
-from bunet.experiments.sweep.config import PointData, SweepConfig
+from bunet.experiments.sweep.grid import SweepConfig
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
 
@@ -45,7 +46,7 @@ class Asked:
 
 def chosen_data(
     config: SweepConfig, asked: Asked = Asked(), say: Callable[[str], None] = lambda text: None
-) -> dict[str, PointData]:
+) -> dict[str, CtData]:
     """Data by activation of the grid; empty for an experiment with random weights.
 
     say: gets what there is to know of how volume and label are read. Raises UsageError where a volume is missing, cannot be
@@ -64,13 +65,13 @@ def chosen_data(
     read = _how_read(config, asked, say)
     _check_data(found, label, read, say)
     content = digest([found] if label is None else [found, label])
-    chosen: dict[str, PointData] = {}
+    chosen: dict[str, CtData] = {}
     for activation in config.grid.activations:
         name = config.weights if isinstance(config.weights, str) else config.weights.get(activation)
         if name is None:
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
         prepare.named_weights(name)
-        chosen[activation] = PointData(
+        chosen[activation] = CtData(
             volume=found,
             truth=label,
             weights=name,
@@ -91,7 +92,7 @@ def _refuse_data(config: SweepConfig, asked: Asked) -> None:
 
 
 def _how_read(config: SweepConfig, asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
-    """How volume and label are read, as `PointData` has it: what the command line says, else what the experiment file does.
+    """How volume and label are read, as `CtData` has it: what the command line says, else what the experiment file does.
 
     What the file says of the volume and the label that it names is not for others, which the command line gives.
     """

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bunet.experiments.bench.data import CtData
 from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.report import plots
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_csv
 from bunet.experiments.sweep import accuracy_table
 from bunet.experiments.sweep import pictures as sweep_pictures
-from bunet.experiments.sweep.config import Point, PointData, SweepConfig
 from bunet.experiments.sweep.facts import beyond_of, name_of, words
+from bunet.experiments.sweep.grid import SweepConfig
+from bunet.experiments.sweep.points import Point
 from bunet.models.files import json_text
 from bunet.models.files.disk_space import room_in
 from bunet.parties.errors import RunError
@@ -150,7 +152,7 @@ def run_sweep(
     say: Say,
     *,
     pictures: bool = True,
-    data: Mapping[str, PointData] | None = None,
+    data: Mapping[str, CtData] | None = None,
 ) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
 

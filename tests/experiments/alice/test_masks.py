@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from bunet.experiments.alice import warnings
-from bunet.experiments.commands import party
 from bunet.models.passes.compile import Compiled
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
+from bunet.parties import alice as alice_party
 from tests.experiments.commands.test_party import Session, alice
 from tests.experiments.commands.test_party import compiled as compiled
 from tests.experiments.commands.test_party import session as session
@@ -61,7 +61,7 @@ def test_a_mask_that_another_command_wrote_meanwhile_stays(
         np.save(out / "ct_prediction.npy", np.ones((20, 30, 40), np.uint8))
         pretended(*given, **more)
 
-    monkeypatch.setattr(party.alice_party, "run", meanwhile)
+    monkeypatch.setattr(alice_party, "run", meanwhile)
     status, _, error = part(volume, "0:2")
     assert status == 2
     assert "ct_prediction.npy is there already" in error
@@ -71,7 +71,7 @@ def test_a_mask_that_another_command_wrote_meanwhile_stays(
         np.save(out / "ct_prediction.npy", np.ones((20, 30, 40), np.uint8))
 
     (out / "ct_prediction.npy").unlink()
-    monkeypatch.setattr(party.alice_party, "run", later)
+    monkeypatch.setattr(alice_party, "run", later)
     status, _, error = part(volume, "0:2")
     assert status == 2
     assert "holds another mask than this run wrote: move it away" in error
@@ -139,7 +139,7 @@ def test_warnings_stay_with_the_slices_and_are_said_again(
 ) -> None:
     other, out = replace(compiled, card=replace(CARD, intensity="as-is")), volume.parent / "out"
     for which, beyond in (("0:2", {"z1": 0.25}), ("2:4", {}), ("4:6", {"z5": 0.5})):
-        monkeypatch.setattr(party.alice_party, "run", Session(other, beyond=beyond))
+        monkeypatch.setattr(alice_party, "run", Session(other, beyond=beyond))
         status, _, error = part(volume, which)
         assert status == 0, error
     limit = np.ldexp(compiled.program.calibrated, -compiled.program.input.type.frac)
@@ -154,7 +154,7 @@ def test_warnings_stay_with_the_slices_and_are_said_again(
         assert document["remarks"][-2:] == expected
         assert document["input_beyond_calibration"] == {"z1": 0.25, "z5": 0.5}
         assert (document["model"], document["commitment"]) == (other.card.to_document(), other.commitment)
-        monkeypatch.setattr(party.alice_party, "run", None)
+        monkeypatch.setattr(alice_party, "run", None)
         status, said, error = part(volume, "0:6")  # nothing is left to run
         assert status == 0, error
         assert all(sentence in said for sentence in expected)
@@ -164,10 +164,10 @@ def test_warnings_of_slices_that_were_never_run_are_not_the_mask_s(
     volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = volume.parent / "out"
-    monkeypatch.setattr(party.alice_party, "run", Session(compiled, 1, {"z0": 0.25, "z1": 0.5}))
+    monkeypatch.setattr(alice_party, "run", Session(compiled, 1, {"z0": 0.25, "z1": 0.5}))
     assert part(volume, "0:2")[0] == 1
     assert warnings.read(out).beyond == {"z0": 0.25, "z1": 0.5}
-    monkeypatch.setattr(party.alice_party, "run", Session(compiled))
+    monkeypatch.setattr(alice_party, "run", Session(compiled))
     assert part(volume, "0:1")[0] == 0
     assert json.loads((out / "result.json").read_text())["input_beyond_calibration"] == {"z0": 0.25}
     (out / warnings.FILE).write_text("{")

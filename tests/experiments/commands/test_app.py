@@ -260,12 +260,12 @@ def test_a_tier_that_cannot_be_is_one_sentence() -> None:
 
 
 def test_bench_says_what_lies_beyond_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = {"compared_layers": 3, "verified_slices": 1, "beyond_calibration": {"conv": 7}}
+    run = {"compared_layers": 3, "verified_slices": 1, "slices": 1, "beyond_calibration": {"conv": 7}}
     document = {"slices": [{"seconds": 1.0}], "dice": {"float": 1.0}, "run": run, "verified": True}
 
     class Pretended:
         def __call__(self, *_: object, **__: object) -> slices.Outcome:
-            return slices.Outcome(document, [], None)  # type: ignore[arg-type]
+            return slices.Outcome(document, [])
 
     monkeypatch.setattr(slices, "Bench", Pretended)
     result = CliRunner().invoke(app, ["bench", "slice", "--size", "16"])

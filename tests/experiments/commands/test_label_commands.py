@@ -15,8 +15,8 @@ from bunet.experiments import prepare
 from bunet.experiments.commands.app import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import data as sweep_data
-from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.data import Asked
+from bunet.experiments.sweep.reading import ConfigError, parse
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.volumes import formats

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bunet.experiments import options
 from bunet.experiments.bench.kernels import load_baseline
 from bunet.experiments.commands.app import app, explain
 from bunet.experiments.options import UsageError
-from bunet.experiments.sweep.config import ConfigError, parse
+from bunet.experiments.storage import places
+from bunet.experiments.sweep.reading import ConfigError, parse
 from bunet.experiments.sweep.run import SweepError, read_points
 from bunet.models.files.atomic import write_whole
 from bunet.models.network.architecture import Architecture, ArchitectureError
@@ -117,13 +117,13 @@ def test_the_longest_name_is_one_that_can_be_written(tmp_path: Path) -> None:
     if bytes_of_a_name(tmp_path) != 255:
         pytest.skip("names of another length here")
     longest = tmp_path / ("x" * 240)
-    options.possible_name("--out", longest)
+    places.possible_name("--out", longest)
     write_whole(longest, lambda stream: stream.write(b"1"))
     with pytest.raises(UsageError, match=r"--json: the name x{20}\.\.\.x{20} has 241 bytes, and 240 are possible"):
-        options.writable_parent("--json", tmp_path / ("x" * 241))
+        places.writable_parent("--json", tmp_path / ("x" * 241))
     longest.touch()
     with pytest.raises(UsageError, match="is a file, not a folder"):
-        options.writable_parent("--json", longest / "run.json")
+        places.writable_parent("--json", longest / "run.json")
 
 
 def test_keys_are_named_in_letters(tmp_path: Path) -> None:

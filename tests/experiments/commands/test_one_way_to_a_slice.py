@@ -9,20 +9,19 @@ from typing import Never
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bunet.experiments import prepare
 from bunet.experiments.bench.slices import Bench
-from bunet.experiments.commands import party
 from bunet.experiments.options import RunSettings
 from bunet.experiments.predict import stage as predict_stage
+from bunet.experiments.predict.calibration import Calibration, spread_slices
 from bunet.experiments.predict.case import CaseRun, open_case
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case_files import one_case
+from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress, spread_slices
 from bunet.experiments.sweep import data as sweep_data
-from bunet.experiments.sweep.config import parse
+from bunet.experiments.sweep.reading import parse
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.passes.compile import quantise_input
@@ -30,9 +29,11 @@ from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
+from bunet.parties import alice as alice_party
 from bunet.parties.errors import RunError
 from bunet.parties.local.inputs import open_source, to_document
 from tests.experiments.commands.test_party import Session, bunet
+from tests.experiments.predict.views import QuietView
 from tests.parties.programs import named, small
 
 SIZE = 32
@@ -77,13 +78,13 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
     monkeypatch.setattr(predict_stage, "_float_model", floats)
     for way in (replace(settings, secure=False), settings):
         case, out = open_case(one_case(path, None), way), path.parent / f"out-{axis}-{field}-{way.secure}"
-        run = CaseRun(case, {"infection": {axis: model}}, way, out, Calibration(), JobProgress(), Console(quiet=True), pair)
+        run = CaseRun(case, Job({"infection": {axis: model}}, way, out, Calibration(), QuietView(), run=pair))
         with run.open():
             if way.secure:
                 with pytest.raises(RunError, match="seen"):
-                    run.run_stages(lambda text: None)
+                    run.run_stages()
             else:
-                run.run_stages(lambda text: None)
+                run.run_stages()
     return seen
 
 
@@ -112,7 +113,7 @@ def test_all_commands_see_the_same_slice(
     k = demo.labels[0][1]
     seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
     session = Session(named(small(SIZE)))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     status, _, error = bunet(
         "alice",
         "--volume",
@@ -157,11 +158,11 @@ def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path
     def of_case(size: int | None) -> str:
         settings = PredictSettings(axes=("z",), lung_mask=False, secure=False)
         models = {"infection": {"z": PredictModel("infection", "z", weights, "m", size)}}
-        case, progress = open_case(one_case(path, None), settings), JobProgress()
-        return " ".join(CaseRun(case, models, settings, tmp_path, Calibration(), progress, Console(quiet=True)).remarks())
+        case = open_case(one_case(path, None), settings)
+        return " ".join(CaseRun(case, Job(models, settings, tmp_path, Calibration(), QuietView())).remarks())
 
     def of_alice(*size: object) -> str:
-        monkeypatch.setattr(party.alice_party, "run", Session(named(small(SIZE))))
+        monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
         out = tmp_path / f"alice{len(size)}"
         return bunet("alice", "--volume", path, "--slices", "3:4", *size, "--out", out)[1]
 
@@ -183,9 +184,9 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
     models = {"infection": {axis: PredictModel("infection", axis, weights, "m", 64) for axis in "xyz"}}
     settings = PredictSettings(lung_mask=False, secure=False, ensemble="argmax", filtered=False)
     case = open_case(one_case(path, None), settings)
-    run = CaseRun(case, models, settings, tmp_path / "out", Calibration(), JobProgress(), Console(quiet=True))
+    run = CaseRun(case, Job(models, settings, tmp_path / "out", Calibration(), QuietView()))
     with run.open():
-        run.run_stages(lambda text: None)
+        run.run_stages()
     assert sum(len(stage.positions) for stage in run.stages) < sum(case.region.shape)
     mask, body = run.combine().masks["float"], np.asarray(case.loaded.volume) > 0.5
     assert mask.shape == body.shape
@@ -206,7 +207,7 @@ def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> Non
 def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their number would tell Bob how large the body is; there is nothing to mark in them."""
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE), axis="x"))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     status, _, error = bunet("alice", "--volume", path, "--axis", "x", "--size", SIZE, "--out", tmp_path / "out")
     assert status == 0, error
     assert session.requests[0].slices == WIDE[1]
@@ -218,7 +219,7 @@ def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pyt
 
 def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = chest(tmp_path, WIDE)
-    monkeypatch.setattr(party.alice_party, "run", Session(named(small(SIZE))))
+    monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--slices", "2:4", "--out", tmp_path / "out"]
     assert bunet(*asked)[0] == 0
     status, _, error = bunet(*asked, "--field-of-view", "whole")
@@ -233,7 +234,7 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
     hu = np.load(chest(tmp_path, WIDE))
     path = tmp_path / ("scan" if kind == "dicom" else f"scan.{kind}")
     formats.write(Volume(hu, affine), path)
-    monkeypatch.setattr(party.alice_party, "run", Session(named(small(SIZE))))
+    monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out", "--slices"]
     status, out, error = bunet(*asked, "3:5")
     assert status == 0, error
@@ -258,7 +259,7 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
 
 def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE)))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "ct_prediction.npy").write_bytes(b"mine")
     status, _, error = bunet("alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out")
@@ -283,17 +284,10 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
         format="12.8",
         link=PRESETS["loopback"],
     )
-    run = CaseRun(
-        open_case(one_case(path, None), settings),
-        models,
-        settings,
-        tmp_path / "out",
-        Calibration(),
-        JobProgress(),
-        Console(quiet=True),
-    )
+    case = open_case(one_case(path, None), settings)
+    run = CaseRun(case, Job(models, settings, tmp_path / "out", Calibration(), QuietView()))
     with run.open():
-        run.run_stages(lambda text: None)
+        run.run_stages()
         masks = run.combine().masks
     (top, bottom), (left, right) = run.case.loaded.crop.rows, run.case.loaded.crop.columns
     inside = np.s_[:, top:bottom, left:right]

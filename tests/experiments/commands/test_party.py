@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments import prepare
-from bunet.experiments.commands import party
+from bunet.experiments.alice.folder import SliceFolder
 from bunet.experiments.commands.app import app
 from bunet.experiments.options import UsageError
 from bunet.models.model_card import ModelWish
@@ -24,6 +25,8 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.resampling import resample
 from bunet.net import keys
+from bunet.parties import alice as alice_party
+from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
@@ -79,7 +82,7 @@ class Session:
 @pytest.fixture
 def session(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> Session:
     made = Session(compiled)
-    monkeypatch.setattr(party.alice_party, "run", made)
+    monkeypatch.setattr(alice_party, "run", made)
     return made
 
 
@@ -113,14 +116,14 @@ def test_slices_are_stretched_where_height_and_width_are_given(axis: str, volume
 def test_what_was_cut_off_goes_on_and_the_document_says_so(
     volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(party.alice_party, "run", Session(compiled, lose_after=2))
+    monkeypatch.setattr(alice_party, "run", Session(compiled, lose_after=2))
     file, arguments = volume.parent / "run.json", ("--size", "16", "--slices", "2:7")
     status, out, error = alice(volume, *arguments, "--json", file)
     assert (status, error) == (1, "bunet: Bob is gone\n")
     assert "Bob is gone" not in out
     assert not file.exists()
     again = Session(compiled)
-    monkeypatch.setattr(party.alice_party, "run", again)
+    monkeypatch.setattr(alice_party, "run", again)
     status, out, error = alice(volume, *arguments, "--json", file)
     assert status == 0, error
     assert "2 of 5 slices are done already" in out
@@ -200,14 +203,14 @@ def noted(**changes: object) -> str:
 def test_a_damaged_or_foreign_folder_is_refused_in_a_sentence(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=words):
-        party.SliceFolder(tmp_path, {"a": 1})
+        SliceFolder(tmp_path, {"a": 1})
 
 
 def test_what_bob_serves_is_in_run_json_and_in_the_document(
     volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretended = Session(compiled, beyond={"z3": 0.25})
-    monkeypatch.setattr(party.alice_party, "run", pretended)
+    monkeypatch.setattr(alice_party, "run", pretended)
     asked = ("--target", "infection", "--model", "small@1", "--size", "16", "--slices", "2:4")
     status, out, error = alice(volume, *asked, "--json", volume.parent / "run.json")
     assert status == 0, error
@@ -227,7 +230,7 @@ def test_alice_is_told_where_the_model_takes_values_of_another_meaning(
     volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = replace(compiled, card=replace(CARD, intensity="as-is"))
-    monkeypatch.setattr(party.alice_party, "run", Session(other))
+    monkeypatch.setattr(alice_party, "run", Session(other))
     status, out, error = alice(volume, "--size", "16", "--slices", "2:3")
     assert status == 0, error
     assert (
@@ -361,7 +364,7 @@ def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
     volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(named(compiled, target="left lobe"))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     (volume.parent / "out").mkdir()
     status, _, error = alice(volume, "--size", "16", "--json", volume.parent / "out" / "ct_mask-left-lobe.npy")
     assert status == 2
@@ -407,8 +410,8 @@ def test_bob_warns_where_his_list_lets_nobody_in(tmp_path: Path, compiled: Compi
 
     compiling.save(named(compiled), tmp_path / "small.model")
     keys.keygen(tmp_path / "bob.key")
-    monkeypatch.setattr(party.bob_party, "serve", lambda *_, **__: None)
-    monkeypatch.setattr(party.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(bob_party, "serve", lambda *_, **__: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     arguments = ("bob", "--model", tmp_path / "small.model", "--listen", "tcp://127.0.0.1:0", "--key", tmp_path / "bob.key")
     warning = f"warning: {tmp_path / 'clients.allow'} lists no client: nobody will be served\n"
     for text, warned in (("# nobody yet\n", True), (keys.KeyPair.generate().public, False)):

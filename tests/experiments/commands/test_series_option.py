@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.predict.cases import find_cases, one_case
+from bunet.experiments.predict.case_files import find_cases, one_case
 from tests.experiments.commands.test_app import bunet
 from tests.models.volumes.test_dicom import write_ct
 from tests.models.volumes.test_dicom_folder import marked

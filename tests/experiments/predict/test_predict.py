@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bunet.experiments.commands.app import app
 from bunet.experiments.options import UsageError
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.predict.models import load_models
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.models.metrics import dice

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bunet.experiments.bench.data import CtData
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.commands.app import app
 from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import accuracy_table
 from bunet.experiments.sweep import data as sweep_data
-from bunet.experiments.sweep.config import Point, PointData, SweepConfig, parse
 from bunet.experiments.sweep.data import Asked
+from bunet.experiments.sweep.grid import SweepConfig
+from bunet.experiments.sweep.points import Point
+from bunet.experiments.sweep.reading import parse
 from bunet.experiments.sweep.run import run_sweep, settings_of
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
@@ -139,7 +142,7 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
 def test_points_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
-    data = PointData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
+    data = CtData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points({"relu": data})
     assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 
 from bunet.experiments.commands.app import app
-from bunet.experiments.commands.evaluate import CaseBar
-from bunet.experiments.training.bar import TrainBar
+from bunet.experiments.commands.bars import CaseBar, TrainBar
 from bunet.models.metrics import agreement
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture

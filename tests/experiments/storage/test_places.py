@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from bunet.experiments.commands.app import app
 from bunet.experiments.options import UsageError
-from bunet.experiments.storage.apart import check_apart
+from bunet.experiments.storage.places import check_apart
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 
