@@ -40,8 +40,8 @@ Say = Callable[[str], None]
 class AliceRequest:
     """What `bunet alice` was asked for, each part of it checked.
 
-    connect: Bob's address. pair, server: Alice's keys and Bob's public one, None on loopback. wish: for Bob's model; its axis
-    is that of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. rule, field_of_view, series: how the
+    connect: Bob's address. pair, server: Alice's keys and Bob's public one, None on loopback. wish: for Bob's model.
+    axis: of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. rule, field_of_view, series: how the
     volume is read, as `formats.load`. format: None for whichever Bob's model has. protocols: by operation or layer name. out:
     the folder that the mask goes to. json: where the run's document goes.
     """
@@ -50,6 +50,7 @@ class AliceRequest:
     out: Path
     connect: str
     wish: ModelWish
+    axis: str = "z"
     pair: KeyPair | None = None
     server: str | None = None
     slices: str = ":"
@@ -64,10 +65,6 @@ class AliceRequest:
     in_flight: int = 1
     cores: int = 1
     json: Path | None = None
-
-    @property
-    def axis(self) -> str:
-        return self.wish.axis
 
 
 def segment(request: AliceRequest, say: Say) -> None:

@@ -167,6 +167,7 @@ def alice(
         out=out,
         connect=connect,
         wish=wish,
+        axis=axis,
         pair=keys.KeyPair.load(key) if key else None,
         server=keys.load_public(server) if server else None,
         slices=which,

@@ -258,7 +258,7 @@ class CaseRun:
                 raise UsageError(str(error)) from error
             if found is None or found.shape != self.case.region.size:
                 raise UsageError(f"{opened} is not of this region: {OPENED.remedy}")
-            return found != 0
+            return np.asarray(found != 0)
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
         sealed.save(opened, OPENED, {"mask": mask.astype(np.uint8)})
