@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from bunet.experiments.bench.kernels import load_baseline
-from bunet.experiments.commands.app import app, explain
+from bunet.experiments.commands.app import explain
 from bunet.experiments.options import UsageError
 from bunet.experiments.storage import places
 from bunet.experiments.sweep.reading import ConfigError, parse
@@ -27,6 +26,7 @@ from bunet.models.volumes.labels import labels
 from bunet.models.volumes.volume import Volume, VolumeError
 from bunet.net import keys
 from bunet.net.keys import BadKey
+from tests.experiments.command_line import Bunet
 
 BUNET = [sys.executable, "-m", "bunet.experiments"]
 
@@ -85,7 +85,7 @@ def bytes_of_a_name(folder: Path) -> int:
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo", "sweep"])
 def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command, bunet: Bunet
 ) -> None:
     """The volumes are not even volumes, which reading them would say."""
     if bytes_of_a_name(tmp_path) != 255:
@@ -100,8 +100,8 @@ def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(
 
     def said(volume: str, *arguments: str) -> tuple[int, str]:
         given = ("x.yaml",) if command == "sweep" else ("--volume", volume)
-        result = CliRunner().invoke(app, [command, *given, *read, *arguments])
-        return result.exit_code, result.stderr
+        result = bunet(command, *given, *read, *arguments)
+        return result.status, result.error
 
     for out in ("f", "f/deeper"):
         assert said("ct.npz", "--out", out) == (2, "bunet: --out f is a file, not a folder\n")

@@ -32,7 +32,8 @@ from bunet.net.link import PRESETS
 from bunet.parties import alice as alice_party
 from bunet.parties.errors import RunError
 from bunet.parties.local.inputs import open_source, to_document
-from tests.experiments.commands.test_party import Session, bunet
+from tests.experiments.command_line import Bunet
+from tests.experiments.commands.test_party import Session
 from tests.experiments.predict.views import QuietView
 from tests.parties.programs import named, small
 
@@ -107,6 +108,7 @@ def test_all_commands_see_the_same_slice(
     spacing: tuple[float, ...] | None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    bunet: Bunet,
 ) -> None:
     path, program = chest(tmp_path, shape, spacing), small(SIZE).program
     demo = prepare.volume_slices(RunSettings(size=SIZE, axis=axis), path, None, SIZE, field_of_view=field)
@@ -148,7 +150,9 @@ def test_all_commands_see_the_same_slice(
     assert whole["predict"].std() > 0
 
 
-def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     """A field of 860 mm that nothing is cut from is warned of, by every command."""
     hu = np.load(chest(tmp_path, WIDE))
     path, pixel = tmp_path / "wide.npz", 860 / max(WIDE)
@@ -195,7 +199,7 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
     assert not np.delete(np.delete(mask, range(top, bottom), 1), range(left, right), 2).any()
 
 
-def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path, bunet: Bunet) -> None:
     path = chest(tmp_path, WIDE)
     asked = ["predict", "--float", "--axes", "x", "--slices", "0:3"]
     status, _, error = bunet(*asked, "--volume", path, "--out", tmp_path / "out")
@@ -204,7 +208,7 @@ def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> Non
     assert "--field-of-view whole" in error
 
 
-def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     """Their number would tell Bob how large the body is; there is nothing to mark in them."""
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE), axis="x"))
     monkeypatch.setattr(alice_party, "run", session)
@@ -217,7 +221,7 @@ def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pyt
     assert [k for k in range(WIDE[1]) if mask[..., k].any()] == list(range(left, right)), "and marks nothing there, as predict"
 
 
-def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     path = chest(tmp_path, WIDE)
     monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--slices", "2:4", "--out", tmp_path / "out"]
@@ -228,7 +232,9 @@ def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", ["nii.gz", "dicom", "npz"])
-def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alice_s_mask_lies_where_the_volume_lies(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     pytest.importorskip("nibabel" if kind == "nii.gz" else "pydicom" if kind == "dicom" else "numpy")
     affine = np.array([[0, 0, -4.0, 200], [0, 4.0, 0, -150], [5, 0, 0, 100], [0, 0, 0, 1.0]])
     hu = np.load(chest(tmp_path, WIDE))
@@ -257,7 +263,7 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
     assert any("rule `hu`" in remark for remark in document["remarks"])
 
 
-def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE)))
     monkeypatch.setattr(alice_party, "run", session)
     (tmp_path / "out").mkdir()
