@@ -55,16 +55,16 @@ def chosen_data(
     if config.weights is None:
         _refuse_data(config, asked)
         return {}
-    found = _place("--volume", asked.volume, config.volume)
-    if found is None:
+    volume = _place("--volume", asked.volume, config.volume)
+    if volume is None:
         raise UsageError(
             f"{config.name}: its weights are for real CT, and it names no volume: add --volume FILE (.npz, .npy, NIfTI, or "
             "a DICOM folder)"
         )
     label = _place("--truth", asked.truth, config.truth)
     read = _how_read(config, asked, say)
-    _check_data(found, label, read, say)
-    content = digest([found] if label is None else [found, label])
+    _check_data(volume, label, read, say)
+    content = digest([volume] if label is None else [volume, label])
     chosen: dict[str, CtData] = {}
     for activation in config.grid.activations:
         name = config.weights if isinstance(config.weights, str) else config.weights.get(activation)
@@ -72,7 +72,7 @@ def chosen_data(
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
         prepare.named_weights(name)
         chosen[activation] = CtData(
-            volume=found,
+            volume=volume,
             truth=label,
             weights=name,
             axis=config.axis,
@@ -127,10 +127,10 @@ def _check_data(volume: Path, label: Path | None, how: Mapping[str, Any], say: C
     """Read volume and label once before the first run, and say how; UsageError where one does not do."""
     try:
         loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
-        found, notes = labels.beside(label, loaded.stored, how["label_values"])
+        read, notes = labels.beside(label, loaded.stored, how["label_values"])
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if how["label_values"] and found is None:
+    if how["label_values"] and read is None:
         raise UsageError("--label-value: there is no label")
     for line in (*loaded.remarks(), *notes):
         say(line)

@@ -36,28 +36,28 @@ class Point:
 
     def describe(self) -> dict[str, Any]:
         """What tells this point from others, JSON-able: every field of it, whatever fields there will be."""
-        found: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "link":
                 about = value.describe()
-                found |= {"link": self.link_name, **{key: about[key] for key in DETAILS["link"]}}
+                facts |= {"link": self.link_name, **{key: about[key] for key in DETAILS["link"]}}
             elif field.name == "protocols":
-                found[field.name] = dict(value)
+                facts[field.name] = dict(value)
             elif field.name not in ("link_name", "data"):
-                found[field.name] = value
+                facts[field.name] = value
         if self.data is not None:
-            found |= {
+            facts |= {
                 "volume": self.data.volume.name,
                 "weights": self.data.weights,
                 "axis": self.data.axis,
                 "data": self.data.digest,
             }
             if self.data.label_values:
-                found["label_value"] = ",".join(map(str, self.data.label_values))
+                facts["label_value"] = ",".join(map(str, self.data.label_values))
             usual = {"series": None, "intensity": "auto", "field_of_view": "auto"}
-            found |= {name: getattr(self.data, name) for name in usual if getattr(self.data, name) != usual[name]}
-        return found
+            facts |= {name: getattr(self.data, name) for name in usual if getattr(self.data, name) != usual[name]}
+        return facts
 
     def identity(self) -> str:
         """Equal points have equal identities, whatever the link and the files are called; 16 hexadecimal digits."""

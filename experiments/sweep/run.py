@@ -99,14 +99,14 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
         return {}, 0
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:
             entry = json_text.parse(line)
-            found[entry["identity"]] = entry
+            entries[entry["identity"]] = entry
         except (ValueError, KeyError, TypeError) as error:
             raise SweepError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error
-    return found, whole
+    return entries, whole
 
 
 class Journal:
