@@ -70,10 +70,6 @@ class Region:
         z, y, x = (slice(start, stop) for start, stop in self.box)
         return z, y, x
 
-    @property
-    def whole(self) -> bool:
-        return self.size == self.shape
-
     def positions(self, axis: str) -> range:
         """The slices along an axis that the region has."""
         return range(*self.box[axis_number(axis)])
