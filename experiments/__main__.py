@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from bunet.protocols.kernels import TierUnavailable
+from bunet.models.errors import BunetError
 
 
 def main() -> None:
@@ -14,9 +14,9 @@ def main() -> None:
     prepare_streams()
     try:
         from bunet.experiments.commands.app import app
-    except TierUnavailable as error:
+    except BunetError as error:
         print(f"bunet: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_status)
     try:
         app(prog_name="bunet")
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bunet.models.errors import UsageError
 from bunet.models.program import Format, ProgramError
 from bunet.models.volumes.content.intensity import RULES
 from bunet.models.volumes.labels import values
@@ -11,10 +12,6 @@ from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import Link
 
 MIN_SIZE, MAX_SIZE = 16, 1024
-
-
-class UsageError(Exception):
-    """What was asked for makes no sense; one sentence that names the option. The exit status is 2."""
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -117,7 +114,7 @@ def link(preset: str, bandwidth: str | None, rtt: str | None) -> Link:
     """The link of `--link`, parts of which `--bandwidth` and `--rtt` override; UsageError otherwise."""
     try:
         return Link.choose(preset, bandwidth, rtt)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"--link: {error}") from error
 
 

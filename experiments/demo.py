@@ -63,7 +63,7 @@ class DemoResult:
 
 
 def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair) -> DemoResult:
-    """Prepare, run, show, write. Raises UsageError, RunError.
+    """Prepare, run, show, write. Raises a BunetError.
 
     Nothing is written unless the whole run ended; of a run that disagrees with the oracle only the document is.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, max_in_flight, one_of, operand_format, ot_extension, relu_protocol
-from bunet.experiments.checks import UsageError as UsageError
+from bunet.models.errors import UsageError as UsageError
 from bunet.models.network.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
 from bunet.models.volumes.slicing.slices import AXES, MULTIPLE
 from bunet.net.link import PRESETS, Link

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from bunet import models
-from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
+from bunet.experiments.options import DEMO_SIZE, RunSettings
+from bunet.models.errors import UsageError
 from bunet.models.files.atomic import write_whole
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.reference import FloatModel
-from bunet.models.network.weights import FloatWeights
+from bunet.models.network.weights import FloatWeights, WeightsError
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled
 from bunet.models.volumes import formats, synthetic
@@ -25,7 +26,7 @@ from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.resampling import resample
-from bunet.models.volumes.volume import Sliceable
+from bunet.models.volumes.volume import Sliceable, VolumeError
 from bunet.parties.local.pair import PairJob
 
 DEMO_FOLDER = Path(models.__file__).parent / "demo"
@@ -154,7 +155,7 @@ def named_weights(name: str) -> ChosenWeights:
     path = weight_path(name)
     try:
         found, notes = weight_files.load(path), weight_files.read_notes(path)
-    except (FileNotFoundError, ValueError) as error:
+    except WeightsError as error:
         raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(_committed()) or 'none'}") from error
     synthetic_only = path.parent == DEMO_FOLDER or notes.get("source") == "synthetic"
     target = notes.get("target")
@@ -186,7 +187,7 @@ def embedded_slices(settings: RunSettings, size: int) -> SliceSet:
     """Slices of the embedded synthetic chest, `size` pixels square."""
     try:
         chest = synthetic.embedded(size, EMBEDDED_SLICES if settings.axis == "z" else size)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"--size: {error}") from error
     return _cut(chest.volume, chest.lesion, settings, None, "embedded synthetic chest", ())
 
@@ -210,11 +211,11 @@ def volume_slices(
     """
     try:
         loaded = formats.load(path, rule, series, field_of_view, sized=size is not None)
-    except ValueError as error:
+    except VolumeError as error:
         raise UsageError(f"--volume: {error}") from error
     try:
         label, notes = labels.beside(truth_path, loaded.stored, label_values)
-    except ValueError as error:
+    except VolumeError as error:
         raise UsageError(f"--truth: {error}" if truth_path is not None else str(error)) from error
     if label_values and label is None:
         raise UsageError("--label-value: there is no label")
@@ -297,10 +298,10 @@ def compile_for(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, i
 
     UsageError where they cannot be compiled.
     """
+    calibration = calibration_slices(settings, chosen, size) if chosen.ranges is None else chosen.ranges
     try:
-        calibration = calibration_slices(settings, chosen, size) if chosen.ranges is None else chosen.ranges
         return compiling.compile_model(chosen.weights, *size, settings.format, calibration, readout=readout)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"this network cannot be compiled: {error}") from error
 
 

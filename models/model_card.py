@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from bunet.models.errors import UsageError
 from bunet.models.volumes.content.intensity import HU_WINDOW
 from bunet.models.volumes.slicing.slices import AXES
 
@@ -19,7 +20,7 @@ WINDOW = f"window {HU_WINDOW[0]:g}..{HU_WINDOW[1]:g} HU on 0..1"
 FIRST_VERSION = "1"
 
 
-class ModelCardError(ValueError):
+class ModelCardError(UsageError):
     """A model's card, or a wish for a model, that cannot be one; the message names the field."""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 
 PROGRAM_VERSION = 2
@@ -37,7 +38,7 @@ READOUTS = ("argmax", "label-share", "logits", "share")
 LABELS = ("argmax", "label-share")  # read-outs that leave one bit a pixel, and not the network's tensor
 
 
-class ProgramError(ValueError):
+class ProgramError(UsageError):
     """A program that does not type-check, or that is not a program at all."""
 
 
@@ -188,8 +189,6 @@ class Program:
                 raise ProgramError(f"program version {ascii(document['version'])[:MAX_TEXT]} is not {PROGRAM_VERSION}")
             nodes = tuple(_read_node(entry) for entry in document["nodes"])
             return cls(Format.parse(document["format"]), nodes)
-        except ProgramError:
-            raise
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError) as error:
             raise ProgramError(f"not a layer program: {type(error).__name__}: {error}") from error
 

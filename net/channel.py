@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
+from bunet.models.errors import PeerError, UsageError
 from bunet.net.clock import Clock
 from bunet.net.frame import Control, Encoded, Envelope, Frame, Limits, MalformedFrame, Message, encode
 
 Self = TypeVar("Self", bound="Channel")
 
 
-class ChannelError(Exception):
+class ChannelError(PeerError):
     """A channel cannot be made, or cannot go on."""
 
 
@@ -36,11 +37,11 @@ class NotAllowed(ConnectFailed):
     """The server refused this client: its key is not on the allow-list, or there are too many clients."""
 
 
-class AddressError(ChannelError):
+class AddressError(UsageError):
     """An address is not understood, or its port is in use."""
 
 
-class InsecureChannel(ChannelError):
+class InsecureChannel(UsageError):
     """Binding to or connecting to another machine without encryption and authentication was refused."""
 
 

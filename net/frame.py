@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, Protocol
 import msgpack
 import numpy as np
 
+from bunet.models.errors import PeerError
+
 VERSION = 1
 KINDS: dict[str, np.dtype] = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
 _NAMES = {dtype: name for name, dtype in KINDS.items()}
@@ -37,7 +39,7 @@ if sys.byteorder != "little":  # pragma: no cover
     raise ImportError("bunet.net sends arrays in the machine's own byte order and runs on little-endian machines only")
 
 
-class MalformedFrame(Exception):
+class MalformedFrame(PeerError):
     """The peer sent bytes that are not a message of this version, or a message beyond the limits."""
 
 

@@ -17,13 +17,14 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
+from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import room_in
 from bunet.models.printable import printable
 
 MAX_BYTES = 16 << 20  # of a file of keys
 
 
-class BadKey(Exception):
+class BadKey(UsageError):
     """A key or a key file is missing, unsafe or not what it should be."""
 
 

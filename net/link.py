@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from bunet.models.errors import UsageError
+
 _SCALE = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _BANDWIDTH = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmg]?)(?:bit/s|bits/s|bit|bps)", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
@@ -28,10 +30,10 @@ class Link:
 
     def __post_init__(self) -> None:
         if not self.bandwidth_bps > 0:  # written so that NaN fails, too
-            raise ValueError(f"the bandwidth of a link must be above 0 bit/s, not {self.bandwidth_bps}")
+            raise UsageError(f"the bandwidth of a link must be above 0 bit/s, not {self.bandwidth_bps}")
         for field, value in (("round-trip time", self.rtt_s), ("jitter", self.jitter_s)):
             if not 0 <= value < math.inf:
-                raise ValueError(f"the {field} of a link must be 0 or more seconds, not {value}")
+                raise UsageError(f"the {field} of a link must be 0 or more seconds, not {value}")
 
     @property
     def name(self) -> str:
@@ -60,14 +62,14 @@ class Link:
     def parse(cls, text: str) -> Link:
         """Read a preset's name, or `BANDWIDTH,RTT[,JITTER]` such as `200Mbit,20ms` or `1.5Gbit/s,2ms,0.1ms`.
 
-        Raises ValueError, with the presets in its sentence, for anything else.
+        Raises UsageError, with the presets in its sentence, for anything else.
         """
         preset = PRESETS.get(text.strip().lower())
         if preset is not None:
             return preset
         parts = [part.strip() for part in text.split(",")]
         if not 2 <= len(parts) <= 3:
-            raise ValueError(f"unknown link {text!r}: give one of {', '.join(PRESETS)}, or BANDWIDTH,RTT such as 200Mbit,20ms")
+            raise UsageError(f"unknown link {text!r}: give one of {', '.join(PRESETS)}, or BANDWIDTH,RTT such as 200Mbit,20ms")
         jitter_s = parse_duration(parts[2]) if len(parts) == 3 else 0.0
         return cls(parse_bandwidth(parts[0]), parse_duration(parts[1]), jitter_s)
 
@@ -90,7 +92,7 @@ def parse_bandwidth(text: str) -> float:
         return math.inf
     match = _BANDWIDTH.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"bandwidth {text!r} is not understood: write it in bits, such as 200Mbit or 1.5Gbit/s")
+        raise UsageError(f"bandwidth {text!r} is not understood: write it in bits, such as 200Mbit or 1.5Gbit/s")
     return float(match[1]) * _SCALE[match[2].lower()]
 
 
@@ -100,7 +102,7 @@ def parse_duration(text: str) -> float:
         return 0.0
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"time {text!r} is not understood: write it with its unit, such as 20ms, 150us or 1s")
+        raise UsageError(f"time {text!r} is not understood: write it with its unit, such as 20ms, 150us or 1s")
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 

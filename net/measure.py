@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from bunet.models.errors import LocalError, UsageError
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame, encode
 from bunet.net.link import PRESETS, Link
@@ -72,7 +73,7 @@ def measure(links: Sequence[Link], sizes: Sequence[int], transport: str = "tcp",
             child.start()
             inner = listener.accept(_PATIENCE_S)
             if inner is None:
-                raise ChannelError("the receiving process did not start")
+                raise LocalError("the receiving process did not start")
             for link in links:
                 channel = Shaper(inner, link)
                 for nbytes in sizes:
@@ -104,7 +105,7 @@ def _time(channel: Channel, frame: Frame, messages: int) -> float:
     channel.send(Control("end"))
     answer = channel.receive(_PATIENCE_S)
     if not isinstance(answer, Control):
-        raise ChannelError("the receiving process does not answer")
+        raise LocalError("the receiving process does not answer")
     return float(answer.body["at_s"]) - start_s
 
 
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         links = [Link.parse(text) for text in options.link] if options.link else list(PRESETS.values())
-    except ValueError as error:
+    except UsageError as error:
         parser.error(str(error))
     sizes = [kib << 10 for kib in options.kib] if options.kib else list(SIZES)
     if not all(1 << 10 <= nbytes <= 128 << 20 for nbytes in sizes):

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from bunet.models.program import Program
-from bunet.net.channel import ChannelError, QueueChannel
+from bunet.net.channel import QueueChannel
 from bunet.net.clock import RealClock
-from bunet.net.frame import Control, MalformedFrame
+from bunet.net.frame import Control
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
 from bunet.parties import input_range, warmup
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.session import handshake
@@ -49,7 +48,7 @@ def run(
     program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in. agreed: is told,
     before anything of a slice is sent, what was agreed on and which share of each slice's values is beyond calibration
     (`input_range`); what it raises ends the session. size: (height, width) of a slice before it was padded, None for all of it.
-    Raises PeerError or RunError with one sentence; Failed has been emitted.
+    Raises a BunetError with one sentence; Failed has been emitted.
     """
     with connected(connect, link, emit) as channel:
         terms = handshake.ask(channel, replace(request, link=link.name))
@@ -90,18 +89,15 @@ def run(
 def connected(connect: Callable[[], QueueChannel], link: Link, emit: Subscriber) -> Iterator[Shaper]:
     """A channel to Bob for whatever kind of session, which ends with Alice's good-bye.
 
-    What goes wrong is emitted as Failed and raised, a peer's fault as PeerError.
+    What goes wrong is emitted as Failed and raised.
     """
     channel: Shaper | None = None
     try:
         channel = Shaper(connect(), link, RealClock())
         yield channel
         channel.send(Control("bye", {}))
-    except (ChannelError, MalformedFrame) as error:
-        emit(Failed("alice", str(error), "peer"))
-        raise PeerError(str(error)) from error
     except Exception as error:
-        emit(Failed("alice", str(error) or type(error).__name__, getattr(error, "fault", "here")))
+        emit(Failed.of("alice", error))
         raise
     finally:
         if channel is not None:

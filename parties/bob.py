@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bunet.models.errors import BunetError, PeerError
 from bunet.models.model_card import ModelWish
+from bunet.models.printable import plain
 from bunet.models.program import Program
-from bunet.net.channel import Channel, ChannelError, QueueChannel
+from bunet.net.channel import Channel, QueueChannel
 from bunet.net.clock import RealClock
-from bunet.net.frame import Control, MalformedFrame
+from bunet.net.frame import Control
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
 from bunet.parties import warmup
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.session import handshake as session
@@ -37,7 +38,7 @@ class Store(Protocol):
     """The models that Bob serves and the integer weights of each."""
 
     def offer(self, shape: tuple[int, int, int], format: str | None, readout: str | None, wish: ModelWish) -> Offer:
-        """The model for these slices that is wished for; RunError with the reason if none is served, or several are."""
+        """The model for these slices that is wished for; PeerError with the reason if none is served, or several are."""
 
     def weights(self, program: Program) -> Mapping[str, LayerWeights]:
         """Weights by node name."""
@@ -63,7 +64,7 @@ class Service:
     keep: Callable[[Terms], Callable[[SliceJob, Any], None]] | None = None
 
     def session(self, connected: QueueChannel) -> None:
-        """One client, from its handshake to its bye; raises PeerError or RunError with one sentence."""
+        """One client, from its handshake to its bye; raises a BunetError with one sentence."""
         channel = Shaper(connected, self.link, RealClock())
         try:
             terms = session.answer(channel, self.store.offer, self.link.name)
@@ -89,10 +90,8 @@ class Service:
             )
             if not finished.peer_left:
                 await_bye(channel)
-        except (ChannelError, MalformedFrame) as error:
-            raise PeerError(str(error)) from error
-        except RunError as error:
-            session.refuse(channel, str(error))
+        except BunetError as error:
+            session.refuse(channel, session.told(error, Role.BOB))
             raise
         finally:
             channel.close()
@@ -109,7 +108,7 @@ def await_bye(channel: Channel) -> None:
             message = channel.receive(30.0)
             if message is None or (isinstance(message, Control) and message.kind == "bye"):
                 return
-    except (ChannelError, MalformedFrame):
+    except PeerError:
         return
 
 
@@ -155,8 +154,8 @@ def _guarded(service: Service, connected: QueueChannel, places: threading.Bounde
         service.emit(Note("bob", f"{who} has connected"))
         service.session(connected)
         service.emit(Note("bob", f"session of {who} ended; waiting for the next client"))
-    except RunError as error:
-        service.emit(Failed("bob", f"session of {who} ended: {error}", error.fault))
+    except BunetError as error:
+        service.emit(Failed.of("bob", error, f"session of {who} ended: "))
     except Exception as error:
         log.exception("a session ended with an internal error")
         service.emit(Failed("bob", f"session of {who} ended with an internal error: {type(error).__name__}: {error}"))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bunet.models.errors import LocalError, PeerError
+
 
 @dataclass(frozen=True)
 class LayerPlan:
@@ -121,11 +123,22 @@ class Note:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run ended here. fault: 'here' or 'peer'."""
+    """The run ended here. fault: 'here' or 'peer', as the class of the error says."""
 
     role: str
     message: str
     fault: str = "here"
+
+    @classmethod
+    def of(cls, role: str, error: Exception, before: str = "") -> Failed:
+        """What happened to a party. before: what precedes the sentence."""
+        sentence = str(error) or type(error).__name__
+        return cls(role, before + sentence, "peer" if isinstance(error, PeerError) else "here")
+
+    def error(self) -> LocalError | PeerError:
+        """What whoever started the party raises: of the same fault, and it says whose sentence it is."""
+        kind = PeerError if self.fault == "peer" else LocalError
+        return kind(f"{self.role.capitalize()}: {self.message}")
 
 
 Event = (

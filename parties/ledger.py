@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bunet.models.errors import LocalError
 from bunet.parties.events import (
     Event,
     Failed,
@@ -28,7 +29,7 @@ DOCUMENT_VERSION = 1
 ROLES = ("alice", "bob")
 
 
-class LedgerError(Exception):
+class LedgerError(LocalError):
     """A document was asked for of a run that did not end well."""
 
 

@@ -13,10 +13,6 @@ from bunet.models.volumes import ensemble
 FILE = sealed.Kind("bunet-slice", 1, "a slice of a run", "remove it, and the same command runs that slice again")
 
 
-class DamagedSlice(ValueError):
-    """A slice's file that is not one; the message names it and says what to do."""
-
-
 def compact(program: Program, result: np.ndarray) -> np.ndarray:
     """What is kept of a read-out: uint8 (H, W) labels, or float32 (H, W), the softmax of logits, its second class."""
     if program.output.attributes["kind"] == "logits":
@@ -33,13 +29,10 @@ def write(folder: Path, index: int, array: np.ndarray) -> None:
 
 
 def read(folder: Path, index: int, kind: type = np.uint8) -> np.ndarray:
-    """(H, W) of `kind`; DamagedSlice for anything else."""
+    """(H, W) of `kind`; SealError for anything else."""
     path = path_of(folder, index)
-    try:
-        texts, arrays = sealed.load(path, FILE)
-    except sealed.SealError as error:
-        raise DamagedSlice(str(error)) from error
+    texts, arrays = sealed.load(path, FILE)
     array = arrays.get("slice")
     if array is None or array.dtype != kind or array.ndim != 2 or texts.get("index") != str(index):
-        raise DamagedSlice(f"{path} is not of a slice of this run: {FILE.remedy}")
+        raise sealed.SealError(f"{path} is not of a slice of this run", FILE.remedy)
     return array

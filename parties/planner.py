@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bunet.models.errors import UsageError
 from bunet.models.program import Node, Program
-from bunet.parties.errors import RunError
 from bunet.parties.events import LayerPlan
 from bunet.protocols import registry
 from bunet.protocols.context import Role
@@ -66,19 +66,19 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
     """Protocol name of every non-structural node, by node name.
 
     overrides: protocol by operation ("relu": "gc") or by node name ("decoder1.relu2": "gc"), the latter stronger.
-    Raises RunError for an unknown key or protocol, or one that does not support the layer.
+    Raises UsageError for an unknown key or protocol, or one that does not support the layer.
     """
     overrides = dict(overrides or {})
     names = {node.name for node in program}
     operations = {node.operation for node in program}
     for key, value in overrides.items():
         if key not in names and key not in DEFAULTS:
-            raise RunError(f"protocol override {key}={value}: {key!r} is neither an operation nor a layer of the program")
+            raise UsageError(f"protocol override {key}={value}: {key!r} is neither an operation nor a layer of the program")
         if key in DEFAULTS and key not in operations:
             try:
                 registry.get(key, value)
             except LookupError as error:
-                raise RunError(str(error)) from None
+                raise UsageError(str(error)) from None
     chosen: dict[str, str] = {}
     for node in program:
         if node.operation in STRUCTURAL:
@@ -91,21 +91,21 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
         try:
             protocol = registry.get(node.operation, name)
         except LookupError as error:
-            raise RunError(f"{node.name}: {error}") from None
+            raise UsageError(f"{node.name}: {error}") from None
         reason = protocol.supports(Layer(node, program.input_types(node)))
         if reason:
-            raise RunError(f"{node.name}: protocol {name!r} cannot run it: {reason}")
+            raise UsageError(f"{node.name}: protocol {name!r} cannot run it: {reason}")
         chosen[node.name] = name
     return chosen
 
 
 def check_settings(settings: Mapping[str, str]) -> None:
-    """RunError for a public setting that does not exist or has no such value."""
+    """UsageError for a public setting that does not exist or has no such value."""
     for name, value in settings.items():
         if name not in SETTINGS:
-            raise RunError(f"there is no setting {name!r}; known are {', '.join(SETTINGS)}")
+            raise UsageError(f"there is no setting {name!r}; known are {', '.join(SETTINGS)}")
         if value not in SETTINGS[name]:
-            raise RunError(f"setting {name}={value} is not one of {', '.join(SETTINGS[name])}")
+            raise UsageError(f"setting {name}={value} is not one of {', '.join(SETTINGS[name])}")
 
 
 def plan(
@@ -124,7 +124,7 @@ def plan(
             protocol = registry.get(node.operation, chosen[node.name])
             reason = protocol.supports(layer)
             if reason:
-                raise RunError(f"{node.name}: protocol {protocol.name!r} cannot run it: {reason}")
+                raise UsageError(f"{node.name}: protocol {protocol.name!r} cannot run it: {reason}")
         layers.append(PlannedLayer(index, node, protocol, layer))
     return layers
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.passes.compile import Compiled
+from bunet.models.printable import MAX_PEER_TEXT
 from bunet.models.program import Program
-from bunet.parties.errors import MAX_PEER_TEXT, RunError
 from bunet.protocols.registry import LayerWeights
 
 
-class StoreError(ValueError):
+class StoreError(UsageError):
     """Models that cannot be served together; the message names their files."""
 
 
@@ -50,7 +51,7 @@ class CompiledStore:
             told[facts] = name
 
     def offer(self, shape: tuple[int, int, int], format: str | None, readout: str | None, wish: ModelWish) -> Offer:
-        """The one model that fits; RunError with the reason where there is none, or more than one."""
+        """The one model that fits; PeerError with the reason where there is none, or more than one."""
         fitting = [
             offer
             for offer in self._offers
@@ -63,16 +64,16 @@ class CompiledStore:
             return fitting[0]
         if fitting:
             names = "--target, --model NAME[@VERSION] or --format"
-            raise RunError(_listed(f"{len(fitting)} of Bob's models fit: ", fitting, f"; say which with {names}"))
+            raise PeerError(_listed(f"{len(fitting)} of Bob's models fit: ", fitting, f"; say which with {names}"))
         wanted = [f"{shape[0]}x{shape[1]}x{shape[2]} slices", str(wish)]
         wanted += [f"format {format}" if format else "", f"read-out {readout}" if readout else ""]
-        raise RunError(_listed(f"Bob does not serve {', '.join(filter(None, wanted))}; he serves ", self._offers))
+        raise PeerError(_listed(f"Bob does not serve {', '.join(filter(None, wanted))}; he serves ", self._offers))
 
     def weights(self, program: Program) -> Mapping[str, LayerWeights]:
         for model in self._models:
             if model.program is program:
                 return {name: LayerWeights(w.weight, w.bias) for name, w in model.weights.items()}
-        raise RunError("no weights for this program")
+        raise LocalError("no weights for this program")
 
     def lines(self) -> list[str]:
         """What is served, a line for each model."""

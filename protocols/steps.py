@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bunet.models.errors import PeerError
+
 T = TypeVar("T")
 
 
-class ProtocolError(Exception):
+class ProtocolError(PeerError):
     """The peer sent something that this protocol does not allow here."""
 
 

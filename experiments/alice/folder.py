@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.run_folder import RunFolder
 from bunet.models.commitment import COMMITMENT
+from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.parties import outcomes
 from bunet.parties.session.handshake import Terms

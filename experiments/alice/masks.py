@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.alice import warnings
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.results import write_json
 from bunet.experiments.storage.run_folder import IDENTITY, LOCK, digest_of
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 from bunet.models.model_card import ModelCard
 from bunet.models.volumes import formats
@@ -99,7 +99,7 @@ def finished(folder: Path, frame: SliceFrame) -> list[int]:
 
 def mask_of(folder: Path, frame: SliceFrame) -> NDArray[np.uint8]:
     """uint8 of the volume's shape: the finished slices, zero elsewhere, as also in those beside the crop, which show no body
-    and are sent for their number's sake. Raises UsageError, DamagedSlice.
+    and are sent for their number's sake. Raises UsageError, SealError.
     """
     mask = np.zeros(frame.volume_shape, dtype=np.uint8)
     along = np.moveaxis(mask, axis_number(frame.axis), 0)

@@ -68,7 +68,7 @@ class AliceRequest:
 
 
 def segment(request: AliceRequest, say: Say) -> None:
-    """Read the volume, run what is left of its slices, write what is finished. Raises UsageError, RunError, ChannelError."""
+    """Read the volume, run what is left of its slices, write what is finished. Raises a BunetError."""
     results = masks.paths(request.out, request.volume, formats.kind_of(request.volume))
     check_apart([request.volume], request.out, [*results, request.json])
     loaded = formats.load(request.volume, request.rule, request.series, request.field_of_view, sized=request.size is not None)

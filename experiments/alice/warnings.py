@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.results import write_json
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 from bunet.models.model_card import ModelCard, intensity_of
 from bunet.parties import input_range

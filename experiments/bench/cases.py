@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
     from bunet.protocols.gc.circuit import Circuit

@@ -15,7 +15,7 @@ import numpy as np
 
 from bunet.experiments.bench.cases import UNITS, Call, figure
 from bunet.experiments.bench.kernels import CLOCK, RUN_S, RUNS, Clock, Step, repeats, seconds_a_call
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 
 
 @dataclass(frozen=True)

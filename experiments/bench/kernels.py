@@ -17,7 +17,7 @@ import numpy as np
 from bunet.experiments.bench import limits
 from bunet.experiments.bench.cases import UNITS, Call, Case
 from bunet.experiments.bench.limits import Throughput
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 
 FORMAT, VERSION = "bunet-kernels", 1

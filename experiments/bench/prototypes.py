@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 
 # module -> what the duels call of it
 NEEDED = {

@@ -61,7 +61,7 @@ class Bench:
         """One run. subscriber: sees the events too. profile: say where the compute threads were. data: a volume and weights
         in place of random ones; the document's `run.float` then has the float model's own seconds and Dice.
 
-        Raises RunError, UsageError.
+        Raises a BunetError.
         """
         compiled, chosen, images = self._prepare(settings, data)
         ledger = Ledger()

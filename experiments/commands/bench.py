@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bunet.experiments.commands.bars import step_bar
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.places import writable_parent
+from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
     from bunet.experiments.bench.comparisons import Duel

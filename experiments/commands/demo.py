@@ -11,8 +11,9 @@ import typer
 from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.machine import default_cores
-from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
+from bunet.experiments.options import DEMO_SIZE, RunSettings
 from bunet.experiments.storage.places import check_apart, writable_parent
+from bunet.models.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:

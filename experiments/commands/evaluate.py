@@ -11,8 +11,8 @@ from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.commands.bars import CaseBar
 from bunet.experiments.one_line import one_line, say
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.places import writable_parent
+from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
     from bunet.experiments.training.evaluation import Evaluation, Figures

@@ -15,8 +15,9 @@ from bunet.experiments.commands import evaluate
 from bunet.experiments.commands import options as o
 from bunet.experiments.commands.bars import TrainBar
 from bunet.experiments.one_line import say
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import RunSettings
 from bunet.experiments.storage.places import writable_parent
+from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.training.config import TEST_CASES, VALIDATION_CASES, TrainConfig
 from bunet.net.link import Link

@@ -12,8 +12,8 @@ import typer
 from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.places import writable_parent
+from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelWish, parse_model
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled

@@ -14,8 +14,8 @@ from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.machine import default_cores
 from bunet.experiments.one_line import one_line
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.places import writable_parent
+from bunet.models.errors import UsageError
 from bunet.models.network.architecture import POOLINGS
 from bunet.parties.console import RunConsole
 

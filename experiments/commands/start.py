@@ -9,8 +9,9 @@ import typer
 
 from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
-from bunet.experiments.options import DEMO_SIZE, UsageError
+from bunet.experiments.options import DEMO_SIZE
 from bunet.experiments.storage.places import writable_parent
+from bunet.models.errors import UsageError
 
 CHEST_MM = 350.0  # across the volume: about what a scanner's field of view is for a chest
 
@@ -46,7 +47,7 @@ def synthesise(
         raise UsageError(f"{path}: a synthetic chest is an .npz or a NIfTI file (.nii, .nii.gz)")
     try:
         made = synthetic.embedded(size, slices) if seed is None else synthetic.generate(size, slices, seed)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"--size, --slices, --seed: {error}") from error
     low, high = HU_WINDOW
     hounsfield = np.rint(low + made.volume * np.float32(high - low)).astype(np.int16)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.case_files import CaseFiles
 from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
@@ -26,21 +25,22 @@ from bunet.experiments.predict.vote import vote
 from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.results import write_json
 from bunet.experiments.storage.run_folder import RunFolder, digest_of
+from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.models.files import sealed
+from bunet.models.files.disk_space import NoRoom
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.slices import axis_number
-from bunet.models.volumes.volume import VolumeError
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
-from bunet.parties.errors import RunError
 from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.record import beyond_calibration
 from bunet.parties.planner import choose
 from bunet.parties.session.handshake import software
 
+GOES_ON = "the same command goes on with what is not done"
 SESSIONS, VOTE = "sessions", "vote"
 OPENED = sealed.Kind("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
 
@@ -83,12 +83,9 @@ class RegionMasks:
 
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
-    try:
-        loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
-        mask_files.check_writable(loaded.stored)
-        label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
-    except VolumeError as error:
-        raise UsageError(str(error)) from error
+    loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
+    mask_files.check_writable(loaded.stored)
+    label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes, settings.published)
     return Case(files, loaded, region, label, notes)
 
@@ -158,7 +155,7 @@ class CaseRun:
         }
 
     def check_plans(self) -> None:
-        """Raise what stands against the secure stages that are not done: UsageError of a model, RunError of a protocol."""
+        """Raise what stands against the secure stages that are not done: UsageError of a model, LocalError of a protocol."""
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
                 compiled = compile_stage(stage, self.settings, self.job.calibration)
@@ -177,7 +174,7 @@ class CaseRun:
         return folder
 
     def run_stages(self) -> None:
-        """Run whatever is not done. Raises RunError, UsageError."""
+        """Run whatever is not done. Raises LocalError, UsageError."""
         say = self.job.view.say
         for number, stage in enumerate(self.stages, 1):
             todo = stage.todo()
@@ -188,8 +185,12 @@ class CaseRun:
                 stage.folder.mkdir(parents=True, exist_ok=True)
                 try:
                     self._run(stage)
-                except RunError as error:
-                    raise RunError(f"{head}: {error}; the same command goes on with what is not done") from error
+                except NoRoom:
+                    raise  # it says where there is none
+                except LocalError as error:
+                    raise LocalError(f"{head}: {error}", GOES_ON) from error
+                except PeerError as error:
+                    raise PeerError(f"{head}: {error}", GOES_ON) from error
             self._check_verified(stage)
             for document in self.documents(stage.name):
                 for line in beyond_calibration(document.get("run", {}).get("beyond_calibration")):
@@ -207,11 +208,11 @@ class CaseRun:
         self._keep_document(stage.name, document)
 
     def _check_verified(self, stage: Stage) -> None:
-        """RunError where a session of the stage differed from the oracle, now or before: its slices are on the disk."""
+        """LocalError where a session of the stage differed from the oracle, now or before: its slices are on the disk."""
         for document in self.documents(stage.name):
             if document.get("verified") is False:
                 wrong = document["run"]["mismatches"] or ["no layer was compared"]
-                raise RunError(
+                raise LocalError(
                     f"{self.case.name}, {stage.title}: {len(wrong)} layers differ from the oracle; {wrong[0]}; "
                     "its slices are no result: choose another --out"
                 )
@@ -232,7 +233,7 @@ class CaseRun:
         return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
     def combine(self) -> RegionMasks:
-        """The masks of the region from what the stages left. Raises DamagedSlice."""
+        """The masks of the region from what the stages left. Raises SealError."""
         opened, rule, axes = RegionMasks(), self.settings.ensemble, len(self.settings.axes)
         filters = self.settings.filters
         for way in self.settings.ways:
@@ -252,12 +253,9 @@ class CaseRun:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
         opened = self.folder / "slices" / "vote.safetensors"
         if opened.exists():
-            try:
-                found = sealed.load(opened, OPENED)[1].get("mask")
-            except sealed.SealError as error:
-                raise UsageError(str(error)) from error
+            found = sealed.load(opened, OPENED)[1].get("mask")
             if found is None or found.shape != self.case.region.size:
-                raise UsageError(f"{opened} is not of this region: {OPENED.remedy}")
+                raise sealed.SealError(f"{opened} is not of this region", OPENED.remedy)
             return np.asarray(found != 0)
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))

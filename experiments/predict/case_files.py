@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 
 LABEL = "_label"
 SUFFIXES = (".npz", ".npy", ".nii.gz", ".nii")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.prepare import CLINICAL_FOLDER
+from bunet.models.errors import UsageError
 from bunet.models.network import pooling as pooling_of
 from bunet.models.network import weights as weight_files
 from bunet.models.network.weights import FloatWeights, WeightsError
@@ -130,7 +130,7 @@ def _load(
             size = notes.get("size")
             size = size if isinstance(size, int) and size > 0 else None
             model = PredictModel(target, axis, weight_files.load(path), path.name, size, notes)
-    except (FileNotFoundError, ValueError) as error:
+    except WeightsError as error:
         raise UsageError(f"{option}: {error}") from error
     architecture = model.weights.architecture
     channels = (architecture.in_channels, architecture.out_channels)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.checks import slice_range
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 from bunet.models.volumes import ensemble
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.slices import AXES, axis_number

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict import models as predict_models
 from bunet.experiments.predict.calibration import Calibration, spread_slices
 from bunet.experiments.predict.case import Case, CaseRun, open_case, written
@@ -19,6 +18,7 @@ from bunet.experiments.predict.job import Job, Models, View
 from bunet.experiments.predict.results import write_case
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.storage.places import check_apart
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import SeveralSeries
 
@@ -60,7 +60,7 @@ class PredictRequest:
 def predict(request: PredictRequest, view: View, created: str) -> list[dict[str, Any]]:
     """Run what is left of every case and write its results; returns the documents. created: a date, as text.
 
-    Raises UsageError, RunError in one sentence.
+    Raises a BunetError, one sentence.
     """
     settings = predict_models.suited(request.settings, request.folders)
     cases = [open_case(files, settings) for files in _case_files(request)]
@@ -118,7 +118,7 @@ def _load_models(request: PredictRequest, settings: PredictSettings, example: fo
 def run_job(cases: Sequence[Case], job: Job, created: str) -> list[dict[str, Any]]:
     """Run what is left of every case and write its results; returns the documents. created: a date, as text.
 
-    Raises UsageError, RunError in one sentence. A folder of another run is found before anything is run, and so is a model or
+    Raises a BunetError, one sentence. A folder of another run is found before anything is run, and so is a model or
     a protocol that cannot be (on the first case), before any folder is claimed.
     """
     documents = []

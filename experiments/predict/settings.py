@@ -8,8 +8,8 @@ from typing import Any
 
 from bunet.experiments import checks
 from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, max_in_flight, one_of, operand_format, ot_extension, relu_protocol
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.region import AXIS_ORDER, letter
+from bunet.models.errors import UsageError
 from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 

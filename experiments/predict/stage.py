@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from bunet.experiments.machine import environment
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.calibration import Calibration
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.prepare import recordable
+from bunet.models.errors import UsageError
 from bunet.models.network.reference import FloatModel
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled
@@ -116,12 +116,12 @@ class JobProgress:
 
 def compile_stage(stage: Stage, settings: PredictSettings, calibration: Calibration) -> Compiled:
     """The stage's program and integers. Raises UsageError."""
+    slices_or_ranges = calibration.of(stage.model, stage.frame.size)
     try:
-        slices_or_ranges = calibration.of(stage.model, stage.frame.size)
         return compiling.compile_model(
             stage.model.weights, *stage.frame.padded, settings.format, slices_or_ranges, readout=settings.readout
         )
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{stage.model.source} cannot be compiled: {error}") from error
 
 
@@ -138,7 +138,7 @@ def run_secure(
     """Run what is left of a stage with two processes; each slice is on disk as soon as it is done.
 
     folder: where the run's own files lie while it lasts. Returns the session's document, whose `verified` is False where a
-    layer differs from the oracle. Raises RunError.
+    layer differs from the oracle. Raises LocalError or PeerError.
     """
     if stage.shared:
         discard_unpaired(*stage.shares)

@@ -25,7 +25,7 @@ def vote(
     """(the region's mask, the session's document). stages: done ones, of read-out label-share. folder: for shares.
 
     A party's ballot is gathered from its own shares alone: pixels take the nearest share, so no message is needed. Raises
-    RunError.
+    LocalError or PeerError.
     """
     ordered = sorted(stages, key=lambda stage: (stage.model.target, AXIS_ORDER.index(stage.model.axis)))
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:

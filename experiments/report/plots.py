@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from bunet.experiments.storage.results import write_whole
+from bunet.models.errors import UsageError
 
 MASK_COLOUR = "#ff5a36"
 TRUTH_COLOUR = "#35d0ff"
 MAX_PANELS = 12
 
 
-class PicturesUnavailable(Exception):
+class PicturesUnavailable(UsageError):
     """matplotlib is not installed."""
 
 
@@ -28,7 +29,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PicturesUnavailable("pictures need matplotlib: pip install 'bunet[plots]'") from error
+        raise PicturesUnavailable("pictures need matplotlib", "pip install 'bunet[plots]'") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

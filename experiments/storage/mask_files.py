@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.run_folder import digest_of
+from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import room_in
 from bunet.models.volumes import formats
 from bunet.models.volumes.about import About

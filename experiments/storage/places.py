@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM
 

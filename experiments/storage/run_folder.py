@@ -10,9 +10,9 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_json
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 from bunet.models.files.disk_space import room_in
 from bunet.models.volumes.volume import Sliceable

@@ -11,8 +11,8 @@ from typing import Any
 
 from bunet.experiments import prepare
 from bunet.experiments.bench.data import CtData
-from bunet.experiments.options import UsageError
 from bunet.experiments.sweep.grid import SweepConfig
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
 
@@ -125,11 +125,8 @@ def _another(given: Path | None, written: str | None) -> bool:
 
 def _check_data(volume: Path, label: Path | None, how: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Read volume and label once before the first run, and say how; UsageError where one does not do."""
-    try:
-        loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
-        read, notes = labels.beside(label, loaded.stored, how["label_values"])
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
+    read, notes = labels.beside(label, loaded.stored, how["label_values"])
     if how["label_values"] and read is None:
         raise UsageError("--label-value: there is no label")
     for line in (*loaded.remarks(), *notes):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -19,11 +19,22 @@ from pydantic import (
 from bunet.experiments.bench.data import CtData
 from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, max_in_flight
 from bunet.experiments.sweep.points import Point
+from bunet.models.errors import UsageError
 from bunet.models.program import Format
 from bunet.models.volumes.content.intensity import RULES
 from bunet.models.volumes.labels import values as label_values
 from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import Link
+
+T = TypeVar("T")
+
+
+def _said(check: Callable[[], T]) -> T:
+    """What a check gives; its UsageError as the ValueError of which pydantic makes a sentence with the key's path."""
+    try:
+        return check()
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 def _format(value: Any) -> str:
@@ -31,7 +42,7 @@ def _format(value: Any) -> str:
         raise ValueError('write a format in quotes, such as "8.4"')
     if not isinstance(value, str):
         raise ValueError('a format is text such as "8.4"')
-    return str(Format.parse(value))
+    return str(_said(lambda: Format.parse(value)))
 
 
 def _size(value: int) -> int:
@@ -48,7 +59,7 @@ def _in_flight(value: int) -> int:
 
 def _label_value(value: int | str | None) -> int | str | None:
     if value is not None:
-        label_values.parse(value)
+        _said(lambda: label_values.parse(value))
     return value
 
 
@@ -75,7 +86,7 @@ class LinkSetting(_Strict):
     def _check(self) -> LinkSetting:
         if self.preset is None and (self.bandwidth is None or self.rtt is None):
             raise ValueError("a link needs a preset, or a bandwidth and an rtt")
-        self.link()
+        _said(self.link)
         return self
 
     def link(self) -> Link:

@@ -17,6 +17,7 @@ from typing import Any
 
 from bunet.experiments.report.plots import new_figure, save_figure
 from bunet.experiments.sweep.facts import COMMON, Facts, name_of, told, varied, words
+from bunet.models.errors import UsageError
 from bunet.net.link import PRESETS, Link
 
 DECADE = 10.0
@@ -30,7 +31,7 @@ BAR_INCHES = 0.2
 Measured = tuple[Facts, float]  # a point and its seconds a slice
 
 
-class SameBar(Exception):
+class SameBar(UsageError):
     """Two points of a sweep would be drawn at one place."""
 
 

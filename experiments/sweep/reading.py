@@ -12,10 +12,11 @@ from pydantic import BaseModel, ValidationError
 from bunet.experiments.sweep.facts import name_of
 from bunet.experiments.sweep.grid import Grid, LinkSetting, SweepConfig
 from bunet.experiments.sweep.points import Point
+from bunet.models.errors import UsageError
 from bunet.models.printable import printable
 
 
-class ConfigError(ValueError):
+class ConfigError(UsageError):
     """An experiment file that cannot be run; one sentence with the file and the path of the key."""
 
 

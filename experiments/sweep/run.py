@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import RunSettings
 from bunet.experiments.report import plots
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_csv
@@ -25,9 +25,9 @@ from bunet.experiments.sweep import pictures as sweep_pictures
 from bunet.experiments.sweep.facts import beyond_of, name_of, words
 from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.points import Point
+from bunet.models.errors import BunetError, UsageError
 from bunet.models.files import json_text
-from bunet.models.files.disk_space import room_in
-from bunet.parties.errors import RunError
+from bunet.models.files.disk_space import NoRoom, room_in
 
 RESULTS = (
     "seconds",
@@ -48,10 +48,6 @@ RESULTS = (
 
 Runner = Callable[[Point], Mapping[str, Any]]
 Say = Callable[[str], None]
-
-
-class SweepError(Exception):
-    """A sweep folder that cannot be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
     """(the lines of a `points.jsonl` by identity, the length in bytes of its whole lines).
 
     The last line may be cut off, by an interruption; it does not count. A later line of the same point replaces an
-    earlier one. SweepError for a line before the last that is not one of ours.
+    earlier one. UsageError for a line before the last that is not one of ours.
     """
     if not path.exists():
         return {}, 0
@@ -105,7 +101,7 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
             entry = json_text.parse(line)
             entries[entry["identity"]] = entry
         except (ValueError, KeyError, TypeError) as error:
-            raise SweepError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error
+            raise UsageError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error
     return entries, whole
 
 
@@ -122,7 +118,7 @@ class Journal:
                 self._stream.truncate(whole)
         except BlockingIOError:
             self._stream.close()
-            raise SweepError(f"another sweep is writing to {path.parent}: wait for it, or choose another --out") from None
+            raise UsageError(f"another sweep is writing to {path.parent}: wait for it, or choose another --out") from None
         except BaseException:
             self._stream.close()
             raise
@@ -157,7 +153,7 @@ def run_sweep(
     """Run every point of the grid that `folder` does not hold yet.
 
     runner: a point to its JSON document (`benchmark.Bench` on the command line). A point whose run fails is written with
-    its error, and the sweep goes on. say: gets a line for people. data: as for `SweepConfig.points`. Raises SweepError,
+    its error, and the sweep goes on. say: gets a line for people. data: as for `SweepConfig.points`. Raises UsageError,
     OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +171,9 @@ def run_sweep(
             entry: dict[str, Any] = {"identity": identity, "point": point.describe()}
             try:
                 entry["document"] = dict(runner(point))
-            except (RunError, UsageError) as error:
+            except NoRoom:
+                raise  # nor is there any for what would be said of it
+            except BunetError as error:
                 entry["error"] = str(error)
                 failed += 1
             ran += 1
@@ -262,7 +260,7 @@ def write_accuracy(folder: Path, config: SweepConfig, journal: Journal, points: 
 def draw(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[str, Point], say: Say) -> tuple[Path, ...]:
     """The two pictures, and a third of a sweep over a volume.
 
-    None, and a line that says why, without matplotlib or without a finished point. SweepError where two points would be
+    None, and a line that says why, without matplotlib or without a finished point. UsageError where two points would be
     drawn at one place: the table has both.
     """
     entries = [entry for entry in entries_of(journal, points) if "document" in entry]
@@ -283,5 +281,5 @@ def draw(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[st
         say(str(error))
         return ()
     except sweep_pictures.SameBar as error:
-        raise SweepError(f"{folder}: {error}") from error
+        raise UsageError(f"{folder}: {error}") from error
     return tuple(pictures)

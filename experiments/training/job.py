@@ -11,10 +11,12 @@ from typing import Any, Protocol
 import torch
 
 from bunet.experiments import checks, prepare
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import RunSettings
 from bunet.experiments.prepare import ChosenWeights
 from bunet.experiments.training.evaluation import Evaluation
+from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
+from bunet.models.network.architecture import ArchitectureError
 from bunet.models.network.unet import UNet
 from bunet.models.passes.compile import Compiled
 from bunet.models.training import files
@@ -129,7 +131,7 @@ def _compiled(formats: tuple[str, ...], model: UNet, weights: ChosenWeights, siz
     """The integer program of each format, for square slices."""
     try:
         model.architecture.check_size(size, size)
-    except ValueError as error:
+    except ArchitectureError as error:
         raise UsageError(f"--size: {error}") from error
     RunSettings(size=size)  # as everywhere
     compiled = {}

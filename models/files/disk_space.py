@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bunet.models.errors import LocalError
+
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk, the user's quota, the largest size of a file
 SCRATCH = "bunet-"  # what our own folders and files among the temporary ones begin with
 
 
-class NoRoom(Exception):
+class NoRoom(LocalError):
     """What is written does not fit on the disk; the message names the folder. No OSError: it is never a damaged file's."""
 
 
@@ -24,7 +26,7 @@ def room_in(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise NoRoom(sentence(folder, error)) from error
+            raise no_room(folder, error) from error
         raise
 
 
@@ -34,7 +36,7 @@ def room_for_scratch() -> Iterator[None]:
     try:
         folder = Path(tempfile.gettempdir())
     except FileNotFoundError as error:
-        raise NoRoom("there is no folder for temporary files with room in it: TMPDIR can name one") from error
+        raise NoRoom("there is no folder for temporary files with room in it", "TMPDIR can name one") from error
     with room_in(folder):
         yield
 
@@ -44,18 +46,19 @@ def is_full(error: OSError) -> bool:
     return error.errno in FULL
 
 
-def sentence(folder: Path | None, error: OSError) -> str:
+def no_room(folder: Path | None, error: OSError) -> NoRoom:
     """What people are told. folder: None where it is not known."""
     why = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}.get(
         error.errno or 0, "files may not become that large"
     )
     if folder is None:
-        return f"no room to write: {why}"
+        return NoRoom(f"no room to write: {why}")
     # A process that starts while TMPDIR is full takes another folder by default, but still uses what lies in TMPDIR.
     for name in (tempfile.gettempdir(), os.environ.get("TMPDIR", "")):
         temporary = Path(name)
         if name and folder.is_relative_to(temporary):
             inside = folder.relative_to(temporary).parts
             if not inside or inside[0].startswith(SCRATCH):
-                return f"no room in {temporary}, where temporary files are: {why}; TMPDIR can name another folder"
-    return f"no room in {folder}: {why}"
+                sentence = f"no room in {temporary}, where temporary files are: {why}"
+                return NoRoom(sentence, "TMPDIR can name another folder")
+    return NoRoom(f"no room in {folder}: {why}")

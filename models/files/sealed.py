@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 from bunet.models.files.atomic import write_whole
 from bunet.models.files.git_lfs import ADVICE, is_pointer
@@ -31,8 +32,8 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file. name: as it stands in the file. what: as messages call it, such as "a weight file". remedy: what messages
-    advise where a file is damaged. older: likewise where it is of an earlier version, if that is something else.
+    """A kind of file. name: as it stands in the file. what: as messages call it, such as "a weight file". remedy: of the errors
+    of a damaged file. older: likewise of one of an earlier version, if that is something else.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Kind:
     older: str = ""
 
 
-class SealError(ValueError):
+class SealError(UsageError):
     """A file that is not whole, or not of the kind that was asked for; the message names it and says what to do."""
 
 
@@ -81,13 +82,13 @@ def load(path: str | Path, kind: Kind, mapped: bool = False) -> tuple[dict[str, 
         arrays = _mapped(path, arrays, kind)  # what is verified below is what the caller gets, not an earlier reading of it
     if metadata.get(KIND) == kind.name and CHECKSUM in metadata and metadata.get(VERSION) != str(kind.version):
         older = kind.older or kind.remedy
-        raise SealError(f"{path} is of version {metadata.get(VERSION, '')[:9]!r}, not {kind.version}: {older}")
+        raise SealError(f"{path} is of version {metadata.get(VERSION, '')[:9]!r}, not {kind.version}", older)
     if CHECKSUM not in metadata and metadata.get(KIND, "").startswith(kind.name):
-        raise SealError(f"{path} is of an earlier version, which has no checksum: {kind.older or kind.remedy}")
+        raise SealError(f"{path} is of an earlier version, which has no checksum", kind.older or kind.remedy)
     if metadata.get(KIND) != kind.name:
-        raise SealError(f"{path} is damaged or not {kind.what}, its metadata does not say {kind.name!r}: {kind.remedy}")
+        raise SealError(f"{path} is damaged or not {kind.what}, its metadata does not say {kind.name!r}", kind.remedy)
     if metadata[CHECKSUM] != checksum(metadata, arrays):
-        raise SealError(f"{path} is damaged, its checksum differs: {kind.remedy}")
+        raise SealError(f"{path} is damaged, its checksum differs", kind.remedy)
     return {name: text for name, text in metadata.items() if name not in (KIND, VERSION, CHECKSUM)}, arrays
 
 
@@ -121,7 +122,7 @@ def _read(path: Path, kind: Kind) -> tuple[dict[str, str], Arrays]:
         if is_pointer(path):
             raise SealError(f"{path} {ADVICE}") from error
         # Of its own errors some are not SafetensorErrors, such as those of kinds that numpy has not.
-        raise SealError(f"{path} is damaged or not {kind.what}: {kind.remedy}") from error
+        raise SealError(f"{path} is damaged or not {kind.what}", kind.remedy) from error
 
 
 def _mapped(path: Path, arrays: Arrays, kind: Kind) -> Arrays:
@@ -137,4 +138,4 @@ def _mapped(path: Path, arrays: Arrays, kind: Kind) -> Arrays:
             for name, array in arrays.items()
         }
     except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:  # it has changed since it was read
-        raise SealError(f"{path} is damaged or not {kind.what}: {kind.remedy}") from error
+        raise SealError(f"{path} is damaged or not {kind.what}", kind.remedy) from error

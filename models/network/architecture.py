@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 
 ACTIVATIONS = ("relu", "square", "hybrid")
@@ -18,7 +19,7 @@ HYBRID_SQUARE_LEVELS = 2
 NORM_EPSILON = 1e-5
 
 
-class ArchitectureError(ValueError):
+class ArchitectureError(UsageError):
     """An architecture outside what the network family allows."""
 
 
@@ -119,8 +120,6 @@ class Architecture:
         try:
             document = json_text.parse(text)
             return cls(**document)
-        except ArchitectureError:
-            raise
         except (TypeError, ValueError) as error:
             raise ArchitectureError(f"not an architecture: {error}") from error
 

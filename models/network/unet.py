@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bunet.models.files.git_lfs import ADVICE, is_pointer
-from bunet.models.network.architecture import NORM_EPSILON, Architecture, Block
+from bunet.models.network.architecture import NORM_EPSILON, Architecture, ArchitectureError, Block
 from bunet.models.network.weights import FloatWeights, WeightsError
 from bunet.models.volumes.arrays import DAMAGE
 
@@ -111,10 +111,10 @@ def read_checkpoint(
     Tensors of any float kind become float32; the prefixes that DataParallel and torch.compile put before names are left off,
     and any other that all names share, such as `model.`. say: gets a sentence of another key or prefix.
     Sizes are read off the tensors; activation and pooling are not in such a file and must be told. Nothing in the file
-    is executed. Raises FileNotFoundError, or WeightsError naming the file and the tensor.
+    is executed. Raises WeightsError naming the file and the tensor.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no weight file {path}")
+        raise WeightsError(f"no weight file {path}")
     if is_pointer(Path(path)):
         raise WeightsError(f"{path} {ADVICE}")
     _check_members(Path(path))
@@ -127,7 +127,7 @@ def read_checkpoint(
         return _from_state(architecture, state)
     except KeyError as error:
         raise WeightsError(f"{path} is not of a U-Net: its state_dict lacks {error}") from error
-    except (ValueError, IndexError) as error:
+    except (ArchitectureError, WeightsError, ValueError, IndexError) as error:
         raise WeightsError(f"{path}: {error}") from error
 
 

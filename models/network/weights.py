@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text, sealed
 from bunet.models.network import reference
 from bunet.models.network.architecture import NORM_EPSILON, Architecture, ArchitectureError
@@ -22,7 +23,7 @@ FILE = sealed.Kind(
 EARLIER_KIND = "bunet-float-weights-1"  # of files without a checksum, which `seal` converts
 
 
-class WeightsError(ValueError):
+class WeightsError(UsageError):
     """A weight file or state dictionary that does not fit its architecture; the message names the tensor."""
 
 
@@ -75,7 +76,7 @@ def save(weights: FloatWeights, path: str | Path, half: bool = False, notes: Map
 
 
 def load(path: str | Path) -> FloatWeights:
-    """Read what `save` wrote; WeightsError with the file's name on anything else, FileNotFoundError where it is not."""
+    """Read what `save` wrote; WeightsError with the file's name on anything else, and where it is not."""
     texts, tensors = _read(path)
     try:
         return FloatWeights(Architecture.from_json(texts.get("architecture", "")), tensors)
@@ -103,7 +104,7 @@ def seal(path: str | Path) -> bool:
     try:
         texts, tensors = sealed.read_earlier(path, FILE)
     except sealed.SealError as error:
-        raise WeightsError(str(error)) from error
+        raise WeightsError(*error.args) from error
     if texts.get(sealed.KIND) != EARLIER_KIND:
         load(path)
         return False
@@ -117,11 +118,11 @@ def seal(path: str | Path) -> bool:
 
 def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no weight file {path}")
+        raise WeightsError(f"no weight file {path}")
     try:
         return sealed.load(path, FILE)
     except sealed.SealError as error:
-        raise WeightsError(str(error)) from error
+        raise WeightsError(*error.args) from error
 
 
 def _notes(path: str | Path, texts: Mapping[str, str]) -> dict[str, Any]:

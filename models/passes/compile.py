@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bunet.models.commitment import SALT_BYTES, commit
+from bunet.models.errors import UsageError
 from bunet.models.files import json_text, sealed
 from bunet.models.integers import conv_norm, conv_transpose_norm
 from bunet.models.model_card import ModelCard, ModelCardError
@@ -27,7 +28,7 @@ MAX_SIDE = 4096
 OWNER_ONLY = 0o600
 
 
-class CompileError(ValueError):
+class CompileError(UsageError):
     """What cannot be compiled, or a compiled file that is not one; the message names the reason."""
 
 
@@ -68,7 +69,7 @@ def compile_model(
     calibration: float slices (in_channels, H, W) like those that will come, of any size the network takes, or what
     `calibrate` found on such (the `ranges` in a weight file's notes). Beyond twice (`8.4`, `8.8`) or four times (`12.4`)
     their largest values tensors may wrap (see passes/widths.py).
-    Raises CompileError (size, readout), ProgramError (format), ValueError (calibration).
+    Raises CompileError (size, readout), ProgramError (format), UsageError (calibration).
     """
     format = Format.parse(format) if isinstance(format, str) else format
     if readout not in READOUTS:
@@ -91,14 +92,14 @@ def compile_model(
 def quantise_input(program: Program, image: np.ndarray) -> np.ndarray:
     """The slice as the program's input: float (in_channels, H, W) -> int64, round(x * 2^frac).
 
-    Values beyond the input's bound saturate at it. Raises ValueError for another shape, or values that are not finite.
+    Values beyond the input's bound saturate at it. Raises UsageError for another shape, or values that are not finite.
     """
     kind = program.input.type
     image = np.asarray(image)
     if image.shape != kind.shape:
-        raise ValueError(f"slice of shape {image.shape}, the program wants {kind.shape}")
+        raise UsageError(f"slice of shape {image.shape}, the program wants {kind.shape}")
     if image.dtype.kind not in "fiu" or not np.isfinite(image).all():
-        raise ValueError("the slice holds values that are not finite numbers")
+        raise UsageError("the slice holds values that are not finite numbers")
     limit = (1 << kind.bound) - 1
     return np.clip(np.rint(np.ldexp(image.astype(np.float64), kind.frac)), -limit, limit).astype(np.int64)
 
@@ -144,15 +145,15 @@ def save(compiled: Compiled, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Compiled:
-    """Read what `save` wrote and check it; CompileError naming the file, FileNotFoundError where there is none."""
+    """Read what `save` wrote and check it; CompileError naming the file."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no compiled model {path}")
+        raise CompileError(f"no compiled model {path}")
     try:
         texts, tensors = sealed.load(path, FILE)
         identity = _read_identity(texts.get("identity", ""))
         return Compiled(Program.from_json(texts.get("program", "")), _layers(tensors), *identity)
     except sealed.SealError as error:
-        raise CompileError(str(error)) from error
+        raise CompileError(*error.args) from error
     except (ProgramError, CompileError, TypeError) as error:
         raise CompileError(f"{path} is not a compiled model of this version: {error}") from error
 
@@ -172,7 +173,7 @@ def _read_identity(text: str) -> tuple[ModelCard | None, bytes | None]:
             None if salt is None else bytes.fromhex(salt),
         )
     except ModelCardError as error:
-        raise CompileError(str(error)) from error
+        raise CompileError(*error.args) from error
     except (KeyError, TypeError, ValueError) as error:
         raise CompileError("it does not say which model it is") from error
 

@@ -124,11 +124,11 @@ def read_case(
         label = labels.inside(path, stored, target, label_values)
         lung = label if target == "lung" else labels.lung_of(path, stored)
     except VolumeError as error:
-        raise TrainError(str(error)) from error
+        raise TrainError(*error.args) from error
     try:
         loaded = formats.on_scale(stored, path, rule, field_of_view)
     except VolumeError as error:
-        raise TrainError(str(error)) from error
+        raise TrainError(*error.args) from error
     read = (*loaded.remarks(), *_lung_notes(lung if target != "lung" else None))
     return Case(
         name, np.asarray(loaded.volume), label.mask, None if lung is None else lung.mask, label, loaded.rule, read, loaded.crop

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.content.intensity import RULES
@@ -20,7 +21,7 @@ VALIDATION_CASES = ("coronacases_005", "radiopaedia_27_86410_0")
 ONE_PATIENT = (("radiopaedia_29_86490_1", "radiopaedia_29_86491_1"),)  # look like series of one patient
 
 
-class TrainError(ValueError):
+class TrainError(UsageError):
     """A configuration, checkpoint or starting point that cannot be trained."""
 
 

@@ -42,12 +42,12 @@ def load(path: Path, architecture: Architecture | None = None) -> UNet:
 
     Raises TrainError naming the file where they do not fit.
     """
+    if not path.is_file():
+        raise TrainError(f"{path} does not exist")
     try:
         found = weights.load(path)
         if architecture is not None:
             found = carried_over(found, architecture)
-    except FileNotFoundError as error:
-        raise TrainError(f"{path} does not exist") from error
     except WeightsError as error:
         raise TrainError(f"{path} cannot be started from: {error}") from error
     model = UNet(found.architecture)
@@ -65,5 +65,5 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         metadata, tensors = sealed.load(path, CHECKPOINT)
     except sealed.SealError as error:
-        raise TrainError(str(error)) from error
+        raise TrainError(*error.args) from error
     return {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, metadata

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.graph import lower
 from bunet.models.passes.calibrate import calibrate
@@ -46,7 +47,7 @@ def note_ranges(path: Path, slices: Sequence[np.ndarray]) -> None:
         graph = lower(found.architecture)
         ranges = calibrate(graph, fold(graph, found.tensors), slices)
         weights.add_notes(path, {RANGES: ranges, "calibration_slices": len(slices)})
-    except (FileNotFoundError, ValueError) as error:
+    except UsageError as error:
         raise TrainError(f"{path}: its ranges cannot be measured: {error}") from error
 
 
@@ -54,5 +55,5 @@ def has_ranges(path: Path) -> bool:
     """Whether the file's notes have ranges; TrainError naming the file where it is none."""
     try:
         return RANGES in weights.read_notes(path)
-    except (FileNotFoundError, ValueError) as error:
+    except UsageError as error:
         raise TrainError(f"{path}: {error}") from error

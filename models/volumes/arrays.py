@@ -57,8 +57,6 @@ def read_npy(path: Path, kinds: str = "iuf") -> Volume:
         if within + _bytes(shape, kind) > path.stat().st_size:
             raise EOFError("it ends early")
         array = np.memmap(path, kind, "r", within, shape, order)
-    except VolumeError:
-        raise
     except DAMAGE as error:
         raise VolumeError(f"{path}: not a readable .npy file of plain numbers ({reason(error)})") from error
     return Volume(_plain(array), kind=NPY, source=path, notes=_axes_left_off(path, shape))
@@ -121,8 +119,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except VolumeError:
-        raise
     except DAMAGE as error:
         raise VolumeError(f"{path}: not a readable .npz file of plain numbers ({reason(error)})") from error
 

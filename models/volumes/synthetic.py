@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.errors import UsageError
 from bunet.models.volumes.content.intensity import HU_WINDOW
 
 Floats = NDArray[np.float32]
@@ -52,17 +53,17 @@ def generate(size: int = 128, slices: int = 32, seed: int = 0, lesions: int | No
     """One chest, `slices` consecutive slices of size x size pixels.
 
     slices >= size covers the whole chest; fewer slices are a slab from its middle. lesions: how many to plant
-    (default: 1 to 7, drawn from the seed). Equal arguments give equal volumes. Raises ValueError for a size below 32,
+    (default: 1 to 7, drawn from the seed). Equal arguments give equal volumes. Raises UsageError for a size below 32,
     no slices, a negative seed or lesions < 0.
     """
     if size < MIN_SIZE:
-        raise ValueError(f"size {size} is below {MIN_SIZE} pixels, too coarse for a chest")
+        raise UsageError(f"size {size} is below {MIN_SIZE} pixels, too coarse for a chest")
     if slices < 1:
-        raise ValueError(f"slices {slices} is not a positive number")
+        raise UsageError(f"slices {slices} is not a positive number")
     if seed < 0:
-        raise ValueError(f"seed {seed} is negative")
+        raise UsageError(f"seed {seed} is negative")
     if lesions is not None and lesions < 0:
-        raise ValueError(f"lesions {lesions} is negative")
+        raise UsageError(f"lesions {lesions} is negative")
     chest = _Chest(size, slices, seed)
     return chest.render(int(chest.rng.integers(1, 8)) if lesions is None else lesions)
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.errors import UsageError
 from bunet.models.volumes.nifti_header import NiftiHeader
 
 Affine = NDArray[np.float64]
@@ -27,7 +28,7 @@ NPZ, NPY, NIFTI, DICOM = "npz", "npy", "nifti", "dicom"
 KINDS = (NPZ, NPY, NIFTI, DICOM)
 
 
-class VolumeError(ValueError):
+class VolumeError(UsageError):
     """A file or array that is not a volume; the message names the file and what is wrong with it."""
 
 

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from bunet.net.channel import Channel, ChannelError
-from bunet.net.frame import Control, Frame, MalformedFrame
+from bunet.models.errors import PeerError
+from bunet.models.printable import plain
+from bunet.net.channel import Channel
+from bunet.net.frame import Control, Frame
 from bunet.parties.engine.meter import TrafficMeter
 from bunet.parties.engine.program import structural
-from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import LayerFinished, LayerStarted, SliceFinished, SliceStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.protocols.ass.share import Share
@@ -131,9 +132,7 @@ class Scheduler:
                     self._inbox.put(("message", message))
                 if (traffic := self._traffic.report()) is not None:
                     self._emit(traffic)
-        except (ChannelError, MalformedFrame) as error:
-            self._inbox.put(("failed", PeerError(str(error))))
-        except Exception as error:  # of a subscriber: a run must not wait for a pump that has ended
+        except Exception as error:  # of the channel or of a subscriber: a run must not wait for a pump that has ended
             self._inbox.put(("failed", error))
 
     def _file(self, message: Frame | Control) -> None:
@@ -292,9 +291,7 @@ class Scheduler:
             self._advance(chain, layers, value, last_use, on_layer)
         except ProtocolError as broken:
             error = PeerError(f"{layers[chain.position].node.name}: {broken}")
-        except (RunError, ChannelError, MalformedFrame) as broken:
-            error = broken if isinstance(broken, RunError) else PeerError(str(broken))
-        except Exception as broken:  # a defect of ours: carry it to the session's thread, with its traceback
+        except Exception as broken:  # carry it to the session's thread, with its traceback
             error = broken
         self._inbox.put(("worked", (chain, error)))
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import room_in
 from bunet.models.passes import compile as compiling
 from bunet.net.link import Link
 from bunet.parties import input_range
-from bunet.parties.errors import RunError
 from bunet.parties.events import Subscriber
 from bunet.parties.local import inputs, processes, profile, record
 from bunet.parties.local.inputs import VolumeSlices
@@ -78,9 +78,9 @@ class PairResult:
 
 
 def run_pair(job: PairJob, bus: Subscriber) -> PairResult:
-    """Run Alice and Bob to the end; raises RunError (or PeerError) with one sentence if either fails."""
+    """Run Alice and Bob to the end; raises LocalError (or PeerError) with one sentence if either fails."""
     if not job.labels:
-        raise RunError("there is no slice to run")
+        raise UsageError("there is no slice to run")
     with room_in(job.folder):
         outcome = processes.run({role: _write_job(job, role) for role in ("alice", "bob")}, bus)
     return _collect(job, outcome)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from bunet.models.errors import LocalError, PeerError
 from bunet.net.link import Link
-from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Failed, SessionFinished, SliceFinished, Subscriber, from_document
 
 STARTUP_TIMEOUT_S = 180.0
@@ -35,7 +35,7 @@ class Outcome:
 
 
 def run(files: Mapping[str, Path], bus: Subscriber, module: str = "bunet.parties.local.worker") -> Outcome:
-    """Run `module` as both roles, each with its job file; raises RunError (or PeerError) with one sentence if either fails."""
+    """Run `module` as both roles, each with its job file; raises LocalError or PeerError with one sentence if either fails."""
     inbox: Inbox = queue.SimpleQueue()
     parties: list[_Party] = []
     try:
@@ -123,9 +123,9 @@ def _await_address(bob: _Party, inbox: Inbox, bus: Subscriber) -> str:
         try:
             _, document = inbox.get(timeout=max(0.1, deadline - time.monotonic()))
         except queue.Empty:
-            raise RunError(f"Bob's process did not start within {STARTUP_TIMEOUT_S:.0f} s") from None
+            raise LocalError(f"Bob's process did not start within {STARTUP_TIMEOUT_S:.0f} s") from None
         if document is None:
-            raise RunError(f"Bob's process ended before it listened: {bob.complaint()}")
+            raise LocalError(f"Bob's process ended before it listened: {bob.complaint()}")
         if "listening" in document:
             return str(document["listening"])
         _publish(document, bus)
@@ -149,7 +149,7 @@ def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcom
                 continue
             code = parties[role].process.wait()
             if failed is not None:
-                _raise(failed)
+                raise failed.error()
             raise PeerError(f"{role.capitalize()}'s process ended with status {code}: {parties[role].complaint()}")
         if "done" in document:
             done.add(role)
@@ -165,8 +165,3 @@ def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcom
         elif isinstance(event, SliceFinished) and role == "alice":
             outcome.slice_seconds[event.slice] = event.seconds
     return outcome
-
-
-def _raise(failed: Failed) -> None:
-    kind = PeerError if failed.fault == "peer" else RunError
-    raise kind(f"{failed.role.capitalize()}: {failed.message}")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.errors import BunetError
 from bunet.models.files.atomic import write_whole
 from bunet.models.files.disk_space import NoRoom, room_in
 from bunet.models.passes.compile import load
@@ -24,7 +25,6 @@ from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice, bob, input_range, outcomes
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import RunError
 from bunet.parties.events import Event, Failed, to_document
 from bunet.parties.local.allocator import keep_freed_memory
 from bunet.parties.local.inputs import open_source
@@ -147,11 +147,11 @@ def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bo
     try:
         (as_alice if role == "alice" else as_bob)(job, link)
     except NoRoom as error:
-        emit(Failed(role, str(error)))
+        emit(Failed.of(role, error))
         return 1
-    except RunError as error:
+    except BunetError as error:
         if role == "bob":
-            emit(Failed(role, str(error), error.fault))
+            emit(Failed.of(role, error))
         print(f"{role}: {error}", file=sys.stderr)
         return 1
     say({"done": role})

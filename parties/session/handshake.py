@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from bunet.models.commitment import COMMITMENT
+from bunet.models.errors import BunetError, PeerError, UsageError
 from bunet.models.files.disk_space import NoRoom
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
+from bunet.models.printable import plain
 from bunet.models.program import Format, Program, ProgramError
 from bunet.net.channel import Channel, ChannelError
-from bunet.net.frame import Control, Frame, MalformedFrame
+from bunet.net.frame import Control, Frame
 from bunet.parties.engine.scheduler import Scheduler, SliceJob
-from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
 from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
 from bunet.parties.store import Offer
@@ -111,8 +112,19 @@ def refuse(channel: Channel, message: str) -> None:
         channel.send(Control("error", {"message": message}))
 
 
+def told(error: Exception, role: Role) -> str:
+    """What the peer is told of a failure: all of what concerns it, and nothing of this side's files."""
+    if isinstance(error, PeerError):
+        return str(error)
+    if isinstance(error, NoRoom):
+        return f"the disk of {role.value} is full"
+    if isinstance(error, BunetError):
+        return f"{role.value} cannot go on, and ends the session"
+    return f"{role.value} ended with an internal error"
+
+
 def ask(channel: Channel, request: Request) -> Terms:
-    """Alice's half of the handshake. Raises PeerError if Bob refuses, RunError if his answer does not fit."""
+    """Alice's half of the handshake. Raises PeerError if Bob refuses, or if his answer does not fit."""
     body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(Security()), **asdict(request)}
     body["shape"] = list(request.shape)
     say(channel, "open", body)
@@ -129,7 +141,7 @@ def ask(channel: Channel, request: Request) -> Terms:
     reason = _mismatch(request, offer, chosen, settings)
     if reason:
         refuse(channel, reason)
-        raise RunError(reason)
+        raise PeerError(reason)
     say(channel, "ready", {"digest": program.digest()})
     return _agreed(offer, chosen, settings, request.slices, request.in_flight, request.session)
 
@@ -139,14 +151,14 @@ def answer(
     offers: Callable[[tuple[int, int, int], str | None, str | None, ModelWish], Offer],
     link: str = "loopback",
 ) -> Terms:
-    """Bob's half of the handshake. offers: (shape, format, readout, wish) -> Offer, RunError if he does not serve it.
+    """Bob's half of the handshake. offers: (shape, format, readout, wish) -> Offer, PeerError if he does not serve it.
 
     A request that he cannot serve is answered with the reason and raised as PeerError: the fault is the asker's.
     """
     body = expect(channel, "open")
     try:
         terms = _terms(body, offers, link)
-    except RunError as error:
+    except BunetError as error:
         reason = plain(error)  # as Alice will read it
         refuse(channel, reason)
         raise PeerError(reason) from None
@@ -172,16 +184,16 @@ def answer(
 
 
 def check_asker(body: Mapping[str, Any], link: str) -> None:
-    """RunError unless the one who sent this `open` runs the same software at the same levels and emulates the same link."""
+    """PeerError unless the one who sent this `open` runs the same software at the same levels and emulates the same link."""
     if body.get("protocol") != PROTOCOL_VERSION or body.get("version") != software():
-        raise RunError(
+        raise PeerError(
             f"versions differ: Alice runs bunet {plain(body.get('version'))} (protocol {plain(body.get('protocol'))}), "
             f"Bob runs bunet {software()} (protocol {PROTOCOL_VERSION})"
         )
     if body.get("security") != asdict(Security()):
-        raise RunError(f"security levels differ: Alice asks for {plain(body.get('security'))}, Bob has {asdict(Security())}")
+        raise PeerError(f"security levels differ: Alice asks for {plain(body.get('security'))}, Bob has {asdict(Security())}")
     if body.get("link") != link:
-        raise RunError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
+        raise PeerError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
 
 
 def _terms(body: dict[str, Any], offers, link: str) -> Terms:
@@ -195,21 +207,21 @@ def _terms(body: dict[str, Any], offers, link: str) -> Terms:
         wanted, readout = body.get("format"), body.get("readout")
         session = str(body["session"])
         wish, commitment = ModelWish.from_document(body["model"]), _commitment(body["commitment"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise RunError("the request is malformed") from None
+    except (ModelCardError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise PeerError("the request is malformed") from None
     if not all(value is None or isinstance(value, str) for value in (wanted, readout)):
-        raise RunError("the request is malformed")
+        raise PeerError("the request is malformed")
     if not re.fullmatch("[0-9a-f]{32}", session):  # it becomes part of file names
-        raise RunError("the request is malformed")
+        raise PeerError("the request is malformed")
     if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
-        raise RunError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
+        raise PeerError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
     check_settings(settings)
     offer = offers(shape, wanted, readout, wish)
     digest = body.get("digest")
     if digest is not None and digest != offer.program.digest():
-        raise RunError(DIFFERENT_PROGRAMS)
+        raise PeerError(DIFFERENT_PROGRAMS)
     if commitment is not None and commitment != offer.commitment:
-        raise RunError(DIFFERENT_WEIGHTS)
+        raise PeerError(DIFFERENT_WEIGHTS)
     return _agreed(offer, choose(offer.program, choices), settings, slices, in_flight, session)
 
 
@@ -245,7 +257,11 @@ def _mismatch(request: Request, offer: Offer, chosen: Mapping[str, str], setting
         return DIFFERENT_WEIGHTS
     if request.committed and (offer.card is None or offer.commitment is None):
         return "Bob does not say which model he serves, or does not commit to its weights: compile it with `bunet compile`"
-    if dict(chosen) != choose(program, request.choices) or dict(settings) != dict(request.settings):
+    try:
+        planned = choose(program, request.choices)
+    except UsageError as error:  # Bob has agreed to a plan that cannot be
+        return str(error)
+    if dict(chosen) != planned or dict(settings) != dict(request.settings):
         return "the two parties hold different plans"
     return None
 
@@ -271,10 +287,7 @@ def say(channel: Channel, kind: str, body: dict[str, Any]) -> None:
 
 def expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:
     """The next control message of the handshake; anything else is the peer's fault."""
-    try:
-        message = channel.receive(timeout_s)
-    except (ChannelError, MalformedFrame) as error:
-        raise PeerError(str(error)) from error
+    message = channel.receive(timeout_s)
     if message is None:
         raise PeerError(f"the peer was silent for {timeout_s:.0f} s where {kind!r} was due")
     if isinstance(message, Frame):
@@ -307,7 +320,7 @@ def run(
 ) -> Finished:
     """Everything after the handshake but the good-bye: keys, slices.
 
-    Raises PeerError or RunError; the peer has then been told, as far as it still listens.
+    Raises a BunetError; the peer has then been told (`told`), as far as it still listens.
     """
     opening = SessionStarted(
         role.value,
@@ -360,14 +373,8 @@ def conduct(
             seconds = time.perf_counter() - started
             counters = channel.counters
             peer_left = scheduler.said_bye
-    except RunError as error:
-        refuse(channel, str(error))
-        raise
-    except NoRoom:
-        refuse(channel, f"the disk of {role.value} is full")
-        raise
-    except Exception:
-        refuse(channel, f"{role.value} ended with an internal error")
+    except Exception as error:
+        refuse(channel, told(error, role))
         raise
     emit(SessionFinished(role.value, seconds, counters.wire_bytes_sent, counters.wire_bytes_received, peak_memory()))
     return Finished(seconds, peer_left)

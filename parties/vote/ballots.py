@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.errors import UsageError
 from bunet.models.files import private, sealed
-from bunet.parties.errors import RunError
 from bunet.protocols.vote.election import Election
 
 FILE = sealed.Kind("bunet-ballot", 1, "a ballot", "it is made again by the command that votes")
@@ -21,23 +21,23 @@ _NAME = re.compile(r"([a-z][a-z0-9]{0,30})-([xyz])")
 
 
 def election_of(shape: Sequence[int], names: Sequence[str], filtered: bool = True) -> Election:
-    """The vote on these ballots, groups in the order in which they come; RunError in one sentence where there is none."""
+    """The vote on these ballots, groups in the order in which they come; UsageError in one sentence where there is none."""
     groups: dict[str, int] = {}
     last = ""
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None:
-            raise RunError(f"ballot {name!r} is not named GROUP-AXIS, such as infection-x")
+            raise UsageError(f"ballot {name!r} is not named GROUP-AXIS, such as infection-x")
         if match[1] != last and match[1] in groups:
-            raise RunError(f"the ballots of {match[1]} do not stand together: {', '.join(names)}")
+            raise UsageError(f"the ballots of {match[1]} do not stand together: {', '.join(names)}")
         last = match[1]
         groups[last] = groups.get(last, 0) + 1
     if len(set(names)) != len(names):
-        raise RunError(f"a ballot is named twice: {', '.join(names)}")
+        raise UsageError(f"a ballot is named twice: {', '.join(names)}")
     try:
         return Election(tuple(int(size) for size in shape), tuple(groups.values()), filtered)  # type: ignore[arg-type]
     except ValueError as error:
-        raise RunError(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def write(folder: Path, name: str, bits: np.ndarray, source: str = "") -> None:
@@ -47,17 +47,17 @@ def write(folder: Path, name: str, bits: np.ndarray, source: str = "") -> None:
 
 
 def read(folder: Path, name: str, shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
-    """(shares uint8 `shape`, mapped, not read; source, empty where there is none); RunError naming a file that is no ballot."""
+    """(shares uint8 `shape`, mapped, not read; source, empty where there is none); UsageError naming what is no ballot."""
     path = _path(folder, name)
     try:
         texts, arrays = sealed.load(path, FILE, mapped=True)
     except sealed.SealError as error:
-        raise RunError(f"ballot {error}") from error
+        raise UsageError(f"ballot {error}") from error
     bits = arrays.get("bits")
     if bits is None or bits.dtype != np.uint8 or bits.shape != tuple(shape) or texts.get("name") != name:
-        raise RunError(f"ballot {path} is not uint8 {tuple(shape)} of {name}")
+        raise UsageError(f"ballot {path} is not uint8 {tuple(shape)} of {name}")
     if any(part.max() > 1 for part in bits):
-        raise RunError(f"ballot {path} holds other values than 0 and 1")
+        raise UsageError(f"ballot {path} holds other values than 0 and 1")
     return bits, texts.get("source", "")
 
 

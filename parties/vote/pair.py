@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import room_in
 from bunet.net.link import Link
-from bunet.parties.errors import RunError
 from bunet.parties.events import Subscriber
 from bunet.parties.local import processes
 from bunet.parties.vote import ballots
@@ -46,11 +46,11 @@ def run_vote(job: VoteJob, bus: Subscriber) -> np.ndarray:
     """The mask as Alice learns it, uint8 (Z, H, W) of 0 and 1; Bob learns nothing.
 
     A voxel is set where, in every group, one of its 27 neighbours (itself, if not filtered) has more than half of the group's
-    ballots. Raises RunError (or PeerError) with one sentence.
+    ballots. Raises LocalError, PeerError or UsageError with one sentence.
     """
     ballots.election_of(job.shape, job.ballots)
     if job.ot not in extension.KINDS:
-        raise RunError(f"OT extension {job.ot!r} is not one of {', '.join(extension.KINDS)}")
+        raise UsageError(f"OT extension {job.ot!r} is not one of {', '.join(extension.KINDS)}")
     result = job.folder / "mask.npy"
     result.unlink(missing_ok=True)  # an earlier vote's must not be taken for this one's
     with room_in(job.folder):

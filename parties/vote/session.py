@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.errors import PeerError
+from bunet.models.printable import plain
 from bunet.models.program import Node, TensorType
-from bunet.net.channel import Channel, ChannelError, QueueChannel
+from bunet.net.channel import Channel, QueueChannel
 from bunet.net.clock import RealClock
-from bunet.net.frame import Control, MalformedFrame
+from bunet.net.frame import Control
 from bunet.net.link import Link
 from bunet.net.shaper import Shaper
 from bunet.parties import alice
 from bunet.parties.bob import await_bye
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import SessionStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.session import handshake
@@ -76,7 +77,7 @@ class VoteTerms:
 
 
 def ask(channel: Channel, terms: VoteTerms) -> None:
-    """Alice's half of the handshake; PeerError if Bob refuses, RunError if he agreed to something else."""
+    """Alice's half of the handshake; PeerError if Bob refuses, or agreed to something else."""
     handshake.say(
         channel,
         "open",
@@ -91,7 +92,7 @@ def ask(channel: Channel, terms: VoteTerms) -> None:
     if handshake.expect(channel, "accept").get("digest") != terms.digest():
         message = "the two parties agreed to different votes (digests differ)"
         handshake.refuse(channel, message)
-        raise RunError(message)
+        raise PeerError(message)
 
 
 def answer(channel: Channel, terms: VoteTerms) -> None:
@@ -100,26 +101,26 @@ def answer(channel: Channel, terms: VoteTerms) -> None:
     try:
         handshake.check_asker(body, terms.link)
         _check(body, terms)
-    except RunError as error:
+    except PeerError as error:
         handshake.refuse(channel, str(error))
-        raise PeerError(str(error)) from None
+        raise
     channel.send(Control("accept", {"digest": terms.digest()}))
 
 
 def _check(body: Mapping[str, Any], terms: VoteTerms) -> None:
-    """RunError unless Alice asks for exactly this vote."""
+    """PeerError unless Alice asks for exactly this vote."""
     mine = terms.document()
     if body.get("purpose") != OPERATION:
-        raise RunError("Alice asks for slices where a vote is due")
+        raise PeerError("Alice asks for slices where a vote is due")
     for name, what in (("shape", "regions"), ("ballots", "ballots"), ("ot", "OT extensions"), ("filtered", "filters")):
         if body.get(name) != mine[name]:
-            raise RunError(f"the parties vote on different {what}: Alice {plain(body.get(name))}, Bob {mine[name]}")
+            raise PeerError(f"the parties vote on different {what}: Alice {plain(body.get(name))}, Bob {mine[name]}")
     sources = body.get("sources")
     if not isinstance(sources, dict) or sources.keys() != terms.sources.keys():
-        raise RunError("the request is malformed")
+        raise PeerError("the request is malformed")
     for name, source in terms.sources.items():
         if sources[name] != source:
-            raise RunError(f"the parties' shares of ballot {name} are not of the same runs: make the ballots again")
+            raise PeerError(f"the parties' shares of ballot {name} are not of the same runs: make the ballots again")
 
 
 def plan(terms: VoteTerms) -> list[PlannedLayer]:
@@ -146,7 +147,7 @@ def run_alice(
 ) -> np.ndarray:
     """Alice's side of one vote: the mask, uint8 (Z, H, W). shares: hers of each ballot, uint8 (Z, H, W), in order.
 
-    Raises PeerError or RunError with one sentence; Failed has been emitted.
+    Raises a BunetError with one sentence; Failed has been emitted.
     """
     with alice.connected(connect, link, emit) as channel:
         ask(channel, terms)
@@ -155,15 +156,13 @@ def run_alice(
 
 
 def run_bob(connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber, *, link: Link) -> None:
-    """Bob's side of one vote; he learns nothing. Raises PeerError or RunError with one sentence."""
+    """Bob's side of one vote; he learns nothing. Raises a BunetError with one sentence."""
     channel = Shaper(connected, link, RealClock())
     try:
         answer(channel, terms)
         _, alice_left = _vote(Role.BOB, channel, terms, shares, emit)
         if not alice_left:
             await_bye(channel)
-    except (ChannelError, MalformedFrame) as error:
-        raise PeerError(str(error)) from error
     finally:
         channel.close()
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.errors import LocalError
 from bunet.models.files import private, sealed
-from bunet.models.files.disk_space import NoRoom
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import RunError
 
 FILE = sealed.Kind("bunet-share", 1, "a share of a slice", "remove it, and the same command runs that slice again")
 _NAME = re.compile(r"([xyz])(\d{4,})\.([0-9a-f]{32})\.share")
@@ -37,7 +36,7 @@ def path_of(folder: Path, at: Slice, session: str) -> Path:
 
 
 def write(folder: Path, at: Slice, session: str, bits: np.ndarray) -> None:
-    """Keep this party's share of a label, uint8 (H, W) of 0 and 1; RunError where that cannot be done.
+    """Keep this party's share of a label, uint8 (H, W) of 0 and 1; LocalError or NoRoom where that cannot be done.
 
     A session has one share of a slice: a second one is refused, never written over the first.
     """
@@ -45,30 +44,25 @@ def write(folder: Path, at: Slice, session: str, bits: np.ndarray) -> None:
         raise ValueError(f"a share of a label is uint8 (height, width) of 0 and 1, not {bits.dtype} {bits.shape}")
     path = path_of(folder, at, session)
     if path.exists():
-        raise RunError(f"{path} is there already: a session's number was used again")
+        raise LocalError(f"{path} is there already: a session's number was used again")
     packed = np.packbits(bits, axis=1, bitorder="little")
     try:
         sealed.save(path, FILE, {"bits": packed}, {"slice": path.name, "width": str(bits.shape[1])}, private.OWNER_ONLY)
-    except NoRoom as error:
-        raise RunError(str(error)) from error
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise LocalError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def read(folder: Path, at: Slice, session: str) -> np.ndarray:
-    """What `write` kept, uint8 (H, W); RunError naming the file where it is damaged or not there."""
+    """What `write` kept, uint8 (H, W); SealError naming the file where it is damaged or not there."""
     path = path_of(folder, at, session)
-    try:
-        facts, arrays = sealed.load(path, FILE)
-    except sealed.SealError as error:
-        raise RunError(str(error)) from error
+    facts, arrays = sealed.load(path, FILE)
     try:
         packed, width = arrays["bits"], int(facts["width"])
         if facts["slice"] != path.name or packed.dtype != np.uint8 or packed.shape[1] != (width + 7) // 8:
             raise ValueError("it is another slice's")
         return np.unpackbits(packed, axis=1, count=width, bitorder="little")
     except (KeyError, ValueError, IndexError) as error:
-        raise RunError(f"{path} is not that slice's share: {FILE.remedy} ({error})") from error
+        raise sealed.SealError(f"{path} is not that slice's share ({error})", FILE.remedy) from error
 
 
 def held(folder: Path) -> dict[Slice, set[str]]:
@@ -120,7 +114,7 @@ def keep_shares(folder: Path, session: str, labels: Sequence[Slice]) -> Callable
 
     def keep(job: SliceJob, result: Any) -> None:
         if not isinstance(result, np.ndarray):
-            raise RunError(f"slice {job.slice} left no share of its label: its program's read-out is not label-share")
+            raise LocalError(f"slice {job.slice} left no share of its label: its program's read-out is not label-share")
         write(folder, labels[job.slice], session, result)
 
     return keep

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.errors import BunetError
 from bunet.models.files import private
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties.bob import LISTEN_POLL_S
-from bunet.parties.errors import RunError
 from bunet.parties.events import Failed
 from bunet.parties.local.worker import emit, leave_with_parent, main, say
 from bunet.parties.vote import ballots, session
@@ -47,8 +47,8 @@ def run_alice(job: dict[str, Any], link: Link) -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     try:
         terms, shares = _read(job, link)
-    except RunError as error:
-        emit(Failed("alice", str(error), error.fault))
+    except BunetError as error:
+        emit(Failed.of("alice", error))
         raise
     mask = session.run_alice(lambda: zeromq.connect(address), terms, shares, emit, link=link)
     private.write(Path(job["folder"]) / "mask.npy", lambda stream: np.save(stream, mask))

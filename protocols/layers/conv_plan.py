@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from bunet.models.errors import UsageError
 from bunet.protocols.kernels.ring.convolve import BLOCK, OUTPUTS
 from bunet.protocols.layers.tiling import Image, Tiling, candidates
 from bunet.protocols.pahe import bfv, parameters, reply
@@ -40,7 +41,7 @@ _CIPHERTEXT_BLOCK = 24 << 20
 _ACCUMULATOR_BLOCK = 16 << 20
 
 
-class PlanError(ValueError):
+class PlanError(UsageError):
     """No parameter set carries this convolution."""
 
 

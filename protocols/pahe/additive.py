@@ -39,7 +39,7 @@ class BfvSlots:
 
     def _encode(self, values: np.ndarray) -> np.ndarray:
         if values.ndim != 1 or values.dtype != np.uint64:
-            raise encoding.PlainError(f"values must be uint64 (n,), not {values.dtype} {values.shape}")
+            raise ValueError(f"values must be uint64 (n,), not {values.dtype} {values.shape}")
         slots = np.zeros((-(-len(values) // self.params.degree), self.params.degree), np.uint64)
         slots.reshape(-1)[: len(values)] = values
         return encoding.encode_slots(slots, self.t)

@@ -18,10 +18,6 @@ MAX_WIDTH = 60
 GENERATOR = 3  # of the rotations: 3 has order N/2 modulo 2N, and with -1 generates all odd residues
 
 
-class PlainError(ValueError):
-    """A plaintext modulus or message that the scheme does not take."""
-
-
 def width_of(t: int) -> int:
     """Bits of a residue modulo t: w for t = 2^w, else the bit length of t."""
     return (t - 1).bit_length()
@@ -29,12 +25,12 @@ def width_of(t: int) -> int:
 
 @functools.cache
 def check_modulus(params: Parameters, t: int) -> None:
-    """t must be 2^width with width 1..60, or an odd prime below 2^60 that is not one of q's; PlainError otherwise."""
+    """t must be 2^width with width 1..60, or an odd prime below 2^60 that is not one of q's; ValueError otherwise."""
     power_of_two = t > 1 and t & (t - 1) == 0
     if not (2 <= t <= 1 << MAX_WIDTH) or not (power_of_two or is_prime(t)):
-        raise PlainError(f"plaintext modulus {t} is neither 2^width with width 1..{MAX_WIDTH} nor a prime below 2^60")
+        raise ValueError(f"plaintext modulus {t} is neither 2^width with width 1..{MAX_WIDTH} nor a prime below 2^60")
     if t in params.primes or t >= params.modulus >> 2:
-        raise PlainError(f"plaintext modulus {t} does not fit the ciphertext modulus of {params.name}")
+        raise ValueError(f"plaintext modulus {t} does not fit the ciphertext modulus of {params.name}")
 
 
 @functools.cache
@@ -51,11 +47,11 @@ def scale_constants(params: Parameters, modulus: int) -> rlwe.ScaleConstants:
 
 
 def messages_of(params: Parameters, messages: np.ndarray, t: int) -> np.ndarray:
-    """messages as C-contiguous uint64 (n, N); PlainError if they are not (n, N) unsigned residues below t."""
+    """messages as C-contiguous uint64 (n, N); ValueError if they are not (n, N) unsigned residues below t."""
     if messages.ndim != 2 or messages.shape[1] != params.degree or messages.dtype not in (np.uint32, np.uint64):
-        raise PlainError(f"messages must be unsigned (n, {params.degree}), not {messages.dtype} {messages.shape}")
+        raise ValueError(f"messages must be unsigned (n, {params.degree}), not {messages.dtype} {messages.shape}")
     if messages.size and int(messages.max()) >= t:
-        raise PlainError(f"a message is not below the plaintext modulus {t}")
+        raise ValueError(f"a message is not below the plaintext modulus {t}")
     return np.ascontiguousarray(messages, np.uint64)
 
 
@@ -77,7 +73,7 @@ def _slot_order(degree: int) -> np.ndarray:
 
 def _slot_tables(degree: int, t: int) -> ntt.Tables:
     if t >> 50 or t % (2 * degree) != 1 or not is_prime(t):
-        raise PlainError(f"slots need a prime plaintext modulus below 2^50 that is 1 modulo {2 * degree}, not {t}")
+        raise ValueError(f"slots need a prime plaintext modulus below 2^50 that is 1 modulo {2 * degree}, not {t}")
     return ntt.tables(degree, (t,))
 
 
@@ -86,7 +82,7 @@ def encode_slots(values: np.ndarray, t: int) -> np.ndarray:
     degree = values.shape[-1]
     tables = _slot_tables(degree, t)
     if values.ndim != 2 or values.dtype != np.uint64 or (values.size and int(values.max()) >= t):
-        raise PlainError(f"slot values must be uint64 (n, N) below {t}")
+        raise ValueError(f"slot values must be uint64 (n, N) below {t}")
     out = np.empty((len(values), 1, degree), np.uint64)
     out[:, 0, _slot_order(degree)] = values
     return ntt.inverse(out, tables)[:, 0]

@@ -6,6 +6,7 @@ import functools
 import math
 from dataclasses import dataclass, field
 
+from bunet.models.errors import UsageError
 from bunet.protocols.kernels.ring.ntt import Tables, tables
 
 # Largest log2 q for 128-bit security with a ternary secret and error deviation 3.2: Homomorphic Encryption Standard
@@ -18,7 +19,7 @@ MIN_PRIME_BITS = 30
 MAX_PRIME_BITS = 50  # 4 p < 2^52: the lazy range of the 52-bit kernels
 
 
-class ParameterError(ValueError):
+class ParameterError(UsageError):
     """Parameters that are not secure, or that the kernels do not serve."""
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe import wire
-from bunet.protocols.pahe.encoding import PlainError, check_modulus, encode_constants, scale_constants, width_of
+from bunet.protocols.pahe.encoding import check_modulus, encode_constants, scale_constants, width_of
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.pahe.parameters import MAX_PRIME_BITS, MIN_PRIME_BITS, ParameterError, Parameters, ntt_primes
 from bunet.protocols.random import Random
@@ -146,9 +146,9 @@ def reply_specs(params: Parameters, n: int, positions: int, width: int, noise_bi
 
 def _check_positions(positions: np.ndarray, n: int, degree: int) -> np.ndarray:
     if positions.ndim not in (1, 2) or positions.dtype.kind not in "iu" or (positions.ndim == 2 and len(positions) != n):
-        raise PlainError(f"positions must be integers (P,) or ({n}, P), not {positions.dtype} {positions.shape}")
+        raise ValueError(f"positions must be integers (P,) or ({n}, P), not {positions.dtype} {positions.shape}")
     if positions.size and not 0 <= int(positions.min()) <= int(positions.max()) < degree:
-        raise PlainError(f"a position is outside 0..{degree - 1}")
+        raise ValueError(f"a position is outside 0..{degree - 1}")
     return np.ascontiguousarray(positions, np.int64)
 
 
@@ -173,9 +173,9 @@ def reply(
         raise ValueError(f"accumulators {accumulators.shape} are not (n, 2, {params.limbs}, {params.degree})")
     positions = _check_positions(np.asarray(positions), n, params.degree)
     if masks.shape != (n, positions.shape[-1]) or masks.dtype not in (np.uint32, np.uint64):
-        raise PlainError(f"masks {masks.dtype} {masks.shape} are not unsigned ({n}, {positions.shape[-1]})")
+        raise ValueError(f"masks {masks.dtype} {masks.shape} are not unsigned ({n}, {positions.shape[-1]})")
     if masks.size and int(masks.max()) >= t:
-        raise PlainError(f"a mask is not below the plaintext modulus {t}")
+        raise ValueError(f"a mask is not below the plaintext modulus {t}")
     small = reply_modulus(params, width_of(t), noise_bits)
     flood = flood_bits(params, noise_bits)
     c0 = np.empty(masks.shape, np.uint64)

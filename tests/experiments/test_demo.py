@@ -17,15 +17,15 @@ from rich.console import Console
 from bunet.experiments import prepare
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.demo import DemoRequest, run_demo
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import RunSettings
 from bunet.models import oracle
+from bunet.models.errors import PeerError, UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
 from bunet.models.passes import compile as compiling
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.parties.console import RunConsole
-from bunet.parties.errors import PeerError
 from bunet.parties.events import (
     LayerFinished,
     LayerPlan,

@@ -16,11 +16,11 @@ from typing import Any
 from bunet.experiments import checks
 from bunet.experiments.alice.folder import SliceFolder
 from bunet.experiments.bench.kernels import load_baseline
-from bunet.experiments.commands.app import explain
-from bunet.experiments.options import UsageError
+from bunet.experiments.commands.failure import explain
 from bunet.experiments.predict.case import OPENED
 from bunet.experiments.sweep.reading import ConfigError, parse
-from bunet.experiments.sweep.run import SweepError, read_points
+from bunet.experiments.sweep.run import read_points
+from bunet.models.errors import PeerError, UsageError
 from bunet.models.files import sealed
 from bunet.models.files.disk_space import NoRoom
 from bunet.models.files.json_text import parse as parse_json
@@ -34,12 +34,10 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.labels import labels
 from bunet.models.volumes.volume import VolumeError
 from bunet.net import address, keys
-from bunet.net.channel import AddressError, ChannelError
+from bunet.net.channel import AddressError
 from bunet.net.frame import Control, MalformedFrame, decode
 from bunet.net.keys import BadKey
 from bunet.parties import outcomes
-from bunet.parties.errors import RunError
-from bunet.parties.outcomes import DamagedSlice
 from bunet.parties.session import handshake as session
 from bunet.parties.vote import ballots, shares
 from bunet.parties.vote import session as vote_session
@@ -157,7 +155,7 @@ def _training(data: bytes, folder: Path) -> Taken:
 
 def _slice(data: bytes, folder: Path) -> Taken:
     name = outcomes.path_of(Path(), 7).name
-    read = _sealed(name, outcomes.FILE, DamagedSlice, read=lambda path: outcomes.read(path.parent, 7))
+    read = _sealed(name, outcomes.FILE, SealError, read=lambda path: outcomes.read(path.parent, 7))
     vote = _file(folder, "vote.safetensors", data)
     return {**read(data, folder), "a vote": _taken(lambda: sealed.load(vote, OPENED), SealError)}
 
@@ -209,11 +207,10 @@ def handshake(body: Any) -> Taken:
     ready = Control("ready", {"digest": seeds.small_model().program.digest()})
     alice = Recorder(Control("open", known), ready)
     return {
-        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), RunError, ChannelError),  # type: ignore[arg-type]
+        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), PeerError),  # type: ignore[arg-type]
         "answer": _taken(
             lambda: session.answer(alice, lambda *_: seeds.small_offer()),
-            RunError,
-            ChannelError,  # type: ignore[arg-type]
+            PeerError,  # type: ignore[arg-type]
         ),
     }
 
@@ -225,8 +222,8 @@ def vote(body: Any) -> Taken:
     known = {"version": session.software(), "protocol": session.PROTOCOL_VERSION, **body}
     bob, alice = Recorder(Control("accept", known)), Recorder(Control("open", known))
     return {
-        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), RunError, ChannelError),  # type: ignore[arg-type]
-        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), RunError, ChannelError),  # type: ignore[arg-type]
+        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), PeerError),  # type: ignore[arg-type]
+        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), PeerError),  # type: ignore[arg-type]
     }
 
 
@@ -255,7 +252,7 @@ def _run_json(data: bytes, folder: Path) -> Taken:
 def _journals(data: bytes, folder: Path) -> Taken:
     path = _file(folder, "points.jsonl", data)
     points: list[Any] = []
-    _taken(lambda: points.extend(read_points(path)[0]), SweepError)
+    _taken(lambda: points.extend(read_points(path)[0]), UsageError)
     return {"read_points": bool(points), "load_baseline": _taken(lambda: load_baseline(path), UsageError)}
 
 
@@ -272,7 +269,7 @@ def texts(text: str) -> Taken:
         "names": lambda: checks.names(text),
         "--label-value": lambda: checks.label_values(text),
     }
-    taken = {what: _taken(read, UsageError, ValueError) for what, read in readers.items()}  # others' errors are internal ones
+    taken = {what: _taken(read, UsageError) for what, read in readers.items()}
     if not any(letter.isalpha() for letter in text.removeprefix("tcp://")):  # no name is looked up
         taken["address"] = _taken(lambda: address.parse(text), AddressError)
     return taken
@@ -296,11 +293,11 @@ TARGETS: dict[str, Target] = {
     "share": _sealed(
         shares.path_of(Path(), ("z", 7), SESSION).name,
         shares.FILE,
-        RunError,
+        SealError,
         read=lambda path: shares.read(path.parent, ("z", 7), SESSION),
     ),
     "ballot": _sealed(
-        "lung-x.ballot", ballots.FILE, RunError, read=lambda path: ballots.read(path.parent, "lung-x", (2, 2, 2))
+        "lung-x.ballot", ballots.FILE, UsageError, read=lambda path: ballots.read(path.parent, "lung-x", (2, 2, 2))
     ),
     "program": _program,
     "key": _key,

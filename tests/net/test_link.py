@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from bunet.models.errors import UsageError
 from bunet.net.link import PRESETS, Link, parse_bandwidth, parse_duration
 
 
@@ -64,13 +65,13 @@ def test_duration(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "200", "200MB/s", "-5Mbit", "0Mbit", "fast", "1e3Mbit", "1.Mbit", "inf", "nan"])
 def test_bad_bandwidth(text: str) -> None:
-    with pytest.raises(ValueError, match=r"200Mbit or 1\.5Gbit/s"):
+    with pytest.raises(UsageError, match=r"200Mbit or 1\.5Gbit/s"):
         parse_bandwidth(text)
 
 
 @pytest.mark.parametrize("text", ["", "20", "-1ms", "20min", "ms", "nan", "1e3s"])
 def test_bad_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="20ms, 150us or 1s"):
+    with pytest.raises(UsageError, match="20ms, 150us or 1s"):
         parse_duration(text)
 
 
@@ -88,7 +89,7 @@ def test_parse_pairs_and_choose() -> None:
 
 @pytest.mark.parametrize("text", ["", "lann", "200Mbit", "1,2,3,4"])
 def test_an_unknown_link_names_the_presets(text: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UsageError) as caught:
         Link.parse(text)
     for name in PRESETS:
         assert name in str(caught.value)
@@ -99,5 +100,5 @@ def test_an_unknown_link_names_the_presets(text: str) -> None:
     [(0, 0, 0), (-1, 0, 0), (math.nan, 0, 0), (1, -1, 0), (1, math.inf, 0), (1, math.nan, 0), (1, 0, -1), (1, 0, math.nan)],
 )
 def test_impossible_links(values: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(UsageError):
         Link(*values)

@@ -2,8 +2,8 @@
 
 import threading
 
+from bunet.models.errors import BunetError
 from bunet.net.memory import memory_pair
-from bunet.parties.errors import RunError
 
 
 def shake(hers, his):
@@ -14,7 +14,7 @@ def shake(hers, his):
     def run(role, half) -> None:
         try:
             ended[role] = half()
-        except RunError as error:
+        except BunetError as error:
             ended[role] = error
 
     threads = [threading.Thread(target=run, args=pair) for pair in (("alice", lambda: hers(alice)), ("bob", lambda: his(bob)))]

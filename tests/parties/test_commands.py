@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.errors import PeerError
 from bunet.models.oracle import IntegerWeights
 from bunet.models.passes import compile as compiling
 from bunet.models.passes.compile import Compiled, quantise_input
@@ -24,7 +25,6 @@ from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
-from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, Note
 from bunet.parties.session.handshake import Request
 from bunet.parties.store import CompiledStore

@@ -18,12 +18,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models.errors import UsageError
 from bunet.models.volumes.dicom.library import quiet
 
+DAMAGED_PIXELS = "its pixels are damaged"
 DAMAGED = (b"corrupt", b"premature")  # what libjpeg prints of data that it decodes to something all the same
 
 
-class DamagedPixels(Exception):
+class DamagedPixels(UsageError):
     """A decoder finds, or dies of, damaged pixels."""
 
 
@@ -58,11 +60,11 @@ class Apart:
             self._child.stdin.write(json.dumps({"path": os.fspath(path.resolve()), "frames": list(frames)}).encode() + b"\n")
             self._child.stdin.flush()
         except BrokenPipeError as error:
-            raise DamagedPixels from error
+            raise DamagedPixels(DAMAGED_PIXELS) from error
         for _ in frames:
             answer = json.loads(self._child.stdout.readline() or b'{"damaged": true}')
             if answer.get("damaged"):
-                raise DamagedPixels
+                raise DamagedPixels(DAMAGED_PIXELS)
             kind, shape = np.dtype(answer["kind"]), tuple(answer["shape"])
             data = self._child.stdout.read(kind.itemsize * int(np.prod(shape)))
             yield np.frombuffer(data, kind).reshape(shape)
@@ -80,7 +82,7 @@ def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
                     request["path"], indices=request["frames"], raw=True, decoding_plugin="gdcm"
                 ):
                     if is_damage(said()):
-                        raise DamagedPixels
+                        raise DamagedPixels(DAMAGED_PIXELS)
                     answers.write(json.dumps({"kind": frame.dtype.str, "shape": frame.shape}).encode() + b"\n")
                     answers.write(np.ascontiguousarray(frame).data)
                     answers.flush()

@@ -15,7 +15,7 @@ from bunet.experiments.bench import comparison_cases, comparisons, prototypes
 from bunet.experiments.bench.comparisons import Duel
 from bunet.experiments.commands.app import app
 from bunet.experiments.commands.bench import print_duels
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import foreign, tier
 
 PROTOTYPES = os.environ.get("BUNET_PROTOTYPES")

@@ -18,7 +18,7 @@ from bunet.experiments.bench.libraries import Rival
 from bunet.experiments.bench.limits import Throughput
 from bunet.experiments.commands.app import app
 from bunet.experiments.commands.bench import figure
-from bunet.experiments.options import UsageError
+from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import clock
 
 

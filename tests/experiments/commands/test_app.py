@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import inspect
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +11,7 @@ import pytest
 
 from bunet.experiments.bench import slices
 from bunet.experiments.commands import model
-from bunet.experiments.commands.app import explain
-from bunet.experiments.options import UsageError
 from bunet.models.training.config import TrainConfig
-from bunet.net.channel import AddressError, InsecureChannel, PeerGone
-from bunet.net.keys import BadKey
-from bunet.parties.errors import PeerError, RunError
 from tests.experiments.command_line import Bunet
 
 COMMANDS = (
@@ -219,38 +210,6 @@ def test_plan_cuts_no_name_and_leaves_out_columns_where_it_is_narrow(monkeypatch
         lines = planned(columns)
         assert " ".join(lines[0].split()) == title
         assert max(map(len, lines)) <= int(columns)
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "words"),
-    [
-        (UsageError("--x is wrong"), 2, "--x is wrong"),
-        (RunError("the disk is full"), 1, "the disk is full"),
-        (PeerError("Bob is gone"), 1, "Bob is gone"),
-        (PeerGone("no sign of the peer"), 1, "no sign of the peer"),
-        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
-        (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), 2, "xx: File name too long"),
-        (BadKey("the key is bad"), 2, "the key is bad"),
-        (AddressError("no such host"), 2, "no such host"),
-        (InsecureChannel("refusing"), 2, "refusing"),
-        (KeyError("x"), 1, "internal error: KeyError: 'x' (BUNET_DEBUG=1 shows where)"),
-    ],
-)
-def test_every_error_becomes_a_sentence(error: Exception, status: int, words: str) -> None:
-    assert explain(error) == (words, status)
-
-
-def test_a_tier_that_cannot_be_is_one_sentence() -> None:
-    environment = {**os.environ, "BUNET_TIER": "quantum"}
-    done = subprocess.run(
-        [sys.executable, "-m", "bunet.experiments", "plan"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment,
-    )
-    assert done.returncode == 2
-    assert done.stderr.strip() == "bunet: BUNET_TIER='quantum' is not a tier; choose one of vaes, aesni, portable"
 
 
 def test_bench_says_what_lies_beyond_calibration(monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:

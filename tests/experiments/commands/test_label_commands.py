@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("torch")
 
 from bunet.experiments import prepare
-from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.data import Asked
 from bunet.experiments.sweep.reading import ConfigError, parse
+from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.volumes import formats

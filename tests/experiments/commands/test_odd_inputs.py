@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from bunet.experiments.bench.kernels import load_baseline
-from bunet.experiments.commands.app import explain
-from bunet.experiments.options import UsageError
+from bunet.experiments.commands.failure import explain
 from bunet.experiments.storage import places
 from bunet.experiments.sweep.reading import ConfigError, parse
-from bunet.experiments.sweep.run import SweepError, read_points
+from bunet.experiments.sweep.run import read_points
+from bunet.models.errors import UsageError
 from bunet.models.files.atomic import write_whole
 from bunet.models.network.architecture import Architecture, ArchitectureError
 from bunet.models.printable import printable
@@ -201,7 +201,7 @@ def test_json_of_all_kinds(tmp_path: Path, text) -> None:
         Architecture.from_json(text)
     with pytest.raises(UsageError):
         load_baseline(path)
-    with pytest.raises(SweepError, match="not a line of a sweep"):
+    with pytest.raises(UsageError, match="not a line of a sweep"):
         read_points(path)
 
 

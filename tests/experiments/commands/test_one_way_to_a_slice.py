@@ -22,6 +22,7 @@ from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.reading import parse
+from bunet.models.errors import LocalError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.passes.compile import quantise_input
@@ -30,7 +31,6 @@ from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
 from bunet.parties import alice as alice_party
-from bunet.parties.errors import RunError
 from bunet.parties.local.inputs import open_source, to_document
 from tests.experiments.command_line import Bunet
 from tests.experiments.commands.test_party import Session
@@ -54,7 +54,7 @@ def chest(folder: Path, shape: tuple[int, int], spacing: tuple[float, ...] | Non
     return folder / "ct.npy"
 
 
-class Enough(RunError):
+class Enough(LocalError):
     """The job was seen; nothing needs to run."""
 
 
@@ -82,7 +82,7 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
         run = CaseRun(case, Job({"infection": {axis: model}}, way, out, Calibration(), QuietView(), run=pair))
         with run.open():
             if way.secure:
-                with pytest.raises(RunError, match="seen"):
+                with pytest.raises(LocalError, match="seen"):
                     run.run_stages()
             else:
                 run.run_stages()

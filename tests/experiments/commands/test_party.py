@@ -16,7 +16,7 @@ import pytest
 
 from bunet.experiments import prepare
 from bunet.experiments.alice.folder import SliceFolder
-from bunet.experiments.options import UsageError
+from bunet.models.errors import PeerError, UsageError
 from bunet.models.model_card import ModelWish
 from bunet.models.passes.compile import Compiled, quantise_input
 from bunet.models.volumes import formats
@@ -26,7 +26,6 @@ from bunet.net import keys
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import PeerError
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
 from bunet.parties.session.handshake import MAX_IN_FLIGHT, Request, Terms
 from bunet.protocols.ass.share import Share

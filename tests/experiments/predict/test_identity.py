@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.calibration import Calibration
 from bunet.experiments.predict.case import OPENED, CaseRun, open_case
 from bunet.experiments.predict.case_files import one_case
@@ -16,6 +15,7 @@ from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import RunPair
+from bunet.models.errors import UsageError
 from bunet.models.files import sealed
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.predict.models import load_models
 from bunet.experiments.predict.settings import PredictSettings
+from bunet.models.errors import UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import NORM_EPSILON, Architecture

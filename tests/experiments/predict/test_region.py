@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bunet.experiments.checks import slice_range
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.region import Region, decide, gather, total
 from bunet.experiments.predict.stage import JobProgress, Stage
+from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.volumes.slice_source import SliceFrame

@@ -11,8 +11,8 @@ import pytest
 
 from bunet.experiments.predict.calibration import Calibration
 from bunet.experiments.predict.results import write_case
+from bunet.models.errors import LocalError
 from bunet.net.link import PRESETS
-from bunet.parties.errors import RunError
 from bunet.parties.local.pair import PairJob, PairResult, run_pair
 from tests.experiments.predict.test_identity import SETTINGS, a_run
 
@@ -26,7 +26,7 @@ def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path: Path) -> None
 
     for _ in range(2):
         run = a_run(tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]), disagreeing)
-        with run.open(), pytest.raises(RunError, match="1 layers differ from the oracle; slice 0, conv: 3 values differ"):
+        with run.open(), pytest.raises(LocalError, match="1 layers differ from the oracle; slice 0, conv: 3 values differ"):
             run.run_stages()
     assert len(ran) == 1, "its slices were all there the second time"
     (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")

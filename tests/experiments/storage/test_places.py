@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.places import check_apart
+from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from tests.experiments.command_line import Bunet

@@ -6,8 +6,8 @@ from typing import Never
 
 import pytest
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.storage.run_folder import RunFolder
+from bunet.models.errors import UsageError
 
 IDENTITY = {"volume": "abc", "axes": ("x", "z")}
 

@@ -12,7 +12,6 @@ import pytest
 
 from bunet.experiments.bench.data import CtData
 from bunet.experiments.bench.slices import Bench
-from bunet.experiments.options import UsageError
 from bunet.experiments.sweep import accuracy_table
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.data import Asked
@@ -20,6 +19,7 @@ from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.points import Point
 from bunet.experiments.sweep.reading import parse
 from bunet.experiments.sweep.run import run_sweep, settings_of
+from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.volumes import formats

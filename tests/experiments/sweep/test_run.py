@@ -15,8 +15,8 @@ from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.pictures import SameBar
 from bunet.experiments.sweep.points import Point
 from bunet.experiments.sweep.reading import parse
-from bunet.experiments.sweep.run import RESULTS, Journal, SweepError, read_points, row_of, run_sweep
-from bunet.parties.errors import PeerError
+from bunet.experiments.sweep.run import RESULTS, Journal, read_points, row_of, run_sweep
+from bunet.models.errors import PeerError, UsageError
 
 CONFIG = parse(
     "name: test\nslices: 2\ngrid:\n  links: [lan, wan]\n  protocols: [{relu: gc}, {relu: gc-sign}]\n  in_flight: [1, 2]\n",
@@ -163,7 +163,7 @@ def test_tables_call_links_as_the_grid_at_hand_does(tmp_path: Path) -> None:
 def test_two_sweeps_do_not_write_to_one_folder(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     first = Journal(tmp_path / "points.jsonl")
-    with pytest.raises(SweepError, match="another sweep is writing to"):
+    with pytest.raises(UsageError, match="another sweep is writing to"):
         sweep(tmp_path, Runner())
     first.close()
     assert sweep(tmp_path, Runner())[0].ran == 8
@@ -209,7 +209,7 @@ def test_a_defect_ends_the_sweep_but_keeps_what_is_done(tmp_path: Path) -> None:
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "points.jsonl").write_text('{"other": 1}\n')
-    with pytest.raises(SweepError, match="line 1: not a line of a sweep"):
+    with pytest.raises(UsageError, match="line 1: not a line of a sweep"):
         sweep(tmp_path, Runner())
     assert (tmp_path / "points.jsonl").read_text() == '{"other": 1}\n'
 
@@ -235,6 +235,6 @@ def test_two_points_in_one_place_end_the_sweep_with_the_table_written(tmp_path: 
         raise SameBar("two points would be drawn at one place: a; and b")
 
     monkeypatch.setattr(sweep_pictures, "seconds_by_link", same)
-    with pytest.raises(SweepError, match="at one place: a; and b"):
+    with pytest.raises(UsageError, match="at one place: a; and b"):
         sweep(tmp_path, Runner(), pictures=True)
     assert len(rows(tmp_path)) == 8

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import UsageError
 from bunet.experiments.predict.models import suited
 from bunet.experiments.predict.settings import PredictSettings
+from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.weights import WeightsError
@@ -149,7 +149,7 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text(pointer)
     readers = [("w.pth", read_checkpoint), ("w.safetensors", weights.load), ("ct.npz", read_volume), ("ct.nii.gz", read_volume)]
     for name, reader in readers:
-        with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer, .*: run `git lfs pull`"):
+        with pytest.raises(UsageError, match=rf"{name} is a Git LFS pointer, .*: run `git lfs pull`"):
             reader(tmp_path / name)
 
 

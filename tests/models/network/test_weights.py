@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from bunet.models.errors import UsageError
 from bunet.models.metrics import dice
 from bunet.models.network import reference, weights
 from bunet.models.network.architecture import Architecture, ArchitectureError
@@ -93,7 +94,7 @@ def test_tensors_that_do_not_fit_are_named(change, message) -> None:
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(WeightsError):
         weights.load(path)
     path.write_bytes(b"not a weight file at all")
     with pytest.raises(WeightsError, match=r"x\.safetensors"):
@@ -129,7 +130,7 @@ def test_calibration_refuses_slices_that_do_not_fit() -> None:
         ([np.zeros((3, 8, 6))], "divide by 4"),
         ([np.full((3, 8, 8), np.inf)], "not finite"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UsageError, match=message):
             calibrate.calibrate(model.graph, model.folded, slices)
 
 
@@ -192,5 +193,5 @@ def test_notes_travel_with_the_weights(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="not a weight file"):
         weights.read_notes(path)
-    with pytest.raises(FileNotFoundError, match="no weight file"):
+    with pytest.raises(WeightsError, match="no weight file"):
         weights.read_notes(tmp_path / "nowhere")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.graph import lower
 from bunet.models.network.weights import FloatWeights
@@ -170,7 +171,7 @@ def test_no_progress_ends_early(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_be_are_named(tmp_path: Path, changes, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         config(tmp_path, **changes)
 
 

@@ -69,9 +69,10 @@ def test_a_missing_decoder_is_named_with_one_command(tmp_path: Path, hu) -> None
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     script = (
         "import sys; sys.modules.update({'gdcm': None, 'PIL': None, 'jpeg_ls': None, 'pylibjpeg': None})\n"
+        "from bunet.models.errors import UsageError\n"
         "from bunet.models.volumes.formats import read_volume\n"
         f"try: read_volume({str(folder)!r})\n"
-        "except ValueError as error: print(error)"
+        "except UsageError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"{folder}/")

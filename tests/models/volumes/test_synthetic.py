@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bunet.models.errors import UsageError
 from bunet.models.volumes.synthetic import (
     EMBEDDED_SEED,
     TEST_SEEDS,
@@ -84,5 +85,5 @@ def test_the_embedded_volume_shows_lesions_and_is_in_no_split() -> None:
     ],
 )
 def test_bad_arguments_are_named(arguments, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         generate(**arguments)

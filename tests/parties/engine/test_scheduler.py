@@ -7,13 +7,13 @@ from typing import Never
 import numpy as np
 import pytest
 
+from bunet.models.errors import PeerError
 from bunet.models.program import Format, Node, Program, TensorType
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame
 from bunet.net.memory import memory_pair
 from bunet.parties.engine import scheduler as scheduling
 from bunet.parties.engine.scheduler import Scheduler, SliceJob
-from bunet.parties.errors import PeerError
 from bunet.parties.planner import PlannedLayer, choose
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Terms

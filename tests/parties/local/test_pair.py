@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.errors import LocalError, PeerError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.graph import lower
@@ -25,7 +26,6 @@ from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
 from bunet.parties import bob as bob_party
 from bunet.parties import outcomes
-from bunet.parties.errors import RunError
 from bunet.parties.events import Failed, LayerFinished, Note, SessionFinished, SliceFinished
 from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.pair import PairJob, run_pair
@@ -91,13 +91,13 @@ def test_measured_traffic_is_the_plans(tmp_path: Path, ot) -> None:
 def test_a_bad_model_file_is_one_sentence(tmp_path: Path) -> None:
     job = prepare(tmp_path, small(), 1)
     job.model.write_bytes(b"nonsense")
-    with pytest.raises(RunError, match="not a compiled model"):
+    with pytest.raises(LocalError, match="not a compiled model"):
         run_pair(job, lambda event: None)
 
 
 def test_a_refused_plan_is_one_sentence(tmp_path: Path) -> None:
     job = prepare(tmp_path, small(), 1, choices={"relu": "magic"})
-    with pytest.raises(RunError, match="no protocol 'magic' for relu"):
+    with pytest.raises(PeerError, match="no protocol 'magic' for relu"):
         run_pair(job, lambda event: None)
 
 

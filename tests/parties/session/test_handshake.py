@@ -5,14 +5,15 @@ from typing import Never
 
 import pytest
 
+from bunet.models.errors import LocalError, PeerError
 from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.oracle import IntegerWeights
 from bunet.models.passes.compile import Compiled
+from bunet.models.printable import MAX_PEER_TEXT
 from bunet.net.frame import Control
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
-from bunet.parties.errors import MAX_PEER_TEXT, PeerError, RunError
 from bunet.parties.session import handshake as session
 from bunet.parties.session.handshake import Request
 from bunet.parties.store import CompiledStore, Offer, StoreError
@@ -119,7 +120,7 @@ def test_a_model_without_a_name_is_for_those_who_want_nothing() -> None:
         str(hers) == str(his) == ("Bob does not serve 5x16x16 slices, axis z; he serves 5x16x16, format 8.4, read-out argmax")
     )
     hers, his = shake(replace(GOOD, committed=True))
-    assert type(hers) is RunError
+    assert type(hers) is PeerError
     assert str(hers) == str(his)
     assert "does not commit to its weights" in str(hers)
 
@@ -188,7 +189,7 @@ def test_alice_checks_what_bob_says_he_serves(offer, request_, sentence) -> None
         return session.answer(Spoiled(channel, "open", commitment=None), lambda *request: offer)
 
     hers, his = handshake.shake(lambda channel: session.ask(channel, request_), careless)
-    assert type(hers) is RunError
+    assert type(hers) is PeerError
     assert type(his) is PeerError
     assert sentence in str(hers)
     assert str(hers) == str(his)
@@ -269,7 +270,7 @@ def test_bob_refuses_what_he_cannot_trust(kind, changes, sentence) -> None:
 
 def test_bob_is_told_where_alice_cannot_prepare_her_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a sentence that says nothing of her files."""
-    why = RunError("/home/ward/ct.npz: cannot be read")
+    why = LocalError("/home/ward/ct.npz: cannot be read")
 
     def broken(program, k) -> Never:
         raise why

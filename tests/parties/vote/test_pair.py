@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
 from bunet.net.link import Link
 from bunet.parties.console import RunConsole
-from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Bus, LayerFinished, SessionStarted
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request
@@ -81,7 +81,7 @@ def test_an_earlier_mask_is_never_taken_for_this_votes(tmp_path: Path) -> None:
     job, _ = cast(tmp_path, ("lung-x",))
     np.save(tmp_path / "mask.npy", np.zeros(SHAPE, np.uint8))
     (tmp_path / "bob" / "lung-x.ballot").unlink()
-    with pytest.raises(RunError, match=r"ballot .*bob/lung-x.ballot: there is no such file"):
+    with pytest.raises(LocalError, match=r"ballot .*bob/lung-x.ballot: there is no such file"):
         run_vote(job, Bus())
     assert not (tmp_path / "mask.npy").exists()
 
@@ -89,7 +89,7 @@ def test_an_earlier_mask_is_never_taken_for_this_votes(tmp_path: Path) -> None:
 def test_a_ballot_of_alices_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
     job, _ = cast(tmp_path, ("lung-x",))
     (tmp_path / "alice" / "lung-x.ballot").write_bytes(b"nonsense")
-    with pytest.raises(RunError, match=r"^Alice: ballot .*alice/lung-x.ballot is damaged"):
+    with pytest.raises(LocalError, match=r"^Alice: ballot .*alice/lung-x.ballot is damaged"):
         run_vote(job, Bus())
 
 
@@ -105,12 +105,12 @@ def test_a_ballot_of_alices_that_is_damaged_is_one_sentence(tmp_path: Path) -> N
     ],
 )
 def test_names_that_make_no_vote_are_refused(tmp_path: Path, names, sentence) -> None:
-    with pytest.raises(RunError, match=sentence):
+    with pytest.raises(UsageError, match=sentence):
         run_vote(VoteJob(SHAPE, names, tmp_path, tmp_path, tmp_path), Bus())
 
 
 def test_an_extension_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="'ferret' is not one of iknp"):
+    with pytest.raises(UsageError, match="'ferret' is not one of iknp"):
         run_vote(VoteJob(SHAPE, NAMES, tmp_path, tmp_path, tmp_path, ot="ferret"), Bus())
 
 
@@ -125,7 +125,7 @@ def test_ballots_are_the_owners_alone_and_keep_their_source(tmp_path: Path) -> N
     assert source == "a run"
     for wrong, sentence in ((bits + 2, "other values"), (bits[1:], "is not uint8"), (bits.astype(np.int8), "is not uint8")):
         ballots.write(tmp_path / "shares", "lung-x", wrong)
-        with pytest.raises(RunError, match=sentence):
+        with pytest.raises(UsageError, match=sentence):
             ballots.read(tmp_path / "shares", "lung-x", SHAPE)
 
 
@@ -197,7 +197,7 @@ def test_alice_does_not_go_on_with_a_bob_who_agreed_to_something_else() -> None:
         handshake.expect(channel, "warm")
 
     hers, his = shake(lambda c: vote_session.ask(c, TERMS), agree)
-    assert type(hers) is RunError
+    assert type(hers) is PeerError
     assert str(hers) == str(his)
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.errors import BunetError, LocalError, PeerError
 from bunet.models.files import private
+from bunet.models.files.sealed import SealError
 from bunet.net import zeromq
 from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.errors import PeerError, RunError
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request
 from bunet.parties.store import CompiledStore
@@ -85,7 +86,7 @@ def test_a_source_names_slices_and_sessions() -> None:
 def test_a_share_is_never_written_over(tmp_path: Path) -> None:
     share = bits()
     shares.write(tmp_path, ("z", 1), FIRST, share)
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(LocalError, match="is there already"):
         shares.write(tmp_path, ("z", 1), FIRST, bits())
     np.testing.assert_array_equal(shares.read(tmp_path, ("z", 1), FIRST), share)
 
@@ -104,7 +105,7 @@ def test_a_damaged_share_is_one_sentence(tmp_path: Path, damage) -> None:
     (path,) = tmp_path.iterdir()
     damage(path)
     (at,) = shares.held(tmp_path) or [("z", 1)]
-    with pytest.raises(RunError, match=rf"{at[0]}{at[1]:04d}.* (is damaged or not|is not that slice's|there is no such file)"):
+    with pytest.raises(SealError, match=rf"{at[0]}{at[1]:04d}.* (is damaged or not|is not that slice's|there is no such file)"):
         shares.read(tmp_path, at, FIRST)
 
 
@@ -131,7 +132,7 @@ def pair(compiled, images, hers, his, request, failed=None) -> None:
         def serve() -> None:
             try:
                 bob_party.serve(listener, service, once=True)
-            except RunError as error:
+            except BunetError as error:
                 failed.append(error)
 
         thread = threading.Thread(target=serve)
@@ -185,6 +186,6 @@ def test_a_session_number_that_comes_again_ends_the_session(tmp_path: Path) -> N
 
 def test_another_read_out_leaves_nothing_to_keep(tmp_path: Path) -> None:
     keep = shares.keep_shares(tmp_path, handshake.new_session(), [("z", 0)])
-    with pytest.raises(RunError, match="read-out is not label-share"):
+    with pytest.raises(LocalError, match="read-out is not label-share"):
         keep(SliceJob(0, "z", 0, None), None)
     assert list(tmp_path.iterdir()) == []

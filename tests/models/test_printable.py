@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bunet.parties.errors import MAX_PEER_TEXT, plain
+from bunet.models.printable import MAX_PEER_TEXT, plain
 
 
 @pytest.mark.parametrize(
