@@ -19,7 +19,7 @@ from typing import IO, Any
 from bunet.experiments.report import tables
 from bunet.experiments.report.data import MASKS, ReportData
 from bunet.experiments.report.images import Embedded, centre, embed, pack_grey, pack_labels
-from bunet.experiments.storage.results import write_whole
+from bunet.models.files.atomic import write_whole
 
 
 def write_report(path: Path, data: ReportData) -> None:
