@@ -91,7 +91,7 @@ class Service:
             if not finished.peer_left:
                 await_bye(channel)
         except BunetError as error:
-            session.refuse(channel, session.told(error, Role.BOB))
+            session.refuse(channel, session.told(error, "bob"))
             raise
         finally:
             channel.close()

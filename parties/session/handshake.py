@@ -112,15 +112,15 @@ def refuse(channel: Channel, message: str) -> None:
         channel.send(Control("error", {"message": message}))
 
 
-def told(error: Exception, role: Role) -> str:
+def told(error: Exception, role: str) -> str:
     """What the peer is told of a failure: all of what concerns it, and nothing of this side's files."""
     if isinstance(error, PeerError):
         return str(error)
     if isinstance(error, NoRoom):
-        return f"the disk of {role.value} is full"
+        return f"the disk of {role} is full"
     if isinstance(error, BunetError):
-        return f"{role.value} cannot go on, and ends the session"
-    return f"{role.value} ended with an internal error"
+        return f"{role} cannot go on, and ends the session"
+    return f"{role} ended with an internal error"
 
 
 def ask(channel: Channel, request: Request) -> Terms:
@@ -374,7 +374,7 @@ def conduct(
             counters = channel.counters
             peer_left = scheduler.said_bye
     except Exception as error:
-        refuse(channel, told(error, role))
+        refuse(channel, told(error, role.value))
         raise
     emit(SessionFinished(role.value, seconds, counters.wire_bytes_sent, counters.wire_bytes_received, peak_memory()))
     return Finished(seconds, peer_left)

@@ -481,7 +481,7 @@ def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words, bun
 def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: Path, bunet: Bunet) -> None:
     asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path / "out", "--axes", "z"]
     status, _, err = bunet(*asked, "--protocol", "readout=argmax")
-    assert status == 1
+    assert status == 2
     assert "protocol 'argmax' cannot run it" in err
     assert not (tmp_path / "out").exists(), "the folder would belong to a run that cannot be"
 
