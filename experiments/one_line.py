@@ -6,8 +6,7 @@ Names in JSON documents are the true ones.
 from __future__ import annotations
 
 import re
-
-import typer
+import sys
 
 from bunet.models.printable import printable
 
@@ -21,4 +20,6 @@ def one_line(text: str) -> str:
 
 def say(text: str, err: bool = False) -> None:
     """Print one line on standard output, or on standard error."""
-    typer.echo(one_line(text), err=err)
+    stream = sys.stderr if err else sys.stdout
+    stream.write(one_line(text) + "\n")  # at once, so that lines of two threads stay lines
+    stream.flush()

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.alice import warnings
-from bunet.experiments.predict import mask_files
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case_files import one_case
+from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.results import write_json
 from bunet.experiments.storage.run_folder import IDENTITY, LOCK, digest_of
 from bunet.models.errors import UsageError

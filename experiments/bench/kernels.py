@@ -86,7 +86,7 @@ def run(
     step: Step = lambda name: None,
 ) -> dict[str, Any]:
     """The document of a run. clock_hz: the processor's, measured. step: told each case's name before it is run."""
-    from bunet.experiments.storage.results import environment
+    from bunet.experiments.machine import environment
 
     known = environment(1)
     kernels = []

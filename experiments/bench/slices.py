@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bunet.experiments.bench.data import CtData
 from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, float_labels, seeded_slices, volume_slices
 from bunet.experiments.jobs import write_job
+from bunet.experiments.machine import environment
 from bunet.experiments.options import RunSettings
-from bunet.experiments.storage.results import environment
-from bunet.experiments.sweep.config import PointData
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.compiled import Compiled
 from bunet.models.metrics import known_dice
@@ -26,17 +26,20 @@ from bunet.models.network.seeded import seeded_weights
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
 from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.profile import Line
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave. document: the JSON document of DESIGN 14. mismatches: of the oracle, as sentences."""
+    """What a run gave. document: the JSON document of DESIGN 14. mismatches: of the oracle, as sentences. profiles: by role,
+    the functions that compute threads were in, where that was asked for.
+    """
 
     document: dict[str, Any]
     mismatches: list[str]
-    result: PairResult
+    profiles: Mapping[str, Sequence[Line]] = field(default_factory=dict)
 
 
 class Bench:
@@ -55,7 +58,7 @@ class Bench:
         verify: bool = True,
         subscriber: Subscriber | None = None,
         profile: bool = False,
-        data: PointData | None = None,
+        data: CtData | None = None,
     ) -> Outcome:
         """One run. subscriber: sees the events too. profile: say where the compute threads were. data: a volume and weights
         in place of random ones; the document's `run.float` then has the float model's own seconds and Dice.
@@ -92,9 +95,9 @@ class Bench:
             document["run"]["calibration"] = chosen.calibration
         if profile:
             document["profile"] = {role: [asdict(line) for line in lines] for role, lines in result.profiles.items()}
-        return Outcome(document, result.mismatches, result)
+        return Outcome(document, result.mismatches, result.profiles)
 
-    def _prepare(self, settings: RunSettings, data: PointData | None) -> tuple[Compiled, ChosenWeights, SliceSet]:
+    def _prepare(self, settings: RunSettings, data: CtData | None) -> tuple[Compiled, ChosenWeights, SliceSet]:
         key = (settings.architecture(), settings.size, settings.format, settings.seed, settings.slices, settings.axis, data)
         if self._model is not None and key == self._key:
             return self._model
@@ -111,7 +114,7 @@ class Bench:
             self._key, self._model = key, (compiled, chosen, seeded_slices(settings, settings.size))
         return self._model
 
-    def _slices(self, settings: RunSettings, data: PointData) -> SliceSet:
+    def _slices(self, settings: RunSettings, data: CtData) -> SliceSet:
         """Read again for slices of another kind only, not for other weights or formats."""
         key = (settings.size, settings.slices, settings.axis, replace(data, weights="", digest=""))
         if self._read is None or self._read[0] != key:

@@ -1,29 +1,29 @@
-"""`bunet bench kernels` and `bunet warmup`: what concerns compiled kernels."""
+"""`bunet bench kernels`: every kernel timed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bunet.experiments import options as o
+from bunet.experiments.commands.bars import step_bar
+from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
     from bunet.experiments.bench.comparisons import Duel
-    from bunet.experiments.bench.kernels import Change, Step
+    from bunet.experiments.bench.kernels import Change
 
 MAX_RUNS = 1000
 
 
-def register(app: typer.Typer, bench: typer.Typer) -> None:
-    """Add the commands to the command line and to its `bench`."""
+def register(bench: typer.Typer) -> None:
+    """Add the command to `bench`."""
     bench.command("kernels")(kernels)
-    app.command("warmup")(warmup)
 
 
 def kernels(
@@ -74,7 +74,7 @@ def kernels(
     if fail_below is not None and not 0 < fail_below < float("inf"):
         raise UsageError(f"--fail-below must be above 0, not {fail_below}")
     if json_file is not None:
-        o.writable_parent("--json", json_file)
+        writable_parent("--json", json_file)
     earlier = None if baseline is None else benching.load_baseline(baseline)
     with ExitStack() as stack:
         duels = []
@@ -89,7 +89,7 @@ def kernels(
 
         keep_freed_memory()  # as the parties' processes do
         throughput = limits.host()
-        with _progress("timing", len(cases) + len(rivals) + len(duels)) as step:
+        with step_bar("timing", len(cases) + len(rivals) + len(duels)) as step:
             clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
             document = benching.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
             libraries.run(document, runs=runs, step=step, known=rivals)
@@ -122,66 +122,7 @@ def _duels(modules: SimpleNamespace, wanted: str | None) -> list[Duel]:
     return comparison_cases.select(comparison_cases.all_duels(modules), wanted)
 
 
-def warmup(
-    clear: Annotated[
-        bool, typer.Option("--clear", help="Compile nothing: remove what other versions left in the cache.")
-    ] = False,
-) -> None:
-    """Compile every kernel of every protocol, so that no run has to; minutes the first time, seconds afterwards.
-
-    BUNET_TIER chooses the instructions; NUMBA_CACHE_DIR another place. Remove other versions only while none runs.
-
-    Examples:
-
-      bunet warmup
-
-      bunet warmup --clear
-    """
-    from bunet.experiments import warmup as warming
-
-    current = warming.folder()
-    if clear:
-        count, size = warming.clear(current)
-        typer.echo(f"removed {_folders(count)} of other versions, {_mebibytes(size)}, from {current.parent.parent}")
-        return
-    planned = warming.kinds(warming.programs())
-    with _progress("compiling", len(planned)) as step:
-        warming.compile_all(planned, step)
-    typer.echo(f"kernels of {len(planned)} kinds of layers are ready: {_mebibytes(warming.size(current))} in {current}")
-    others = warming.other_versions(current)
-    if others:
-        held = _mebibytes(sum(map(warming.size, others)))
-        typer.echo(f"{held} in {_folders(len(others))} of other versions: bunet warmup --clear removes them")
-
-
-@contextmanager
-def _progress(verb: str, total: int) -> Iterator[Step]:
-    """A bar on standard error, where that is a terminal; the step function is told what comes next."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(verb, total=total)
-        begun = 0
-
-        def step(name: str) -> None:
-            nonlocal begun
-            progress.update(task, description=f"{verb} {name}"[:44], completed=begun)
-            begun += 1
-
-        yield step
-
-
 # --- tables, 80 columns at most ----------------------------------------------------------------------------------------
-
-
-def _folders(count: int) -> str:
-    return "1 folder" if count == 1 else f"{count} folders"
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
 
 
 def figure(value: float) -> str:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from bunet.experiments import options as o
+from bunet.experiments import checks
+from bunet.experiments.commands import options as o
+from bunet.experiments.commands.bars import CaseBar
 from bunet.experiments.one_line import one_line, say
-from bunet.experiments.options import RunSettings
+from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
-from bunet.models.network import weights as weight_files
-from bunet.models.network.architecture import ArchitectureError
-from bunet.models.training.config import TARGETS, TrainConfig
-from bunet.models.volumes.slicing.slices import AXES
 
-PARTS = ("test", "validation", "training")
-DOCUMENT_VERSION = 1
+if TYPE_CHECKING:
+    from bunet.experiments.training.evaluation import Evaluation, Figures
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +41,7 @@ def evaluate(
         str, typer.Option("--format", metavar="FORMATS", help="Operand bits, comma-separated, such as 8.4,12.4,8.8.")
     ] = "",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the oracle's stochastic rounding.")] = 0,
-    threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = 1,
+    threads: o.ThreadsOption = 1,
     document: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there.")] = None,
 ) -> None:
     """Segment whole cases along one axis in the clear and compare them with their labels.
@@ -62,136 +58,90 @@ def evaluate(
       bunet evaluate --weights lung-x.safetensors --data covid_ct_seg_128 --cases coronacases_002 --json lung-x.json
     """
     try:
-        import torch
-
-        from bunet.experiments.training import evaluation
-        from bunet.models.training import files
+        from bunet.experiments.training.job import EvaluationRequest, evaluate_cases
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise UsageError("evaluating needs torch: pip install 'bunet[models]'") from error
-    from bunet.experiments.calibration import compile_for
     from bunet.experiments.storage.results import write_json
-    from bunet.experiments.weights_choice import named_weights, weight_path
-    from bunet.models.training.cases import known_cases, read_case
 
     if document is not None:
-        o.writable_parent("--json", document)
-    chosen, path = named_weights(weights), weight_path(weights)
-    if chosen.warning:
-        say(f"warning: {chosen.warning}")
-    notes = weight_files.read_notes(path)
-    target = _noted("--target", target, notes.get("target", TARGETS[0]), TARGETS)
-    axis = _noted("--axis", axis, notes.get("axis", "z"), tuple(AXES))
-    size = notes.get("size", TrainConfig.size) if size is None else size
-    if not isinstance(size, int):
-        raise UsageError(f"the weights note size {size!r}: say --size")
-    values, rule = o.label_values(label_value), o.chosen_intensity(intensity)
-    field = o.chosen_field_of_view(field_of_view)
-    names = known_cases(data, chosen_cases(cases, notes, data))
-    torch.set_num_threads(threads)
-    model = files.load(path)
-    try:
-        model.architecture.check_size(size, size)
-    except ArchitectureError as error:
-        raise UsageError(f"--size: {error}") from error
-    RunSettings(size=size)  # as everywhere
-    compiled = {}
-    for text in o.names(formats):
-        settings = RunSettings(features=model.architecture.features, pool=model.architecture.pooling, format=text)
-        compiled[str(o.operand_format(text))] = compile_for(settings, chosen, (size, size))
-    scored = evaluation.Evaluation(model, target, axis, size, compiled, seed)
-    with CaseBar() as bar:
-        for name in names:
-            case = read_case(data, name, target, values, rule, field)
-            bar.begin(name, scored.slices(case), axis, len(compiled) + 1)
-            for remark in case.remarks():
-                bar.console.print(one_line(f"{name}: {remark}"), markup=False, soft_wrap=True)
-            figures = scored.score(case, bar.done)
-            if case.labelled is not None:
-                figures["label"] = case.labelled.document()
-    evaluation.print_tables(scored)
-    if compiled:
-        say(f"formats: the integer oracle, rounding stochastically; {chosen.calibration}")
+        writable_parent("--json", document)
+    request = EvaluationRequest(
+        weights=weights,
+        data=data,
+        cases=cases,
+        target=target,
+        axis=axis,
+        size=size,
+        formats=checks.names(formats),
+        label_values=checks.label_values(label_value),
+        rule=checks.intensity(intensity),
+        field_of_view=checks.field_of_view(field_of_view),
+        seed=seed,
+        threads=threads,
+    )
+    result = evaluate_cases(request, CaseBar(), say)
+    print_tables(result.evaluation)
+    if result.evaluation.compiled:
+        say(f"formats: the integer oracle, rounding stochastically; {result.calibration}")
     if document is not None:
-        whole = {
-            "version": DOCUMENT_VERSION,
-            "weights": path.name,
-            "notes": notes,
-            "target": target,
-            "axis": axis,
-            "size": size,
-            "intensity": rule,
-            "field_of_view": field,
-            "seed": seed,
-            "calibration": chosen.calibration,
-            "cases": scored.found,
-            **scored.summary(),
-        }
-        write_json(document, whole)
+        write_json(document, result.document())
 
 
-def _noted(option: str, given: str | None, noted: object, known: tuple[str, ...]) -> str:
-    """What was given, else what the weights note; UsageError, which does not say what nobody gave, where it is not known."""
-    if given is not None:
-        return o.one_of(option, given, known)
-    if noted not in known:
-        raise UsageError(f"the weights note {option.removeprefix('--')} {noted!r}: say {option} {' or '.join(known)}")
-    return str(noted)
+def print_tables(evaluation: Evaluation) -> None:
+    """A line for each case, and their mean; where formats were asked for, a second table with a line for each of them."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from bunet.experiments.training.evaluation import FIGURES, FLOAT
+
+    console = Console(highlight=False)
+    shares = ("infected %", "true %") if evaluation.target == "infection" else ()
+    table = _table(("case",), ("slices", "Dice to label", "overlap", "sensitivity", *shares))
+    for figures in [*evaluation.figures, {"case": "mean", **evaluation.means()}]:
+        cells = [_dice(figures, "dice"), *(_ratio(figures.get(key)) for key in FIGURES[1:3])]
+        if shares:
+            cells += [_ratio(figures.get(key), 100, 2) for key in FIGURES[3:]]
+        table.add_row(escape(one_line(figures["case"])), str(figures.get("slices", "")), *cells)
+    console.print(table)
+    if not evaluation.compiled:
+        return
+    table = _table(("case", "numbers"), ("Dice to label", "Dice to float", "s a slice"))
+    for figures in evaluation.figures:
+        case = escape(one_line(figures["case"]))
+        table.add_row(case, FLOAT, _dice(figures, "dice"), "", f"{figures['seconds_per_slice']:.3f}")
+        for name, integer in figures["formats"].items():
+            table.add_row(
+                "", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5), f"{integer['seconds_per_slice']:.3f}"
+            )
+    summary = evaluation.summary()
+    for kind in ("mean", "pooled"):
+        table.add_row(kind, FLOAT, _ratio(summary[kind].get("dice")), "", "")
+        for name, integer in summary["formats"].items():
+            dice, against_float = (integer[kind].get(key) for key in ("dice", "dice_float"))
+            table.add_row("", name, _ratio(dice), _ratio(against_float, digits=5), "")
+    console.print()
+    console.print(table)
 
 
-class CaseBar:
-    """On a terminal a bar for each case with the time left; elsewhere a line. Both on stderr: stdout is for figures."""
+def _table(left: tuple[str, ...], right: tuple[str, ...]) -> Any:
+    from rich.table import Table
 
-    def __init__(self, console: Console | None = None) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = console or Console(stderr=True, highlight=False)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            TextColumn("{task.fields[numbers]}"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            transient=True,
-        )
-
-    def __enter__(self) -> CaseBar:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def begin(self, name: str, slices: int, axis: str, passes: int) -> None:
-        """The next case: its slices are segmented `passes` times."""
-        self.console.print(one_line(f"{name}: {slices} slices along {axis}"), markup=False, soft_wrap=True)
-        for task in self.progress.task_ids:
-            self.progress.remove_task(task)
-        self.task = self.progress.add_task(escape(one_line(name)), total=slices * passes, numbers="")
-        self.slices, self.earlier, self.numbers = slices, -slices, ""
-
-    def done(self, numbers: str, count: int) -> None:
-        if numbers != self.numbers:
-            self.numbers, self.earlier = numbers, self.earlier + self.slices
-        self.progress.update(self.task, completed=self.earlier + count, numbers=numbers)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for title in left:
+        table.add_column(title, no_wrap=True)
+    for title in right:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
 
 
-def chosen_cases(wanted: str, notes: dict[str, Any], data: Path) -> tuple[str, ...]:
-    """Names for `test`, `validation`, `training` (from the weights' notes), `all`, or names; UsageError for none."""
-    from bunet.models.training.cases import case_names
+def _dice(figures: Figures, key: str, digits: int = 4) -> str:
+    """Of one case; of the mean, - where no case has a figure."""
+    from bunet.models.metrics import BOTH_EMPTY
 
-    if wanted == "all":
-        return case_names(data)
-    if wanted not in PARTS:
-        found = o.names(wanted)
-    elif wanted in notes:
-        found = tuple(notes[wanted])
-    else:
-        raise UsageError(f"--cases {wanted}: the weights do not note a split by case; name the cases, or say all")
-    if not found:
-        raise UsageError(f"--cases {wanted}: there is no such case")
-    return found
+    return BOTH_EMPTY if key in figures and figures[key] is None else _ratio(figures.get(key), digits=digits)
+
+
+def _ratio(value: float | None, scale: float = 1, digits: int = 4) -> str:
+    return "-" if value is None else f"{scale * value:.{digits}f}"

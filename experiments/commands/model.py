@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bunet.experiments import options as o
+from bunet.experiments import checks
 from bunet.experiments.commands import evaluate
+from bunet.experiments.commands import options as o
+from bunet.experiments.commands.bars import TrainBar
 from bunet.experiments.one_line import say
 from bunet.experiments.options import RunSettings
-from bunet.experiments.training.bar import TrainBar
+from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.training.config import TEST_CASES, VALIDATION_CASES, TrainConfig
@@ -38,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the weights go (.safetensors).")],
-    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = TrainConfig.size,
+    size: o.SizeOption = TrainConfig.size,
     features: o.FeaturesOption = Architecture.features,
     activation: o.ActivationOption = Architecture.activation,
     pool: o.PoolOption = Architecture.pooling,
@@ -57,7 +59,7 @@ def train(
         float | None,
         typer.Option("--settle", help="Last share of the steps, with fixed norms  [default: 0.5 with squares, else 0]"),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = TrainConfig.threads,
+    threads: o.ThreadsOption = TrainConfig.threads,
     mixed: Annotated[bool, typer.Option("--mixed", help="bfloat16 where torch deems it safe.")] = TrainConfig.mixed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
     seed: o.SeedOption = TrainConfig.seed,
@@ -67,7 +69,7 @@ def train(
     target: Annotated[str, typer.Option("--target", help="infection or lung: what is labelled.")] = TrainConfig.target,
     label_value: o.LabelValueOption = None,
     intensity: o.IntensityOption = TrainConfig.intensity,
-    axis: Annotated[str, typer.Option("--axis", help="x, y or z: what slices are perpendicular to.")] = TrainConfig.axis,
+    axis: o.AxisOption = TrainConfig.axis,
     test: Annotated[
         str, typer.Option("--test", metavar="NAMES", help="Cases kept for test, comma-separated; used with --data.")
     ] = ",".join(TEST_CASES),
@@ -91,10 +93,10 @@ def train(
     """
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out} must end in .safetensors")
-    values = o.label_values(label_value)
+    values = checks.label_values(label_value)
     if values and data is None:
         raise UsageError("--label-value belongs to --data; synthetic chests have labels of their own")
-    if o.chosen_intensity(intensity) != "auto" and data is None:
+    if checks.intensity(intensity) != "auto" and data is None:
         raise UsageError("--intensity belongs to --data; synthetic chests are read as they are")
     settings = RunSettings(size=size, features=features, activation=activation, pool=pool, seed=seed)
     try:
@@ -121,8 +123,8 @@ def train(
         data=data,
         target=target,
         axis=axis,
-        test_cases=o.names(test),
-        validation_cases=o.names(validation),
+        test_cases=checks.names(test),
+        validation_cases=checks.names(validation),
         label_values=values,
         intensity=intensity,
     )
@@ -176,9 +178,9 @@ def compile_weights(
     from bunet.models.program import READOUTS
     from bunet.protocols.random import Random
 
-    o.one_of("--readout", readout, READOUTS)
-    height, width = o.slice_size("--size", size)
-    o.writable_parent("--out", out)
+    checks.one_of("--readout", readout, READOUTS)
+    height, width = checks.slice_size("--size", size)
+    writable_parent("--out", out)
     loaded = named_weights(weights)
     card = model_card(weights, {"name": name, "version": version, "target": target, "axis": axis})
     architecture = loaded.weights.architecture
@@ -195,7 +197,7 @@ def compile_weights(
 
 
 def plan(
-    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = 128,
+    size: o.SizeOption = 128,
     features: o.FeaturesOption = 16,
     activation: o.ActivationOption = "relu",
     relu: o.ReluOption = "gc-sign",
@@ -226,8 +228,8 @@ def plan(
         pool=pool,
         format=format,
         seed=seed,
-        link=o.chosen_link(link, bandwidth, rtt),
-        protocols=o.chosen_protocols(protocol or []),
+        link=checks.link(link, bandwidth, rtt),
+        protocols=checks.protocols(protocol or []),
         ot=ot,
     )
     from bunet.experiments.calibration import compile_for

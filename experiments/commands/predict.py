@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from bunet.experiments import options as o
+from bunet.experiments import checks
+from bunet.experiments.commands import options as o
+from bunet.experiments.machine import default_cores
 from bunet.experiments.one_line import one_line
+from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
+from bunet.models.network.architecture import POOLINGS
+from bunet.parties.console import RunConsole
 
 DOCUMENT_VERSION = 1
 
@@ -70,7 +76,7 @@ def predict(
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
     ] = True,
-    format: Annotated[str, typer.Option("--format", help="Operand bits INTEGER.FRACTION, such as 8.4, 12.4, 8.8.")] = "12.4",
+    format: o.FormatOption = "12.4",
     relu: o.ReluOption = "gc-sign",
     protocol: o.ProtocolOption = None,
     ot: o.OtOption = "iknp",
@@ -78,7 +84,7 @@ def predict(
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
     in_flight: o.InFlightOption = 2,
-    cores: Annotated[int | None, typer.Option("--cores", help="Cores of each party  [default: half of the machine]")] = None,
+    cores: o.CoresOption = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Pixels of the network's slices  [default: the models' own, or the volume's]")
     ] = None,
@@ -118,20 +124,23 @@ def predict(
 
       bunet predict --volume coronacases_001.nii.gz --label Lung_and_Infection_Mask/coronacases_001.nii.gz --label-value 3
     """
+    from bunet.experiments.predict.run import PredictRequest
+    from bunet.experiments.predict.run import predict as run_predict
     from bunet.experiments.predict.settings import PredictSettings
+    from bunet.experiments.storage.results import write_json
 
     settings = PredictSettings(
-        axes=o.names(axes),
+        axes=checks.names(axes),
         ensemble=ensemble,
         lung_mask=lung_mask,
         filtered=filtered,
         format=format,
         relu=relu,
-        protocols=o.chosen_protocols(protocol or []),
+        protocols=checks.protocols(protocol or []),
         ot=ot,
-        link=o.chosen_link(link, bandwidth, rtt),
+        link=checks.link(link, bandwidth, rtt),
         in_flight=in_flight,
-        cores=o.default_cores() if cores is None else cores,
+        cores=default_cores() if cores is None else cores,
         secure=not float_only,
         compare=compare,
         size=size,
@@ -140,63 +149,53 @@ def predict(
         slices=which,
         probabilities=probabilities,
         verify=verify,
-        label_values=o.label_values(label_value),
+        label_values=checks.label_values(label_value),
     )
-    o.one_of("--pool", pool, ("auto", *o.POOLINGS))
+    checks.one_of("--pool", pool, ("auto", *POOLINGS))
     if (volume is None) == (test_data_dir is None):
         raise UsageError("give either --test-data-dir or --volume")
     if label is not None and volume is None:
         raise UsageError("--label belongs to a --volume; cases of --test-data-dir have their ID_label.npz")
     if json_file is not None:
-        o.writable_parent("--json", json_file)
-    from rich.console import Console
-
-    from bunet.experiments.calibration import Calibration, spread_slices
-    from bunet.experiments.predict import cases as predict_cases
-    from bunet.experiments.predict import models as predict_models
-    from bunet.experiments.predict.case import open_case, written
-    from bunet.experiments.predict.job import run_job
-    from bunet.experiments.storage.apart import check_apart
-    from bunet.experiments.storage.results import write_json
-    from bunet.models.volumes import formats
-    from bunet.models.volumes.volume import SeveralSeries
-
-    console = Console(highlight=False)
-
-    def say(text: str) -> None:
-        console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
-
-    folders = {"infection": ("--model-infection-dir", model_infection_dir), "lung": ("--model-lung-dir", model_lung_dir)}
-    folders = {target: folders[target] for target in settings.targets}
-    settings = predict_models.suited(settings, folders)
-    files = predict_cases.find_cases(test_data_dir) if test_data_dir else [predict_cases.one_case(volume or Path(), label)]
-    files = [replace(each, series=series) for each in files]
-    for each in files:  # by name alone, before anything is read
-        results = [*written(formats.format_of(each.volume), out, each.name), *[json_file] * bool(json_file)]
-        check_apart([test_data_dir, volume, label, *(calibration or [])], out / each.name, results)
-    cases = [open_case(each, settings) for each in files]
-    if settings.label_values and not any(case.labelled for case in cases):
-        raise UsageError("--label-value: there is no label")
-    try:
-        theirs = [formats.load(path, settings.rule, field_of_view=field_of_view) for path in calibration or []]
-    except SeveralSeries as error:
-        raise UsageError(f"--calibration: {error.elsewhere}") from error
-    own = Calibration(tuple(each.volume for each in theirs), tuple(each.crop for each in theirs))
-
-    def images(axis: str) -> Any:
-        """What pooling is told from: Bob's own volumes, or else the first case, since how he pools is no secret."""
-        first = (theirs or [cases[0].loaded])[0]
-        return spread_slices(first.volume, axis, size, first.crop)
-
-    models = {
-        target: predict_models.load_models(
-            *folders[target], target, settings.axes, pool=pool, activation=activation, images=images, say=say
-        )
-        for target in settings.targets
-    }
-    sized = {(size or model.size) is not None for of_axis in models.values() for model in of_axis.values()}
-    for remark in [remark for each in theirs for remark in each.remarks(sized)]:
-        say(f"calibration: {remark}")
-    documents = run_job(cases, models, settings, out, own, console, say, date.today().isoformat())
+        writable_parent("--json", json_file)
+    request = PredictRequest(
+        settings,
+        out,
+        infection_models=model_infection_dir,
+        lung_models=model_lung_dir,
+        cases=test_data_dir,
+        volume=volume,
+        label=label,
+        series=series,
+        pool=pool,
+        activation=activation,
+        calibration=tuple(calibration or ()),
+        json=json_file,
+    )
+    documents = run_predict(request, PredictView(Console(highlight=False)), date.today().isoformat())
     if json_file is not None:
         write_json(json_file, {"version": DOCUMENT_VERSION, "cases": documents})
+
+
+class PredictView:
+    """A prediction on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
+
+    def session(self, bandwidth_bps: float, above: Callable[[], str]) -> RunConsole:
+        """What shows a session of the parties. above: the line over it."""
+        return RunConsole(bandwidth_bps=bandwidth_bps, console=self._console, above=above)
+
+    def track(self, title: str, positions: Sequence[int]) -> Iterable[int]:
+        """The positions, one after the other, while a bar shows how many are left."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
+        console = self._console
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            yield from bar.track(positions)

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bunet.experiments import options as o
+from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
+from bunet.experiments.options import DEMO_SIZE
+from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 
 CHEST_MM = 350.0  # across the volume: about what a scanner's field of view is for a chest
@@ -22,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def synthesise(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Where it goes: .npz or NIfTI (.nii, .nii.gz).")],
-    size: Annotated[int, typer.Option("--size", help="Pixels of a (square) slice.")] = o.DEMO_SIZE,
+    size: o.SizeOption = DEMO_SIZE,
     slices: Annotated[int, typer.Option("--slices", min=1, max=1024, help="How many, from the middle of the chest.")] = 32,
     seed: Annotated[int | None, typer.Option("--seed", help="Another chest than the demo's.")] = None,
 ) -> None:
@@ -40,7 +42,7 @@ def synthesise(
     from bunet.models.volumes.content.intensity import HU_WINDOW
     from bunet.models.volumes.volume import NIFTI, NPZ, Volume
 
-    o.writable_parent("the volume", path)
+    writable_parent("the volume", path)
     if formats.format_of(path) not in (NPZ, NIFTI):
         raise UsageError(f"{path}: a synthetic chest is an .npz or a NIfTI file (.nii, .nii.gz)")
     try:

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
-from bunet.experiments.calibration import Calibration
-from bunet.experiments.predict import mask_files
-from bunet.experiments.predict.cases import CaseFiles
+from bunet.experiments.predict.case_files import CaseFiles
+from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.region import Region, decide, total
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import (
-    SCRATCH,
-    JobProgress,
-    RunPair,
-    Stage,
-    compile_stage,
-    run_float,
-    run_secure,
-)
+from bunet.experiments.predict.stage import SCRATCH, Stage, compile_stage, run_float, run_secure
 from bunet.experiments.predict.vote import vote
+from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.results import write_json
 from bunet.experiments.storage.run_folder import RunFolder, digest_of
 from bunet.models.errors import LocalError, PeerError, UsageError
@@ -46,7 +36,6 @@ from bunet.models.volumes.slicing.slices import axis_number
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
 from bunet.parties.local.inputs import VolumeSlices
-from bunet.parties.local.pair import run_pair
 from bunet.parties.local.record import beyond_calibration
 from bunet.parties.planner import choose
 from bunet.parties.session.handshake import software
@@ -56,7 +45,6 @@ SESSIONS, VOTE = "sessions", "vote"
 OPENED = sealed.FileFormat("bunet-vote", 1, "the mask of a vote", "remove it, and the same command votes again")
 
 Bools = NDArray[np.bool_]
-Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ class Case:
 
 
 @dataclass
-class Found:
+class RegionMasks:
     """Masks of a case's region, by way (`secure`, `float`); lungs likewise, where they were opened.
 
     mean: the mean probability of the infection, where it is known and wanted.
@@ -111,32 +99,18 @@ def written(file_format: str, out: Path, name: str) -> list[Path]:
 
 
 class CaseRun:
-    """One case's run. out: the folder that masks go to, the case's own lies in it.
+    """One case's run, as a part of its job."""
 
-    console: what is shown on. run: what runs a pair (for tests).
-    """
-
-    def __init__(
-        self,
-        case: Case,
-        models: Models,
-        settings: PredictSettings,
-        out: Path,
-        calibration: Calibration,
-        progress: JobProgress,
-        console: Console,
-        run: RunPair = run_pair,
-    ) -> None:
-        self.case, self.models, self.out = case, models, out
-        self._usual = {target: all(model.filtered for model in of.values()) for target, of in models.items()}
-        self.settings = settings.of_models(self._usual)
-        self.folder = out / case.name
-        self._calibration, self._progress, self._console, self._run_pair = calibration, progress, console, run
+    def __init__(self, case: Case, job: Job) -> None:
+        self.case, self.job, self.models, self.out = case, job, job.models, job.out
+        self._usual = {target: all(model.filtered for model in of.values()) for target, of in job.models.items()}
+        self.settings = job.settings.of_models(self._usual)
+        self.folder = job.out / case.name
         self.stages = [
             self._stage(way, self.models[target][axis])
-            for target in settings.targets
-            for axis in settings.axes
-            for way in reversed(settings.ways)
+            for target in self.settings.targets
+            for axis in self.settings.axes
+            for way in reversed(self.settings.ways)
         ]
 
     def _stage(self, way: str, model: PredictModel) -> Stage:
@@ -178,7 +152,7 @@ class CaseRun:
             "models": models,
             "region": [list(b) for b in self.case.region.box],
             "crop": None if self.crop is None else self.crop.as_list(),
-            "calibration": self._calibration.identity() if self.settings.secure else None,
+            "calibration": self.job.calibration.identity() if self.settings.secure else None,
             **self.settings.identity(),
             "software": software(),
         }
@@ -187,7 +161,7 @@ class CaseRun:
         """Raise what stands against the secure stages that are not done: UsageError of a model, LocalError of a protocol."""
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
-                compiled = compile_stage(stage, self.settings, self._calibration)
+                compiled = compile_stage(stage, self.settings, self.job.calibration)
                 choose(compiled.program, self.settings.choices())
 
     def open(self) -> RunFolder:
@@ -202,8 +176,9 @@ class CaseRun:
             shutil.rmtree(left)
         return folder
 
-    def run_stages(self, say: Callable[[str], None]) -> None:
+    def run_stages(self) -> None:
         """Run whatever is not done. Raises LocalError, UsageError."""
+        say = self.job.view.say
         for number, stage in enumerate(self.stages, 1):
             todo = stage.todo()
             head = f"{self.case.name}, {number} of {len(self.stages)}: {stage.title}"
@@ -226,13 +201,13 @@ class CaseRun:
 
     def _run(self, stage: Stage) -> None:
         if stage.way == "float":
-            document = run_float(stage, self.case.loaded.volume, self.settings, self._progress, self._console)
+            document = run_float(stage, self.case.loaded.volume, self.settings, self.job.progress, self.job.view.track)
         else:
-            compiled = compile_stage(stage, self.settings, self._calibration)
+            compiled = compile_stage(stage, self.settings, self.job.calibration)
             console = self._live(stage.title)
             frame, files = stage.frame, self.case.files
             inputs = VolumeSlices(files.volume, frame.size, self.case.loaded.rule, files.series, frame.crop)
-            document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair)
+            document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self.job.progress, self.job.run)
         self._keep_document(stage.name, document)
 
     def _check_verified(self, stage: Stage) -> None:
@@ -246,8 +221,8 @@ class CaseRun:
                 )
 
     def _live(self, what: str) -> RunConsole:
-        above = lambda: f"{self._progress.text()}: {self.case.name}, {what}"  # noqa: E731 - what matters first: it may be cut
-        return RunConsole(bandwidth_bps=self.settings.link.bandwidth_bps, console=self._console, above=above)
+        above = lambda: f"{self.job.progress.text()}: {self.case.name}, {what}"  # noqa: E731 - what matters first: it may be cut
+        return self.job.view.session(self.settings.link.bandwidth_bps, above)
 
     def _keep_document(self, name: str, document: dict[str, Any]) -> None:
         folder = self.folder / SESSIONS
@@ -260,22 +235,22 @@ class CaseRun:
         files = sorted((self.folder / SESSIONS).glob(f"{name}-*.json"), key=lambda path: (len(path.name), path.name))
         return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
-    def combine(self) -> Found:
+    def combine(self) -> RegionMasks:
         """The masks of the region from what the stages left. Raises SealError."""
-        found, rule, axes = Found(), self.settings.ensemble, len(self.settings.axes)
+        opened, rule, axes = RegionMasks(), self.settings.ensemble, len(self.settings.axes)
         filters = self.settings.filters
         for way in self.settings.ways:
             if way == "secure" and rule == "majority":
-                found.masks[way] = self._vote()
+                opened.masks[way] = self._vote()
                 continue
             summed = self._total(way, "infection")
-            found.masks[way] = decide(summed, axes, rule, filters["infection"])
+            opened.masks[way] = decide(summed, axes, rule, filters["infection"])
             if self.settings.probabilities and way == self.settings.ways[0]:
-                found.mean = np.asarray(summed / np.float32(axes), np.float32)
+                opened.mean = np.asarray(summed / np.float32(axes), np.float32)
             if "lung" in self.settings.targets:
-                found.lungs[way] = decide(self._total(way, "lung"), axes, rule, filters["lung"])
-                found.masks[way] &= found.lungs[way]
-        return found
+                opened.lungs[way] = decide(self._total(way, "lung"), axes, rule, filters["lung"])
+                opened.masks[way] &= opened.lungs[way]
+        return opened
 
     def _vote(self) -> Bools:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
@@ -284,7 +259,7 @@ class CaseRun:
             found = sealed.load(opened, OPENED)[1].get("mask")
             if found is None or found.shape != self.case.region.size:
                 raise sealed.SealError(f"{opened} is not of this region", OPENED.remedy)
-            return found != 0
+            return np.asarray(found != 0)
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
         sealed.save(opened, OPENED, {"mask": mask.astype(np.uint8)})
@@ -292,10 +267,10 @@ class CaseRun:
         return mask
 
     def _total(self, way: str, target: str) -> NDArray[Any]:
-        mine = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
+        chosen = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
         # The published sum is X + Y + Z, and the order of a float sum decides on ties: X is array axis 0.
-        mine.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
-        stages = {stage.model.axis: stage for stage in mine}
+        chosen.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
+        stages = {stage.model.axis: stage for stage in chosen}
         frames = {axis: stage.frame for axis, stage in stages.items()}
         dtype = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
         return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, dtype), dtype)

@@ -1,50 +1,46 @@
-"""Several cases one after the other, each checked before the first is run."""
+"""What the cases of one job share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Protocol
 
 from bunet.experiments.calibration import Calibration
-from bunet.experiments.predict.case import Case, CaseRun, Models
-from bunet.experiments.predict.results import write_case
+from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import JobProgress, RunPair
+from bunet.parties.console import RunConsole
 from bunet.parties.local.pair import run_pair
 
+Models = Mapping[str, Mapping[str, PredictModel]]  # target, axis
 
-def run_job(
-    cases: Sequence[Case],
-    models: Models,
-    settings: PredictSettings,
-    out: Path,
-    calibration: Calibration,
-    console: Console,
-    say: Callable[[str], None],
-    created: str,
-    run: RunPair = run_pair,
-) -> list[dict[str, Any]]:
-    """Run what is left of every case and write its results; returns the documents. created: a date, as text.
 
-    Raises a BunetError, one sentence. A folder of another run is found before anything is run, and so is a model or
-    a protocol that cannot be (on the first case), before any folder is claimed.
+class View(Protocol):
+    """Where a job shows how far it is."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+
+    def session(self, bandwidth_bps: float, above: Callable[[], str]) -> RunConsole:
+        """What shows a session of the parties. above: the line over it."""
+
+    def track(self, title: str, positions: Sequence[int]) -> Iterable[int]:
+        """The positions, one after the other, while a bar shows how many are left."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """models: by target and axis. out: the folder that masks go to; each case has a folder of its own in it.
+
+    run: what runs a pair (for tests).
     """
-    progress, documents = JobProgress(), []
-    runs = [CaseRun(case, models, settings, out, calibration, progress, console, run) for case in cases]
-    for each in runs:
-        for remark in each.remarks():
-            say(f"{each.case.name}: {remark}")
-    runs[0].check_plans()
-    with ExitStack() as folders:
-        for each in runs:
-            folders.enter_context(each.open())
-            for stage in each.stages:
-                progress.expect(stage)
-        for each in runs:
-            each.run_stages(say)
-            documents.append(write_case(each, each.combine(), created, say))
-    return documents
+
+    models: Models
+    settings: PredictSettings
+    out: Path
+    calibration: Calibration
+    view: View
+    progress: JobProgress = field(default_factory=JobProgress)
+    run: RunPair = run_pair

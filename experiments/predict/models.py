@@ -90,8 +90,8 @@ def load_models(
     messages call the folder. say: gets what was assumed.
     Raises UsageError in one sentence that names the file.
     """
-    found = {axis: _load(option, where, target, axis, pool, activation, say) for axis in axes}
-    untold = [model for model in found.values() if model.published]
+    models = {axis: _load(option, where, target, axis, pool, activation, say) for axis in axes}
+    untold = [model for model in models.values() if model.published]
     if untold:
         which = ", ".join(f"{model.source} along array axis {axis_number(model.axis)}" for model in untold)
         say(f"{target} models, published: {which}")
@@ -102,8 +102,8 @@ def load_models(
         how = f"{chosen} pooling, as its batch norms tell" if chosen else f"{PUBLISHED_POOLING} pooling, as published"
         say(f"{target} models: {how} (--pool says otherwise)")
         for model in untold:
-            found[model.axis] = _pooled(model, chosen or PUBLISHED_POOLING)
-    return found
+            models[model.axis] = _pooled(model, chosen or PUBLISHED_POOLING)
+    return models
 
 
 def _pooled(model: PredictModel, pool: str) -> PredictModel:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.experiments.options import slice_range
+from bunet.experiments.checks import slice_range
 from bunet.models.errors import UsageError
 from bunet.models.volumes import ensemble
 from bunet.models.volumes.slice_source import SliceFrame
@@ -69,10 +69,6 @@ class Region:
         """For indexing an array of the volume's shape."""
         z, y, x = (slice(start, stop) for start, stop in self.box)
         return z, y, x
-
-    @property
-    def whole(self) -> bool:
-        return self.size == self.shape
 
     def positions(self, axis: str) -> range:
         """The slices along an axis that the region has."""

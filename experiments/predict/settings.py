@@ -1,4 +1,4 @@
-"""What `bunet predict` can be told, checked at the border."""
+"""What `bunet predict` can be told, checked."""
 
 from __future__ import annotations
 
@@ -6,17 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bunet.experiments.options import (
-    MAX_SIZE,
-    MIN_SIZE,
-    chosen_field_of_view,
-    chosen_intensity,
-    max_in_flight,
-    one_of,
-    operand_format,
-    ot_extension,
-    relu_protocol,
-)
+from bunet.experiments import checks
+from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, max_in_flight, one_of, operand_format, ot_extension, relu_protocol
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.models.errors import UsageError
 from bunet.models.volumes.slicing.slices import MULTIPLE
@@ -70,8 +61,8 @@ class PredictSettings:
             raise UsageError("--axes: name at least one of x, y, z")
         object.__setattr__(self, "axes", tuple(axis for axis in AXIS_ORDER if axis in self.axes))
         one_of("--ensemble", self.ensemble, ENSEMBLES)
-        chosen_intensity(self.rule)
-        chosen_field_of_view(self.field_of_view)
+        checks.intensity(self.rule)
+        checks.field_of_view(self.field_of_view)
         object.__setattr__(self, "format", str(operand_format(self.format)))
         relu_protocol(self.relu)
         ot_extension(self.ot)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bunet.experiments.calibration import Calibration
 from bunet.experiments.jobs import recordable
+from bunet.experiments.machine import environment
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.storage.results import environment
 from bunet.models.compiled import Compiled, save_compiled
 from bunet.models.errors import UsageError
 from bunet.models.network.reference import FloatModel
@@ -37,6 +35,7 @@ RECORDED = 2  # slices of a session whose layers are held against the oracle, if
 SCRATCH = "scratch-"  # folders of what both parties hold while a session lasts; who locks the case's folder removes old ones
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]
+Track = Callable[[str, Sequence[int]], Iterable[int]]  # (title, positions) -> the positions, while their progress is shown
 
 
 @dataclass(frozen=True)
@@ -171,13 +170,23 @@ def run_secure(
         with console:
             progress.begin()
             result = run(job, bus)
-    facts = {
+    return console.ledger.document(
+        link=settings.link.describe(),
+        environment=environment(settings.cores),
+        verified=result.verified,
+        run=_facts(stage, settings, len(todo), (height, width), result),
+    )
+
+
+def _facts(stage: Stage, settings: PredictSettings, slices: int, size: tuple[int, int], result: PairResult) -> dict[str, Any]:
+    """What a session's document says of its run. size: (height, width) as the network takes slices."""
+    return {
         "target": stage.model.target,
-        "axis": axis,
+        "axis": stage.model.axis,
         "weights": stage.model.source,
-        "slices": len(todo),
-        "height": height,
-        "width": width,
+        "slices": slices,
+        "height": size[0],
+        "width": size[1],
         "in_flight": settings.in_flight,
         "cores": settings.cores,
         "protocols": settings.choices(),
@@ -188,31 +197,26 @@ def run_secure(
         "beyond_calibration": result.beyond,
         "input_beyond_calibration": dict(result.input_beyond),
     }
-    return console.ledger.document(
-        link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
-    )
 
 
 def run_float(
-    stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, console: Console
+    stage: Stage, volume: Sliceable, settings: PredictSettings, progress: JobProgress, track: Track
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
     todo, model = stage.todo(), stage.model
     source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
     progress.begin()
     started = time.perf_counter()
-    columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        for k in bar.track(todo):
-            logits = logits_of(source.image(k))
-            if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
-                where = f"slice {k} along {model.along}"
-                raise UsageError(f"{model.source}: its network overflows on {where}: is --activation right?")
-            if settings.ensemble == "probabilities":
-                outcomes.write(stage.folder, k, ensemble.probability(logits))
-            else:
-                outcomes.write(stage.folder, k, logits.argmax(axis=0).astype(np.uint8))
-            progress.finished(stage)
+    for k in track(stage.title, todo):
+        logits = logits_of(source.image(k))
+        if not np.isfinite(logits).all():  # a comparison with NaN is false: the mask would be empty
+            where = f"slice {k} along {model.along}"
+            raise UsageError(f"{model.source}: its network overflows on {where}: is --activation right?")
+        if settings.ensemble == "probabilities":
+            outcomes.write(stage.folder, k, ensemble.probability(logits))
+        else:
+            outcomes.write(stage.folder, k, logits.argmax(axis=0).astype(np.uint8))
+        progress.finished(stage)
     return {"slices": len(todo), "seconds": time.perf_counter() - started}
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.experiments.machine import environment
 from bunet.experiments.predict.region import AXIS_ORDER, Region, gather
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import SCRATCH, Stage
-from bunet.experiments.storage.results import environment
 from bunet.parties.console import RunConsole
 from bunet.parties.vote import ballots, shares
 from bunet.parties.vote.pair import VoteJob, run_vote

@@ -56,7 +56,7 @@ class LayerCost:
     cost: Cost
 
 
-def kind_of(operation: str) -> str:
+def format_of(operation: str) -> str:
     """The family that an operation is counted under (`program.FAMILIES`); its own name where it has none."""
     return _FAMILY_OF.get(operation, operation)
 
@@ -66,7 +66,7 @@ def by_kind(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
 
     documents: as Ledger.document makes them.
     """
-    found = _sums(documents, lambda layer: kind_of(layer["operation"]))
+    found = _sums(documents, lambda layer: format_of(layer["operation"]))
     order = [*(k for k in FAMILIES if k in found), *(k for k in found if k not in FAMILIES and k != SET_UP), SET_UP]
     return {kind: found[kind] for kind in order if kind in found}
 

@@ -93,7 +93,7 @@ def _blocks(image: NDArray[np.float32], block: tuple[int, int]) -> NDArray[np.fl
     for axis, size in enumerate(block):
         sums = np.add.reduceat(sums, np.arange(0, image.shape[axis], size), axis=axis)
     rows, columns = (np.add.reduceat(np.ones(n), np.arange(0, n, size)) for n, size in zip(image.shape, block, strict=True))
-    return (sums / np.outer(rows, columns)).astype(np.float32)
+    return np.asarray(sums / np.outer(rows, columns), np.float32)
 
 
 def centre(mask: Any, bounds: Sequence[tuple[int, int]]) -> tuple[int, int, int]:

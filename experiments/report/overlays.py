@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.experiments.report.data import MASKS, ReportData
 from bunet.experiments.report.images import centre
-from bunet.experiments.report.page import MASKS, ReportData
 from bunet.experiments.report.plots import MASK_COLOUR, TRUTH_COLOUR, new_figure, rgba, save_figure
 from bunet.models.printable import printable
 
@@ -61,7 +61,7 @@ def write_montage(path: Path, data: ReportData) -> None:
 
 def write_views(path: Path, data: ReportData) -> None:
     """Axial, coronal and sagittal slice through one point, in the proportions that the spacing gives, with the lines in
-    which they cross. The point is the first mask's centre (see report_images.centre).
+    which they cross. The point is the first mask's centre (see `images.centre`).
 
     Raises PicturesUnavailable without matplotlib, OSError where the folder cannot be written.
     """

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.storage.results import write_atomic
 from bunet.models.errors import UsageError
+from bunet.models.files.atomic import write_atomic
 
 MASK_COLOUR = "#ff5a36"
 TRUTH_COLOUR = "#35d0ff"

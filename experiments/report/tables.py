@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bunet.experiments.report.costs import Cost, by_kind, by_layer, by_protocol
-from bunet.models.metrics import dice_text
+from bunet.experiments.report.data import Score, Stage
+from bunet.models.metrics import Agreement, dice_text
 from bunet.parties.console import duration, mebibytes, number
-
-if TYPE_CHECKING:
-    from bunet.experiments.report.page import Score, Stage
-    from bunet.models.metrics import Agreement
 
 GIB = 1 << 30
 WARNING = "WARNING"  # how a remark begins that says why a mask may be wrong

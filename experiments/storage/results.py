@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from bunet.experiments.options import usable_processors
 from bunet.models.files.atomic import write_atomic
 
 
@@ -59,38 +56,3 @@ class _Lines:
     def write(self, text: str) -> int:
         self._lines.append(text)
         return len(text)
-
-
-def environment(cores: int) -> dict[str, Any]:
-    """Where a run was made. cores: of each party."""
-    from bunet.protocols.kernels.machine.tier import TIER
-
-    return {
-        "bunet": _version("bunet"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": _version("numba"),
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": processor(),
-        "tier": TIER,
-        "cores": cores,
-        "cpus": len(usable_processors()),
-    }
-
-
-def processor() -> str:
-    """The processor's model name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not on Linux
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"

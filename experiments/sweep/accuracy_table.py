@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from bunet.experiments.report.costs import kind_of
+from bunet.experiments.report.costs import format_of
 from bunet.experiments.storage.results import write_csv
 from bunet.experiments.sweep.facts import COMMON, beyond_of, name_of, told, varied, words
 from bunet.models.files.atomic import write_atomic
 from bunet.models.metrics import dice_text
 
-SHOWN = ("activation", "convolution", "pooling")  # kinds of report_costs
+SHOWN = ("activation", "convolution", "pooling")  # kinds of `report.costs`
 REST = "rest"
 FLOAT = "float"
 # Facts of a secure run that the float model knows nothing of; what is not here makes another float run.
@@ -42,13 +42,13 @@ def seconds_by_kind(document: Mapping[str, Any]) -> dict[str, float]:
     spent = dict.fromkeys((*SHOWN, REST), 0.0)
     for one in slices:
         for layer in one["layers"]:
-            kind = kind_of(layer["operation"])
+            kind = format_of(layer["operation"])
             spent[kind if kind in SHOWN else REST] += layer["compute_s"] + layer["wait_s"]
     total, busy = document["totals"]["seconds"], sum(spent.values())
     passed = max(total - document["setup"]["seconds"], 0.0)
     scale = min(1.0, passed / busy) if busy else 0.0
-    found = {kind: spent[kind] * scale / len(slices) for kind in SHOWN}
-    return {**found, REST: total / len(slices) - sum(found.values())}
+    seconds = {kind: spent[kind] * scale / len(slices) for kind in SHOWN}
+    return {**seconds, REST: total / len(slices) - sum(seconds.values())}
 
 
 def rows_of(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -58,18 +58,18 @@ def rows_of(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     runs: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
-        clear = {key: value for key, value in entry["point"].items() if key not in SECURE_FACTS}
-        runs.setdefault(json.dumps(clear, sort_keys=True), []).append(entry)
+        facts = {key: value for key, value in entry["point"].items() if key not in SECURE_FACTS}
+        runs.setdefault(json.dumps(facts, sort_keys=True), []).append(entry)
     rows: list[dict[str, Any]] = []
     for alike in runs.values():
-        point, found = alike[0]["point"], alike[0]["document"]["run"]["float"]
+        point, clear = alike[0]["point"], alike[0]["document"]["run"]["float"]
         rows.append(
             {
                 **{key: point[key] for key in told(point) if key not in SECURE_FACTS},
                 "format": FLOAT,
-                "seconds_per_slice": found["seconds_per_slice"],
+                "seconds_per_slice": clear["seconds_per_slice"],
                 "dice_float": 1.0,
-                "dice_truth": found["dice_truth"],
+                "dice_truth": clear["dice_truth"],
             }
         )
         rows += [_row(entry) for entry in alike]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments.sweep.config import PointData, SweepConfig
+from bunet.experiments.bench.data import CtData
+from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.weights_choice import named_weights, weight_path
 from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
@@ -45,7 +46,7 @@ class Asked:
 
 def chosen_data(
     config: SweepConfig, asked: Asked = Asked(), say: Callable[[str], None] = lambda text: None
-) -> dict[str, PointData]:
+) -> dict[str, CtData]:
     """Data by activation of the grid; empty for an experiment with random weights.
 
     say: gets what there is to know of how volume and label are read. Raises UsageError where a volume is missing, cannot be
@@ -54,24 +55,24 @@ def chosen_data(
     if config.weights is None:
         _refuse_data(config, asked)
         return {}
-    found = _place("--volume", asked.volume, config.volume)
-    if found is None:
+    volume = _place("--volume", asked.volume, config.volume)
+    if volume is None:
         raise UsageError(
             f"{config.name}: its weights are for real CT, and it names no volume: add --volume FILE (.npz, .npy, NIfTI, or "
             "a DICOM folder)"
         )
     label = _place("--truth", asked.truth, config.truth)
     read = _how_read(config, asked, say)
-    _check_data(found, label, read, say)
-    content = digest([found] if label is None else [found, label])
-    chosen: dict[str, PointData] = {}
+    _check_data(volume, label, read, say)
+    content = digest([volume] if label is None else [volume, label])
+    chosen: dict[str, CtData] = {}
     for activation in config.grid.activations:
         name = config.weights if isinstance(config.weights, str) else config.weights.get(activation)
         if name is None:
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
         named_weights(name)
-        chosen[activation] = PointData(
-            volume=found,
+        chosen[activation] = CtData(
+            volume=volume,
             truth=label,
             weights=name,
             axis=config.axis,
@@ -91,7 +92,7 @@ def _refuse_data(config: SweepConfig, asked: Asked) -> None:
 
 
 def _how_read(config: SweepConfig, asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
-    """How volume and label are read, as `PointData` has it: what the command line says, else what the experiment file does.
+    """How volume and label are read, as `CtData` has it: what the command line says, else what the experiment file does.
 
     What the file says of the volume and the label that it names is not for others, which the command line gives.
     """
@@ -125,8 +126,8 @@ def _another(given: Path | None, written: str | None) -> bool:
 def _check_data(volume: Path, label: Path | None, how: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Read volume and label once before the first run, and say how; UsageError where one does not do."""
     loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
-    found, notes = labels.beside(label, loaded.stored, how["label_values"])
-    if how["label_values"] and found is None:
+    read, notes = labels.beside(label, loaded.stored, how["label_values"])
+    if how["label_values"] and read is None:
         raise UsageError("--label-value: there is no label")
     for line in (*loaded.remarks(), *notes):
         say(line)

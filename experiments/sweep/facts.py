@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bunet.experiments.sweep.config import DETAILS
+from bunet.experiments.sweep.points import DETAILS
 
 Facts = Mapping[str, Any]
 

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bunet.experiments.bench.data import CtData
 from bunet.experiments.options import RunSettings
 from bunet.experiments.report import plots
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_csv
 from bunet.experiments.sweep import accuracy_table
 from bunet.experiments.sweep import pictures as sweep_pictures
-from bunet.experiments.sweep.config import Point, PointData, SweepConfig
 from bunet.experiments.sweep.facts import beyond_of, name_of, words
+from bunet.experiments.sweep.grid import SweepConfig
+from bunet.experiments.sweep.points import Point
 from bunet.models.errors import BunetError, UsageError
 from bunet.models.files import json_text
 from bunet.models.files.disk_space import DiskFull, explaining_full_disk
@@ -93,14 +95,14 @@ def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
         return {}, 0
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:
             entry = json_text.parse(line)
-            found[entry["identity"]] = entry
+            entries[entry["identity"]] = entry
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path}, line {number}: not a line of a sweep; move the file away or mend it") from error
-    return found, whole
+    return entries, whole
 
 
 class Journal:
@@ -146,7 +148,7 @@ def run_sweep(
     say: Say,
     *,
     pictures: bool = True,
-    data: Mapping[str, PointData] | None = None,
+    data: Mapping[str, CtData] | None = None,
 ) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
 

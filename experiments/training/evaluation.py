@@ -1,4 +1,4 @@
-"""Float and integer masks of whole cases against labels and against one another: figures and their tables."""
+"""Float and integer masks of whole cases against labels and against one another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bunet.experiments.one_line import one_line
 from bunet.models.compiled import Compiled
-from bunet.models.metrics import BOTH_EMPTY, Agreement, agreement
+from bunet.models.metrics import Agreement, agreement
 from bunet.models.training import integer_score
 from bunet.models.training.cases import Case
 from bunet.models.volumes.slice_source import SliceFrame
@@ -29,7 +28,7 @@ class Evaluation:
     """Scores cases one after the other, and pools them.
 
     model: a torch network in evaluation mode. compiled: its integer programs by format, each run by the oracle too.
-    found: the figures of the cases so far, with those of the formats under `formats`. seed: of the stochastic rounding.
+    figures: of the cases so far, with those of the formats under `formats`. seed: of the stochastic rounding.
     """
 
     model: UNet
@@ -38,12 +37,12 @@ class Evaluation:
     size: int
     compiled: Mapping[str, Compiled] = field(default_factory=dict)
     seed: int = 0
-    found: list[Figures] = field(default_factory=list)
+    figures: list[Figures] = field(default_factory=list)
     _truth: dict[str, Agreement] = field(default_factory=dict)
     _float: dict[str, Agreement] = field(default_factory=dict)
 
     def score(self, case: Case, progress: Callable[[str, int], None] | None = None) -> Figures:
-        """Figures of one case, which `found` gets too. progress: told a format (or `float`) and its slices done."""
+        """Figures of one case, which `figures` gets too. progress: told a format (or `float`) and its slices done."""
         from bunet.models.training import score as train_score
 
         def told(name: str) -> Callable[[int], None] | None:
@@ -71,7 +70,7 @@ class Evaluation:
             }
         if case.crop is not None:
             figures["crop"] = case.crop.as_list()
-        self.found.append(figures)
+        self.figures.append(figures)
         return figures
 
     def slices(self, case: Case) -> int:
@@ -85,7 +84,7 @@ class Evaluation:
 
     def means(self) -> dict[str, float]:
         """The mean over cases of each figure that some case has."""
-        return _means(self.found)
+        return _means(self.figures)
 
     def summary(self) -> Figures:
         """`mean`, `lowest` and `highest` over cases, and `pooled` over all their voxels; the same for every format.
@@ -94,11 +93,11 @@ class Evaluation:
         """
         document: Figures = {
             "mean": self.means(),
-            **_extremes(self.found),
+            **_extremes(self.figures),
             "pooled": {"dice": self._truth[FLOAT].known()["dice"]},
         }
         for name in self.compiled:
-            each = [figures["formats"][name] for figures in self.found]
+            each = [figures["formats"][name] for figures in self.figures]
             document.setdefault("formats", {})[name] = {
                 "mean": _means(each),
                 **_extremes(each),
@@ -111,12 +110,12 @@ class Evaluation:
 
 
 def _means(each: list[Figures]) -> dict[str, float]:
-    found = {}
+    means = {}
     for key in (*FIGURES, "dice_float"):
         known = [figures[key] for figures in each if figures.get(key) is not None]
         if known:
-            found[key] = sum(known) / len(known)
-    return found
+            means[key] = sum(known) / len(known)
+    return means
 
 
 def _extremes(each: list[Figures]) -> Figures:
@@ -127,57 +126,3 @@ def _extremes(each: list[Figures]) -> Figures:
         "lowest": {key: min(values) for key, values in known.items() if values},
         "highest": {key: max(values) for key, values in known.items() if values},
     }
-
-
-def print_tables(evaluation: Evaluation) -> None:
-    """A line for each case, and their mean; where formats were asked for, a second table with a line for each of them."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False)
-    shares = ("infected %", "true %") if evaluation.target == "infection" else ()
-    table = _table(("case",), ("slices", "Dice to label", "overlap", "sensitivity", *shares))
-    for figures in [*evaluation.found, {"case": "mean", **evaluation.means()}]:
-        cells = [_dice(figures, "dice"), *(_ratio(figures.get(key)) for key in FIGURES[1:3])]
-        if shares:
-            cells += [_ratio(figures.get(key), 100, 2) for key in FIGURES[3:]]
-        table.add_row(escape(one_line(figures["case"])), str(figures.get("slices", "")), *cells)
-    console.print(table)
-    if not evaluation.compiled:
-        return
-    table = _table(("case", "numbers"), ("Dice to label", "Dice to float", "s a slice"))
-    for figures in evaluation.found:
-        case = escape(one_line(figures["case"]))
-        table.add_row(case, FLOAT, _dice(figures, "dice"), "", f"{figures['seconds_per_slice']:.3f}")
-        for name, integer in figures["formats"].items():
-            table.add_row(
-                "", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5), f"{integer['seconds_per_slice']:.3f}"
-            )
-    summary = evaluation.summary()
-    for kind in ("mean", "pooled"):
-        table.add_row(kind, FLOAT, _ratio(summary[kind].get("dice")), "", "")
-        for name, integer in summary["formats"].items():
-            dice, against_float = (integer[kind].get(key) for key in ("dice", "dice_float"))
-            table.add_row("", name, _ratio(dice), _ratio(against_float, digits=5), "")
-    console.print()
-    console.print(table)
-
-
-def _table(left: tuple[str, ...], right: tuple[str, ...]) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for title in left:
-        table.add_column(title, no_wrap=True)
-    for title in right:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
-
-
-def _dice(figures: Figures, key: str, digits: int = 4) -> str:
-    """Of one case; of the mean, - where no case has a figure."""
-    return BOTH_EMPTY if key in figures and figures[key] is None else _ratio(figures.get(key), digits=digits)
-
-
-def _ratio(value: float | None, scale: float = 1, digits: int = 4) -> str:
-    return "-" if value is None else f"{scale * value:.{digits}f}"

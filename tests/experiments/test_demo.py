@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
-from typer.testing import CliRunner
 
 from bunet.experiments.bench.slices import Bench
-from bunet.experiments.commands.app import app
 from bunet.experiments.demo import DemoRequest, run_demo
 from bunet.experiments.images import embedded_slices, float_labels, spread, volume_slices
 from bunet.experiments.options import RunSettings
@@ -41,6 +39,7 @@ from bunet.parties.events import (
     Subscriber,
 )
 from bunet.parties.local.pair import PairJob, PairResult
+from tests.experiments.command_line import Bunet
 
 
 class Strict(BaseModel):
@@ -331,11 +330,11 @@ def test_bench_compiles_once_for_equal_networks() -> None:
     assert first.document["run"]["weights"] == "random weights of seed 0"
 
 
-def test_the_whole_job_over_zeromq(tmp_path: Path) -> None:
+def test_the_whole_job_over_zeromq(tmp_path: Path, bunet: Bunet) -> None:
     """Two processes, as a user runs them; every layer agrees with the oracle."""
     arguments = ["demo", "--size", "32", "--features", "1", "--link", "loopback", "--out", str(tmp_path)]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.stderr
+    result = bunet(*arguments)
+    assert result.status == 0, result.error
     document = json.loads((tmp_path / "run.json").read_text())
     DocumentSchema.model_validate(document)
     assert document["verified"] is True

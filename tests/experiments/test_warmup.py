@@ -5,21 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from bunet.experiments import warmup
-from bunet.experiments.commands.app import app
 from bunet.experiments.warmup import Kind
 from bunet.parties.planner import STRUCTURAL, PlannedLayer
 from bunet.protocols import registry
 from bunet.protocols.kernels.machine import tier
+from tests.experiments.command_line import Bunet
 
 VERSION, OTHER = "0123456789abcdef", "fedcba9876543210"
-
-
-def bunet(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["warmup", *arguments])
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_every_protocol_of_the_registry_is_compiled_narrow_and_wide() -> None:
@@ -63,30 +57,32 @@ def _cache(root: Path) -> Path:
     return current
 
 
-def test_clear_removes_other_versions_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clear_removes_other_versions_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     current = _cache(tmp_path)
     monkeypatch.setattr(tier, "cache_folder", lambda name: current)
     assert warmup.size(current) == 1 << 20
-    status, out, _ = bunet("--clear")
+    status, out, _ = bunet("warmup", "--clear")
     assert status == 0
     assert f"removed 1 folder of other versions, 2.0 MiB, from {tmp_path}" in out
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {VERSION, "notes", "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"}
     assert (tmp_path / VERSION / "portable" / "kernel.nbc").exists()
-    assert "removed 0 folders" in bunet("--clear")[1]
+    assert "removed 0 folders" in bunet("warmup", "--clear")[1]
 
 
 def test_clear_of_a_cache_that_is_not_there(tmp_path: Path) -> None:
     assert warmup.clear(tmp_path / "none" / VERSION / "vaes") == (0, 0)
 
 
-def test_the_command_says_where_the_cache_is_and_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_where_the_cache_is_and_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     current = _cache(tmp_path)
     monkeypatch.setattr(tier, "cache_folder", lambda name: current)
     compiled: list[str] = []
     monkeypatch.setattr(warmup, "kinds", lambda programs: [Kind("relu", "gc", (False,), [])])
     monkeypatch.setattr(warmup, "compile_all", lambda planned, step: compiled.extend(kind.title for kind in planned))
-    status, out, error = bunet()
+    status, out, error = bunet("warmup")
     assert status == 0, error
     assert compiled == ["relu gc, up to 32 bits"]
     assert "kernels of 1 kinds of layers are ready: 1.0 MiB in" in out
@@ -95,7 +91,7 @@ def test_the_command_says_where_the_cache_is_and_its_size(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("command", [["warmup"], ["bench", "kernels"]])
-def test_help_carries_examples(command: list[str]) -> None:
-    result = CliRunner().invoke(app, [*command, "--help"])
-    assert result.exit_code == 0
-    assert f"bunet {' '.join(command)}" in result.stdout.partition("Example")[2]
+def test_help_carries_examples(command: list[str], bunet: Bunet) -> None:
+    result = bunet(*command, "--help")
+    assert result.status == 0
+    assert f"bunet {' '.join(command)}" in result.out.partition("Example")[2]

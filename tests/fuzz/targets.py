@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bunet.experiments import options
+from bunet.experiments import checks
+from bunet.experiments.alice.folder import SliceFolder
 from bunet.experiments.bench.kernels import load_baseline
-from bunet.experiments.commands import party
 from bunet.experiments.commands.failure import explain
 from bunet.experiments.predict.case import OPENED
-from bunet.experiments.sweep.config import ConfigError, parse
+from bunet.experiments.sweep.reading import ConfigError, parse
 from bunet.experiments.sweep.run import read_points
 from bunet.models.compiled import FILE, CompileError, load_compiled
 from bunet.models.errors import PeerError, UsageError
@@ -241,7 +241,7 @@ def _run_json(data: bytes, folder: Path) -> Taken:
     identity: Mapping[str, object] = {"axis": "z", "size": "8x8"}
 
     def read() -> None:
-        with party.SliceFolder(folder, identity) as found:
+        with SliceFolder(folder, identity) as found:
             assert found.digest is None or len(found.digest) == 64
             assert found.noted is None or found.wish
 
@@ -258,15 +258,15 @@ def _journals(data: bytes, folder: Path) -> Taken:
 def texts(text: str) -> Taken:
     """The values of options."""
     readers: dict[str, Callable[[], Any]] = {
-        "--slices": lambda: options.slice_range(text, 9, "z"),
-        "--size": lambda: options.slice_size("--size", text),
-        "--format": lambda: options.operand_format(text),
-        "--link": lambda: options.chosen_link(text, None, None),
-        "--bandwidth": lambda: options.chosen_link("lan", text, None),
-        "--rtt": lambda: options.chosen_link("lan", "5Mbit", text),
-        "--protocol": lambda: options.chosen_protocols([text]),
-        "names": lambda: options.names(text),
-        "--label-value": lambda: options.label_values(text),
+        "--slices": lambda: checks.slice_range(text, 9, "z"),
+        "--size": lambda: checks.slice_size("--size", text),
+        "--format": lambda: checks.operand_format(text),
+        "--link": lambda: checks.link(text, None, None),
+        "--bandwidth": lambda: checks.link("lan", text, None),
+        "--rtt": lambda: checks.link("lan", "5Mbit", text),
+        "--protocol": lambda: checks.protocols([text]),
+        "names": lambda: checks.names(text),
+        "--label-value": lambda: checks.label_values(text),
     }
     taken = {what: _taken(read, UsageError) for what, read in readers.items()}
     if not any(letter.isalpha() for letter in text.removeprefix("tcp://")):  # no name is looked up

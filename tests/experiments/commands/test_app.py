@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from bunet.experiments.bench import slices
 from bunet.experiments.commands import model
-from bunet.experiments.commands.app import app
 from bunet.models.training.config import TrainConfig
+from tests.experiments.command_line import Bunet
 
 COMMANDS = (
     "demo",
@@ -32,21 +31,15 @@ COMMANDS = (
 )
 
 
-def bunet(*arguments: str | Path) -> tuple[int, str, str]:
-    """(status, standard output, standard error) of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command: str) -> None:
+def test_every_command_has_help(command: str, bunet: Bunet) -> None:
     status, out, _ = bunet(command, "--help")
     assert status == 0
     assert "Usage:" in out
 
 
 @pytest.mark.parametrize("command", ["demo", "sweep", "train", "evaluate", "compile", "plan", "alice", "bob"])
-def test_help_carries_examples(command: str) -> None:
+def test_help_carries_examples(command: str, bunet: Bunet) -> None:
     assert f"bunet {command}" in bunet(command, "--help")[1].partition("Example")[2]
 
 
@@ -81,7 +74,7 @@ def test_help_carries_examples(command: str) -> None:
     ],
 )
 def test_demo_names_what_is_wrong_and_leaves_nothing(
-    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     monkeypatch.chdir(tmp_path)
     status, _, error = bunet("demo", *arguments)
@@ -103,7 +96,7 @@ def test_demo_names_what_is_wrong_and_leaves_nothing(
         (np.full((2, 8, 8), 7.5, np.float32), "neither within [0, 1] nor Hounsfield"),
     ],
 )
-def test_a_volume_of_the_wrong_shape_or_kind(array: np.ndarray, words: str, tmp_path: Path) -> None:
+def test_a_volume_of_the_wrong_shape_or_kind(array: np.ndarray, words: str, tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "ct.npy"
     np.save(path, array)
     status, _, error = bunet("demo", "--volume", path, "--out", tmp_path / "out")
@@ -113,7 +106,7 @@ def test_a_volume_of_the_wrong_shape_or_kind(array: np.ndarray, words: str, tmp_
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_volume_without_a_known_key_or_with_a_pickle(tmp_path: Path) -> None:
+def test_a_volume_without_a_known_key_or_with_a_pickle(tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "ct.npz"
     np.savez(path, scan=np.zeros((2, 32, 32), np.uint8))
     assert "no key `array` or `ct`" in bunet("demo", "--volume", path, "--out", tmp_path)[2]
@@ -123,7 +116,7 @@ def test_a_volume_without_a_known_key_or_with_a_pickle(tmp_path: Path) -> None:
     assert "not a readable .npz" in error
 
 
-def test_a_truth_of_another_shape(tmp_path: Path) -> None:
+def test_a_truth_of_another_shape(tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "ct.npz"
     np.savez(path, ct=np.zeros((8, 32, 32), np.uint8), infection=np.zeros((8, 32, 16), np.uint8))
     status, _, error = bunet("demo", "--volume", path, "--truth", path, "--out", tmp_path)
@@ -134,7 +127,7 @@ def test_a_truth_of_another_shape(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [("demo", "--bogus"), ("bench", "slice", "--bogus"), ("nonsense",), ("sweep",), ("demo", "--size", "big")]
 )
-def test_unknown_options_and_commands_are_usage_errors(arguments: tuple[str, ...]) -> None:
+def test_unknown_options_and_commands_are_usage_errors(arguments: tuple[str, ...], bunet: Bunet) -> None:
     status, _, error = bunet(*arguments)
     assert status == 2
     assert "Error: " in error
@@ -153,7 +146,7 @@ def test_unknown_options_and_commands_are_usage_errors(arguments: tuple[str, ...
     ],
 )
 def test_other_commands_name_what_is_wrong(
-    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     monkeypatch.chdir(tmp_path)
     status, _, error = bunet(*arguments)
@@ -162,7 +155,7 @@ def test_other_commands_name_what_is_wrong(
     assert not list(tmp_path.iterdir())
 
 
-def test_sweep_names_the_unknown_key_by_its_path(tmp_path: Path) -> None:
+def test_sweep_names_the_unknown_key_by_its_path(tmp_path: Path, bunet: Bunet) -> None:
     file = tmp_path / "grid.yaml"
     file.write_text("name: x\ngrid:\n  links: [lan]\n  protocol: [{relu: gc}]\n")
     status, _, error = bunet("sweep", file, "--out", tmp_path / "out")
@@ -171,7 +164,7 @@ def test_sweep_names_the_unknown_key_by_its_path(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_sweep_lists_its_points_and_runs_none(tmp_path: Path) -> None:
+def test_a_dry_sweep_lists_its_points_and_runs_none(tmp_path: Path, bunet: Bunet) -> None:
     file = tmp_path / "grid.yaml"
     file.write_text("name: x\ngrid:\n  links: [lan, wan]\n  protocols: [{relu: gc}]\n")
     status, out, _ = bunet("sweep", file, "--out", tmp_path / "out", "--dry-run")
@@ -192,14 +185,14 @@ def test_train_has_the_defaults_of_the_configuration(tmp_path: Path) -> None:
     assert defaults == [shape.features, shape.activation, shape.pooling]
 
 
-def test_plan_shows_protocols_and_stated_bytes() -> None:
+def test_plan_shows_protocols_and_stated_bytes(bunet: Bunet) -> None:
     status, out, error = bunet("plan", "--size", "32", "--features", "1", "--activation", "hybrid", "--pool", "max")
     assert status == 0, error
     for word in ("pahe-coefficient", "gc-sign", "mt", "argmax", "rounds", "MiB from Bob"):
         assert word in out
 
 
-def test_plan_cuts_no_name_and_leaves_out_columns_where_it_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_cuts_no_name_and_leaves_out_columns_where_it_is_narrow(monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     """What is no terminal gets all of it, however wide."""
     names = ("encoder1.conv1", "encoder1.relu1.extend", "bottleneck.relu1.extend", "pahe-coefficient")
 
@@ -219,15 +212,15 @@ def test_plan_cuts_no_name_and_leaves_out_columns_where_it_is_narrow(monkeypatch
         assert max(map(len, lines)) <= int(columns)
 
 
-def test_bench_says_what_lies_beyond_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = {"compared_layers": 3, "verified_slices": 1, "beyond_calibration": {"conv": 7}}
+def test_bench_says_what_lies_beyond_calibration(monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
+    run = {"compared_layers": 3, "verified_slices": 1, "slices": 1, "beyond_calibration": {"conv": 7}}
     document = {"slices": [{"seconds": 1.0}], "dice": {"float": 1.0}, "run": run, "verified": True}
 
     class Pretended:
         def __call__(self, *_: object, **__: object) -> slices.Outcome:
-            return slices.Outcome(document, [], None)  # type: ignore[arg-type]
+            return slices.Outcome(document, [])
 
     monkeypatch.setattr(slices, "Bench", Pretended)
-    result = CliRunner().invoke(app, ["bench", "slice", "--size", "16"])
-    assert result.exit_code == 0, result.stderr
-    assert "beyond calibration: 7 values in layer conv; the mask may be wrong there\n" in result.stdout
+    result = bunet("bench", "slice", "--size", "16")
+    assert result.status == 0, result.error
+    assert "beyond calibration: 7 values in layer conv; the mask may be wrong there\n" in result.out

@@ -85,7 +85,7 @@ def test_the_remedy_of_a_file_reaches_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "m.model"
     path.write_bytes(b"nonsense")
     with pytest.raises(sealed.SealError) as caught:
-        sealed.load(path, sealed.Kind("bunet-compiled", 2, "a compiled model", "compile it again"))
+        sealed.load(path, sealed.FileFormat("bunet-compiled", 2, "a compiled model", "compile it again"))
     assert caught.value.remedy == "compile it again"
     result = CliRunner().invoke(app, ["bob", "--model", str(path)])
     assert result.exit_code == 2

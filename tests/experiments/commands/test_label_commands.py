@@ -7,21 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from bunet.experiments.commands.app import app
 from bunet.experiments.images import volume_slices
 from bunet.experiments.sweep import data as sweep_data
-from bunet.experiments.sweep.config import ConfigError, parse
 from bunet.experiments.sweep.data import Asked
+from bunet.experiments.sweep.reading import ConfigError, parse
 from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
+from tests.experiments.command_line import Bunet
 from tests.experiments.predict.predict_inputs import cube, publish, published_case
 from tests.experiments.test_demo import SMALL
 from tests.models.training.made_up_cases import write_folder
@@ -30,13 +29,8 @@ ALONE = ("--float", "--axes", "z", "--ensemble", "argmax", "--no-lung-mask", "--
 CONVENTION = "--label-value 3 is the infection and --label-value 1,2 the lungs"
 
 
-def bunet(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def given(tmp_path_factory: pytest.TempPathFactory, bunet: Bunet) -> Path:
     """`ct.npz`, models, `mask.npy` (what they find), `inside.npy` (a label half of which they find) and `classes.npy`, in which
     that label is 3 among lungs of 1 and 2."""
     place = tmp_path_factory.mktemp("given")
@@ -72,7 +66,7 @@ def document_of(out: Path, name: str) -> dict:
 
 
 @pytest.mark.parametrize(("asked", "values"), [("3", [3]), ("1,2", [1, 2]), ("1,2,3", [1, 2, 3])])
-def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path: Path, asked, values) -> None:
+def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path: Path, asked, values, bunet: Bunet) -> None:
     status, out, error = bunet(
         "predict",
         *models(given),
@@ -96,7 +90,7 @@ def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path: P
     assert document["asked"]["label_values"] == values
 
 
-def test_predict_refuses_a_label_that_does_not_tell_its_inside(given, tmp_path: Path) -> None:
+def test_predict_refuses_a_label_that_does_not_tell_its_inside(given, tmp_path: Path, bunet: Bunet) -> None:
     inside = array(given, "inside")
     for name, label, words in (
         ("classes", array(given, "classes"), CONVENTION),
@@ -116,7 +110,7 @@ def test_predict_refuses_a_label_that_does_not_tell_its_inside(given, tmp_path: 
     assert f"Dice {expected_dice(array(given, 'mask'), inside):.4f}" in out
 
 
-def test_predict_uses_the_label_inside_the_volumes_file(given, tmp_path: Path) -> None:
+def test_predict_uses_the_label_inside_the_volumes_file(given, tmp_path: Path, bunet: Bunet) -> None:
     np.savez(tmp_path / "ct.npz", array=cube(), infection=array(given, "inside"), lung_derived=cube() > 0.3)
     status, out, error = bunet("predict", *models(given), "--volume", tmp_path / "ct.npz", *ALONE, "--out", tmp_path / "out")
     assert status == 0, error
@@ -127,7 +121,7 @@ def test_predict_uses_the_label_inside_the_volumes_file(given, tmp_path: Path) -
     assert "key `infection`" in (tmp_path / "out" / "ct" / "report.html").read_text()
 
 
-def test_predict_reads_the_labels_of_a_folder_of_cases(given, tmp_path: Path) -> None:
+def test_predict_reads_the_labels_of_a_folder_of_cases(given, tmp_path: Path, bunet: Bunet) -> None:
     """One of classes, one of a healthy lung, one without a label."""
     classes = array(given, "classes")
     published_case(tmp_path / "test", "a", cube(), classes)
@@ -146,7 +140,7 @@ def test_predict_reads_the_labels_of_a_folder_of_cases(given, tmp_path: Path) ->
     assert document_of(tmp_path / "out", "c")["label"] is None
 
 
-def test_predict_on_a_nifti_case_of_the_datasets_layout(given, tmp_path: Path) -> None:
+def test_predict_on_a_nifti_case_of_the_datasets_layout(given, tmp_path: Path, bunet: Bunet) -> None:
     pytest.importorskip("nibabel", reason="needs the extra `clinical`")
     place = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])
     for folder, values in (("COVID-19-CT-Seg_20cases", cube()), ("Lung_and_Infection_Mask", array(given, "classes"))):
@@ -180,7 +174,7 @@ def test_predict_on_a_nifti_case_of_the_datasets_layout(given, tmp_path: Path) -
         (("--label-value", "infection"), "--label-value: 'infection' is not a whole number"),
     ],
 )
-def test_values_without_a_label_and_no_values_are_one_sentence(given, tmp_path: Path, options, words) -> None:
+def test_values_without_a_label_and_no_values_are_one_sentence(given, tmp_path: Path, options, words, bunet: Bunet) -> None:
     status, _, error = bunet("predict", *models(given), "--volume", given / "ct.npz", *ALONE, "--out", tmp_path / "o", *options)
     assert status == 2
     assert words in error
@@ -222,7 +216,7 @@ def test_a_truth_of_the_volumes_own_file_is_never_its_ct(tmp_path: Path) -> None
     np.testing.assert_array_equal(images.truth, [inside[index] for _, index in images.labels])
 
 
-def test_demo_says_what_it_needs(given) -> None:
+def test_demo_says_what_it_needs(given, bunet: Bunet) -> None:
     for arguments, words in (
         (("--label-value", "3"), "--label-value belongs to the label of a --volume"),
         (("--intensity", "hu"), "--intensity and --field-of-view belong to a --volume"),
@@ -274,7 +268,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_evaluate_gives_the_figures_of_the_right_mask(cases, tmp_path: Path) -> None:
+def test_evaluate_gives_the_figures_of_the_right_mask(cases, tmp_path: Path, bunet: Bunet) -> None:
     asked = ("evaluate", "--weights", cases / "w.safetensors", "--size", 32, "--cases", "a,b", "--json", tmp_path / "e.json")
     assert bunet(*asked, "--data", cases / "binary")[0] == 0
     right = json.loads((tmp_path / "e.json").read_text())
@@ -291,7 +285,7 @@ def test_evaluate_gives_the_figures_of_the_right_mask(cases, tmp_path: Path) -> 
         assert (ours["label"]["inside"], theirs["label"]["inside"]) == ([3], [1])
 
 
-def test_train_learns_from_the_right_mask_and_notes_it(cases, tmp_path: Path) -> None:
+def test_train_learns_from_the_right_mask_and_notes_it(cases, tmp_path: Path, bunet: Bunet) -> None:
     short = ("--size", 32, "--features", 1, "--steps", 1, "--batch", 1, "--test", "d", "--validation", "c")
     status, _, error = bunet("train", "--out", tmp_path / "w.safetensors", "--data", cases / "classes", *short)
     assert status == 2
@@ -309,7 +303,7 @@ def test_train_learns_from_the_right_mask_and_notes_it(cases, tmp_path: Path) ->
     assert "label_values" not in weight_files.read_notes(tmp_path / "binary.safetensors")
 
 
-def test_train_says_which_label_is_empty(tmp_path: Path) -> None:
+def test_train_says_which_label_is_empty(tmp_path: Path, bunet: Bunet) -> None:
     folder = write_folder(tmp_path / "healthy", infected=False)
     status, out, error = bunet(
         "train",
@@ -334,7 +328,7 @@ def test_train_says_which_label_is_empty(tmp_path: Path) -> None:
     assert "a.npz: `infection` is empty: it is 0 everywhere" in out
 
 
-def test_evaluate_says_which_key_it_took_where_it_is_not_the_usual_one(cases, tmp_path: Path) -> None:
+def test_evaluate_says_which_key_it_took_where_it_is_not_the_usual_one(cases, tmp_path: Path, bunet: Bunet) -> None:
     (tmp_path / "other").mkdir()
     with np.load(cases / "binary" / "a.npz") as case:
         np.savez(tmp_path / "other" / "a.npz", ct=case["ct"], mask=case["infection"])

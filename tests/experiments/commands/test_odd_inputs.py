@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from bunet.experiments import options
 from bunet.experiments.bench.kernels import load_baseline
-from bunet.experiments.commands.app import app
 from bunet.experiments.commands.failure import explain
-from bunet.experiments.sweep.config import ConfigError, parse
+from bunet.experiments.storage import places
+from bunet.experiments.sweep.reading import ConfigError, parse
 from bunet.experiments.sweep.run import read_points
 from bunet.models.errors import UsageError
 from bunet.models.files.atomic import write_atomic
@@ -28,6 +26,7 @@ from bunet.models.volumes.labels import labels
 from bunet.models.volumes.volume import Volume, VolumeError
 from bunet.net import keys
 from bunet.net.keys import BadKey
+from tests.experiments.command_line import Bunet
 
 BUNET = [sys.executable, "-m", "bunet.experiments"]
 
@@ -86,7 +85,7 @@ def bytes_of_a_name(folder: Path) -> int:
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo", "sweep"])
 def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command, bunet: Bunet
 ) -> None:
     """The volumes are not even volumes, which reading them would say."""
     if bytes_of_a_name(tmp_path) != 255:
@@ -101,8 +100,8 @@ def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(
 
     def said(volume: str, *arguments: str) -> tuple[int, str]:
         given = ("x.yaml",) if command == "sweep" else ("--volume", volume)
-        result = CliRunner().invoke(app, [command, *given, *read, *arguments])
-        return result.exit_code, result.stderr
+        result = bunet(command, *given, *read, *arguments)
+        return result.status, result.error
 
     for out in ("f", "f/deeper"):
         assert said("ct.npz", "--out", out) == (2, "bunet: --out f is a file, not a folder\n")
@@ -118,13 +117,13 @@ def test_the_longest_name_is_one_that_can_be_written(tmp_path: Path) -> None:
     if bytes_of_a_name(tmp_path) != 255:
         pytest.skip("names of another length here")
     longest = tmp_path / ("x" * 240)
-    options.possible_name("--out", longest)
+    places.possible_name("--out", longest)
     write_atomic(longest, lambda stream: stream.write(b"1"))
     with pytest.raises(UsageError, match=r"--json: the name x{20}\.\.\.x{20} has 241 bytes, and 240 are possible"):
-        options.writable_parent("--json", tmp_path / ("x" * 241))
+        places.writable_parent("--json", tmp_path / ("x" * 241))
     longest.touch()
     with pytest.raises(UsageError, match="is a file, not a folder"):
-        options.writable_parent("--json", longest / "run.json")
+        places.writable_parent("--json", longest / "run.json")
 
 
 def test_keys_are_named_in_letters(tmp_path: Path) -> None:

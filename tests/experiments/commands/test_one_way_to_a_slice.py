@@ -10,21 +10,19 @@ from typing import Never
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.calibration import Calibration, spread_slices
-from bunet.experiments.commands import party
 from bunet.experiments.images import volume_slices
 from bunet.experiments.options import RunSettings
 from bunet.experiments.predict import stage as predict_stage
 from bunet.experiments.predict.case import CaseRun, open_case
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case_files import one_case
+from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import JobProgress
 from bunet.experiments.sweep import data as sweep_data
-from bunet.experiments.sweep.config import parse
+from bunet.experiments.sweep.reading import parse
 from bunet.models.compiled import quantise_input
 from bunet.models.errors import LocalError
 from bunet.models.network.architecture import Architecture
@@ -34,8 +32,11 @@ from bunet.models.training.config import TrainConfig
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
+from bunet.parties import alice as alice_party
 from bunet.parties.local.inputs import open_source, to_document
-from tests.experiments.commands.test_party import Session, bunet
+from tests.experiments.command_line import Bunet
+from tests.experiments.commands.test_party import Session
+from tests.experiments.predict.views import QuietView
 from tests.parties.programs import named, small
 
 SIZE = 32
@@ -80,13 +81,13 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
     monkeypatch.setattr(predict_stage, "_float_model", floats)
     for way in (replace(settings, secure=False), settings):
         case, out = open_case(one_case(path, None), way), path.parent / f"out-{axis}-{field}-{way.secure}"
-        run = CaseRun(case, {"infection": {axis: model}}, way, out, Calibration(), JobProgress(), Console(quiet=True), pair)
+        run = CaseRun(case, Job({"infection": {axis: model}}, way, out, Calibration(), QuietView(), run=pair))
         with run.open():
             if way.secure:
                 with pytest.raises(LocalError, match="seen"):
-                    run.run_stages(lambda text: None)
+                    run.run_stages()
             else:
-                run.run_stages(lambda text: None)
+                run.run_stages()
     return seen
 
 
@@ -122,6 +123,7 @@ def test_all_commands_see_the_same_slice(
     spacing: tuple[float, ...] | None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    bunet: Bunet,
 ) -> None:
     path, program = chest(tmp_path, shape, spacing), small(SIZE).program
     settings = RunSettings(size=SIZE, axis=axis)
@@ -134,7 +136,7 @@ def test_all_commands_see_the_same_slice(
     assert of_sweep.labels == demo.labels == [(axis, k)]
     seen["sweep"] = of_sweep.images[0]
     session = Session(named(small(SIZE)))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     status, _, error = bunet(
         "alice",
         "--volume",
@@ -169,7 +171,9 @@ def test_all_commands_see_the_same_slice(
     assert whole["predict"].std() > 0
 
 
-def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     """A field of 860 mm that nothing is cut from is warned of, by every command."""
     hu = np.load(chest(tmp_path, WIDE))
     path, pixel = tmp_path / "wide.npz", 860 / max(WIDE)
@@ -179,11 +183,11 @@ def test_where_slices_keep_the_volume_s_size_no_crop_is_spoken_of(tmp_path: Path
     def of_case(size: int | None) -> str:
         settings = PredictSettings(axes=("z",), lung_mask=False, secure=False)
         models = {"infection": {"z": PredictModel("infection", "z", weights, "m", size)}}
-        case, progress = open_case(one_case(path, None), settings), JobProgress()
-        return " ".join(CaseRun(case, models, settings, tmp_path, Calibration(), progress, Console(quiet=True)).remarks())
+        case = open_case(one_case(path, None), settings)
+        return " ".join(CaseRun(case, Job(models, settings, tmp_path, Calibration(), QuietView())).remarks())
 
     def of_alice(*size: object) -> str:
-        monkeypatch.setattr(party.alice_party, "run", Session(named(small(SIZE))))
+        monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
         out = tmp_path / f"alice{len(size)}"
         return bunet("alice", "--volume", path, "--slices", "3:4", *size, "--out", out)[1]
 
@@ -205,9 +209,9 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
     models = {"infection": {axis: PredictModel("infection", axis, weights, "m", 64) for axis in "xyz"}}
     settings = PredictSettings(lung_mask=False, secure=False, ensemble="argmax", filtered=False)
     case = open_case(one_case(path, None), settings)
-    run = CaseRun(case, models, settings, tmp_path / "out", Calibration(), JobProgress(), Console(quiet=True))
+    run = CaseRun(case, Job(models, settings, tmp_path / "out", Calibration(), QuietView()))
     with run.open():
-        run.run_stages(lambda text: None)
+        run.run_stages()
     assert sum(len(stage.positions) for stage in run.stages) < sum(case.region.shape)
     mask, body = run.combine().masks["float"], np.asarray(case.loaded.volume) > 0.5
     assert mask.shape == body.shape
@@ -216,7 +220,7 @@ def test_a_mask_of_a_wide_field_of_view_lies_over_its_body(tmp_path: Path, monke
     assert not np.delete(np.delete(mask, range(top, bottom), 1), range(left, right), 2).any()
 
 
-def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path, bunet: Bunet) -> None:
     path = chest(tmp_path, WIDE)
     asked = ["predict", "--float", "--axes", "x", "--slices", "0:3"]
     status, _, error = bunet(*asked, "--volume", path, "--out", tmp_path / "out")
@@ -225,10 +229,10 @@ def test_slices_beside_the_body_are_refused_in_a_sentence(tmp_path: Path) -> Non
     assert "--field-of-view whole" in error
 
 
-def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     """Their number would tell Bob how large the body is; there is nothing to mark in them."""
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE), axis="x"))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     status, _, error = bunet("alice", "--volume", path, "--axis", "x", "--size", SIZE, "--out", tmp_path / "out")
     assert status == 0, error
     assert session.requests[0].slices == WIDE[1]
@@ -238,9 +242,9 @@ def test_alice_sends_slices_beside_the_body_too(tmp_path: Path, monkeypatch: pyt
     assert [k for k in range(WIDE[1]) if mask[..., k].any()] == list(range(left, right)), "and marks nothing there, as predict"
 
 
-def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     path = chest(tmp_path, WIDE)
-    monkeypatch.setattr(party.alice_party, "run", Session(named(small(SIZE))))
+    monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--slices", "2:4", "--out", tmp_path / "out"]
     assert bunet(*asked)[0] == 0
     status, _, error = bunet(*asked, "--field-of-view", "whole")
@@ -249,13 +253,15 @@ def test_another_field_of_view_is_another_run(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", ["nii.gz", "dicom", "npz"])
-def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alice_s_mask_lies_where_the_volume_lies(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     pytest.importorskip("nibabel" if kind == "nii.gz" else "pydicom" if kind == "dicom" else "numpy")
     affine = np.array([[0, 0, -4.0, 200], [0, 4.0, 0, -150], [5, 0, 0, 100], [0, 0, 0, 1.0]])
     hu = np.load(chest(tmp_path, WIDE))
     path = tmp_path / ("scan" if kind == "dicom" else f"scan.{kind}")
     formats.write(Volume(hu, affine), path)
-    monkeypatch.setattr(party.alice_party, "run", Session(named(small(SIZE))))
+    monkeypatch.setattr(alice_party, "run", Session(named(small(SIZE))))
     asked = ["alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out", "--slices"]
     status, out, error = bunet(*asked, "3:5")
     assert status == 0, error
@@ -278,9 +284,9 @@ def test_alice_s_mask_lies_where_the_volume_lies(kind: str, tmp_path: Path, monk
     assert any("rule `hu`" in remark for remark in document["remarks"])
 
 
-def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_of_somebody_else_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     path, session = chest(tmp_path, WIDE), Session(named(small(SIZE)))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "ct_prediction.npy").write_bytes(b"mine")
     status, _, error = bunet("alice", "--volume", path, "--size", SIZE, "--out", tmp_path / "out")
@@ -305,17 +311,10 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
         format="12.8",
         link=PRESETS["loopback"],
     )
-    run = CaseRun(
-        open_case(one_case(path, None), settings),
-        models,
-        settings,
-        tmp_path / "out",
-        Calibration(),
-        JobProgress(),
-        Console(quiet=True),
-    )
+    case = open_case(one_case(path, None), settings)
+    run = CaseRun(case, Job(models, settings, tmp_path / "out", Calibration(), QuietView()))
     with run.open():
-        run.run_stages(lambda text: None)
+        run.run_stages()
         masks = run.combine().masks
     (top, bottom), (left, right) = run.case.loaded.crop.rows, run.case.loaded.crop.columns
     inside = np.s_[:, top:bottom, left:right]

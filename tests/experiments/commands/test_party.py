@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from bunet.experiments.commands import party
-from bunet.experiments.commands.app import app
+from bunet.experiments.alice.folder import SliceFolder
 from bunet.experiments.weights_choice import named_weights
 from bunet.models.compiled import Compiled, quantise_input
 from bunet.models.errors import PeerError, UsageError
@@ -24,10 +23,13 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.resampling import resample
 from bunet.net import keys
+from bunet.parties import alice as alice_party
+from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
 from bunet.parties.session.handshake import MAX_IN_FLIGHT, Request, Terms
 from bunet.protocols.ass.share import Share
+from tests.experiments.command_line import Bunet
 from tests.parties.programs import CARD, named, small
 
 
@@ -78,7 +80,7 @@ class Session:
 @pytest.fixture
 def session(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> Session:
     made = Session(compiled)
-    monkeypatch.setattr(party.alice_party, "run", made)
+    monkeypatch.setattr(alice_party, "run", made)
     return made
 
 
@@ -89,19 +91,13 @@ def volume(tmp_path: Path) -> Path:
     return path
 
 
-def bunet(*arguments: str | Path) -> tuple[int, str, str]:
-    """(status, standard output, standard error) of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stdout, result.stderr
-
-
-def alice(volume: Path, *arguments: str | Path) -> tuple[int, str, str]:
+def alice(bunet: Bunet, volume: Path, *arguments: str | Path) -> tuple[int, str, str]:
     return bunet("alice", "--volume", volume, "--out", volume.parent / "out", *arguments)
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_slices_are_stretched_where_height_and_width_are_given(axis: str, volume: Path, session: Session) -> None:
-    status, _, error = alice(volume, "--axis", axis, "--size", "16x16", "--slices", "3:5")
+def test_slices_are_stretched_where_height_and_width_are_given(axis: str, volume: Path, session: Session, bunet: Bunet) -> None:
+    status, _, error = alice(bunet, volume, "--axis", axis, "--size", "16x16", "--slices", "3:5")
     assert status == 0, error
     array = formats.load(volume).volume
     for k, seen in zip((3, 4), session.inputs, strict=True):
@@ -110,17 +106,17 @@ def test_slices_are_stretched_where_height_and_width_are_given(axis: str, volume
 
 
 def test_what_was_cut_off_goes_on_and_the_document_says_so(
-    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
-    monkeypatch.setattr(party.alice_party, "run", Session(compiled, lose_after=2))
+    monkeypatch.setattr(alice_party, "run", Session(compiled, lose_after=2))
     file, arguments = volume.parent / "run.json", ("--size", "16", "--slices", "2:7")
-    status, out, error = alice(volume, *arguments, "--json", file)
+    status, out, error = alice(bunet, volume, *arguments, "--json", file)
     assert (status, error) == (1, "bunet: Bob is gone\n")
     assert "Bob is gone" not in out
     assert not file.exists()
     again = Session(compiled)
-    monkeypatch.setattr(party.alice_party, "run", again)
-    status, out, error = alice(volume, *arguments, "--json", file)
+    monkeypatch.setattr(alice_party, "run", again)
+    status, out, error = alice(bunet, volume, *arguments, "--json", file)
     assert status == 0, error
     assert "2 of 5 slices are done already" in out
     assert again.requests[0].slices == 3
@@ -130,7 +126,7 @@ def test_what_was_cut_off_goes_on_and_the_document_says_so(
     run = json.loads(file.read_text())["run"]
     assert (run["asked_slices"], run["resumed_slices"], run["slices"]) == ([2, 3, 4, 5, 6], [2, 3], 3)
     file.unlink()
-    status, out, _ = alice(volume, *arguments, "--json", file)
+    status, out, _ = alice(bunet, volume, *arguments, "--json", file)
     assert status == 0
     assert "nothing was left to run" in out
     assert not file.exists()
@@ -150,23 +146,23 @@ def test_what_was_cut_off_goes_on_and_the_document_says_so(
     ],
 )
 def test_another_run_is_not_mixed_in(
-    arguments: tuple[str, ...], key: str, volume: Path, session: Session, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], key: str, volume: Path, session: Session, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     monkeypatch.chdir(volume.parent)
     keys.keygen("bob")
-    assert alice(volume, "--size", "16", "--slices", "0:2")[0] == 0
-    status, _, error = alice(volume, "--slices", "0:3", *arguments)
+    assert alice(bunet, volume, "--size", "16", "--slices", "0:2")[0] == 0
+    status, _, error = alice(bunet, volume, "--slices", "0:3", *arguments)
     assert status == 2
     assert f"its {key} differs" in error
     assert len(session.requests) == 1
 
 
-def test_another_volume_at_the_same_place_is_not_mixed_in(volume: Path, session: Session) -> None:
-    assert alice(volume, "--size", "16", "--slices", "0:2")[0] == 0
+def test_another_volume_at_the_same_place_is_not_mixed_in(volume: Path, session: Session, bunet: Bunet) -> None:
+    assert alice(bunet, volume, "--size", "16", "--slices", "0:2")[0] == 0
     array = np.load(volume)
     array[7, 7, 7] += 0.25 if array[7, 7, 7] < 0.5 else -0.25
     np.save(volume, array)
-    status, _, error = alice(volume, "--size", "16", "--slices", "0:3")
+    status, _, error = alice(bunet, volume, "--size", "16", "--slices", "0:3")
     assert status == 2
     assert "its volume differs" in error
 
@@ -199,16 +195,16 @@ def noted(**changes: object) -> str:
 def test_a_damaged_or_foreign_folder_is_refused_in_a_sentence(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=words):
-        party.SliceFolder(tmp_path, {"a": 1})
+        SliceFolder(tmp_path, {"a": 1})
 
 
 def test_what_bob_serves_is_in_run_json_and_in_the_document(
-    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     pretended = Session(compiled, beyond={"z3": 0.25})
-    monkeypatch.setattr(party.alice_party, "run", pretended)
+    monkeypatch.setattr(alice_party, "run", pretended)
     asked = ("--target", "infection", "--model", "small@1", "--size", "16", "--slices", "2:4")
-    status, out, error = alice(volume, *asked, "--json", volume.parent / "run.json")
+    status, out, error = alice(bunet, volume, *asked, "--json", volume.parent / "run.json")
     assert status == 0, error
     assert pretended.requests[0].model == ModelWish("infection", "z", "small", "1")
     assert pretended.requests[0].committed
@@ -223,11 +219,11 @@ def test_what_bob_serves_is_in_run_json_and_in_the_document(
 
 
 def test_alice_is_told_where_the_model_takes_values_of_another_meaning(
-    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     other = replace(compiled, card=replace(CARD, intensity="as-is"))
-    monkeypatch.setattr(party.alice_party, "run", Session(other))
-    status, out, error = alice(volume, "--size", "16", "--slices", "2:3")
+    monkeypatch.setattr(alice_party, "run", Session(other))
+    status, out, error = alice(bunet, volume, "--size", "16", "--slices", "2:3")
     assert status == 0, error
     assert (
         "the model takes values as-is, and this volume has values window -1250..250 HU on 0..1 (rule `unit`): the mask may be "
@@ -247,21 +243,21 @@ def test_alice_is_told_where_the_model_takes_values_of_another_meaning(
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_before_anything(
-    arguments: tuple[str, ...], words: str, volume: Path, session: Session
+    arguments: tuple[str, ...], words: str, volume: Path, session: Session, bunet: Bunet
 ) -> None:
-    status, _, error = alice(volume, *arguments)
+    status, _, error = alice(bunet, volume, *arguments)
     assert status == 2
     assert words in error
     assert session.requests == []
 
 
-def compile_demo(folder: Path, name: str, *arguments: str) -> Path:
+def compile_demo(bunet: Bunet, folder: Path, name: str, *arguments: str) -> Path:
     status, _, error = bunet("compile", "--weights", "demo-relu", "--size", "32", "--out", folder / name, *arguments)
     assert status == 0, error
     return folder / name
 
 
-def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Path) -> None:
+def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Path, bunet: Bunet) -> None:
     from bunet.models.compiled import load_compiled
 
     status, out, error = bunet("compile", "--weights", "infection-z", "--size", "32", "--out", tmp_path / "a")
@@ -278,10 +274,12 @@ def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Pat
     }
     assert f"model: {made.card}\n" in out
     assert f"commitment to the weights: {made.commitment}\n" in out
-    again = load_compiled(compile_demo(tmp_path, "b", "--target", "lung", "--axis", "y", "--name", "ours", "--version", "2.0"))
+    again = load_compiled(
+        compile_demo(bunet, tmp_path, "b", "--target", "lung", "--axis", "y", "--name", "ours", "--version", "2.0")
+    )
     assert again.card is not None
     assert again.card.short == "lung along y (ours@2.0)"
-    demo = load_compiled(compile_demo(tmp_path, "c"))
+    demo = load_compiled(compile_demo(bunet, tmp_path, "c"))
     assert demo.card is not None
     assert demo.card.short == "lesion along z (demo-relu@1)"
     assert demo.commitment != again.commitment, "the same weights under another salt"
@@ -293,7 +291,7 @@ def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Pat
         assert not (tmp_path / "n").exists()
 
 
-def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path: Path) -> None:
+def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path: Path, bunet: Bunet) -> None:
     from bunet.models.network import weights as weight_files
 
     plain = tmp_path / "plain.safetensors"
@@ -309,14 +307,14 @@ def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path
     assert "lung along z, `plain` version 1, of unknown training size" in out
 
 
-def test_bob_does_not_start_with_models_that_nobody_can_tell_apart(tmp_path: Path) -> None:
-    first, second = compile_demo(tmp_path, "first.model"), compile_demo(tmp_path, "second.model")
+def test_bob_does_not_start_with_models_that_nobody_can_tell_apart(tmp_path: Path, bunet: Bunet) -> None:
+    first, second = compile_demo(bunet, tmp_path, "first.model"), compile_demo(bunet, tmp_path, "second.model")
     status, _, error = bunet("bob", "--model", first, "--model", second, "--listen", "tcp://127.0.0.1:0")
     assert status == 2
     assert error.startswith(f"bunet: {first} and {second} cannot be told apart, both are lesion along z (demo-relu@1), 5x32x32")
 
 
-def test_bob_does_not_serve_a_model_without_a_name(tmp_path: Path) -> None:
+def test_bob_does_not_serve_a_model_without_a_name(tmp_path: Path, bunet: Bunet) -> None:
     from bunet.models.compiled import save_compiled
 
     save_compiled(small(16), tmp_path / "small.model")
@@ -326,17 +324,17 @@ def test_bob_does_not_serve_a_model_without_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"nonsense"])
-def test_a_damaged_slice_is_named(damage: bytes, volume: Path, session: Session) -> None:
-    assert alice(volume, "--size", "16", "--slices", "0:2")[0] == 0
+def test_a_damaged_slice_is_named(damage: bytes, volume: Path, session: Session, bunet: Bunet) -> None:
+    assert alice(bunet, volume, "--size", "16", "--slices", "0:2")[0] == 0
     (volume.parent / "out" / "slice-0001.safetensors").write_bytes(damage)
-    status, _, error = alice(volume, "--size", "16", "--slices", "0:2")
+    status, _, error = alice(bunet, volume, "--size", "16", "--slices", "0:2")
     assert status == 2
     assert "slice-0001.safetensors is damaged" in error
 
 
-def test_the_place_of_the_document_is_checked_first(volume: Path, session: Session) -> None:
+def test_the_place_of_the_document_is_checked_first(volume: Path, session: Session, bunet: Bunet) -> None:
     out = volume.parent / "out"
-    assert "there is no folder" in alice(volume, "--json", volume.parent / "nowhere" / "x.json")[2]
+    assert "there is no folder" in alice(bunet, volume, "--json", volume.parent / "nowhere" / "x.json")[2]
     assert not out.exists()
     out.mkdir()
     names = (
@@ -349,20 +347,22 @@ def test_the_place_of_the_document_is_checked_first(volume: Path, session: Sessi
         "slice-0003.safetensors",
     )
     for name in names:
-        status, _, error = alice(volume, "--json", out / name)
+        status, _, error = alice(bunet, volume, "--json", out / name)
         assert status == 2
         assert f"{name} is where --out keeps its own" in error
     assert session.requests == []
-    assert alice(volume, "--size", "16", "--slices", "0:1", "--target", "infection", "--json", out / "ct_lung.npy")[0] == 0
+    assert (
+        alice(bunet, volume, "--size", "16", "--slices", "0:1", "--target", "infection", "--json", out / "ct_lung.npy")[0] == 0
+    )
 
 
 def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
-    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+    volume: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     session = Session(named(compiled, target="left lobe"))
-    monkeypatch.setattr(party.alice_party, "run", session)
+    monkeypatch.setattr(alice_party, "run", session)
     (volume.parent / "out").mkdir()
-    status, _, error = alice(volume, "--size", "16", "--json", volume.parent / "out" / "ct_mask-left-lobe.npy")
+    status, _, error = alice(bunet, volume, "--size", "16", "--json", volume.parent / "out" / "ct_mask-left-lobe.npy")
     assert status == 2
     assert "ct_mask-left-lobe.npy is where --out keeps its own" in error
     assert not session.inputs
@@ -384,14 +384,16 @@ def test_the_document_does_not_take_the_place_of_a_mask_whose_name_bob_says(
         (("--ot", "magic"), "--ot 'magic'"),
     ],
 )
-def test_what_is_asked_wrongly_is_said_once_with_status_2(arguments: tuple[str, ...], words: str, volume: Path) -> None:
-    status, out, error = alice(volume, *arguments)
+def test_what_is_asked_wrongly_is_said_once_with_status_2(
+    arguments: tuple[str, ...], words: str, volume: Path, bunet: Bunet
+) -> None:
+    status, out, error = alice(bunet, volume, *arguments)
     assert status == 2, error
     assert words in error
     assert words not in out
 
 
-def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) -> None:
+def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled, bunet: Bunet) -> None:
     from bunet.models.compiled import save_compiled
 
     save_compiled(named(compiled), tmp_path / "small.model")
@@ -401,13 +403,15 @@ def test_bob_refuses_to_listen_without_keys(tmp_path: Path, compiled: Compiled) 
         assert words in error
 
 
-def test_bob_warns_where_his_list_lets_nobody_in(tmp_path: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bob_warns_where_his_list_lets_nobody_in(
+    tmp_path: Path, compiled: Compiled, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     from bunet.models.compiled import save_compiled
 
     save_compiled(named(compiled), tmp_path / "small.model")
     keys.keygen(tmp_path / "bob.key")
-    monkeypatch.setattr(party.bob_party, "serve", lambda *_, **__: None)
-    monkeypatch.setattr(party.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(bob_party, "serve", lambda *_, **__: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     arguments = ("bob", "--model", tmp_path / "small.model", "--listen", "tcp://127.0.0.1:0", "--key", tmp_path / "bob.key")
     warning = f"warning: {tmp_path / 'clients.allow'} lists no client: nobody will be served\n"
     for text, warned in (("# nobody yet\n", True), (keys.KeyPair.generate().public, False)):
@@ -417,7 +421,7 @@ def test_bob_warns_where_his_list_lets_nobody_in(tmp_path: Path, compiled: Compi
 
 
 @pytest.mark.parametrize("path", ["", ".", "nowhere/key"])
-def test_keygen_names_a_place_that_cannot_be(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keygen_names_a_place_that_cannot_be(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     monkeypatch.chdir(tmp_path)
     status, _, error = bunet("keygen", path)
     assert status == 2
@@ -425,13 +429,13 @@ def test_keygen_names_a_place_that_cannot_be(path: str, tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_keygen_never_overwrites(tmp_path: Path) -> None:
+def test_keygen_never_overwrites(tmp_path: Path, bunet: Bunet) -> None:
     assert bunet("keygen", tmp_path / "k")[0] == 0
     status, _, error = bunet("keygen", tmp_path / "k")
     assert (status, "not overwritten" in error) == (2, True)
 
 
-def test_compile_takes_slices_that_are_not_square(tmp_path: Path) -> None:
+def test_compile_takes_slices_that_are_not_square(tmp_path: Path, bunet: Bunet) -> None:
     from bunet.models.compiled import load_compiled
 
     status, out, error = bunet("compile", "--weights", "demo-relu", "--size", "32x48", "--out", tmp_path / "m")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.predict.cases import find_cases, one_case
-from tests.experiments.commands.test_app import bunet
+from bunet.experiments.predict.case_files import find_cases, one_case
+from tests.experiments.command_line import Bunet
 from tests.models.volumes.test_dicom import write_ct
 from tests.models.volumes.test_dicom_folder import marked
 
@@ -14,7 +14,7 @@ pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 
 
 @pytest.mark.parametrize("command", ["predict", "demo", "alice"])
-def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command) -> None:
+def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command, bunet: Bunet) -> None:
     hu = np.random.default_rng(0).integers(-1024, 1000, (5, 16, 16))
     for number, values, modality in ((2, hu, "CT"), (3, hu, "PT")):
         write_ct(
@@ -33,7 +33,7 @@ def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: P
     assert (status, "its modality is PT, not CT" in err) == (2, True)
 
 
-def test_calibration_and_label_are_not_what_the_option_chooses_from(tmp_path: Path) -> None:
+def test_calibration_and_label_are_not_what_the_option_chooses_from(tmp_path: Path, bunet: Bunet) -> None:
     hu = np.random.default_rng(0).integers(-1024, 1000, (5, 16, 16)).astype(np.int16)
     np.save(tmp_path / "ct.npy", hu)
     for number in (2, 3):
@@ -51,7 +51,7 @@ def test_a_case_of_a_series_and_a_label_file_is_found(tmp_path: Path) -> None:
     assert (case.volume, case.label) == (tmp_path / "p1", tmp_path / "p1" / "p1_label.npz")
 
 
-def test_series_needs_a_folder_that_holds_some(tmp_path: Path) -> None:
+def test_series_needs_a_folder_that_holds_some(tmp_path: Path, bunet: Bunet) -> None:
     np.save(tmp_path / "ct.npy", np.zeros((2, 16, 16), np.int16))
     for command in ("predict", "demo", "alice"):
         status, _, err = bunet(command, "--volume", tmp_path / "ct.npy", "--series", 1, "--out", tmp_path / "out")

@@ -7,27 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 from zmq.utils import z85
 
-from bunet.experiments.commands.app import app
 from bunet.experiments.options import RunSettings
 from bunet.experiments.weights_choice import named_weights
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.weights import FloatWeights, save
 from bunet.models.volumes import formats, synthetic
 from bunet.net import keys
+from tests.experiments.command_line import Bunet
 from tests.experiments.test_demo import pretend
 
 
-def bunet(*arguments: str | Path) -> tuple[int, str, str]:
-    """(status, standard output, standard error) of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.mark.parametrize("name", ["chest.npz", "chest.nii.gz"])
-def test_a_synthetic_chest_is_the_demos_in_hounsfield_units(name: str, tmp_path: Path) -> None:
+def test_a_synthetic_chest_is_the_demos_in_hounsfield_units(name: str, tmp_path: Path, bunet: Bunet) -> None:
     status, out, error = bunet("synthesise", tmp_path / name, "--size", "64", "--slices", "8")
     assert status == 0, error
     assert "8x64x64 voxels of 5.47 mm" in out
@@ -49,7 +42,7 @@ def test_a_synthetic_chest_is_the_demos_in_hounsfield_units(name: str, tmp_path:
     ],
 )
 def test_a_chest_that_cannot_be_is_a_sentence(
-    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     monkeypatch.chdir(tmp_path)
     status, _, error = bunet("synthesise", *arguments)
@@ -58,7 +51,7 @@ def test_a_chest_that_cannot_be_is_a_sentence(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_fingerprint_is_of_the_keys_bytes_and_the_same_for_both(tmp_path: Path) -> None:
+def test_a_fingerprint_is_of_the_keys_bytes_and_the_same_for_both(tmp_path: Path, bunet: Bunet) -> None:
     status, made, _ = bunet("keygen", tmp_path / "bob.key", "--name", "imaging service")
     assert status == 0
     pair = keys.KeyPair.load(tmp_path / "bob.key")
@@ -75,7 +68,7 @@ def test_a_fingerprint_is_of_the_keys_bytes_and_the_same_for_both(tmp_path: Path
     assert pair.secret not in made
 
 
-def test_a_fingerprint_is_all_that_a_key_file_can_show(tmp_path: Path) -> None:
+def test_a_fingerprint_is_all_that_a_key_file_can_show(tmp_path: Path, bunet: Bunet) -> None:
     public, path = keys.KeyPair.generate().public, tmp_path / "bob\x1b[2K.pub"
     path.write_text(f"{public} Bob\x1b[1G0000 0000\n")
     status, out, _ = bunet("fingerprint", path)
@@ -85,7 +78,7 @@ def test_a_fingerprint_is_all_that_a_key_file_can_show(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "cannot read"), ("", "no public key"), ("hello\n", "not a key")])
-def test_what_is_no_key_file_is_named(content: str | None, words: str, tmp_path: Path) -> None:
+def test_what_is_no_key_file_is_named(content: str | None, words: str, tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "x.pub"
     if content is not None:
         path.write_text(content)
@@ -107,7 +100,7 @@ def test_weights_know_whether_they_have_seen_a_patient(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("weights", ["auto", "demo", "demo-relu"])
 def test_the_demo_warns_of_its_own_weights_on_a_volume_that_is_given(
-    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     from bunet.experiments import demo
 
@@ -126,7 +119,7 @@ def test_the_demo_warns_of_its_own_weights_on_a_volume_that_is_given(
         assert "warning" not in out
 
 
-def test_compile_says_what_the_demos_weights_are(tmp_path: Path) -> None:
+def test_compile_says_what_the_demos_weights_are(tmp_path: Path, bunet: Bunet) -> None:
     for name, warned in (("demo-relu", True), ("infection-z", False)):
         status, out, error = bunet("compile", "--weights", name, "--size", "32", "--out", tmp_path / "m")
         assert status == 0, error

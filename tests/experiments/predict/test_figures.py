@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from bunet.experiments.commands.app import app
 from bunet.experiments.predict.figures import hu_range, millilitres, scope_of
 from bunet.experiments.predict.region import Region
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import NIFTI, Volume
+from tests.experiments.command_line import Bunet
 from tests.experiments.predict.predict_inputs import cube, publish
 
 ON, OFF = dict.fromkeys(("infection", "lung"), True), dict.fromkeys(("infection", "lung"), False)
@@ -55,7 +54,7 @@ def test_only_hounsfield_units_have_windows() -> None:
 @pytest.mark.parametrize(
     ("name", "known", "oriented"), [("ct.nii.gz", True, True), ("ct.npz", True, False), ("ct.npy", False, False)]
 )
-def test_console_document_and_report_say_it(name: str, known: bool, oriented: bool, tmp_path: Path) -> None:
+def test_console_document_and_report_say_it(name: str, known: bool, oriented: bool, tmp_path: Path, bunet: Bunet) -> None:
     publish(tmp_path / "infection", 15, bias=3.0)
     publish(tmp_path / "lung", 115, bias=3.0)
     hounsfield = (cube() * 1500 - 1250).astype(np.int16)
@@ -65,22 +64,20 @@ def test_console_document_and_report_say_it(name: str, known: bool, oriented: bo
         np.savez(path, array=hounsfield, spacing_zyx_mm=[10, 5, 4])
     else:
         formats.write(Volume(hounsfield, affine if known else None, NIFTI if known else "npy"), path)
-    result = CliRunner().invoke(app, [
-        "predict", "--model-infection-dir", str(tmp_path / "infection"), "--model-lung-dir", str(tmp_path / "lung"),
+    result = bunet("predict", "--model-infection-dir", str(tmp_path / "infection"), "--model-lung-dir", str(tmp_path / "lung"),
         "--volume", str(path), "--intensity", "hu", "--float", "--no-maximum-filter", "--axes", "x", "--slices", "x=4:6",
-        "--out", str(tmp_path / "out"),
-    ])  # fmt: skip
-    assert result.exit_code == 0, result.output
+        "--out", str(tmp_path / "out"))  # fmt: skip
+    assert result.status == 0, result.error
     scope = "in 2 of 16 slices, maximum filter off"
     document = json.loads((tmp_path / "out" / "ct" / "result.json").read_text())
     assert document["scope"] == scope
     voxels = document["voxels"]["float"]
     assert voxels > 0
     assert document["millilitres"].get("float") == (pytest.approx(0.2 * voxels) if known else None)
-    lines = [line for line in result.output.splitlines() if "marked by" in line or line.startswith("  ")]
+    lines = [line for line in result.out.splitlines() if "marked by" in line or line.startswith("  ")]
     assert any(f"{voxels} voxels" in line for line in lines)
     assert all(f"({scope})" in line for line in lines)
-    assert (f"{0.2 * voxels:.1f} ml marked" in result.output) is known
+    assert (f"{0.2 * voxels:.1f} ml marked" in result.out) is known
     report = html.unescape((tmp_path / "out" / "ct" / "report.html").read_text())
     assert f"infected share of the lung, float model's mask; {scope}" in report
     assert ("Mediastinum W400 L40" in report, '"oriented": true' in report) == (True, oriented)

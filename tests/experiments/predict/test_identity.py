@@ -7,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict.case import OPENED, CaseRun, open_case
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case_files import one_case
+from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import JobProgress, RunPair
+from bunet.experiments.predict.stage import RunPair
 from bunet.models.errors import UsageError
 from bunet.models.files import sealed
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.parties.local.pair import run_pair
+from tests.experiments.predict.views import QuietView
 
 SETTINGS = PredictSettings(axes=("z",), lung_mask=False, compare=False, slices="z=4:6")
 
@@ -36,8 +37,7 @@ def a_run(
         np.save(path, volume(0))
     model = PredictModel("infection", "z", seeded_weights(Architecture(features=2), 1), "z.pth", notes=notes)
     case = open_case(one_case(path, None), settings)
-    console = Console(quiet=True)
-    return CaseRun(case, {"infection": {"z": model}}, settings, folder / "out", calibration, JobProgress(), console, run)
+    return CaseRun(case, Job({"infection": {"z": model}}, settings, folder / "out", calibration, QuietView(), run=run))
 
 
 def claim(run: CaseRun) -> None:

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from bunet.experiments.commands.app import app
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.predict.models import load_models
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.models.errors import UsageError
@@ -24,13 +22,8 @@ from bunet.models.network.architecture import NORM_EPSILON, Architecture
 from bunet.models.network.unet import from_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
+from tests.experiments.command_line import Bunet
 from tests.experiments.predict.predict_inputs import SIZE, cube, publish, published_case, script
-
-
-def bunet(*arguments: str | Path) -> tuple[int, str, str]:
-    """(status, standard output, standard error) of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +49,7 @@ def array(path: Path) -> np.ndarray:
         return archive["array"]
 
 
-def test_in_the_clear_it_is_the_published_script(given, tmp_path: Path) -> None:
+def test_in_the_clear_it_is_the_published_script(given, tmp_path: Path, bunet: Bunet) -> None:
     status, out, err = bunet(
         "predict", *models(given), "--test_data_dir", given / "test", "--float", "--out", tmp_path, "--probabilities"
     )
@@ -88,7 +81,7 @@ def cut_off(arguments: list[str], slices: Path, after: int) -> None:
     process.wait()
 
 
-def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Path) -> None:
+def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Path, bunet: Bunet) -> None:
     asked = [
         "predict",
         *models(given),
@@ -125,7 +118,7 @@ def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Pat
     assert mask.sum() == mask[4:8, 4:8, 4:8].sum(), "outside the region nothing is marked"
 
 
-def test_a_vote_opens_the_majority_only(given, tmp_path: Path) -> None:
+def test_a_vote_opens_the_majority_only(given, tmp_path: Path, bunet: Bunet) -> None:
     asked = [
         "predict",
         *models(given),
@@ -169,7 +162,7 @@ def test_a_vote_opens_the_majority_only(given, tmp_path: Path) -> None:
     assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.99
 
 
-def test_a_folder_belongs_to_one_run(given, tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_run(given, tmp_path: Path, bunet: Bunet) -> None:
     asked = ["predict", *models(given), "--test-data-dir", given / "test", "--float", "--out", tmp_path / "out", "--axes", "z"]
     assert bunet(*asked)[0] == 0
     before = (tmp_path / "out" / "one_prediction.npz").read_bytes()
@@ -194,7 +187,7 @@ def test_a_folder_belongs_to_one_run(given, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "library"), [("nii.gz", "nibabel"), ("dicom", "highdicom")])
-def test_the_mask_lies_where_the_volume_lies(given, tmp_path: Path, kind, library) -> None:
+def test_the_mask_lies_where_the_volume_lies(given, tmp_path: Path, kind, library, bunet: Bunet) -> None:
     pytest.importorskip(library)
     affine = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])  # (slice, row, column) to mm
     hounsfield = (cube(3) * 1400 - 1000).astype(np.int16)
@@ -216,7 +209,7 @@ def test_the_mask_lies_where_the_volume_lies(given, tmp_path: Path, kind, librar
         assert bunet(*asked)[0] == 0, "a finished job can be asked for again"
 
 
-def lone_voxel(folder: Path, name: str, models: list[str], *options: str) -> int:
+def lone_voxel(bunet: Bunet, folder: Path, name: str, models: list[str], *options: str) -> int:
     """How many voxels are marked where the models mark one, the brightest."""
     volume = np.zeros((SIZE,) * 3, np.float32)
     volume[8, 8, 8] = 1
@@ -257,7 +250,7 @@ def identity_weights() -> weight_files.FloatWeights:
     return weight_files.FloatWeights(architecture, tensors)
 
 
-def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_path: Path) -> None:
+def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_path: Path, bunet: Bunet) -> None:
     import torch
 
     weights = identity_weights()
@@ -272,13 +265,13 @@ def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_
     found = {}
     for name in folders:
         asked = ["--model-infection-dir", str(tmp_path / name), "--pool", "max", "--size", str(SIZE)]
-        found[name] = lone_voxel(tmp_path, f"out-{name}", asked)
-        assert lone_voxel(tmp_path, f"with-{name}", asked, "--maximum-filter") == 27
-        assert lone_voxel(tmp_path, f"without-{name}", asked, "--no-maximum-filter") == 1
+        found[name] = lone_voxel(bunet, tmp_path, f"out-{name}", asked)
+        assert lone_voxel(bunet, tmp_path, f"with-{name}", asked, "--maximum-filter") == 27
+        assert lone_voxel(bunet, tmp_path, f"without-{name}", asked, "--no-maximum-filter") == 1
     assert found == {"published": 27, "of-512": 27, "of-128": 1, "untold": 1}
 
 
-def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Path) -> None:
+def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Path, bunet: Bunet) -> None:
     """Published ones count array axes: Z is axis 2. Models of ours call the slices z."""
     np.save(tmp_path / "ct.npy", cube())
     for name, letters in (("one", "z"), ("two", "x")):
@@ -333,7 +326,7 @@ def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Pat
     assert "say all of --axes x,y,z" in err
 
 
-def test_each_target_is_filtered_as_suits_its_own_models(given, tmp_path: Path) -> None:
+def test_each_target_is_filtered_as_suits_its_own_models(given, tmp_path: Path, bunet: Bunet) -> None:
     """A published infection with a lung of 128 pixels: only the infection's mask is widened."""
     for axis in "xyz":
         notes = {"axis": axis, "target": "lung", "size": 128}
@@ -386,7 +379,7 @@ def test_own_models_keep_their_axes_whatever_the_file_is_called(tmp_path: Path) 
         load_models("--models", str(folder), "infection", ("x",))
 
 
-def test_published_values_are_taken_as_they_are(given, tmp_path: Path) -> None:
+def test_published_values_are_taken_as_they_are(given, tmp_path: Path, bunet: Bunet) -> None:
     volume = 3 * cube() - 1  # beyond [0, 1], but no Hounsfield units
     np.save(tmp_path / "ct.npy", volume)
     asked = ["predict", *models(given), "--volume", tmp_path / "ct.npy", "--float", "--pool", "max"]
@@ -441,7 +434,7 @@ def break_case(folder: Path, what: str) -> None:
         ("other name", "two holds scan.npz, but no volume two.npz"),
     ],
 )
-def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path: Path, what, words) -> None:
+def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path: Path, what, words, bunet: Bunet) -> None:
     break_case(tmp_path / "test", what)
     data, out = tmp_path / "test", tmp_path / "out"
     status, _, err = bunet("predict", *models(given), "--test-data-dir", data, "--float", "--out", out)
@@ -476,7 +469,7 @@ def test_no_name_of_a_volume_leads_out_of_the_folder(name) -> None:
         (("--label", "x.npz"), "--label belongs to a --volume"),
     ],
 )
-def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words) -> None:
+def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words, bunet: Bunet) -> None:
     status, _, err = bunet(
         "predict", *models(given), "--test-data-dir", given / "test", "--float", "--out", tmp_path / "out", *options
     )
@@ -485,7 +478,7 @@ def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: Path) -> None:
+def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: Path, bunet: Bunet) -> None:
     asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path / "out", "--axes", "z"]
     status, _, err = bunet(*asked, "--protocol", "readout=argmax")
     assert status == 2
@@ -493,7 +486,7 @@ def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: P
     assert not (tmp_path / "out").exists(), "the folder would belong to a run that cannot be"
 
 
-def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path: Path) -> None:
+def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path: Path, bunet: Bunet) -> None:
     status, _, err = bunet(
         "predict",
         *models(given),
@@ -527,7 +520,7 @@ class Code:
         (None, "has neither best_model-Y.pth (published) nor infection-y.safetensors"),
     ],
 )
-def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path: Path, content, words) -> None:
+def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path: Path, content, words, bunet: Bunet) -> None:
     import torch
 
     publish(tmp_path / "bad", 5)

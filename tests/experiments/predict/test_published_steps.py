@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from bunet.experiments.commands.app import app  # noqa: E402
+from tests.experiments.command_line import Bunet  # noqa: E402
 
 SHAPE = (32, 48, 64)
 OFFSETS = (-5, -2, 0, 2, 5)
@@ -164,13 +163,11 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * int(((first > 0) & (second > 0)).sum()) / (int((first > 0).sum()) + int((second > 0).sum()))
 
 
-def predict(given: Path, infection: str, lung: str, out: Path) -> np.ndarray:
+def predict(bunet: Bunet, given: Path, infection: str, lung: str, out: Path) -> np.ndarray:
     """What `bunet predict` writes, asked as the published script is."""
-    result = CliRunner().invoke(app, [
-        "predict", "--model_infection_dir", str(given / infection), "--model_lung_dir", str(given / lung),
-        "--test_data_dir", str(given / "TEST"), "--float", "--out", str(out),
-    ])  # fmt: skip
-    assert result.exit_code == 0, result.stderr
+    result = bunet("predict", "--model_infection_dir", str(given / infection), "--model_lung_dir", str(given / lung),
+        "--test_data_dir", str(given / "TEST"), "--float", "--out", str(out))  # fmt: skip
+    assert result.status == 0, result.error
     with np.load(out / "ID_prediction.npz") as archive:
         return archive["array"]
 
@@ -204,10 +201,10 @@ def blind_mask(given: Path) -> np.ndarray:
         return archive["array"]
 
 
-def test_the_mask_is_that_of_the_published_steps(given: Path, tmp_path: Path) -> None:
+def test_the_mask_is_that_of_the_published_steps(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     blind = blind_mask(given)
     assert 0.05 < blind.mean() < 0.9
-    found = predict(given, "INF", "LUNG", tmp_path)
+    found = predict(bunet, given, "INF", "LUNG", tmp_path)
     assert found.shape == SHAPE
     assert dice(found, blind) == 1.0
     np.testing.assert_array_equal(found, blind)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.experiments.options import slice_range
+from bunet.experiments.checks import slice_range
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.region import Region, decide, gather, total
 from bunet.experiments.predict.stage import JobProgress, Stage

@@ -27,7 +27,7 @@ def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path: Path) -> None
     for _ in range(2):
         run = a_run(tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]), disagreeing)
         with run.open(), pytest.raises(LocalError, match="1 layers differ from the oracle; slice 0, conv: 3 values differ"):
-            run.run_stages(lambda text: None)
+            run.run_stages()
     assert len(ran) == 1, "its slices were all there the second time"
     (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")
     assert json.loads(document.read_text())["verified"] is False
@@ -43,7 +43,8 @@ def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path: Path) -> N
             lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}),
         )
         with run.open():
-            run.run_stages(said.append)
+            run.run_stages()
+        said += run.job.view.said
     told = [line for line in said if line.endswith("beyond calibration: 3 values in layer conv; the mask may be wrong there")]
     assert len(told) == 2
     (document,) = (tmp_path / "out" / "ct" / "sessions").glob("*.json")
@@ -58,8 +59,8 @@ def test_values_beyond_calibration_are_in_the_document_and_the_report(tmp_path: 
         lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}, input_beyond={"z4": 0.25, "z5": 0.5}),
     )
     with run.open():
-        run.run_stages(lambda text: None)
-        document = write_case(run, run.combine(), "2026-01-01", lambda text: None)
+        run.run_stages()
+        document = write_case(run, run.combine(), "2026-01-01")
     report = html.unescape((tmp_path / "out" / "ct" / "report.html").read_text())
     for line in (
         "WARNING: infection along X (array axis 0): beyond calibration: 3 values in layer conv; the mask may be wrong there",

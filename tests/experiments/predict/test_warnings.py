@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict import stage
-from bunet.experiments.predict.case import CaseRun, Found, open_case
-from bunet.experiments.predict.cases import one_case
+from bunet.experiments.predict.case import CaseRun, RegionMasks, open_case
+from bunet.experiments.predict.case_files import one_case
+from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.results import case_warnings, write_case
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import JobProgress
 from bunet.experiments.predict.warnings import FoundLung, lung_warnings, result_warnings
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import synthetic
+from tests.experiments.predict.views import QuietView
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ from bunet.models.volumes import synthetic
     ],
 )
 def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, words) -> None:
-    run, said = a_run(tmp_path, monkeypatch, marked), []
+    run = a_run(tmp_path, monkeypatch, marked)
     with run.open():
-        run.run_stages(lambda text: None)
-        write_case(run, run.combine(), "2026-01-01", said.append)
-    assert words in "\n".join(said)
+        run.run_stages()
+        write_case(run, run.combine(), "2026-01-01")
+    assert words in "\n".join(run.job.view.said)
     assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
     assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
 
@@ -54,7 +54,7 @@ def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, **changes):
     monkeypatch.setattr(stage, "_float_model", answer)
     settings = PredictSettings(axes=("z",), secure=False, **changes)
     case = open_case(one_case(tmp_path / "ct.npy", None), settings)
-    return CaseRun(case, models, settings, tmp_path, Calibration(), JobProgress(), Console(quiet=True))
+    return CaseRun(case, Job(models, settings, tmp_path, Calibration(), QuietView()))
 
 
 def test_a_lung_of_a_chest_s_size_is_not_warned_of() -> None:
@@ -78,8 +78,8 @@ def test_a_vote_is_warned_of_by_the_lung_that_there_is(
 ) -> None:
     """A vote opens one mask; the clear run beside it has a lung."""
     run, empty = a_run(tmp_path, monkeypatch, {"lung": False, "infection": True}), np.zeros((16, 32, 32), bool)
-    found = Found({"secure": empty, "float": empty}, {"float": empty}) if compared else Found({"secure": empty})
-    says = case_warnings(run, found)
+    opened = RegionMasks({"secure": empty, "float": empty}, {"float": empty}) if compared else RegionMasks({"secure": empty})
+    says = case_warnings(run, opened)
     assert words in " ".join(says)
     assert ("this is the float model's lung: the mask's own is not opened" in " ".join(says)) is compared
 

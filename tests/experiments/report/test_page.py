@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bunet.experiments.report.page import ReportData, write_report
+from bunet.experiments.report.data import ReportData
+from bunet.experiments.report.page import write_report
 from tests.experiments.report.made_up_report import report_data
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium: pip install 'bunet[dev]'")

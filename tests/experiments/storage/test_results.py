@@ -11,8 +11,9 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
+from bunet.experiments.machine import environment
 from bunet.experiments.report import plots
-from bunet.experiments.storage.results import environment, write_atomic, write_csv, write_json, write_mask
+from bunet.experiments.storage.results import write_atomic, write_csv, write_json, write_mask
 from bunet.experiments.sweep import pictures
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from bunet.experiments.bench.data import CtData
 from bunet.experiments.bench.slices import Bench
-from bunet.experiments.commands.app import app
 from bunet.experiments.sweep import accuracy_table
 from bunet.experiments.sweep import data as sweep_data
-from bunet.experiments.sweep.config import Point, PointData, SweepConfig, parse
 from bunet.experiments.sweep.data import Asked
+from bunet.experiments.sweep.grid import SweepConfig
+from bunet.experiments.sweep.points import Point
+from bunet.experiments.sweep.reading import parse
 from bunet.experiments.sweep.run import run_sweep, settings_of
 from bunet.models.errors import UsageError
 from bunet.models.network import weights
@@ -24,6 +25,7 @@ from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
+from tests.experiments.command_line import Bunet
 from tests.experiments.test_demo import pretend
 
 GRID = "grid:\n  links: [lan]\n  formats: ['8.4', '12.4']\n  sizes: [32]\n  features: [1]\n  activations: [relu, hybrid]\n"
@@ -140,7 +142,7 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
 def test_points_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
-    data = PointData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
+    data = CtData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points({"relu": data})
     assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 
@@ -179,20 +181,20 @@ def test_what_is_missing_is_one_sentence(place: Path, monkeypatch: pytest.Monkey
     assert sweep_data.chosen_data(weightless) == {}
 
 
-def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_it_before_the_first_run(place: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     monkeypatch.chdir(place)
-    result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
-    assert result.exit_code == 0, result.stderr
-    assert "case.npz, " in result.stdout
-    assert "h.safetensors, axis y" in result.stdout
+    result = bunet("sweep", "test.yaml", "--dry-run")
+    assert result.status == 0, result.error
+    assert "case.npz, " in result.out
+    assert "h.safetensors, axis y" in result.out
     (place / "test.yaml").write_text((place / "test.yaml").read_text().replace("features: [1]", "features: [1, 2]"))
     for arguments, words in (
         (("test.yaml",), "holds 1 features"),
         (("test.yaml", "--volume", "no.npz"), "--volume no.npz: there is no such file"),
     ):
-        result = CliRunner().invoke(app, ["sweep", *arguments])
-        assert result.exit_code == 2
-        assert words in result.stderr
+        result = bunet("sweep", *arguments)
+        assert result.status == 2
+        assert words in result.error
     assert not (place / "runs").exists()
 
 
@@ -252,36 +254,38 @@ def test_what_the_file_says_of_its_data_is_not_for_others(place: Path) -> None:
     ],
 )
 def test_an_experiment_without_data_refuses_what_is_said_of_data(
-    key: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("n.yaml").write_text(f"name: n\n{key}grid:\n  links: [lan]\n")
-    result = CliRunner().invoke(app, ["sweep", "n.yaml", *options, "--dry-run"])
-    assert result.exit_code == 2
-    assert f"{options[0] if options else '`' + key.partition(':')[0] + '`'} is for a volume" in result.stderr
+    result = bunet("sweep", "n.yaml", *options, "--dry-run")
+    assert result.status == 2
+    assert f"{options[0] if options else '`' + key.partition(':')[0] + '`'} is for a volume" in result.error
 
 
-def test_a_dry_run_says_how_the_volume_is_read_and_refuses_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_says_how_the_volume_is_read_and_refuses_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     monkeypatch.chdir(place)
-    result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
-    assert result.stdout.startswith("intensities of case.npz: rule `")
-    assert (
-        CliRunner()
-        .invoke(app, ["sweep", "test.yaml", "--intensity", "windowed", "--dry-run"])
-        .stdout.startswith("intensities of case.npz: rule `windowed`")
+    result = bunet("sweep", "test.yaml", "--dry-run")
+    assert result.out.startswith("intensities of case.npz: rule `")
+    assert bunet("sweep", "test.yaml", "--intensity", "windowed", "--dry-run").out.startswith(
+        "intensities of case.npz: rule `windowed`"
     )
     np.savez(place / "case.npz", ct=np.full((12, 32, 32), 30.5, np.float32))
-    result = CliRunner().invoke(app, ["sweep", "test.yaml", "--dry-run"])
-    assert result.exit_code == 2
-    assert "--intensity" in result.stderr
+    result = bunet("sweep", "test.yaml", "--dry-run")
+    assert result.status == 2
+    assert "--intensity" in result.error
 
 
-def test_results_do_not_go_into_the_volume_that_the_file_names(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_do_not_go_into_the_volume_that_the_file_names(
+    place: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
+) -> None:
     series = place / "series"
     pytest.importorskip("pydicom", reason="needs the extra `clinical`")
     place_of = np.array([[0, 0, 1.0, 0], [0, 1.0, 0, 0], [5, 0, 0, 0], [0, 0, 0, 1.0]])
     formats.write(Volume((np.random.default_rng(0).random((8, 32, 32)) * 1200 - 1000).astype(np.int16), place_of), series)
     text = (place / "test.yaml").read_text().replace("case.npz", "series")
     (place / "test.yaml").write_text(text)
-    result = CliRunner().invoke(app, ["sweep", str(place / "test.yaml"), "--out", str(series / "out"), "--dry-run"])
-    assert (result.exit_code, "lies in the input" in result.stderr) == (2, True), result.stderr
+    result = bunet("sweep", str(place / "test.yaml"), "--out", str(series / "out"), "--dry-run")
+    assert (result.status, "lies in the input" in result.error) == (2, True), result.error

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bunet.experiments.sweep import config as sweep_config
-from bunet.experiments.sweep.config import ConfigError, parse
+from bunet.experiments.sweep import reading
+from bunet.experiments.sweep.reading import ConfigError, load, parse
 from bunet.experiments.sweep.run import settings_of
 
-EXPERIMENTS = Path(sweep_config.__file__).parents[1]
+EXPERIMENTS = Path(reading.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_identity_is_of_what_is_run_not_of_its_name() -> None:
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_experiment_files_of_the_project_can_be_run(path: Path) -> None:
-    config = sweep_config.load(path)
+    config = load(path)
     points = list(config.points())
     assert len(points) > 1
     for point in points:
@@ -98,7 +98,7 @@ def test_there_are_at_least_two_experiment_files() -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
-        sweep_config.load(tmp_path / "nowhere.yaml")
+        load(tmp_path / "nowhere.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
-        sweep_config.load(tmp_path / "binary.yaml")
+        load(tmp_path / "binary.yaml")

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from bunet.experiments.sweep import pictures
-from bunet.experiments.sweep.config import VARIED, ConfigError, Grid, Point, parse
 from bunet.experiments.sweep.facts import name_of, varied
+from bunet.experiments.sweep.grid import VARIED, Grid
 from bunet.experiments.sweep.pictures import SameBar
+from bunet.experiments.sweep.points import Point
+from bunet.experiments.sweep.reading import ConfigError, parse
 from bunet.experiments.sweep.run import title_of
 
 TWO_OF_EACH = {

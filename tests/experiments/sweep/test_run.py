@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from bunet.experiments.sweep import pictures as sweep_pictures
-from bunet.experiments.sweep.config import Point, SweepConfig, parse
+from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.pictures import SameBar
+from bunet.experiments.sweep.points import Point
+from bunet.experiments.sweep.reading import parse
 from bunet.experiments.sweep.run import RESULTS, Journal, read_points, row_of, run_sweep
 from bunet.models.errors import PeerError, UsageError
 

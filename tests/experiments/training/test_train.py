@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-from bunet.experiments.commands.app import app
-from bunet.experiments.commands.evaluate import CaseBar
-from bunet.experiments.training.bar import TrainBar
+from bunet.experiments.commands.bars import CaseBar, TrainBar
 from bunet.models.metrics import agreement
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
@@ -25,19 +22,15 @@ from bunet.models.training.config import TrainProgress
 from bunet.models.training.ranges import note_ranges
 from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.slice_source import SliceSource
+from tests.experiments.command_line import Bunet
 from tests.models.training.made_up_cases import write_case, write_folder
 
 SHORT = ("--size", "32", "--features", "1", "--steps", "2", "--batch", "1", "--evaluate-every", "1")
 SPLIT = ("--test", "d", "--validation", "c")
 
 
-def bunet(*arguments: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, bunet: Bunet) -> Path:
     """A folder with `cases` and `w.safetensors`, trained on them."""
     place = tmp_path_factory.mktemp("train")
     folder = write_folder(place / "cases")
@@ -49,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_evaluation_knows_the_split_and_the_axis_from_the_weights(place: Path, tmp_path: Path) -> None:
+def test_evaluation_knows_the_split_and_the_axis_from_the_weights(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     status, out, error = bunet(
         "evaluate", "--weights", place / "w.safetensors", "--data", place / "cases", "--json", tmp_path / "e.json"
     )
@@ -67,7 +60,7 @@ def test_evaluation_knows_the_split_and_the_axis_from_the_weights(place: Path, t
     assert document["mean"]["dice"] == case["dice"]
 
 
-def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_path: Path) -> None:
+def test_the_ranges_noted_at_the_end_are_what_is_compiled_with(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     assert weights.read_notes(place / "w.safetensors")["calibration_slices"] > 10
     status, out, error = bunet("compile", "--weights", place / "w.safetensors", "--size", 32, "--out", tmp_path / "w.model")
     assert status == 0, error
@@ -102,7 +95,7 @@ def marking(place: Path, to: Path) -> Path:
     return to
 
 
-def test_formats_are_run_by_the_oracle_over_whole_cases(place: Path, tmp_path: Path) -> None:
+def test_formats_are_run_by_the_oracle_over_whole_cases(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     where = ("evaluate", "--weights", marking(place, tmp_path / "m.safetensors"), "--data", place / "cases", "--cases", "c,d")
     status, out, error = bunet(*where, "--format", "8.4, 12.8", "--json", tmp_path / "e.json")
     assert status == 0, error
@@ -127,7 +120,7 @@ def test_formats_are_run_by_the_oracle_over_whole_cases(place: Path, tmp_path: P
     assert summary["lowest"]["dice"] <= summary["pooled"]["dice"] <= summary["highest"]["dice"]
 
 
-def test_other_cases_and_another_target_may_be_asked_for(place: Path) -> None:
+def test_other_cases_and_another_target_may_be_asked_for(place: Path, bunet: Bunet) -> None:
     where = ("evaluate", "--weights", place / "w.safetensors", "--data", place / "cases")
     status, out, error = bunet(*where, "--cases", "a,b", "--target", "lung", "--axis", "z")
     assert status == 0, error
@@ -137,7 +130,7 @@ def test_other_cases_and_another_target_may_be_asked_for(place: Path) -> None:
     assert [line.split()[0] for line in bunet(*where, "--cases", "validation")[1].splitlines()][1:] == ["c", "mean"]
 
 
-def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.safetensors").write_text("text")
@@ -167,7 +160,7 @@ def test_bad_input_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pyt
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_weights_without_a_noted_split_need_names(place: Path, tmp_path: Path) -> None:
+def test_weights_without_a_noted_split_need_names(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     weights.save(weights.load(place / "w.safetensors"), tmp_path / "bare.safetensors")
     where = ("evaluate", "--weights", tmp_path / "bare.safetensors", "--data", place / "cases", "--size", 32)
     status, _, error = bunet(*where)
@@ -206,7 +199,7 @@ def test_the_bar_shows_time_left_on_a_terminal_and_lines_elsewhere() -> None:
         assert math.isfinite(bar.mean)
 
 
-def test_evaluation_gives_the_figures_of_prediction(tmp_path: Path) -> None:
+def test_evaluation_gives_the_figures_of_prediction(tmp_path: Path, bunet: Bunet) -> None:
     """On a field of view far wider than the body, which predict cuts to the body; and left whole where that is asked for."""
     (tmp_path / "cases").mkdir()
     chest = synthetic.generate(64, 16, 3)
@@ -252,7 +245,7 @@ def test_evaluation_gives_the_figures_of_prediction(tmp_path: Path) -> None:
     assert abs(dice["auto"] - dice["whole"]) > 0.01
 
 
-def test_the_rule_of_intensities_may_be_said(place: Path, tmp_path: Path) -> None:
+def test_the_rule_of_intensities_may_be_said(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     """Where values do not tell, both commands refuse with an option that they have."""
     (tmp_path / "cases").mkdir()
     for path in sorted((place / "cases").glob("*.npz")):
@@ -282,7 +275,7 @@ def test_the_rule_of_intensities_may_be_said(place: Path, tmp_path: Path) -> Non
         assert words in error
 
 
-def test_weights_for_something_else_ask_for_the_target(place: Path) -> None:
+def test_weights_for_something_else_ask_for_the_target(place: Path, bunet: Bunet) -> None:
     status, _, error = bunet("evaluate", "--weights", "demo-relu", "--data", place / "cases", "--cases", "all")
     assert status == 2
     assert "the weights note target 'lesion': say --target infection or lung" in error
@@ -306,7 +299,7 @@ def test_weights_for_something_else_ask_for_the_target(place: Path) -> None:
     assert (status, "--target 'heart' is not one of infection, lung" in error) == (2, True)
 
 
-def test_two_empty_masks_have_no_figure(place: Path, tmp_path: Path) -> None:
+def test_two_empty_masks_have_no_figure(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     """The weights of two steps mark nothing: right of a healthy case, and Dice 0 of the other."""
     folder = tmp_path / "cases"
     folder.mkdir()
@@ -337,7 +330,7 @@ def test_two_empty_masks_have_no_figure(place: Path, tmp_path: Path) -> None:
     assert document["formats"]["12.8"]["pooled"] == {"dice": 0, "dice_float": None}
 
 
-def test_training_names_the_case_and_says_that_its_lung_is_empty(place: Path, tmp_path: Path) -> None:
+def test_training_names_the_case_and_says_that_its_lung_is_empty(place: Path, tmp_path: Path, bunet: Bunet) -> None:
     folder = write_folder(tmp_path / "cases")
     with np.load(folder / "b.npz") as case:
         arrays = dict(case)

@@ -1,11 +1,11 @@
-"""Results do not go among a patient's own files: whatever would is refused before anything is run."""
+"""Where results may go: where they can be written, apart from a patient's own files; checked before anything is run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bunet.experiments.options import possible_folder, possible_name
 from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM
@@ -47,3 +47,45 @@ def _within(inner: Path, outer: Path) -> bool:
     if inner.is_relative_to(outer):
         return True
     return outer.exists() and any(step.exists() and step.samefile(outer) for step in (inner, *inner.parents))
+
+
+def writable_parent(option: str, path: Path) -> Path:
+    """The path, if a file could be written there; found out before a long run, not after it. UsageError otherwise."""
+    parent = path.parent
+    possible_folder(option, parent)
+    possible_name(option, path)
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder, not a file")
+    if not parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {parent}")
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"{option} {path}: the folder {parent} cannot be written to")
+    return path
+
+
+def possible_folder(option: str, folder: Path) -> None:
+    """UsageError where there cannot be such a folder, because it or one above it is a file, or a name is too long."""
+    for step in (folder, *folder.parents):
+        if os.path.isdir(step):
+            return
+        if os.path.lexists(step):
+            raise UsageError(f"{option} {step} is {'a file, ' if step.is_file() else ''}not a folder")
+        possible_name(option, step)
+
+
+def possible_name(option: str, path: Path) -> None:
+    """UsageError where a path's name is too long for the file that it has until it is whole (`whole.write_atomic`)."""
+    size, most = len(os.fsencode(path.name)), _longest_name(path.parent) - len("..12345678.part")
+    if size > most:
+        shown = f"{path.name[:20]}...{path.name[-20:]}"
+        raise UsageError(f"{option}: the name {shown} has {size} bytes, and {most} are possible: choose a shorter one")
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes of a name, by the file system of what is there of the folder."""
+    there = next((step for step in (folder, *folder.parents) if os.path.isdir(step)), Path())
+    try:
+        known = os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # not POSIX
+        known = -1
+    return known if known > 0 else 255

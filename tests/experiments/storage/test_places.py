@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from bunet.experiments.commands.app import app
-from bunet.experiments.storage.apart import check_apart
+from bunet.experiments.storage.places import check_apart
 from bunet.models.errors import UsageError
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
+from tests.experiments.command_line import Bunet
 
 AFFINE = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])
 ARRAY = np.random.default_rng(0).integers(-1000, 1000, (4, 32, 32)).astype(np.int16)
@@ -68,18 +67,18 @@ def files_of(folder):
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo"])
 @pytest.mark.parametrize("out", ["study", "study/ct1", "study/ct1/result", "link"])
-def test_every_command_says_so_before_it_runs(study, command, out) -> None:
+def test_every_command_says_so_before_it_runs(study, command, out, bunet: Bunet) -> None:
     before = files_of(study)
-    result = CliRunner().invoke(app, [command, "--volume", str(study / "study" / "ct1"), "--out", str(study / out)])
-    assert result.exit_code == 2, result.output
-    assert "choose another --out" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+    result = bunet(command, "--volume", str(study / "study" / "ct1"), "--out", str(study / out))
+    assert result.status == 2, result.error
+    assert "choose another --out" in result.error
+    assert len(result.error.strip().splitlines()) == 1
     assert files_of(study) == before
 
 
 @pytest.mark.parametrize("out", [".", "one", "results"])
 @pytest.mark.parametrize("kind", ["npz", "dicom"])
-def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind) -> None:
+def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind, bunet: Bunet) -> None:
     (tmp_path / "one").mkdir()
     if kind == "npz":
         np.savez(tmp_path / "one" / "one.npz", array=ARRAY)
@@ -87,24 +86,22 @@ def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind) -> None
         pytest.importorskip("pydicom", reason="needs the extra `clinical`")
         formats.write(Volume(ARRAY, AFFINE), tmp_path / "one")
     before = files_of(tmp_path)
-    result = CliRunner().invoke(app, ["predict", "--test-data-dir", str(tmp_path), "--float", "--out", str(tmp_path / out)])
-    assert result.exit_code == 2, result.output
-    assert "choose another --out" in result.stderr
+    result = bunet("predict", "--test-data-dir", str(tmp_path), "--float", "--out", str(tmp_path / out))
+    assert result.status == 2, result.error
+    assert "choose another --out" in result.error
     assert files_of(tmp_path) == before
 
 
-def test_results_do_not_go_into_calibration_data(study) -> None:
+def test_results_do_not_go_into_calibration_data(study, bunet: Bunet) -> None:
     before = files_of(study)
-    result = CliRunner().invoke(app, [
-        "predict", "--volume", str(study / "study" / "ct2.npz"), "--calibration", str(study / "study" / "ct1"),
-        "--out", str(study / "study" / "ct1"),
-    ])  # fmt: skip
-    assert result.exit_code == 2, result.output
-    assert "is, holds or lies in the input" in result.stderr
+    result = bunet("predict", "--volume", str(study / "study" / "ct2.npz"), "--calibration", str(study / "study" / "ct1"),
+        "--out", str(study / "study" / "ct1"))  # fmt: skip
+    assert result.status == 2, result.error
+    assert "is, holds or lies in the input" in result.error
     assert files_of(study) == before
 
 
-def test_a_volume_or_label_is_not_written_over(tmp_path: Path) -> None:
+def test_a_volume_or_label_is_not_written_over(tmp_path: Path, bunet: Bunet) -> None:
     np.savez(tmp_path / "ct.npz", array=ARRAY)
     np.savez(tmp_path / "ct_prediction.npz", array=ARRAY > 0)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -112,12 +109,12 @@ def test_a_volume_or_label_is_not_written_over(tmp_path: Path) -> None:
         ("--label", tmp_path / "ct_prediction.npz", "--out", tmp_path),
         ("--out", tmp_path / "out", "--json", tmp_path / "ct.npz"),
     ):
-        result = CliRunner().invoke(app, ["predict", "--volume", str(tmp_path / "ct.npz"), "--float", *map(str, more)])
-        assert result.exit_code == 2, result.output
-        assert "would be written into or over the input" in result.stderr
+        result = bunet("predict", "--volume", str(tmp_path / "ct.npz"), "--float", *map(str, more))
+        assert result.status == 2, result.error
+        assert "would be written into or over the input" in result.error
     np.savez(tmp_path / "mask.npz", array=ARRAY)
     for command in ("alice", "demo"):
-        result = CliRunner().invoke(app, [command, "--volume", str(tmp_path / "mask.npz"), "--out", str(tmp_path)])
-        assert result.exit_code == 2, result.output
-        assert "would be written into or over the input" in result.stderr
+        result = bunet(command, "--volume", str(tmp_path / "mask.npz"), "--out", str(tmp_path))
+        assert result.status == 2, result.error
+        assert "would be written into or over the input" in result.error
     assert {path: path.read_bytes() for path in before} == before

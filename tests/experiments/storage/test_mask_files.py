@@ -7,9 +7,9 @@ from typing import Never
 import numpy as np
 import pytest
 
-from bunet.experiments.predict import mask_files
-from bunet.experiments.predict.cases import find_cases, one_case
-from bunet.experiments.predict.mask_files import paths, probabilities_path, write_masks, write_probabilities
+from bunet.experiments.predict.case_files import find_cases, one_case
+from bunet.experiments.storage import mask_files
+from bunet.experiments.storage.mask_files import paths, probabilities_path, write_masks, write_probabilities
 from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import DiskFull
 from bunet.models.volumes import formats
