@@ -37,9 +37,9 @@ def _keys(names: tuple[str, ...]) -> tuple[Any, Any]:
 
 
 def seeded(pahe: tuple[str, ...] = (), ot: str = extension.DEFAULT) -> tuple[Context, Context]:
-    """(Alice's, Bob's) contexts of slice 1, layer 1 of a session; pahe: parameter sets; ot: the OT extension."""
+    """(Alice's, Bob's) contexts of slice 1, layer 0 of a session; pahe: parameter sets; ot: the OT extension."""
     made = [
-        Context(role, random_of(role, "slice"), ot=seeds, pahe=keys).fork(1, 1)
+        Context(role, random_of(role, "slice"), ot=seeds, pahe=keys).fork(1, 0)
         for role, seeds, keys in zip(Role, _ot_seeds(ot), _keys(pahe), strict=True)
     ]
     return made[0], made[1]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -154,7 +155,14 @@ def messages() -> dict[str, Frame | Control | Signal]:
         fixed(2, 1, 2),
         np.empty((0, 4), np.uint64),
     )
-    body = {"text": "ü", "numbers": [1, -2, 1 << 40, 0.5], "none": None, "yes": True, "bytes": b"\x00\xff", "inner": {"a": []}}
+    body: dict[str, Any] = {
+        "text": "ü",
+        "numbers": [1, -2, 1 << 40, 0.5],
+        "none": None,
+        "yes": True,
+        "bytes": b"\x00\xff",
+        "inner": {"a": []},
+    }
     return {
         "frame": Frame(1, 2, 3, 4, "tables", arrays),
         "empty frame": Frame(0, 0, (1 << 32) - 1, 0, "", ()),

@@ -16,6 +16,7 @@ from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import bfv, parameters, reply
 from bunet.protocols.random import Random
+from bunet.protocols.steps import Send
 from tests.vectors.contexts import seeded
 from tests.vectors.kept import Answers, Producers, digest, fixed, frozen, summary, text
 
@@ -156,14 +157,15 @@ def transfers() -> Answers:
         alice, bob = seeded(ot=name)
         choices = (fixed(OTS) & np.uint64(1)).astype(np.uint8)
         rows, theirs = lockstep(extension.send(alice, OTS), extension.receive(bob, choices))
-        again = next(extension.receive(seeded(ot=name)[1], choices))
+        message = next(extension.receive(seeded(ot=name)[1], choices))
+        assert isinstance(message, Send)
         answers[name] = {
             "delta": text(alice.ot.delta),
             "hash_key": text(alice.ot.hash_key),
             "sender": {str(i): text(rows[i]) for i in (0, 1, OTS - 1)},
             "receiver": {str(i): text(theirs[i]) for i in (0, 1, OTS - 1)},
             "rows": digest(rows, theirs),
-            "message": digest(*again.arrays),
+            "message": digest(*message.arrays),
         }
     return answers
 

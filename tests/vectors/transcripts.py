@@ -21,7 +21,6 @@ from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share
-from bunet.protocols.context import Context
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
@@ -190,7 +189,6 @@ def _of_program(name: str, settings: dict[str, str]) -> Answers:
     hers, his = plan(program, chosen, settings), plan(program, chosen, settings, weights)
     alice, bob = seeded(pahe_names(hers), extension.of(settings))
     a, b = _shares(program.input.type)
-    alice, bob = (Context(c.role, c.random, ot=c.ot, pahe=c.pahe, stream=c.stream) for c in (alice, bob))
     return transcript(whole_program(alice, hers, a), whole_program(bob, his, b))
 
 
