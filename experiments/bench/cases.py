@@ -6,82 +6,25 @@ nothing: arrays are made by a case's `prepare`, just before it is timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bunet.experiments.options import UsageError
+from bunet.experiments.bench.case import Call, Case, Words, frozen, words
 
 if TYPE_CHECKING:
     from bunet.protocols.gc.circuit import Circuit
 
-Call = Callable[[], object]
-
-# unit -> items a second that make one unit; `us` is microseconds an item
-UNITS = {"M/s": 1e6, "G/s": 1e9, "GB/s": 1e9, "us": None}
 CACHED = 1 << 14  # blocks or rows: 256 KiB, within any second-level cache
 LARGE = 64 << 20  # bytes: beyond most last-level caches
 BATCH = 8  # ciphertexts or polynomials a call, as in a layer
 
 
-@dataclass(frozen=True)
-class Case:
-    """One kernel at one size.
-
-    name: dotted, unique. items: in one call. unit: a key of UNITS. prepare: makes the arrays and returns the call to time.
-    aes: AES blocks an item, madd52: 52-bit multiply-adds an item (one of their two halves each), where one of these alone
-    bounds the kernel; see `kernel_limits`.
-    """
-
-    name: str
-    items: float
-    unit: str
-    prepare: Callable[[], Call]
-    aes: float = 0.0
-    madd52: float = 0.0
-
-    def figure(self, seconds: float) -> float:
-        """The case's unit for a call of that many seconds."""
-        return figure(self.items, self.unit, seconds)
-
-    @property
-    def rate(self) -> bool:
-        """Whether more is better."""
-        return UNITS[self.unit] is not None
-
-
-def figure(items: float, unit: str, seconds: float) -> float:
-    """What a call that does so many items in so many seconds comes to in a unit of UNITS."""
-    scale = UNITS[unit]
-    return seconds * 1e6 / items if scale is None else items / seconds / scale
-
-
-def select(cases: list[Case], wanted: str | None, others: Iterable[str] = ()) -> list[Case]:
-    """The cases whose name contains `wanted`; UsageError if there is none, and none among the other names either."""
-    chosen = [case for case in cases if wanted is None or wanted in case.name]
-    if not chosen and not any(wanted in name for name in others if wanted is not None):
-        groups = ", ".join(sorted({case.name.partition(".")[0] for case in cases}))
-        raise UsageError(f"--filter {wanted!r} is part of no kernel's name; they begin with {groups}")
-    return chosen
-
-
 def all_cases() -> list[Case]:
     """Every case, in the order of the table."""
     return [case for group in GROUPS for case in group()]
-
-
-def words(*shape: int) -> np.ndarray:
-    """Random uint64, the same every time."""
-    return np.random.default_rng(1).integers(0, 1 << 64, shape, np.uint64)
-
-
-def frozen(array: np.ndarray) -> np.ndarray:
-    """The same array, read-only: kernels are compiled for one kind of array, and the protocols pass these."""
-    array.flags.writeable = False
-    return array
 
 
 # --- AES -------------------------------------------------------------------------------------------------------------
@@ -131,7 +74,7 @@ def gc_cases() -> Iterator[Case]:
     yield Case("gc.evaluate.memory", gates * tiles, "M/s", partial(garbled, tiles, True), aes=2)
 
 
-def half_gates(circuit: Circuit, tables: np.ndarray, evaluate: bool) -> Call:
+def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     """Garble a circuit into `tables` (tiles, AND gates, 2, TILE, 2), or evaluate it from there, with made-up labels."""
     from bunet.protocols.kernels.gc import garble
 
