@@ -58,13 +58,13 @@ def aes_cases() -> Iterator[Case]:
 def gc_cases() -> Iterator[Case]:
     """Half gates of a 32-bit ReLU: AND gates a second, with one tile's tables in cache, and with tables in memory."""
     from bunet.protocols.gc import library
-    from bunet.protocols.kernels.gc import garble
+    from bunet.protocols.kernels.gc.layout import TILE
 
     circuit = library.relu(32)
-    gates = circuit.and_gates * garble.TILE
+    gates = circuit.and_gates * TILE
 
     def garbled(tiles: int, evaluate: bool) -> Call:
-        tables = words(tiles, circuit.and_gates, 2, garble.TILE, 2)  # untouched zeros would all be one page in cache
+        tables = words(tiles, circuit.and_gates, 2, TILE, 2)  # untouched zeros would all be one page in cache
         return half_gates(circuit, tables, evaluate)
 
     tiles = max(1, LARGE // (32 * gates))
@@ -77,12 +77,13 @@ def gc_cases() -> Iterator[Case]:
 def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     """Garble a circuit into `tables` (tiles, AND gates, 2, TILE, 2), or evaluate it from there, with made-up labels."""
     from bunet.protocols.kernels.gc import garble
+    from bunet.protocols.kernels.gc.layout import TILE
 
     tiles = tables.shape[0]
-    count = garble.TILE * tiles
+    count = TILE * tiles
     mine, theirs = (frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words))
-    public = frozen(words(len(circuit.garbler_labels), garble.TILE, 2))
-    rows = frozen(words(tiles, len(circuit.evaluator_labels), garble.TILE, 2))
+    public = frozen(words(len(circuit.garbler_labels), TILE, 2))
+    rows = frozen(words(tiles, len(circuit.evaluator_labels), TILE, 2))
     delta, key = frozen(words(2) | np.array([1, 0], np.uint64)), frozen(words(2))
     shares = np.zeros((len(circuit.output_words), count), np.uint64)
     ops, wires, one, zero = circuit.ops, circuit.wires, np.uint64(1), np.uint64(0)
@@ -148,8 +149,8 @@ def _correlated_cases() -> Iterator[Case]:
         from bunet.protocols.kernels.packing import bits
 
         key, delta, rows, tweak = frozen(words(2)), frozen(words(2)), words(CACHED, 2), np.uint64(1)
-        kind = np.uint32 if width <= 32 else np.uint64
-        values = (words(CACHED) >> np.uint64(64 - width)).astype(kind)
+        dtype = np.uint32 if width <= 32 else np.uint64
+        values = (words(CACHED) >> np.uint64(64 - width)).astype(dtype)
         result = np.empty_like(values)
         if sender:
             packed = np.empty(CACHED * width // 64 + 1, np.uint64)
@@ -290,19 +291,19 @@ def accumulate(tiles: int, inputs: int, outputs: int) -> Call:
 def sample_cases() -> Iterator[Case]:
     """Coefficients a second from the random source to the distribution, the cipher's time included."""
 
-    def sample(kind: str) -> Call:
+    def sample(distribution: str) -> Call:
         from bunet.protocols.kernels.ring import rlwe
         from bunet.protocols.pahe import parameters
         from bunet.protocols.random import Random
 
         random, params = Random(bytes(32)), parameters.get("n4096-q94")
-        if kind == "uniform":
+        if distribution == "uniform":
             return lambda: rlwe.uniform(BATCH, random, params.tables)
-        draw: Any = {"binomial": rlwe.errors, "ternary": rlwe.ternaries}[kind]
+        draw: Any = {"binomial": rlwe.errors, "ternary": rlwe.ternaries}[distribution]
         return lambda: draw(BATCH, params.degree, random)
 
-    for kind, limbs in (("binomial", 1), ("ternary", 1), ("uniform", 2)):
-        yield Case(f"sample.{kind}", BATCH * limbs * 4096, "M/s", partial(sample, kind), aes=0.5)
+    for distribution, limbs in (("binomial", 1), ("ternary", 1), ("uniform", 2)):
+        yield Case(f"sample.{distribution}", BATCH * limbs * 4096, "M/s", partial(sample, distribution), aes=0.5)
 
 
 GROUPS: tuple[Callable[[], Iterator[Case]], ...] = (

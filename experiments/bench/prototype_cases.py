@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bunet.experiments.bench import cases as kernel_cases
-from bunet.experiments.bench.case import Call, Case, aligned, frozen, words
+from bunet.experiments.bench.case import Call, Case, Words, aligned, frozen, words
 from bunet.experiments.bench.cases import CACHED, LARGE, half_gates
 from bunet.experiments.bench.prototype_lattices import lattice_cases
 from bunet.experiments.bench.prototypes import expect, with_prototype
@@ -103,7 +103,7 @@ def _hash(p: SimpleNamespace, blocks: int, calls: int) -> tuple[Call, Call]:
 def _gates(p: SimpleNamespace) -> Iterator[Case]:
     """A 32-bit ReLU, tables streamed to memory, by the AND gate: our circuit against theirs, then theirs on both sides."""
     from bunet.protocols.gc import library
-    from bunet.protocols.kernels.gc.garble import TILE
+    from bunet.protocols.kernels.gc.layout import TILE
 
     theirs = TheirCircuit(*p.half_gates.relu_circuit(32))
     for operation, evaluate in (("garble", False), ("evaluate", True)):
@@ -116,14 +116,14 @@ def _gates(p: SimpleNamespace) -> Iterator[Case]:
 
 def tiles_of(and_gates: int) -> int:
     """Tiles whose tables are about LARGE bytes."""
-    from bunet.protocols.kernels.gc.garble import TILE
+    from bunet.protocols.kernels.gc.layout import TILE
 
     return max(1, LARGE // (32 * and_gates * TILE))
 
 
 @dataclass(frozen=True)
 class TheirCircuit:
-    """A circuit of the prototype: ops int64 (n, 5) of (kind, a, b, c, AND gate), each wire with a number of its own."""
+    """A circuit of the prototype: ops int64 (n, 5) of (operation, a, b, c, AND gate), each wire with a number of its own."""
 
     ops: np.ndarray
     wires: int
@@ -144,10 +144,10 @@ class TheirCircuit:
 
         inputs = [(Op.EVALUATOR_INPUT, i // 32, i % 32, i, i, 0) for i in range(labels)]
         gates, complement = [], {}
-        for kind, a, b, c, index in self.ops.tolist():
-            if kind == self.NOT:
+        for operation, a, b, c, index in self.ops.tolist():
+            if operation == self.NOT:
                 complement[c] = a
-            elif kind == self.XOR:
+            elif operation == self.XOR:
                 gates.append((Op.XOR, a, b, c, 0, 0))
             else:
                 flags = (a in complement) | (b in complement) << 1
@@ -174,7 +174,7 @@ class _TheirGates:
     """The prototype on `tiles` tiles of its circuit; input labels are those of `wires`, the same for every tile."""
 
     def __init__(self, p: SimpleNamespace, circuit: TheirCircuit, tiles: int) -> None:
-        from bunet.protocols.kernels.gc.garble import TILE
+        from bunet.protocols.kernels.gc.layout import TILE
         from bunet.protocols.kernels.machine import foreign
 
         garble, evaluate = p.half_gates.garble, p.half_gates.evaluate
@@ -200,14 +200,15 @@ class _TheirGates:
     def evaluate(self) -> None:
         self._evaluate(self.circuit.ops, self.wires, self.tables, self._schedule, self.key)
 
-    def shares(self) -> np.ndarray:
+    def shares(self) -> Words:
         """Point-and-permute bits of the outputs of the last tile, as 32-bit words."""
         bits = self.wires[self.circuit.outputs, ::2] & np.uint64(1)
-        return np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint64)[:, None], axis=0)
+        joined: Words = np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint64)[:, None], axis=0)
+        return joined
 
 
 def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circuit, evaluate: bool) -> tuple[Call, Call]:
-    from bunet.protocols.kernels.gc.garble import TILE
+    from bunet.protocols.kernels.gc.layout import TILE
 
     expect(_same_tables(_TheirGates(p, circuit, 2)), name)
     theirs = _TheirGates(p, circuit, tiles_of(circuit.and_gates))
@@ -220,24 +221,25 @@ def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circui
 def _same_tables(theirs: _TheirGates) -> bool:
     """Whether both sides garble and evaluate the prototype's circuit to the same bits."""
     from bunet.protocols.kernels.gc import garble
+    from bunet.protocols.kernels.gc.layout import TILE
 
     circuit, zero = theirs.circuit.ours(labels=theirs.circuit.INPUTS), np.uint64(0)
     tiles = theirs.tables.shape[0]
-    none, public = frozen(words(0, tiles * garble.TILE)), frozen(words(0, garble.TILE, 2))
-    inputs = frozen(words(len(circuit.evaluator_words), tiles * garble.TILE))
-    rows = frozen(np.tile(theirs.labels.reshape(-1, garble.TILE, 2), (tiles, 1, 1, 1)))
+    none, public = frozen(words(0, tiles * TILE)), frozen(words(0, TILE, 2))
+    inputs = frozen(words(len(circuit.evaluator_words), tiles * TILE))
+    rows = frozen(np.tile(theirs.labels.reshape(-1, TILE, 2), (tiles, 1, 1, 1)))
     delta, key = frozen(theirs.delta.copy()), frozen(theirs.key.copy())
-    tables = aligned(tiles, circuit.and_gates, 2, garble.TILE, 2)
-    shares, their_shares = (np.zeros((1, tiles * garble.TILE), np.uint64) for _ in range(2))
+    tables = aligned(tiles, circuit.and_gates, 2, TILE, 2)
+    shares, their_shares = (np.zeros((1, tiles * TILE), np.uint64) for _ in range(2))
     agree = []
     theirs.garble()
     garble.garble(circuit.ops, circuit.wires, none, public, rows, delta, key, zero, zero, tables, shares)
     agree.append(np.array_equal(tables.reshape(theirs.tables.shape), theirs.tables))
-    agree.append(np.array_equal(shares[0, -garble.TILE :], theirs.shares()))
+    agree.append(np.array_equal(shares[0, -TILE:], theirs.shares()))
     theirs.evaluate()
     received = frozen(tables.view())
     garble.evaluate(circuit.ops, circuit.wires, inputs, public, rows, key, zero, zero, received, their_shares)
-    agree.append(np.array_equal(their_shares[0, -garble.TILE :], theirs.shares()))
+    agree.append(np.array_equal(their_shares[0, -TILE:], theirs.shares()))
     return all(agree)
 
 

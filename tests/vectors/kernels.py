@@ -9,7 +9,7 @@ from bunet.protocols.gc.builder import CircuitBuilder
 from bunet.protocols.gc.circuit import Circuit
 from bunet.protocols.gc.library import relu
 from bunet.protocols.kernels.gc.garble import evaluate, garble
-from bunet.protocols.kernels.gc.garble_vaes import TILE
+from bunet.protocols.kernels.gc.layout import TILE
 from bunet.protocols.kernels.ring import ntt
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.lockstep import lockstep

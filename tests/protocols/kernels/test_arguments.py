@@ -1,11 +1,11 @@
-"""Kernels that touch memory by the lengths they are told: what does not fit raises at their border, in a sentence."""
+"""Kernels that touch memory by the lengths they are told: what does not fit raises before they run, in a sentence."""
 
 import numpy as np
 import pytest
 
 from bunet.protocols.gc import library
 from bunet.protocols.kernels.gc import garble
-from bunet.protocols.kernels.machine import arguments as border
+from bunet.protocols.kernels.machine import arguments
 from bunet.protocols.kernels.ot import extension, softspoken
 from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe.encoding import encode_constants
@@ -19,7 +19,7 @@ SCHEDULES = np.zeros(extension.SCHEDULES, U64)
 
 
 def test_a_check_names_what_it_wants_and_what_it_got() -> None:
-    border.check("rows", np.zeros((3, 2), U64), border.U64, None, 2)
+    arguments.check("rows", np.zeros((3, 2), U64), arguments.U64, None, 2)
     for array, words in (
         (np.zeros((3, 3), U64), r"rows must be C-contiguous uint64 \(any, 2\), not uint64 \(3, 3\)"),
         (np.zeros((3, 2), np.int64), r"not int64 \(3, 2\)"),
@@ -28,7 +28,7 @@ def test_a_check_names_what_it_wants_and_what_it_got() -> None:
         ([[1, 2]], "rows must be an array, .* not list"),
     ):
         with pytest.raises(ValueError, match=words):
-            border.check("rows", array, border.U64, None, 2)
+            arguments.check("rows", array, arguments.U64, None, 2)
 
 
 def garbling(side):

@@ -50,9 +50,9 @@ def _extension(random: Random) -> Iterator[np.ndarray]:
         extension.extend_receiver(zeros, ones, stream, random.words(message.size // 128), message, rows)
         extension.extend_sender(zeros, delta, stream, message, own)
         yield from (message, rows, own)
-        for width, kind in ((17, np.uint32), (61, np.uint64)):
-            correlation, choices = random.uniform(count, width).astype(kind), random.bits(count)
-            result, packed = np.empty(count, kind), np.empty((count * width + 63) // 64 + 1, np.uint64)
+        for width, dtype in ((17, np.uint32), (61, np.uint64)):
+            correlation, choices = random.uniform(count, width).astype(dtype), random.bits(count)
+            result, packed = np.empty(count, dtype), np.empty((count * width + 63) // 64 + 1, np.uint64)
             extension.correct(key, tweak, delta, rows, correlation, width, result, packed)
             data = packed.view(np.uint8)[: bits.packed_bytes(count, width)]
             yield from (result.copy(), data)
