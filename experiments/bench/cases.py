@@ -145,7 +145,7 @@ def _softspoken_cases() -> Iterator[Case]:
 
 def _correlated_cases() -> Iterator[Case]:
     def correlated(width: int, sender: bool) -> Call:
-        from bunet.protocols.kernels.ot import extension
+        from bunet.protocols.kernels.ot import correlated as kernel
         from bunet.protocols.kernels.packing import bits
 
         key, delta, rows, tweak = frozen(words(2)), frozen(words(2)), words(CACHED, 2), np.uint64(1)
@@ -154,9 +154,9 @@ def _correlated_cases() -> Iterator[Case]:
         result = np.empty_like(values)
         if sender:
             packed = np.empty(CACHED * width // 64 + 1, np.uint64)
-            return lambda: extension.correct(key, tweak, delta, rows, values, width, result, packed)
+            return lambda: kernel.correct(key, tweak, delta, rows, values, width, result, packed)
         received, choices = bits.pack(values, width), (words(CACHED) & np.uint64(1)).astype(np.uint8)
-        return lambda: extension.apply_correction(key, tweak, rows, choices, received, width, result)
+        return lambda: kernel.apply_correction(key, tweak, rows, choices, received, width, result)
 
     for width in (32, 48):
         yield Case(f"ot.correct.w{width}", CACHED, "M/s", partial(correlated, width, True), aes=2)

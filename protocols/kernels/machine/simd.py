@@ -1,8 +1,7 @@
 """SIMD registers as numba values, and the intrinsics on them.
 
 `v512` is a register of eight uint64 (four 128-bit lanes, each low word first), `v256` one of four, `v128` one of two. They
-are locals of
-njit functions; nothing is boxed. Importing this module is safe anywhere; compiling a 512-bit function needs the `vaes`
+are locals of kernels; nothing is boxed. Importing this module is safe anywhere; compiling a 512-bit function needs the `vaes`
 tier, a 128-bit one works on any x86-64. Indices count array elements; addresses need no alignment unless said.
 
 To write one's own: `emit_load`, `emit_store`, `emit_call` and `data_pointer` are the building blocks.

@@ -8,7 +8,7 @@ import numpy as np
 
 from bunet.protocols.kernels import shares
 from bunet.protocols.kernels.machine import tier
-from bunet.protocols.kernels.ot import extension, softspoken
+from bunet.protocols.kernels.ot import correlated, extension, softspoken
 from bunet.protocols.kernels.packing import bits
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
@@ -53,10 +53,10 @@ def _extension(random: Random) -> Iterator[np.ndarray]:
         for width, dtype in ((17, np.uint32), (61, np.uint64)):
             correlation, choices = random.uniform(count, width).astype(dtype), random.bits(count)
             result, packed = np.empty(count, dtype), np.empty((count * width + 63) // 64 + 1, np.uint64)
-            extension.correct(key, tweak, delta, rows, correlation, width, result, packed)
+            correlated.correct(key, tweak, delta, rows, correlation, width, result, packed)
             data = packed.view(np.uint8)[: bits.packed_bytes(count, width)]
             yield from (result.copy(), data)
-            extension.apply_correction(key, tweak, rows, choices, data, width, result)
+            correlated.apply_correction(key, tweak, rows, choices, data, width, result)
             yield result
 
 
