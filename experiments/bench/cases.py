@@ -6,82 +6,25 @@ nothing: arrays are made by a case's `prepare`, just before it is timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bunet.models.errors import UsageError
+from bunet.experiments.bench.case import Call, Case, Words, frozen, words
 
 if TYPE_CHECKING:
     from bunet.protocols.gc.circuit import Circuit
 
-Call = Callable[[], object]
-
-# unit -> items a second that make one unit; `us` is microseconds an item
-UNITS = {"M/s": 1e6, "G/s": 1e9, "GB/s": 1e9, "us": None}
 CACHED = 1 << 14  # blocks or rows: 256 KiB, within any second-level cache
 LARGE = 64 << 20  # bytes: beyond most last-level caches
 BATCH = 8  # ciphertexts or polynomials a call, as in a layer
 
 
-@dataclass(frozen=True)
-class Case:
-    """One kernel at one size.
-
-    name: dotted, unique. items: in one call. unit: a key of UNITS. prepare: makes the arrays and returns the call to time.
-    aes: AES blocks an item, madd52: 52-bit multiply-adds an item (one of their two halves each), where one of these alone
-    bounds the kernel; see `kernel_limits`.
-    """
-
-    name: str
-    items: float
-    unit: str
-    prepare: Callable[[], Call]
-    aes: float = 0.0
-    madd52: float = 0.0
-
-    def figure(self, seconds: float) -> float:
-        """The case's unit for a call of that many seconds."""
-        return figure(self.items, self.unit, seconds)
-
-    @property
-    def rate(self) -> bool:
-        """Whether more is better."""
-        return UNITS[self.unit] is not None
-
-
-def figure(items: float, unit: str, seconds: float) -> float:
-    """What a call that does so many items in so many seconds comes to in a unit of UNITS."""
-    scale = UNITS[unit]
-    return seconds * 1e6 / items if scale is None else items / seconds / scale
-
-
-def select(cases: list[Case], wanted: str | None, others: Iterable[str] = ()) -> list[Case]:
-    """The cases whose name contains `wanted`; UsageError if there is none, and none among the other names either."""
-    chosen = [case for case in cases if wanted is None or wanted in case.name]
-    if not chosen and not any(wanted in name for name in others if wanted is not None):
-        groups = ", ".join(sorted({case.name.partition(".")[0] for case in cases}))
-        raise UsageError(f"--filter {wanted!r} is part of no kernel's name; they begin with {groups}")
-    return chosen
-
-
 def all_cases() -> list[Case]:
     """Every case, in the order of the table."""
     return [case for group in GROUPS for case in group()]
-
-
-def words(*shape: int) -> np.ndarray:
-    """Random uint64, the same every time."""
-    return np.random.default_rng(1).integers(0, 1 << 64, shape, np.uint64)
-
-
-def frozen(array: np.ndarray) -> np.ndarray:
-    """The same array, read-only: kernels are compiled for one kind of array, and the protocols pass these."""
-    array.flags.writeable = False
-    return array
 
 
 # --- AES -------------------------------------------------------------------------------------------------------------
@@ -115,13 +58,13 @@ def aes_cases() -> Iterator[Case]:
 def gc_cases() -> Iterator[Case]:
     """Half gates of a 32-bit ReLU: AND gates a second, with one tile's tables in cache, and with tables in memory."""
     from bunet.protocols.gc import library
-    from bunet.protocols.kernels.gc import garble
+    from bunet.protocols.kernels.gc.layout import TILE
 
     circuit = library.relu(32)
-    gates = circuit.and_gates * garble.TILE
+    gates = circuit.and_gates * TILE
 
     def garbled(tiles: int, evaluate: bool) -> Call:
-        tables = words(tiles, circuit.and_gates, 2, garble.TILE, 2)  # untouched zeros would all be one page in cache
+        tables = words(tiles, circuit.and_gates, 2, TILE, 2)  # untouched zeros would all be one page in cache
         return half_gates(circuit, tables, evaluate)
 
     tiles = max(1, LARGE // (32 * gates))
@@ -131,15 +74,16 @@ def gc_cases() -> Iterator[Case]:
     yield Case("gc.evaluate.memory", gates * tiles, "M/s", partial(garbled, tiles, True), aes=2)
 
 
-def half_gates(circuit: Circuit, tables: np.ndarray, evaluate: bool) -> Call:
+def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     """Garble a circuit into `tables` (tiles, AND gates, 2, TILE, 2), or evaluate it from there, with made-up labels."""
     from bunet.protocols.kernels.gc import garble
+    from bunet.protocols.kernels.gc.layout import TILE
 
     tiles = tables.shape[0]
-    count = garble.TILE * tiles
+    count = TILE * tiles
     mine, theirs = (frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words))
-    public = frozen(words(len(circuit.garbler_labels), garble.TILE, 2))
-    rows = frozen(words(tiles, len(circuit.evaluator_labels), garble.TILE, 2))
+    public = frozen(words(len(circuit.garbler_labels), TILE, 2))
+    rows = frozen(words(tiles, len(circuit.evaluator_labels), TILE, 2))
     delta, key = frozen(words(2) | np.array([1, 0], np.uint64)), frozen(words(2))
     shares = np.zeros((len(circuit.output_words), count), np.uint64)
     ops, wires, one, zero = circuit.ops, circuit.wires, np.uint64(1), np.uint64(0)
@@ -201,18 +145,18 @@ def _softspoken_cases() -> Iterator[Case]:
 
 def _correlated_cases() -> Iterator[Case]:
     def correlated(width: int, sender: bool) -> Call:
-        from bunet.protocols.kernels.ot import extension
+        from bunet.protocols.kernels.ot import correlated as kernel
         from bunet.protocols.kernels.packing import bits
 
         key, delta, rows, tweak = frozen(words(2)), frozen(words(2)), words(CACHED, 2), np.uint64(1)
-        kind = np.uint32 if width <= 32 else np.uint64
-        values = (words(CACHED) >> np.uint64(64 - width)).astype(kind)
+        dtype = np.uint32 if width <= 32 else np.uint64
+        values = (words(CACHED) >> np.uint64(64 - width)).astype(dtype)
         result = np.empty_like(values)
         if sender:
             packed = np.empty(CACHED * width // 64 + 1, np.uint64)
-            return lambda: extension.correct(key, tweak, delta, rows, values, width, result, packed)
+            return lambda: kernel.correct(key, tweak, delta, rows, values, width, result, packed)
         received, choices = bits.pack(values, width), (words(CACHED) & np.uint64(1)).astype(np.uint8)
-        return lambda: extension.apply_correction(key, tweak, rows, choices, received, width, result)
+        return lambda: kernel.apply_correction(key, tweak, rows, choices, received, width, result)
 
     for width in (32, 48):
         yield Case(f"ot.correct.w{width}", CACHED, "M/s", partial(correlated, width, True), aes=2)
@@ -347,19 +291,19 @@ def accumulate(tiles: int, inputs: int, outputs: int) -> Call:
 def sample_cases() -> Iterator[Case]:
     """Coefficients a second from the random source to the distribution, the cipher's time included."""
 
-    def sample(kind: str) -> Call:
+    def sample(distribution: str) -> Call:
         from bunet.protocols.kernels.ring import rlwe
         from bunet.protocols.pahe import parameters
         from bunet.protocols.random import Random
 
         random, params = Random(bytes(32)), parameters.get("n4096-q94")
-        if kind == "uniform":
+        if distribution == "uniform":
             return lambda: rlwe.uniform(BATCH, random, params.tables)
-        draw: Any = {"binomial": rlwe.errors, "ternary": rlwe.ternaries}[kind]
+        draw: Any = {"binomial": rlwe.errors, "ternary": rlwe.ternaries}[distribution]
         return lambda: draw(BATCH, params.degree, random)
 
-    for kind, limbs in (("binomial", 1), ("ternary", 1), ("uniform", 2)):
-        yield Case(f"sample.{kind}", BATCH * limbs * 4096, "M/s", partial(sample, kind), aes=0.5)
+    for distribution, limbs in (("binomial", 1), ("ternary", 1), ("uniform", 2)):
+        yield Case(f"sample.{distribution}", BATCH * limbs * 4096, "M/s", partial(sample, distribution), aes=0.5)
 
 
 GROUPS: tuple[Callable[[], Iterator[Case]], ...] = (

@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.bench import limits
-from bunet.experiments.bench.cases import UNITS, Call, Case
-from bunet.experiments.bench.limits import Throughput
+from bunet.experiments.bench.case import UNITS, Call, Case, Throughput, limit
 from bunet.models.errors import UsageError
 from bunet.models.files import json_text
 
@@ -30,36 +28,31 @@ Clock = Callable[[], float]
 Step = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Figures of one case's runs, each in its unit, in the order they were taken."""
+def measure(case: Case, runs: int = RUNS, clock: Clock = CLOCK, run_s: float = RUN_S) -> list[list[float]]:
+    """Prepare and warm up (which compiles), then time `runs` runs of about run_s seconds; figures of each call, in the unit.
 
-    case: Case
-    figures: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return float(np.median(self.figures))
-
-    def document(self, limit: float | None = None) -> dict[str, Any]:
-        """For JSON: unit, median, low and high (extremes), quartiles (first, third), limit or null."""
-        quartiles = np.percentile(self.figures, [25, 75]).tolist()
-        return {
-            "name": self.case.name,
-            "unit": self.case.unit,
-            "median": self.median,
-            "low": min(self.figures),
-            "high": max(self.figures),
-            "quartiles": quartiles,
-            "limit": limit,
-        }
+    Where there are two, their runs take turns: a shared machine's speed wanders by more than the differences that matter, and
+    so it wanders for both.
+    """
+    sides = [(call, repeats(call, clock, run_s)) for call in case.calls()]
+    figures: list[list[float]] = [[] for _ in sides]
+    for _ in range(runs):
+        for side, (call, calls) in enumerate(sides):
+            figures[side].append(case.figure(side, seconds_a_call(call, calls, clock)))
+    return figures
 
 
-def measure(case: Case, runs: int = RUNS, clock: Clock = CLOCK, run_s: float = RUN_S) -> Timing:
-    """Prepare, warm up (which compiles), then time `runs` runs of about run_s seconds each."""
-    call = case.prepare()
-    calls = repeats(call, clock, run_s)
-    return Timing(case, tuple(case.figure(seconds_a_call(call, calls, clock)) for _ in range(runs)))
+def entry(case: Case, figures: Sequence[float], limit: float | None = None) -> dict[str, Any]:
+    """One case for JSON: unit, median, low and high (extremes), quartiles (first, third), limit or null."""
+    return {
+        "name": case.name,
+        "unit": case.unit,
+        "median": float(np.median(figures)),
+        "low": min(figures),
+        "high": max(figures),
+        "quartiles": np.percentile(figures, [25, 75]).tolist(),
+        "limit": limit,
+    }
 
 
 def repeats(call: Call, clock: Clock, run_s: float) -> int:
@@ -92,8 +85,9 @@ def run(
     kernels = []
     for case in cases:
         step(case.name)
-        best = None if clock_hz is None else limits.limit(case, known["tier"], clock_hz, throughput)
-        kernels.append(measure(case, runs, clock).document(best))
+        best = None if clock_hz is None else limit(case, known["tier"], clock_hz, throughput)
+        (figures,) = measure(case, runs, clock)
+        kernels.append(entry(case, figures, best))
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -105,6 +99,44 @@ def run(
         "absent": [],
         "duels": [],
     }
+
+
+# --- an opponent in turns ---------------------------------------------------------------------------------------------
+
+
+def run_compared(
+    cases: Sequence[Case], *, runs: int = RUNS, clock: Clock = CLOCK, step: Step = lambda name: None
+) -> list[dict[str, Any]]:
+    """What `compared` makes of each, in order. step: told each name before it begins."""
+    entries = []
+    for case in cases:
+        step(f"comparison {case.name}")
+        entries.append(compared(case, *measure(case, runs, clock)))
+    return entries
+
+
+def compared(case: Case, ours: Sequence[float], theirs: Sequence[float] | None = None) -> dict[str, Any]:
+    """For JSON. ours, theirs: median and best, theirs null without an opponent; ratio: speed over speed, of each.
+
+    verdict: the floor is met, or missed (below), where the medians and the best runs say so, and unsure where they differ.
+    """
+    mine, other = _summary(case, ours), None if theirs is None else _summary(case, theirs)
+    ratio = None if other is None else {key: case.speed(mine[key], other[key]) for key in mine}
+    reached = [value >= (case.floor or 0) for value in (mine if ratio is None else ratio).values()]
+    return {
+        "name": case.name,
+        "unit": case.unit,
+        "rival": case.opponent,
+        "ours": mine,
+        "theirs": other,
+        "ratio": ratio,
+        "floor": case.floor,
+        "verdict": "met" if all(reached) else "unsure" if any(reached) else "below",
+    }
+
+
+def _summary(case: Case, figures: Sequence[float]) -> dict[str, float]:
+    return {"median": float(np.median(figures)), "best": max(figures) if case.rate else min(figures)}
 
 
 # --- an earlier run --------------------------------------------------------------------------------------------------

@@ -5,40 +5,30 @@ OpenSSL through `cryptography`, SEAL through `tenseal`, and python-paillier. Non
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from importlib import metadata, util
 from typing import Any
 
 import numpy as np
 
-from bunet.experiments.bench.cases import CACHED, LARGE, Call, Case
-from bunet.experiments.bench.kernels import CLOCK, RUNS, Clock, Step, measure
+from bunet.experiments.bench.case import Call, Case
+from bunet.experiments.bench.cases import CACHED, LARGE
+from bunet.experiments.bench.kernels import CLOCK, RUNS, Clock, Step, entry, measure
 
 SLOTS = 4096
 
 
-@dataclass(frozen=True)
-class Rival:
-    """One kernel of another library. package: what is installed for it. case: named as ours, in the same unit and items."""
-
-    library: str
-    package: str
-    case: Case
-
-
-def rivals() -> Iterator[Rival]:
-    """All of them, installed or not."""
+def library_cases() -> Iterator[Case]:
+    """All of them, installed or not: named as ours, in the same unit and items."""
     for name, blocks in (("aes.ctr", CACHED), ("aes.ctr.memory", LARGE // 16)):
-        yield Rival("OpenSSL", "cryptography", Case(name, blocks, "M/s", partial(_openssl_ctr, blocks)))
+        yield Case(name, blocks, "M/s", partial(_openssl_ctr, blocks), opponent="OpenSSL", package="cryptography")
     for name in ("encrypt", "decrypt", "multiply-plain"):
-        case = Case(f"bfv.{name}.n4096-q94", 1, "us", partial(_seal, name))
-        yield Rival("SEAL", "tenseal", case)
+        yield Case(f"bfv.{name}.n4096-q94", 1, "us", partial(_seal, name), opponent="SEAL", package="tenseal")
     # a call does one value; a ciphertext of ours has 4096
     for name in ("encrypt", "decrypt", "multiply-plain"):
-        case = Case(f"bfv.{name}.n4096-q94", 1 / SLOTS, "us", partial(_paillier, name))
-        yield Rival("python-paillier", "phe", case)
+        prepare = partial(_paillier, name)
+        yield Case(f"bfv.{name}.n4096-q94", 1 / SLOTS, "us", prepare, opponent="python-paillier", package="phe")
 
 
 def is_installed(package: str) -> bool:
@@ -47,32 +37,32 @@ def is_installed(package: str) -> bool:
 
 def run(
     document: dict[str, Any],
+    cases: Iterable[Case],
     *,
     runs: int = RUNS,
     clock: Clock = CLOCK,
     step: Step = lambda name: None,
-    known: Sequence[Rival] | None = None,
     installed: Callable[[str], bool] = is_installed,
 ) -> None:
-    """Add to a document of `kernel_bench.run`: `compared`, for the kernels it has, and `absent`, libraries not installed.
+    """Add to a document of `kernels.run`: `compared`, for the kernels it has, and `absent`, libraries not installed.
 
     ratio: our speed over theirs, of medians.
     """
-    ours: Mapping[str, Mapping[str, Any]] = {entry["name"]: entry for entry in document["kernels"]}
-    for rival in rivals() if known is None else known:
-        if rival.case.name not in ours:
+    ours: Mapping[str, Mapping[str, Any]] = {known["name"]: known for known in document["kernels"]}
+    for case in cases:
+        if case.name not in ours or case.package is None:
             continue
-        if not installed(rival.package):
-            text = f"{rival.library} (pip install {rival.package})"
+        if not installed(case.package):
+            text = f"{case.opponent} (pip install {case.package})"
             if text not in document["absent"]:
                 document["absent"].append(text)
             continue
-        step(f"{rival.library} {rival.case.name}")
-        entry = measure(rival.case, runs, clock).document()
-        mine = ours[rival.case.name]["median"]
-        ratio = mine / entry["median"] if rival.case.rate else entry["median"] / mine
+        step(f"{case.opponent} {case.name}")
+        (figures,) = measure(case, runs, clock)
+        theirs, mine = entry(case, figures), ours[case.name]["median"]
+        ratio = case.speed(mine, theirs["median"])
         document["compared"].append(
-            {"library": rival.library, "version": _version(rival.package), **entry, "ours": mine, "ratio": ratio}
+            {"library": case.opponent, "version": _version(case.package), **theirs, "ours": mine, "ratio": ratio}
         )
 
 

@@ -12,12 +12,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+from bunet.experiments.bench.case import Case
 from bunet.models.errors import UsageError
 
-# module -> what the duels call of it
+FLOOR = 0.9  # of a prototype's speed, unless a case says otherwise
+
+# module -> what the comparisons call of it
 NEEDED = {
     "simd": ("expand_key",),
     "aes": ("ctr512", "mmo512"),
@@ -28,6 +32,15 @@ NEEDED = {
     "bfv": ("addmsg", "c0_add", "c0_comb", "enc_comb", "isetup", "make_intt", "sample_cbd", "scale", "unif"),
     "multiply_accumulate": ("consts", "mac_ifma"),
 }
+
+
+with_prototype = partial(Case, opponent="prototype", floor=FLOOR)
+
+
+def expect(equal: bool, name: str) -> None:
+    """UsageError where the two sides of a comparison do not compute the same: the prototype is not what it should be."""
+    if not equal:
+        raise UsageError(f"--prototypes: in the comparison {name} the prototype's results are not ours")
 
 
 def check(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +14,6 @@ from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
-    from bunet.experiments.bench.comparisons import Duel
     from bunet.experiments.bench.kernels import Change
 
 MAX_RUNS = 1000
@@ -44,7 +42,7 @@ def kernels(
     runs: Annotated[int, typer.Option("--runs", help="Runs of each kernel; the median counts.")] = 9,
     prototypes: Annotated[
         Path | None,
-        typer.Option("--prototypes", metavar="DIR", help="Also duel with the reference programs in DIR, which are run."),
+        typer.Option("--prototypes", metavar="DIR", help="Also compare with the reference programs in DIR, which are run."),
     ] = None,
 ) -> None:
     """Time every kernel: median and spread of several runs, beside the processor's limit where it is known.
@@ -62,10 +60,10 @@ def kernels(
 
       bunet bench kernels --prototypes DIR --filter ntt
     """
+    from bunet.experiments.bench import case, libraries, prototype_cases
     from bunet.experiments.bench import cases as kernel_cases
-    from bunet.experiments.bench import comparisons, libraries, limits
     from bunet.experiments.bench import kernels as benching
-    from bunet.experiments.bench import prototypes as kernel_prototypes
+    from bunet.experiments.bench import prototypes as programs
 
     if not 1 <= runs <= MAX_RUNS:
         raise UsageError(f"--runs must be a whole number from 1 to {MAX_RUNS}, not {runs}")
@@ -77,28 +75,31 @@ def kernels(
         writable_parent("--json", json_file)
     earlier = None if baseline is None else benching.load_baseline(baseline)
     with ExitStack() as stack:
-        duels = []
+        comparisons = []
         if prototypes is not None:
-            kernel_prototypes.check(prototypes)
-            duels = _duels(stack.enter_context(kernel_prototypes.loaded(prototypes)), wanted)
-        cases = kernel_cases.select(kernel_cases.all_cases(), wanted, [duel.name for duel in duels])
-        names = {case.name for case in cases}
-        rivals = [rival for rival in libraries.rivals() if against and rival.case.name in names]
+            programs.check(prototypes)
+            modules = stack.enter_context(programs.loaded(prototypes))
+            comparisons = case.select(prototype_cases.prototype_cases(modules), wanted)
+        known = kernel_cases.all_cases()
+        cases = case.select(known, wanted)
+        case.check_filter(wanted, [*cases, *comparisons], known)
+        names = {one.name for one in cases}
+        others = [one for one in libraries.library_cases() if against and one.name in names]
         from bunet.parties.local.allocator import keep_freed_memory
         from bunet.protocols.kernels.machine import clock
 
         keep_freed_memory()  # as the parties' processes do
-        throughput = limits.host()
-        with step_bar("timing", len(cases) + len(rivals) + len(duels)) as step:
+        throughput = case.host()
+        with step_bar("timing", len(cases) + len(others) + len(comparisons)) as step:
             clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
             document = benching.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
-            libraries.run(document, runs=runs, step=step, known=rivals)
-            document["duels"] = comparisons.run(duels, runs=runs, step=step)
+            libraries.run(document, others, runs=runs, step=step)
+            document["duels"] = benching.run_compared(comparisons, runs=runs, step=step)
     print_figures(document)
     if against:
         print_compared(document)
-    if duels:
-        print_duels(document["duels"])
+    if comparisons:
+        print_comparisons(document["duels"])
     changes = []
     if earlier is not None:
         changes = benching.compare(document, earlier)
@@ -114,12 +115,6 @@ def kernels(
         what = ", ".join(f"{change.name} ({change.ratio:.2f})" for change in slow)
         typer.echo(f"bunet: below {fail_below} of the baseline's speed: {what}", err=True)
         raise typer.Exit(1)
-
-
-def _duels(modules: SimpleNamespace, wanted: str | None) -> list[Duel]:
-    from bunet.experiments.bench import comparison_cases
-
-    return comparison_cases.select(comparison_cases.all_duels(modules), wanted)
 
 
 # --- tables, 80 columns at most ----------------------------------------------------------------------------------------
@@ -153,7 +148,7 @@ def print_figures(document: Mapping[str, Any]) -> None:
     at = "" if clock_hz is None else f" at {clock_hz / 1e9:.2f} GHz"
     typer.echo(f"{place['cpu']}{at}, tier {place['tier']}, one core; medians of {document['runs']} runs")
     if not document["kernels"]:
-        return  # the filter chose duels only
+        return  # the filter chose comparisons only
     table = _table(
         ("kernel", "left"),
         ("median", "right"),
@@ -204,9 +199,9 @@ def print_compared(document: Mapping[str, Any]) -> None:
         typer.echo(f"absent: {library}")
 
 
-def print_duels(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Medians of both sides, our speed over the rival's by medians and by best runs, and what is asked for."""
-    typer.echo("\nDuels, in turns; median, best: our speed over theirs, by medians and best runs")
+def print_comparisons(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Medians of both sides, our speed over the opponent's by medians and by best runs, and what is asked for."""
+    typer.echo("\nCompared in turns; median, best: our speed over theirs, by medians and best runs")
     table = _table(
         ("kernel", "left"),
         ("ours", "right"),

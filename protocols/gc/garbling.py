@@ -26,13 +26,13 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc.circuit import Circuit, check_words
 from bunet.protocols.kernels.gc import garble as kernel
+from bunet.protocols.kernels.gc.layout import TILE
 from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.ot import extension
 from bunet.protocols.ot.rows import frozen
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
-TILE = aes.TILE
 TABLE_BYTES = 32  # an AND gate of one instance
 CHUNK_BYTES = buffer_pool.BUFFER_BYTES  # of tables in a message, about
 WINDOW = 16  # chunks between the evaluator's OT columns and the tables it waits for

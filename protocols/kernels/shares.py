@@ -1,6 +1,6 @@
 """Chains of share arithmetic modulo 2^width, each in one pass over memory instead of numpy's several. The same in every tier.
 
-Shares are uint32 or uint64 arrays of any shape, contiguous or copied; results are of the kind of their width: uint32 up to 32
+Shares are uint32 or uint64 arrays of any shape, contiguous or copied; results have the dtype of their width: uint32 up to 32
 bits, uint64 above. Widths are 1..64. Everything is computed modulo 2^64 and then masked, without branches on values.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# isort: split
-from numba import njit
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.types import Octets, Shares, Word
 
 
 def _mask(width: int) -> np.uint64:
@@ -25,8 +25,8 @@ def _arrays(values: np.ndarray, shape: tuple[int, ...], width: int) -> tuple[np.
     return np.ascontiguousarray(values), np.empty(shape, np.uint32 if width <= 32 else np.uint64)
 
 
-@njit(nogil=True, cache=True)
-def _shift(values, shift, increment, mask, out):
+@kernel
+def _shift(values: Shares, shift: Word, increment: Word, mask: Word, out: Shares) -> None:
     for i in range(values.size):
         out[i] = ((np.uint64(values[i]) >> shift) + increment) & mask
 
@@ -40,8 +40,8 @@ def shift(values: np.ndarray, bits: int, increment: int, width: int) -> np.ndarr
     return out
 
 
-@njit(nogil=True, cache=True)
-def _top_bits(values, lift, mask, top, out):
+@kernel
+def _top_bits(values: Shares, lift: Word, mask: Word, top: Word, out: Octets) -> None:
     for i in range(values.size):
         out[i] = ((np.uint64(values[i]) + lift) & mask) >> top
 
@@ -54,8 +54,10 @@ def top_bits(values: np.ndarray, lift: int, width: int) -> np.ndarray:
     return out
 
 
-@njit(nogil=True, cache=True)
-def _widen(values, products, sign, lift, mask, bits, wide_mask, out):
+@kernel
+def _widen(
+    values: Shares, products: Shares, sign: Word, lift: Word, mask: Word, bits: Word, wide_mask: Word, out: Shares
+) -> None:
     top = bits - np.uint64(1)
     for i in range(values.size):
         x = (np.uint64(values[i]) + lift) & mask
@@ -79,8 +81,8 @@ def widen(values: np.ndarray, products: np.ndarray, sign: int, lift: int, small:
     return out
 
 
-@njit(nogil=True, cache=True)
-def _window_sums(values, mask, out):
+@kernel
+def _window_sums(values: Shares, mask: Word, out: Shares) -> None:
     for c in range(out.shape[0]):
         for i in range(out.shape[1]):
             upper, lower, row = values[c, 2 * i], values[c, 2 * i + 1], out[c, i]
@@ -98,8 +100,8 @@ def window_sums(values: np.ndarray, width: int) -> np.ndarray:
     return out
 
 
-@njit(nogil=True, cache=True)
-def _add_to_rows(values, terms, mask, out):
+@kernel
+def _add_to_rows(values: Shares, terms: Shares, mask: Word, out: Shares) -> None:
     for i in range(values.shape[0]):
         term, row, result = np.uint64(terms[i]), values[i], out[i]
         for j in range(row.size):
@@ -118,8 +120,8 @@ def add_to_channels(values: np.ndarray, terms: np.ndarray, width: int) -> np.nda
     return out
 
 
-@njit(nogil=True, cache=True)
-def _add(a, b, mask, out):
+@kernel
+def _add(a: Shares, b: Shares, mask: Word, out: Shares) -> None:
     for i in range(a.size):
         out[i] = (np.uint64(a[i]) + np.uint64(b[i])) & mask
 
@@ -134,8 +136,8 @@ def add(a: np.ndarray, b: np.ndarray, width: int) -> np.ndarray:
     return out
 
 
-@njit(nogil=True, cache=True)
-def _times_sign(values, bits, mask, out):
+@kernel
+def _times_sign(values: Shares, bits: Octets, mask: Word, out: Shares) -> None:
     for i in range(values.size):
         negative = np.uint64(0) - np.uint64(bits[i])  # all ones or zeros
         out[i] = ((np.uint64(values[i]) ^ negative) - negative) & mask
@@ -149,8 +151,8 @@ def times_sign(values: np.ndarray, bits: np.ndarray, width: int) -> np.ndarray:
     return out
 
 
-@njit(nogil=True, cache=True)
-def _times_bit_less(values, bits, less, mask, out):
+@kernel
+def _times_bit_less(values: Shares, bits: Octets, less: Shares, mask: Word, out: Shares) -> None:
     for i in range(values.size):
         kept = np.uint64(values[i]) & (np.uint64(0) - np.uint64(bits[i]))
         out[i] = (kept - np.uint64(less[i])) & mask

@@ -20,7 +20,7 @@ import numpy as np
 from bunet.protocols.ass.share import dtype_of
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.ot import extension as kernel
+from bunet.protocols.kernels.ot import correlated as kernel
 from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import extension
 from bunet.protocols.ot.rows import check_choices

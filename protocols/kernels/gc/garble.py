@@ -26,15 +26,9 @@ All tiers write the same bits.
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.tier import TIER  # noqa: F401  (names the compilation cache)
-
-# isort: split
 import numpy as np
-from numba import njit
 
 from bunet.protocols.kernels.gc.garble_gates import (
-    TILE,
-    WORDS,
     copy_labels,
     evaluate_and,
     first_keys,
@@ -44,9 +38,11 @@ from bunet.protocols.kernels.gc.garble_gates import (
     output_bits,
     xor_wires,
 )
-from bunet.protocols.kernels.gc.garble_vaes import SCRATCH_WORDS
+from bunet.protocols.kernels.gc.layout import SCRATCH_WORDS, TILE, WORDS
 from bunet.protocols.kernels.machine.arguments import I64, U8, U64, check, check_writable
+from bunet.protocols.kernels.machine.compiled import kernel
 from bunet.protocols.kernels.machine.memory import aligned
+from bunet.protocols.kernels.machine.types import Integers, Octets, Word, Words
 
 # instructions, as in bunet.protocols.gc.circuit.Op
 GARBLER_INPUT, EVALUATOR_INPUT, XOR, AND, OUTPUT, CONSTANT_OUTPUT, GARBLER_LOCAL, EVALUATOR_LOCAL = range(8)
@@ -55,36 +51,42 @@ MAX_NUMBER = 1 << 32  # of a wire, word, label or instance: products with a tile
 MAX_GATES = 1 << 15  # the bits between the half's and the tile's in a key
 
 
-@njit(nogil=True, cache=True)
-def _needs(ops):
+@kernel
+def _needs(ops: Integers) -> Integers:
     """What the instructions refer to: counts of (wires, garbler words, evaluator words, garbler labels, evaluator labels,
-    gates, output words). The first one is -1 if a number is negative or absurd, a kind does not exist, a bit is beyond 63, or
-    gates are not numbered 0, 1, 2, ... as they come: their keys, expanded a gate ahead, rest on that."""
+    gates, output words). The first one is -1 if a number is negative or absurd, an operation does not exist, a bit is beyond
+    63, or gates are not numbered 0, 1, 2, ... as they come: their keys, expanded a gate ahead, rest on that."""
     counts = np.zeros(7, np.int64)
     for o in range(ops.shape[0]):
-        kind, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
-        low, high = min(min(kind, a), min(min(b, c), min(index, flags))), max(max(a, b), max(c, index))
-        if low < 0 or high >= MAX_NUMBER or kind > EVALUATOR_LOCAL or flags > 3 or (kind == AND and index != counts[5]):
+        operation, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
+        low, high = min(min(operation, a), min(min(b, c), min(index, flags))), max(max(a, b), max(c, index))
+        if (
+            low < 0
+            or high >= MAX_NUMBER
+            or operation > EVALUATOR_LOCAL
+            or flags > 3
+            or (operation == AND and index != counts[5])
+        ):
             counts[0] = -1
             return counts
         bit = np.int64(0)
-        if XOR <= kind <= AND:
+        if XOR <= operation <= AND:
             counts[0] = max(counts[0], max(max(a, b), c) + 1)
-            if kind == AND:
+            if operation == AND:
                 counts[5] += 1
-        elif kind <= EVALUATOR_INPUT:
-            side, bit = kind - GARBLER_INPUT, b
+        elif operation <= EVALUATOR_INPUT:
+            side, bit = operation - GARBLER_INPUT, b
             counts[0] = max(counts[0], c + 1)
             counts[1 + side] = max(counts[1 + side], a + 1)
             counts[3 + side] = max(counts[3 + side], index + 1)
         else:
             bit = c
             counts[6] = max(counts[6], b + 1)
-            if kind == OUTPUT:
+            if operation == OUTPUT:
                 counts[0] = max(counts[0], a + 1)
-            elif kind != CONSTANT_OUTPUT:
+            elif operation != CONSTANT_OUTPUT:
                 bit = max(bit, index)
-                side = kind - GARBLER_LOCAL
+                side = operation - GARBLER_LOCAL
                 counts[1 + side] = max(counts[1 + side], a + 1)
         if bit > 63:
             counts[0] = -1
@@ -92,7 +94,9 @@ def _needs(ops):
     return counts
 
 
-def _check(ops, wires, words, side, public, rows, key, tables, shares):
+def _check(
+    ops: Integers, wires: int, words: Words, side: int, public: Words, rows: Words, key: Words, tables: Words, shares: Words
+) -> None:
     """ValueError unless all that the instructions refer to is there. side: 0 for the garbler, 1 for the evaluator."""
     check("ops", ops, I64, None, 6)
     counts = _needs(ops)
@@ -134,7 +138,7 @@ def garble(
     """Writes the tables and the garbler's shares; shares must come zeroed.
 
     delta, key: uint64[2], delta odd. stream, first_tile: uint64; the tiles are numbers first_tile ... of the stream.
-    ValueError if kinds or lengths do not fit each other or the instructions.
+    ValueError if dtypes or lengths do not fit each other or the instructions.
     """
     _check(ops, wires, words, 0, public, rows, key, tables, shares)
     check("delta", delta, U64, 2)
@@ -159,8 +163,20 @@ def evaluate(
     _evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares)
 
 
-@njit(nogil=True, cache=True)
-def _garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tables, shares):
+@kernel
+def _garble(
+    ops: Integers,
+    wires: int,
+    words: Words,
+    public: Words,
+    rows: Words,
+    delta: Words,
+    key: Words,
+    stream: Word,
+    first_tile: Word,
+    tables: Words,
+    shares: Words,
+) -> None:
     labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
     flat_words, flat_shares, instances = words.reshape(words.size), shares.reshape(shares.size), shares.shape[1]
@@ -169,30 +185,41 @@ def _garble(ops, wires, words, public, rows, delta, key, stream, first_tile, tab
         base = tile * tables.shape[1] * 2 * WORDS
         first_keys(key, stream, low, scratch)
         for o in range(ops.shape[0]):
-            kind, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
-            if kind == AND:
+            operation, a, b, c, index, flags = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4], ops[o, 5]
+            if operation == AND:
                 not_a, not_b = np.uint64(flags & 1), np.uint64(flags >> 1)
                 at, tweak = base + index * 2 * WORDS, low | np.uint64(index << 1)
                 garble_and(labels, a, b, c, not_a, not_b, flat, at, delta, key, stream, tweak, scratch)
-            elif kind == XOR:
+            elif operation == XOR:
                 xor_wires(labels, a, b, c)
-            elif kind == GARBLER_INPUT:
+            elif operation == GARBLER_INPUT:
                 start = a * instances + tile * TILE
                 input_labels(labels, c, flat_public, index * WORDS, flat_words, start, np.uint64(b), delta)
-            elif kind == EVALUATOR_INPUT:
+            elif operation == EVALUATOR_INPUT:
                 copy_labels(labels, c, flat_rows, (tile * rows.shape[1] + index) * WORDS)
-            elif kind == OUTPUT:
+            elif operation == OUTPUT:
                 output_bits(labels, a, flat_shares, b * instances + tile * TILE, np.uint64(c))
-            elif kind == CONSTANT_OUTPUT:
+            elif operation == CONSTANT_OUTPUT:
                 for i in range(TILE):
                     flat_shares[b * instances + tile * TILE + i] ^= np.uint64(1) << np.uint64(c)
-            elif kind == GARBLER_LOCAL:
+            elif operation == GARBLER_LOCAL:
                 start, at = a * instances + tile * TILE, b * instances + tile * TILE
                 local_bits(flat_words, start, np.uint64(index), flat_shares, at, np.uint64(c))
 
 
-@njit(nogil=True, cache=True)
-def _evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, shares):
+@kernel
+def _evaluate(
+    ops: Integers,
+    wires: int,
+    words: Words,
+    public: Words,
+    rows: Words,
+    key: Words,
+    stream: Word,
+    first_tile: Word,
+    tables: Words,
+    shares: Words,
+) -> None:
     labels, scratch, flat = aligned(wires * WORDS), aligned(SCRATCH_WORDS), tables.reshape(tables.size)
     flat_public, flat_rows = public.reshape(public.size), rows.reshape(rows.size)
     flat_words, flat_shares, instances = words.reshape(words.size), shares.reshape(shares.size), shares.shape[1]
@@ -201,19 +228,19 @@ def _evaluate(ops, wires, words, public, rows, key, stream, first_tile, tables, 
         base = tile * tables.shape[1] * 2 * WORDS
         first_keys(key, stream, low, scratch)
         for o in range(ops.shape[0]):
-            kind, a, b, c, index = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4]
-            if kind == AND:
+            operation, a, b, c, index = ops[o, 0], ops[o, 1], ops[o, 2], ops[o, 3], ops[o, 4]
+            if operation == AND:
                 at, tweak = base + index * 2 * WORDS, low | np.uint64(index << 1)
                 evaluate_and(labels, a, b, c, flat, at, key, stream, tweak, scratch)
-            elif kind == XOR:
+            elif operation == XOR:
                 xor_wires(labels, a, b, c)
-            elif kind == GARBLER_INPUT:
+            elif operation == GARBLER_INPUT:
                 copy_labels(labels, c, flat_public, index * WORDS)
-            elif kind == EVALUATOR_INPUT:
+            elif operation == EVALUATOR_INPUT:
                 copy_labels(labels, c, flat_rows, (tile * rows.shape[1] + index) * WORDS)
-            elif kind == OUTPUT:
+            elif operation == OUTPUT:
                 output_bits(labels, a, flat_shares, b * instances + tile * TILE, np.uint64(c))
-            elif kind == EVALUATOR_LOCAL:
+            elif operation == EVALUATOR_LOCAL:
                 start, at = a * instances + tile * TILE, b * instances + tile * TILE
                 local_bits(flat_words, start, np.uint64(index), flat_shares, at, np.uint64(c))
 
@@ -232,8 +259,8 @@ def choice_bits(words: np.ndarray, positions: np.ndarray, choices: np.ndarray) -
     _choice_bits(words, positions, choices)
 
 
-@njit(nogil=True, cache=True)
-def _choice_bits(words, positions, choices):
+@kernel
+def _choice_bits(words: Words, positions: Integers, choices: Octets) -> None:
     for tile in range(choices.shape[0]):
         for label in range(choices.shape[1]):
             source = words[positions[label, 0], tile * TILE : (tile + 1) * TILE]

@@ -14,15 +14,9 @@ AND gates from 0 in its low 15 bits.
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.tier import TIER
-
-# isort: split
 import numpy as np
-from numba import njit
 
 from bunet.protocols.kernels.gc.garble_vaes import (
-    TILE,
-    WORDS,
     copy_vaes,
     evaluate_and_vaes,
     first_keys_vaes,
@@ -32,29 +26,47 @@ from bunet.protocols.kernels.gc.garble_vaes import (
     output_vaes,
     xor_vaes,
 )
+from bunet.protocols.kernels.gc.layout import TILE, WORDS
+from bunet.protocols.kernels.machine.compiled import kernel
 from bunet.protocols.kernels.machine.simd import and128, load128, lsb_mask128, pair128, sigma128, store128, xor128
+from bunet.protocols.kernels.machine.tier import TIER
+from bunet.protocols.kernels.machine.types import V128, Word, Words
 from bunet.protocols.kernels.symmetric.aes_bitsliced import encrypt_lanes, expand_lanes
 from bunet.protocols.kernels.symmetric.aes_rounds import aes128, key_schedule128
 
 # --- aesni: one instance a step when garbling, two when evaluating ---------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def _keys_aesni(key, high, low, scratch):
+@kernel
+def _keys_aesni(key: Words, high: Word, low: Word, scratch: Words) -> None:
     """This gate's two schedules to scratch[0:22] and scratch[22:44]."""
     key_schedule128(pair128(key[0] ^ low, key[1] ^ high), scratch, 0)
     key_schedule128(pair128(key[0] ^ low ^ np.uint64(1), key[1] ^ high), scratch, 22)
 
 
-@njit(nogil=True, cache=True)
-def xor_aesni(wires, a, b, c):
+@kernel
+def xor_aesni(wires: Words, a: int, b: int, c: int) -> None:
     a, b, c = a * WORDS, b * WORDS, c * WORDS
     for i in range(0, WORDS, 2):
         store128(wires, c + i, xor128(load128(wires, a + i), load128(wires, b + i)))
 
 
-@njit(nogil=True, cache=True)
-def garble_and_aesni(wires, a, b, c, not_a, not_b, tables, at, delta, key, high, low, scratch):
+@kernel
+def garble_and_aesni(
+    wires: Words,
+    a: int,
+    b: int,
+    c: int,
+    not_a: Word,
+    not_b: Word,
+    tables: Words,
+    at: int,
+    delta: Words,
+    key: Words,
+    high: Word,
+    low: Word,
+    scratch: Words,
+) -> None:
     _keys_aesni(key, high, low, scratch)
     offset = load128(delta, 0)
     sigma_offset = sigma128(offset)
@@ -85,15 +97,17 @@ def garble_and_aesni(wires, a, b, c, not_a, not_b, tables, at, delta, key, high,
         store128(wires, c + i + 2, xor128(left_1, xor128(hash_b1, and128(select_b1, both_1))))
 
 
-@njit(nogil=True, cache=True)
-def _open_aesni(a, b, hash_a, hash_b, tables, at):
+@kernel
+def _open_aesni(a: V128, b: V128, hash_a: V128, hash_b: V128, tables: Words, at: int) -> V128:
     left = xor128(hash_a, and128(lsb_mask128(a), load128(tables, at)))
     right = xor128(hash_b, and128(lsb_mask128(b), xor128(load128(tables, at + WORDS), a)))
     return xor128(left, right)
 
 
-@njit(nogil=True, cache=True)
-def evaluate_and_aesni(wires, a, b, c, tables, at, key, high, low, scratch):
+@kernel
+def evaluate_and_aesni(
+    wires: Words, a: int, b: int, c: int, tables: Words, at: int, key: Words, high: Word, low: Word, scratch: Words
+) -> None:
     _keys_aesni(key, high, low, scratch)
     a, b, c = a * WORDS, b * WORDS, c * WORDS
     for i in range(0, WORDS, 8):
@@ -115,16 +129,16 @@ def evaluate_and_aesni(wires, a, b, c, tables, at, key, high, low, scratch):
 # --- portable: bit-sliced, one lane of 64 blocks for each hash of the tile -------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def copy_portable(wires, wire, labels, at):
+@kernel
+def copy_portable(wires: Words, wire: int, labels: Words, at: int) -> None:
     """The wire's labels := labels[at : at + 128]."""
     source, target = labels[at : at + WORDS], wires[wire * WORDS : (wire + 1) * WORDS]
     for i in range(WORDS):
         target[i] = source[i]
 
 
-@njit(nogil=True, cache=True)
-def input_portable(wires, wire, labels, at, words, start, bit, delta):
+@kernel
+def input_portable(wires: Words, wire: int, labels: Words, at: int, words: Words, start: int, bit: Word, delta: Words) -> None:
     """The wire's zero labels := labels[at : at + 128], offset by delta where that bit of words[start + i] is 1."""
     source, target = labels[at : at + WORDS], wires[wire * WORDS : (wire + 1) * WORDS]
     low, high = delta[0], delta[1]
@@ -134,29 +148,29 @@ def input_portable(wires, wire, labels, at, words, start, bit, delta):
         target[2 * i + 1] = source[2 * i + 1] ^ (mask & high)
 
 
-@njit(nogil=True, cache=True)
-def output_portable(wires, wire, shares, at, bit):
+@kernel
+def output_portable(wires: Words, wire: int, shares: Words, at: int, bit: Word) -> None:
     """shares[at + i] ^= bit 0 (point and permute) of the wire's label i, at position `bit`."""
     for i in range(TILE):
         shares[at + i] ^= (wires[wire * WORDS + 2 * i] & np.uint64(1)) << bit
 
 
-@njit(nogil=True, cache=True)
-def local_portable(words, start, source, shares, at, bit):
+@kernel
+def local_portable(words: Words, start: int, source: Word, shares: Words, at: int, bit: Word) -> None:
     """shares[at + i] ^= bit `source` of words[start + i], at position `bit`."""
     for i in range(TILE):
         shares[at + i] ^= (words[start + i] >> source & np.uint64(1)) << bit
 
 
-@njit(nogil=True, cache=True)
-def xor_portable(wires, a, b, c):
+@kernel
+def xor_portable(wires: Words, a: int, b: int, c: int) -> None:
     a, b, c = a * WORDS, b * WORDS, c * WORDS
     for i in range(WORDS):
         wires[c + i] = wires[a + i] ^ wires[b + i]
 
 
-@njit(nogil=True, cache=True)
-def _hash_lanes(rows, key, high, low, lanes):
+@kernel
+def _hash_lanes(rows: Words, key: Words, high: Word, low: Word, lanes: int) -> None:
     """rows (64 * lanes, 2): first half of the lanes under tweak low, second half under low ^ 1: x becomes H(x)."""
     lows, highs = np.empty(lanes, np.uint64), np.empty(lanes, np.uint64)
     for l in range(lanes):
@@ -175,8 +189,22 @@ def _hash_lanes(rows, key, high, low, lanes):
         rows[i, 1] ^= sigma[i, 1]
 
 
-@njit(nogil=True, cache=True)
-def garble_and_portable(wires, a, b, c, not_a, not_b, tables, at, delta, key, high, low, scratch):
+@kernel
+def garble_and_portable(
+    wires: Words,
+    a: int,
+    b: int,
+    c: int,
+    not_a: Word,
+    not_b: Word,
+    tables: Words,
+    at: int,
+    delta: Words,
+    key: Words,
+    high: Word,
+    low: Word,
+    scratch: Words,
+) -> None:
     a, b, c = a * WORDS, b * WORDS, c * WORDS
     zero, one = np.uint64(0), np.uint64(1)
     rows = np.empty((4 * TILE, 2), np.uint64)
@@ -200,8 +228,10 @@ def garble_and_portable(wires, a, b, c, not_a, not_b, tables, at, delta, key, hi
             wires[c + 2 * i + h] = hash_a ^ (select_a & table) ^ hash_b ^ (select_b & both)
 
 
-@njit(nogil=True, cache=True)
-def evaluate_and_portable(wires, a, b, c, tables, at, key, high, low, scratch):
+@kernel
+def evaluate_and_portable(
+    wires: Words, a: int, b: int, c: int, tables: Words, at: int, key: Words, high: Word, low: Word, scratch: Words
+) -> None:
     a, b, c = a * WORDS, b * WORDS, c * WORDS
     zero, one = np.uint64(0), np.uint64(1)
     rows = np.empty((2 * TILE, 2), np.uint64)
@@ -218,8 +248,8 @@ def evaluate_and_portable(wires, a, b, c, tables, at, key, high, low, scratch):
             wires[c + 2 * i + h] = left ^ rows[TILE + i, h] ^ (select_b & right)
 
 
-@njit(nogil=True, cache=True)
-def first_keys_none(key, high, low, scratch):
+@kernel
+def first_keys_none(key: Words, high: Word, low: Word, scratch: Words) -> None:
     """Before a tile's first gate, whose tweak this is."""
 
 

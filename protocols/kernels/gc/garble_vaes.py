@@ -7,15 +7,14 @@ streams of memory end for the processor with every page.
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.tier import TIER  # noqa: F401  (names the compilation cache)
+from typing import Any
 
-# isort: split
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import types
-from numba.extending import intrinsic
 
+from bunet.protocols.kernels.gc.layout import TILE, WORDS
+from bunet.protocols.kernels.machine.compiled import inlined_by_llvm, intrinsic
 from bunet.protocols.kernels.machine.simd import (
     I64,
     VECTOR128,
@@ -39,18 +38,28 @@ from bunet.protocols.kernels.machine.simd import (
     v512,
     xor512,
 )
+from bunet.protocols.kernels.machine.types import (
+    V512,
+    Builder,
+    Context,
+    Emission,
+    Index,
+    NumbaType,
+    Registers,
+    Signature,
+    Value,
+    Values,
+    Word,
+    Words,
+)
 from bunet.protocols.kernels.symmetric.aes_rounds import aes512_pair, aes512_pair_expanding, key_schedule256
-
-TILE = 64  # instances; also the number of hashes under one key that an evaluator does not know
-WORDS = 2 * TILE  # words of a wire
-SCRATCH_WORDS = 88  # key schedules of two gates
 
 
 @intrinsic
-def _gate_keys(typing, key, high, low):
+def _gate_keys(typing: Any, key: NumbaType, high: NumbaType, low: NumbaType) -> Emission:
     """The AES keys of a gate's two halves, key ^ (low, high) and key ^ (low | 1, high) for an even low: v256."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         session = emit_load(builder, VECTOR128, data_pointer(context, builder, signature.args[0], arguments[0]))
         low, high = emit_splat(builder, arguments[2], 4), emit_splat(builder, arguments[1], 4)
         tweaks = emit_shuffle(builder, low, high, [0, 4, 2, 6])
@@ -60,13 +69,13 @@ def _gate_keys(typing, key, high, low):
     return v256(key, types.uint64, types.uint64), code
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def first_keys_vaes(key, high, low, scratch):
+@inlined_by_llvm
+def first_keys_vaes(key: Words, high: Word, low: Word, scratch: Words) -> None:
     key_schedule256(_gate_keys(key, high, low), scratch, 0)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _keys_vaes(low):
+@inlined_by_llvm
+def _keys_vaes(low: Word) -> Index:
     """Offset in scratch of a gate's first key: the second is 2 words on, rounds are 4 words apart.
 
     The gate before left them there, as this one is to leave its successor's in the other half of scratch.
@@ -75,10 +84,10 @@ def _keys_vaes(low):
 
 
 @intrinsic
-def _bit_masks(typing, words, index, bit):
+def _bit_masks(typing: Any, words: NumbaType, index: NumbaType, bit: NumbaType) -> Emission:
     """Lane l all ones if that bit of words[index + l] is set, else zeros, for four lanes: v512."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         pointer = data_pointer(context, builder, signature.args[0], arguments[0])
         four = emit_load(builder, ir.VectorType(I64, 4), pointer, arguments[1])
         lanes = emit_shuffle(builder, four, None, [0, 0, 1, 1, 2, 2, 3, 3])
@@ -88,14 +97,14 @@ def _bit_masks(typing, words, index, bit):
     return v512(words, types.intp, types.uint64), code
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def copy_vaes(wires, wire, labels, at):
+@inlined_by_llvm
+def copy_vaes(wires: Words, wire: int, labels: Words, at: int) -> None:
     for i in range(0, WORDS, 8):
         store512(wires, wire * WORDS + i, load512(labels, at + i))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def input_vaes(wires, wire, labels, at, words, start, bit, delta):
+@inlined_by_llvm
+def input_vaes(wires: Words, wire: int, labels: Words, at: int, words: Words, start: int, bit: Word, delta: Words) -> None:
     offset = broadcast128(delta, 0)
     for i in range(0, TILE, 4):
         mask = _bit_masks(words, start + i, bit)
@@ -103,10 +112,10 @@ def input_vaes(wires, wire, labels, at, words, start, bit, delta):
 
 
 @intrinsic
-def _moved_bits(typing, words, source, target):
+def _moved_bits(typing: Any, words: NumbaType, source: NumbaType, target: NumbaType) -> Emission:
     """Bit `source` of every word at position `target`, all other bits zero: v512."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         down, up = (emit_splat(builder, argument, 8) for argument in arguments[1:])
         bits = builder.and_(builder.lshr(arguments[0], down), ir.Constant(VECTOR512, [1] * 8))
         return builder.shl(bits, up)
@@ -114,8 +123,8 @@ def _moved_bits(typing, words, source, target):
     return v512(v512, types.uint64, types.uint64), code
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def output_vaes(wires, wire, shares, at, bit):
+@inlined_by_llvm
+def output_vaes(wires: Words, wire: int, shares: Words, at: int, bit: Word) -> None:
     for i in range(0, TILE, 8):
         labels = wire * WORDS + 2 * i
         low = shuffle512(load512(wires, labels), load512(wires, labels + 8), "02468ace")
@@ -123,22 +132,22 @@ def output_vaes(wires, wire, shares, at, bit):
         store512(shares, at + i, xor512(load512(shares, at + i), moved))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def local_vaes(words, start, source, shares, at, bit):
+@inlined_by_llvm
+def local_vaes(words: Words, start: int, source: Word, shares: Words, at: int, bit: Word) -> None:
     for i in range(0, TILE, 8):
         moved = _moved_bits(load512(words, start + i), source, bit)
         store512(shares, at + i, xor512(load512(shares, at + i), moved))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def xor_vaes(wires, a, b, c):
+@inlined_by_llvm
+def xor_vaes(wires: Words, a: int, b: int, c: int) -> None:
     a, b, c = a * WORDS, b * WORDS, c * WORDS
     for i in range(0, WORDS, 8):
         store512(wires, c + i, xor512(load512(wires, a + i), load512(wires, b + i)))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _hash_inputs(wires, a, b, flip_a, flip_b, sigma_offset):
+@inlined_by_llvm
+def _hash_inputs(wires: Words, a: int, b: int, flip_a: V512, flip_b: V512, sigma_offset: V512) -> tuple[Registers, Registers]:
     """Labels a0, a1, b0, b1 of 8 instances, and sigma of them and of their complements, pair by pair."""
     a0, a1 = xor512(load512(wires, a), flip_a), xor512(load512(wires, a + 8), flip_a)
     b0, b1 = xor512(load512(wires, b), flip_b), xor512(load512(wires, b + 8), flip_b)
@@ -148,8 +157,10 @@ def _hash_inputs(wires, a, b, flip_a, flip_b, sigma_offset):
     return (a0, a1, b0, b1), (x0, x1, x2, x3, x4, x5, x6, x7)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _store_garbled(labels, x, y, offset, tables, at, wires, c):
+@inlined_by_llvm
+def _store_garbled(
+    labels: Registers, x: Registers, y: Registers, offset: V512, tables: Words, at: int, wires: Words, c: int
+) -> None:
     """The tables and the zero label of 8 instances from what `_hash_inputs` gave and y = AES(x)."""
     prefetch_write(tables, at + 2 * WORDS)  # the next gate's
     prefetch_write(tables, at + 2 * WORDS + 8)
@@ -172,8 +183,22 @@ def _store_garbled(labels, x, y, offset, tables, at, wires, c):
     store512(wires, c + 8, xor512(left_1, xor512(hash_b1, and512(select_b1, both_1))))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def garble_and_vaes(wires, a, b, c, not_a, not_b, tables, at, delta, key, high, low, scratch):
+@inlined_by_llvm
+def garble_and_vaes(
+    wires: Words,
+    a: int,
+    b: int,
+    c: int,
+    not_a: Word,
+    not_b: Word,
+    tables: Words,
+    at: int,
+    delta: Words,
+    key: Words,
+    high: Word,
+    low: Word,
+    scratch: Words,
+) -> None:
     keys = _keys_vaes(low)
     coming = _gate_keys(key, high, low + np.uint64(2))
     offset = broadcast128(delta, 0)
@@ -190,21 +215,21 @@ def garble_and_vaes(wires, a, b, c, not_a, not_b, tables, at, delta, key, high, 
         _store_garbled(labels, x, y, offset, tables, at + i, wires, c + i)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _load_four(wires, at):
+@inlined_by_llvm
+def _load_four(wires: Words, at: int) -> Registers:
     return load512(wires, at), load512(wires, at + 8), load512(wires, at + 16), load512(wires, at + 24)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _sigmas(a, b):
+@inlined_by_llvm
+def _sigmas(a: Registers, b: Registers) -> Registers:
     return (
         *(sigma512(a[0]), sigma512(a[1]), sigma512(a[2]), sigma512(a[3])),
         *(sigma512(b[0]), sigma512(b[1]), sigma512(b[2]), sigma512(b[3])),
     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _open(a, b, hash_a, hash_b, tables, at):
+@inlined_by_llvm
+def _open(a: V512, b: V512, hash_a: V512, hash_b: V512, tables: Words, at: int) -> V512:
     """The active output label of 4 instances from active labels, their hashes and the tables."""
     prefetch_far(tables, at + 2 * WORDS)  # the next gate's: streams from memory by the page, which the processor ends early
     prefetch_far(tables, at + 3 * WORDS)
@@ -213,8 +238,8 @@ def _open(a, b, hash_a, hash_b, tables, at):
     return xor512(left, right)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _store_opened(a, b, x, y, tables, at, wires, c):
+@inlined_by_llvm
+def _store_opened(a: Registers, b: Registers, x: Registers, y: Registers, tables: Words, at: int, wires: Words, c: int) -> None:
     """The active output labels of 16 instances from those of the inputs, x = sigma of these and y = AES(x)."""
     store512(wires, c, _open(a[0], b[0], xor512(y[0], x[0]), xor512(y[4], x[4]), tables, at))
     store512(wires, c + 8, _open(a[1], b[1], xor512(y[1], x[1]), xor512(y[5], x[5]), tables, at + 8))
@@ -222,8 +247,10 @@ def _store_opened(a, b, x, y, tables, at, wires, c):
     store512(wires, c + 24, _open(a[3], b[3], xor512(y[3], x[3]), xor512(y[7], x[7]), tables, at + 24))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def evaluate_and_vaes(wires, a, b, c, tables, at, key, high, low, scratch):
+@inlined_by_llvm
+def evaluate_and_vaes(
+    wires: Words, a: int, b: int, c: int, tables: Words, at: int, key: Words, high: Word, low: Word, scratch: Words
+) -> None:
     keys = _keys_vaes(low)
     coming = _gate_keys(key, high, low + np.uint64(2))
     a, b, c = a * WORDS, b * WORDS, c * WORDS

@@ -1,18 +1,18 @@
-"""Checks where arrays enter the kernels: inside, nothing is checked, and a wrong length would touch foreign memory."""
+"""Checks of the arguments of kernels: inside, nothing is checked, and a wrong length would touch foreign memory."""
 
 from __future__ import annotations
 
 import numpy as np
 
-U8, U32, U64, I64 = (np.dtype(kind) for kind in (np.uint8, np.uint32, np.uint64, np.int64))
+U8, U32, U64, I64 = (np.dtype(scalar) for scalar in (np.uint8, np.uint32, np.uint64, np.int64))
 
 
-def check(name: str, array: np.ndarray, kind: np.dtype, *shape: int | None) -> None:
-    """ValueError unless `array` is a C-contiguous array of that kind and shape; None stands for any length.
+def check(name: str, array: np.ndarray, dtype: np.dtype, *shape: int | None) -> None:
+    """ValueError unless `array` is a C-contiguous array of that dtype and shape; None stands for any length.
 
     Quick where all is well: a small extension takes no longer than thirty of these.
     """
-    if type(array) is np.ndarray and array.dtype == kind and array.flags.c_contiguous:
+    if type(array) is np.ndarray and array.dtype == dtype and array.flags.c_contiguous:
         have = array.shape
         if have == shape:
             return
@@ -22,7 +22,7 @@ def check(name: str, array: np.ndarray, kind: np.dtype, *shape: int | None) -> N
                     break
             else:
                 return
-    wanted = f"C-contiguous {kind} ({', '.join('any' if n is None else str(n) for n in shape)})"
+    wanted = f"C-contiguous {dtype} ({', '.join('any' if n is None else str(n) for n in shape)})"
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be an array, {wanted}, not {type(array).__name__}")
     order = "" if array.flags.c_contiguous else " that is not contiguous"

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bunet.protocols.kernels.machine import tier  # noqa: F401  (names the compilation cache)
-
-# isort: split
 import numpy as np
-from numba import njit
+
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.types import Word
 
 CYCLES = 4  # of a step of `spin`: an exclusive or and a 64-bit multiplication, one and three cycles on any x86-64 since 2011
 _STEPS = 2_000_000
 
 
-@njit(nogil=True, cache=True)
-def spin(steps):
+@kernel
+def spin(steps: int) -> Word:
     """A chain of `steps` dependent steps that no compiler shortens; returns its last value."""
     x = np.uint64(1)
     for i in range(steps):

@@ -26,4 +26,5 @@ def cache_in(folder: Path) -> Iterator[None]:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A loop over someone's kernels, compiled and not kept, so that Python's calls are not what is timed."""
-    return numba.njit(nogil=True)(function)
+    made: Callable[..., Any] = numba.njit(nogil=True)(function)
+    return made

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.tier import TIER  # noqa: F401  (names the compilation cache)
-
-# isort: split
 import numpy as np
-from numba import njit
+
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.types import Words
 
 
-@njit(nogil=True, cache=True)
-def aligned(words):  # pragma: no cover - compiled
+@kernel
+def aligned(words: int) -> Words:  # pragma: no cover - compiled
     """Uninitialised uint64 (words,) that starts at a cache line, so that no register crosses one."""
     memory = np.empty(words + 8, np.uint64)
     skip = (-(memory.ctypes.data >> 3)) & 7

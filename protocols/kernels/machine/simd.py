@@ -1,8 +1,7 @@
 """SIMD registers as numba values, and the intrinsics on them.
 
 `v512` is a register of eight uint64 (four 128-bit lanes, each low word first), `v256` one of four, `v128` one of two. They
-are locals of
-njit functions; nothing is boxed. Importing this module is safe anywhere; compiling a 512-bit function needs the `vaes`
+are locals of kernels; nothing is boxed. Importing this module is safe anywhere; compiling a 512-bit function needs the `vaes`
 tier, a 128-bit one works on any x86-64. Indices count array elements; addresses need no alignment unless said.
 
 To write one's own: `emit_load`, `emit_store`, `emit_call` and `data_pointer` are the building blocks.
@@ -10,13 +9,27 @@ To write one's own: `emit_load`, `emit_store`, `emit_call` and `data_pointer` ar
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine import tier  # noqa: F401  (names the compilation cache)
+from collections.abc import Callable, Sequence
+from typing import Any
 
-# isort: split
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+from numba.extending import register_model
+
+from bunet.protocols.kernels.machine.compiled import intrinsic, literal_intrinsic
+from bunet.protocols.kernels.machine.types import (
+    Builder,
+    Context,
+    Emission,
+    Intrinsic,
+    LlvmType,
+    NumbaType,
+    Signature,
+    Value,
+    Values,
+    Word,
+)
 
 I8, I32, I64, I128 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.IntType(128)
 VECTOR128 = ir.VectorType(I64, 2)
@@ -43,9 +56,9 @@ class Register512(types.Opaque):
     llvm = VECTOR512
 
 
-class _RegisterModel(models.PrimitiveModel):
-    def __init__(self, manager, kind):
-        super().__init__(manager, kind, kind.llvm)
+class _RegisterModel(models.PrimitiveModel):  # type: ignore[misc]  # mypy does not read numba
+    def __init__(self, manager: Any, register: NumbaType) -> None:
+        super().__init__(manager, register, register.llvm)
 
 
 register_model(Register128)(_RegisterModel)
@@ -59,12 +72,12 @@ v512 = Register512("v512")
 # --- building blocks for code generators ---------------------------------------------------------------------------
 
 
-def data_pointer(context, builder, kind, array):
+def data_pointer(context: Context, builder: Builder, array_type: NumbaType, array: Value) -> Value:
     """Pointer to an array argument's first element."""
-    return context.make_array(kind)(context, builder, array).data
+    return context.make_array(array_type)(context, builder, array).data
 
 
-def emit_load(builder, vector, pointer, index=None, align=8):
+def emit_load(builder: Builder, vector: LlvmType, pointer: Value, index: Value | None = None, align: int = 8) -> Value:
     """Load of an LLVM vector (or integer) type from pointer + index elements."""
     if index is not None:
         pointer = builder.gep(pointer, [index])
@@ -73,7 +86,7 @@ def emit_load(builder, vector, pointer, index=None, align=8):
     return value
 
 
-def emit_store(builder, value, pointer, index=None, align=8):
+def emit_store(builder: Builder, value: Value, pointer: Value, index: Value | None = None, align: int = 8) -> Value:
     if index is not None:
         pointer = builder.gep(pointer, [index])
     store = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
@@ -81,46 +94,46 @@ def emit_store(builder, value, pointer, index=None, align=8):
     return store
 
 
-def emit_call(builder, name, result, arguments):
+def emit_call(builder: Builder, name: str, result: LlvmType, arguments: Values) -> Value:
     """Call of an LLVM intrinsic by name."""
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
 
 
-def emit_shuffle(builder, a, b, indices):
+def emit_shuffle(builder: Builder, a: Value, b: Value | None, indices: Sequence[int]) -> Value:
     """shuffle_vector with constant indices; b may be None."""
     return builder.shuffle_vector(a, a if b is None else b, ir.Constant(ir.VectorType(I32, len(indices)), indices))
 
 
-def emit_splat(builder, scalar, count):
+def emit_splat(builder: Builder, scalar: Value, count: int) -> Value:
     """A vector whose `count` elements are the scalar."""
     vector = ir.VectorType(scalar.type, count)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, I32(0))
     return emit_shuffle(builder, first, None, [0] * count)
 
 
-def emit_broadcast128(builder, pointer, index):
+def emit_broadcast128(builder: Builder, pointer: Value, index: Value) -> Value:
     """The 128 bits at pointer[index:index+2] in all four lanes of a 512-bit register."""
     return emit_shuffle(builder, emit_load(builder, VECTOR128, pointer, index), None, [0, 1] * 4)
 
 
-def emit_settled(builder, value):
+def emit_settled(builder: Builder, value: Value) -> Value:
     """The same value, computed here and now: what follows is neither begun before it nor merged with it.
 
     Without this LLVM reorders chains of work and the loads they need, until it has to spill registers or has put end to
     end what was meant to run side by side.
     """
-    kind = ir.FunctionType(value.type, [value.type])
-    return builder.asm(kind, "", "=v,0,~{memory}", [value], side_effect=True)
+    function_type = ir.FunctionType(value.type, [value.type])
+    return builder.asm(function_type, "", "=v,0,~{memory}", [value], side_effect=True)
 
 
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
-def _loader(register):
+def _loader(register: NumbaType) -> Intrinsic:
     @intrinsic
-    def load(typing, array, index):
-        def code(context, builder, signature, arguments):
+    def load(typing: Any, array: NumbaType, index: NumbaType) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             pointer = data_pointer(context, builder, signature.args[0], arguments[0])
             return emit_load(builder, register.llvm, pointer, arguments[1])
 
@@ -129,10 +142,10 @@ def _loader(register):
     return load
 
 
-def _storer(register, streaming=False):
+def _storer(register: NumbaType, streaming: bool = False) -> Intrinsic:
     @intrinsic
-    def store(typing, array, index, value):
-        def code(context, builder, signature, arguments):
+    def store(typing: Any, array: NumbaType, index: NumbaType, value: NumbaType) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             pointer = data_pointer(context, builder, signature.args[0], arguments[0])
             instruction = emit_store(builder, arguments[2], pointer, arguments[1], 64 if streaming else 8)
             if streaming:
@@ -150,23 +163,23 @@ stream512 = _storer(v512, streaming=True)  # past the caches; the address must b
 
 
 @intrinsic
-def broadcast128(typing, array, index):
+def broadcast128(typing: Any, array: NumbaType, index: NumbaType) -> Emission:
     """array[index:index+2] (uint64) in all four lanes: v512."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return emit_broadcast128(builder, data_pointer(context, builder, signature.args[0], arguments[0]), arguments[1])
 
     return v512(array, types.intp), code
 
 
-def _prefetcher(write, locality):
+def _prefetcher(write: int, locality: int) -> Intrinsic:
     @intrinsic
-    def operation(typing, array, index):
-        def code(context, builder, signature, arguments):
+    def operation(typing: Any, array: NumbaType, index: NumbaType) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             pointer = builder.gep(data_pointer(context, builder, signature.args[0], arguments[0]), [arguments[1]])
             pointer = builder.bitcast(pointer, I8.as_pointer())
-            kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            function_type = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+            function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
             builder.call(function, [pointer, I32(write), I32(locality), I32(1)])
             return context.get_dummy_value()
 
@@ -182,20 +195,20 @@ prefetch, prefetch_far, prefetch_write = _prefetcher(0, 3), _prefetcher(0, 2), _
 
 
 @intrinsic
-def load_word(typing, array, offset):
+def load_word(typing: Any, array: NumbaType, offset: NumbaType) -> Emission:
     """uint64 at a byte offset of a uint8 array, unaligned, in the machine's (little-endian) order; any processor."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return emit_load(builder, I64, data_pointer(context, builder, signature.args[0], arguments[0]), arguments[1], align=1)
 
     return types.uint64(array, types.intp), code
 
 
 @intrinsic
-def store_word(typing, array, offset, value):
+def store_word(typing: Any, array: NumbaType, offset: NumbaType, value: NumbaType) -> Emission:
     """A uint64 to a byte offset of any array, unaligned, in the machine's (little-endian) order; any processor."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         pointer = data_pointer(context, builder, signature.args[0], arguments[0])
         place = builder.gep(builder.bitcast(pointer, I8.as_pointer()), [arguments[1]])
         emit_store(builder, arguments[2], place, align=1)
@@ -207,10 +220,10 @@ def store_word(typing, array, offset, value):
 # --- arithmetic ----------------------------------------------------------------------------------------------------
 
 
-def _binary(register, emit):
+def _binary(register: NumbaType, emit: Callable[[Builder, Value, Value], Value]) -> Intrinsic:
     @intrinsic
-    def operation(typing, a, b):
-        def code(context, builder, signature, arguments):
+    def operation(typing: Any, a: NumbaType, b: NumbaType) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             return emit(builder, *arguments)
 
         return register(register, register), code
@@ -218,10 +231,10 @@ def _binary(register, emit):
     return operation
 
 
-def _ternary(register, name):
+def _ternary(register: NumbaType, name: str) -> Intrinsic:
     @intrinsic
-    def operation(typing, a, b, c):
-        def code(context, builder, signature, arguments):
+    def operation(typing: Any, a: NumbaType, b: NumbaType, c: NumbaType) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             return emit_call(builder, name, register.llvm, list(arguments))
 
         return register(register, register, register), code
@@ -229,7 +242,7 @@ def _ternary(register, name):
     return operation
 
 
-def _emit_mul32(builder, a, b):
+def _emit_mul32(builder: Builder, a: Value, b: Value) -> Value:
     low = ir.Constant(VECTOR512, [0xFFFFFFFF] * 8)  # masks on both operands make this one vpmuludq
     return builder.mul(builder.and_(a, low), builder.and_(b, low))
 
@@ -251,22 +264,25 @@ madd52hi = _ternary(v512, "llvm.x86.avx512.vpmadd52h.uq.512")  # a + high 52 bit
 
 
 @intrinsic
-def mul_high(typing, a, b):
+def _mul_high(typing: Any, a: NumbaType, b: NumbaType) -> Emission:
     """High 64 bits of a uint64 product; any processor."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         a, b = (builder.zext(argument, I128) for argument in arguments)
         return builder.trunc(builder.lshr(builder.mul(a, b), ir.Constant(I128, 64)), I64)
 
     return types.uint64(types.uint64, types.uint64), code
 
 
-def _shift(name):
-    @intrinsic(prefer_literal=True)
-    def operation(typing, a, count):
+mul_high: Callable[[Word, Word], Word] = _mul_high
+
+
+def _shift(name: str) -> Intrinsic:
+    @literal_intrinsic
+    def operation(typing: Any, a: NumbaType, count: NumbaType) -> Emission:
         bits = count.literal_value
 
-        def code(context, builder, signature, arguments):
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             return getattr(builder, name)(arguments[0], ir.Constant(VECTOR512, [bits] * 8))
 
         return v512(v512, count), code
@@ -282,28 +298,28 @@ shift_right512 = _shift("lshr")
 
 
 @intrinsic
-def zero512(typing):
-    def code(context, builder, signature, arguments):
+def zero512(typing: Any) -> Emission:
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return ir.Constant(VECTOR512, [0] * 8)
 
     return v512(), code
 
 
 @intrinsic
-def splat512(typing, word):
+def splat512(typing: Any, word: NumbaType) -> Emission:
     """All eight words equal."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return emit_splat(builder, arguments[0], 8)
 
     return v512(types.uint64), code
 
 
 @intrinsic
-def lanes512(typing, low, high):
+def lanes512(typing: Any, low: NumbaType, high: NumbaType) -> Emission:
     """All four 128-bit lanes (low, high)."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         low, high = (emit_splat(builder, argument, 8) for argument in arguments)
         return emit_shuffle(builder, low, high, [0, 8] * 4)
 
@@ -311,10 +327,10 @@ def lanes512(typing, low, high):
 
 
 @intrinsic
-def counters512(typing, low, high):
+def counters512(typing: Any, low: NumbaType, high: NumbaType) -> Emission:
     """Lanes (low, high), (low+1, high), (low+2, high), (low+3, high); low wraps modulo 2^64."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         low, high = (emit_splat(builder, argument, 8) for argument in arguments)
         low = builder.add(low, ir.Constant(VECTOR512, [0, 0, 1, 0, 2, 0, 3, 0]))
         return emit_shuffle(builder, low, high, [0, 8, 2, 8, 4, 8, 6, 8])
@@ -323,10 +339,10 @@ def counters512(typing, low, high):
 
 
 @intrinsic
-def pair128(typing, low, high):
+def pair128(typing: Any, low: NumbaType, high: NumbaType) -> Emission:
     """The 128-bit register (low, high)."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         register = builder.insert_element(ir.Constant(VECTOR128, ir.Undefined), arguments[0], I32(0))
         return builder.insert_element(register, arguments[1], I32(1))
 
@@ -334,43 +350,43 @@ def pair128(typing, low, high):
 
 
 @intrinsic
-def low_word128(typing, a):
+def low_word128(typing: Any, a: NumbaType) -> Emission:
     """The low word of a 128-bit register."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return builder.extract_element(arguments[0], I32(0))
 
     return types.uint64(v128), code
 
 
-@intrinsic(prefer_literal=True)
-def permute512(typing, a, order):
+@literal_intrinsic
+def permute512(typing: Any, a: NumbaType, order: NumbaType) -> Emission:
     """Words in a literal order: permute512(a, "10325476") swaps the halves of each lane."""
     indices = [int(digit, 16) for digit in order.literal_value]
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return emit_shuffle(builder, arguments[0], None, indices)
 
     return v512(v512, order), code
 
 
-@intrinsic(prefer_literal=True)
-def shuffle512(typing, a, b, order):
+@literal_intrinsic
+def shuffle512(typing: Any, a: NumbaType, b: NumbaType, order: NumbaType) -> Emission:
     """Words of a (0..7) and b (8..f) in a literal order: shuffle512(a, b, "02468ace") takes the even words."""
     indices = [int(digit, 16) for digit in order.literal_value]
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         return emit_shuffle(builder, arguments[0], arguments[1], indices)
 
     return v512(v512, v512, order), code
 
 
-def _sigma(register):
+def _sigma(register: NumbaType) -> Intrinsic:
     words = register.llvm.count
 
     @intrinsic
-    def sigma(typing, a):
-        def code(context, builder, signature, arguments):
+    def sigma(typing: Any, a: NumbaType) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             a, zero = arguments[0], ir.Constant(register.llvm, [0] * words)
             swapped = emit_shuffle(builder, a, None, [i ^ 1 for i in range(words)])
             high = emit_shuffle(builder, a, zero, [i if i & 1 else words for i in range(words)])
@@ -389,8 +405,8 @@ sigma512, sigma128 = _sigma(v512), _sigma(v128)
 
 
 @intrinsic
-def lsb_mask128(typing, a):
-    def code(context, builder, signature, arguments):
+def lsb_mask128(typing: Any, a: NumbaType) -> Emission:
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         low = emit_shuffle(builder, arguments[0], None, [0, 0])
         bit = builder.and_(low, ir.Constant(VECTOR128, [1, 1]))
         return builder.sub(ir.Constant(VECTOR128, [0, 0]), bit)
@@ -399,8 +415,8 @@ def lsb_mask128(typing, a):
 
 
 @intrinsic
-def lsb_mask512(typing, a):
-    def code(context, builder, signature, arguments):
+def lsb_mask512(typing: Any, a: NumbaType) -> Emission:
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         octets = builder.bitcast(arguments[0], BYTES512)
         low = emit_shuffle(builder, octets, None, [i & ~15 for i in range(64)])
         # a product of bit matrices: every bit of a byte becomes its bit 0

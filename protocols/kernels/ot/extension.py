@@ -1,4 +1,4 @@
-"""The local work of OT extension: IKNP's columns, and the hashing of additive correlated OT.
+"""The local work of OT extension by IKNP: columns, and their transposes, the rows.
 
 A tile is 128 OTs: 128 columns of 128 bits, uint64 (256,), column c at [2c:2c+2]. Its transpose is 128 rows.
 Column c of tile t is one AES block under that column's seed: low word t, high word the stream number.
@@ -7,7 +7,10 @@ Seeds come as interleaved schedules (32, 11, 8) of `aes.expand_interleaved`.
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.arguments import U8, U32, U64, check
+import numpy as np
+
+from bunet.protocols.kernels.machine.arguments import U64, check
+from bunet.protocols.kernels.machine.compiled import kernel
 from bunet.protocols.kernels.machine.memory import aligned
 from bunet.protocols.kernels.machine.simd import (
     and512,
@@ -22,14 +25,10 @@ from bunet.protocols.kernels.machine.simd import (
     xor512,
 )
 from bunet.protocols.kernels.machine.tier import TIER
-from bunet.protocols.kernels.packing.bits import pack_words, transpose_tile, unpack_words
-from bunet.protocols.kernels.symmetric.aes import GROUP, GROUP_KEYS, TILE, first_keys, hash_group
+from bunet.protocols.kernels.machine.types import V512, Registers, Word, Words
+from bunet.protocols.kernels.packing.bits import transpose_tile
 from bunet.protocols.kernels.symmetric.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
 from bunet.protocols.kernels.symmetric.aes_rounds import aes128, aes512_wide
-
-# isort: split
-import numpy as np
-from numba import njit
 
 COLUMNS = 128
 SCHEDULES = (COLUMNS // 4, 11, 8)
@@ -42,8 +41,8 @@ BATCH = LANE_BLOCKS if TIER == "portable" else 8  # tiles expanded together
 # _choose(schedules, tile, stream, u, masks, chosen): chosen = G(k_s) ^ masks & u
 
 
-@njit(nogil=True, cache=True)
-def _counters(tile, stream):  # pragma: no cover - compiled
+@kernel
+def _counters(tile: Word, stream: Word) -> Registers:  # pragma: no cover - compiled
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
     x0, x1 = lanes512(tile, stream), lanes512(tile + one, stream)
     x2, x3 = lanes512(tile + two, stream), lanes512(tile + three, stream)
@@ -52,14 +51,16 @@ def _counters(tile, stream):  # pragma: no cover - compiled
     return x0, x1, x2, x3, x4, x5, x6, x7
 
 
-@njit(nogil=True, cache=True)
-def _store_message(u, at, first, second, choices, t):  # pragma: no cover - compiled
+@kernel
+def _store_message(u: Words, at: int, first: V512, second: V512, choices: Words, t: int) -> None:  # pragma: no cover - compiled
     prefetch_write(u, at + 256 * (BATCH + t))  # the next batch's
     store512(u, at + 256 * t, xor512(xor512(first, second), broadcast128(choices, 2 * t)))
 
 
-@njit(nogil=True, cache=True)
-def _receive_vaes(schedules0, schedules1, tile, stream, choices, zeros, u):  # pragma: no cover - compiled
+@kernel
+def _receive_vaes(
+    schedules0: Words, schedules1: Words, tile: Word, stream: Word, choices: Words, zeros: Words, u: Words
+) -> None:  # pragma: no cover - compiled
     x = _counters(tile, stream)
     for g in range(COLUMNS // 4):
         y = aes512_wide(x, schedules0, 88 * g, 8)
@@ -82,14 +83,16 @@ def _receive_vaes(schedules0, schedules1, tile, stream, choices, zeros, u):  # p
         _store_message(u, 8 * g, y[7], z[7], choices, 7)
 
 
-@njit(nogil=True, cache=True)
-def _store_chosen(chosen, at, t, value, u, mask):  # pragma: no cover - compiled
+@kernel
+def _store_chosen(chosen: Words, at: int, t: int, value: V512, u: Words, mask: V512) -> None:  # pragma: no cover - compiled
     prefetch_far(u, at + 256 * (BATCH + t))  # the next batch's
     store512(chosen, at + PITCH * t, xor512(value, and512(load512(u, at + 256 * t), mask)))
 
 
-@njit(nogil=True, cache=True)
-def _choose_vaes(schedules, tile, stream, u, masks, chosen):  # pragma: no cover - compiled
+@kernel
+def _choose_vaes(
+    schedules: Words, tile: Word, stream: Word, u: Words, masks: Words, chosen: Words
+) -> None:  # pragma: no cover - compiled
     x = _counters(tile, stream)
     for g in range(COLUMNS // 4):
         y, mask = aes512_wide(x, schedules, 88 * g, 8), load512(masks, 8 * g)
@@ -103,8 +106,8 @@ def _choose_vaes(schedules, tile, stream, u, masks, chosen):  # pragma: no cover
         _store_chosen(chosen, 8 * g, 7, y[7], u, mask)
 
 
-@njit(nogil=True, cache=True)
-def _columns_aesni(schedules, tile, stream, out):  # pragma: no cover - compiled
+@kernel
+def _columns_aesni(schedules: Words, tile: Word, stream: Word, out: Words) -> None:  # pragma: no cover - compiled
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
     x0, x1 = pair128(tile, stream), pair128(tile + one, stream)
     x2, x3 = pair128(tile + two, stream), pair128(tile + three, stream)
@@ -122,8 +125,8 @@ def _columns_aesni(schedules, tile, stream, out):  # pragma: no cover - compiled
         store128(out, 2 * c + 7 * PITCH, y[7])
 
 
-@njit(nogil=True, cache=True)
-def _columns_portable(schedules, tile, stream, out):  # pragma: no cover - compiled
+@kernel
+def _columns_portable(schedules: Words, tile: Word, stream: Word, out: Words) -> None:  # pragma: no cover - compiled
     keys = np.empty((22, LANES), np.uint64)
     rows = np.empty((LANES * LANE_BLOCKS, 2), np.uint64)
     for first in range(0, COLUMNS, LANES):
@@ -145,8 +148,10 @@ def _columns_portable(schedules, tile, stream, out):  # pragma: no cover - compi
 _columns = _columns_portable if TIER == "portable" else _columns_aesni
 
 
-@njit(nogil=True, cache=True)
-def _receive_plain(schedules0, schedules1, tile, stream, choices, zeros, u):  # pragma: no cover - compiled
+@kernel
+def _receive_plain(
+    schedules0: Words, schedules1: Words, tile: Word, stream: Word, choices: Words, zeros: Words, u: Words
+) -> None:  # pragma: no cover - compiled
     ones = np.empty(PITCH * BATCH, np.uint64)
     _columns(schedules0, tile, stream, zeros)
     _columns(schedules1, tile, stream, ones)
@@ -155,8 +160,10 @@ def _receive_plain(schedules0, schedules1, tile, stream, choices, zeros, u):  # 
             u[256 * t + i] = zeros[PITCH * t + i] ^ ones[PITCH * t + i] ^ choices[2 * t + (i & 1)]
 
 
-@njit(nogil=True, cache=True)
-def _choose_plain(schedules, tile, stream, u, masks, chosen):  # pragma: no cover - compiled
+@kernel
+def _choose_plain(
+    schedules: Words, tile: Word, stream: Word, u: Words, masks: Words, chosen: Words
+) -> None:  # pragma: no cover - compiled
     _columns(schedules, tile, stream, chosen)
     for t in range(BATCH):
         for i in range(256):
@@ -169,8 +176,8 @@ _receive, _choose = (_receive_vaes, _choose_vaes) if TIER == "vaes" else (_recei
 # --- extension -----------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def column_masks(delta):  # pragma: no cover - compiled
+@kernel
+def column_masks(delta: Words) -> Words:  # pragma: no cover - compiled
     """Each bit of delta as the two words of a column, all ones or zeros: uint64 (256,)."""
     masks = aligned(256)
     for c in range(COLUMNS):
@@ -180,11 +187,10 @@ def column_masks(delta):  # pragma: no cover - compiled
     return masks
 
 
-@njit(nogil=True, cache=True)
-def store_rows(columns, pitch, tile, count, flat):  # pragma: no cover - compiled
+@kernel
+def store_rows(columns: Words, pitch: int, tile: int, count: int, flat: Words) -> None:  # pragma: no cover - compiled
     """The transposes of `count` tiles' columns, one `pitch` words after the other, to their rows from tile
     number `tile` on.
-
 
     flat: the rows as one-dimensional words; the last tile may have fewer than 128 of them.
     """
@@ -210,7 +216,7 @@ def extend_receiver(
     """IKNP receiver: message (256 * tiles,) u = G(k0) ^ G(k1) ^ choices, and rows (n, 2) t of G(k0).
 
     choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n. schedules0, schedules1: `aes.expand_interleaved` of 128 keys.
-    ValueError if kinds or lengths do not fit.
+    ValueError if dtypes or lengths do not fit.
     """
     check("rows", rows, U64, len(rows), 2)
     tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
@@ -221,8 +227,10 @@ def extend_receiver(
     _extend_receiver(schedules0, schedules1, stream, choices, message, rows)
 
 
-@njit(nogil=True, cache=True)
-def _extend_receiver(schedules0, schedules1, stream, choices, message, rows):  # pragma: no cover - compiled
+@kernel
+def _extend_receiver(
+    schedules0: Words, schedules1: Words, stream: Word, choices: Words, message: Words, rows: Words
+) -> None:  # pragma: no cover - compiled
     zeros, padded = aligned(PITCH * BATCH), np.empty(256 * BATCH, np.uint64)
     few, flat = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size)
     tiles = message.size // 256
@@ -240,8 +248,10 @@ def _extend_receiver(schedules0, schedules1, stream, choices, message, rows):  #
         store_rows(zeros, PITCH, start, count, flat)
 
 
-@njit(nogil=True, cache=True)
-def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: no cover - compiled
+@kernel
+def _extend_sender(
+    schedules: Words, delta: Words, stream: Word, first: int, message: Words, rows: Words
+) -> None:  # pragma: no cover - compiled
     """As `extend_sender`, for tiles from number `first` on; the message has whole batches."""
     chosen, masks = aligned(PITCH * BATCH), column_masks(delta)
     flat = rows.reshape(rows.size)
@@ -256,7 +266,7 @@ def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: n
 def whole_batches(message: np.ndarray, width: int, tiles: int) -> list[tuple[int, np.ndarray]]:
     """A message of `width` words a tile, read-only, in parts of whole batches of tiles, the last one padded with zeros.
 
-    Each is (the number of the part's first tile, the part). All parts are of one kind of array, for the compiler.
+    Each is (the number of the part's first tile, the part). All parts are of one type, for the compiler.
     """
     rest = message.size % (width * tiles)
     if not rest:
@@ -271,7 +281,7 @@ def whole_batches(message: np.ndarray, width: int, tiles: int) -> list[tuple[int
 def extend_sender(schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, message: np.ndarray, rows: np.ndarray) -> None:
     """IKNP sender: rows (n, 2) q of G(k_s) ^ s * u, where s are the bits of delta and u the receiver's message, read-only.
 
-    ValueError if kinds or lengths do not fit.
+    ValueError if dtypes or lengths do not fit.
     """
     check("rows", rows, U64, len(rows), 2)
     check("message", message, U64, 256 * ((rows.shape[0] + COLUMNS - 1) // COLUMNS))
@@ -279,111 +289,3 @@ def extend_sender(schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, m
     check("delta", delta, U64, 2)
     for first, part in whole_batches(message, 256, BATCH):
         _extend_sender(schedules, delta, stream, first, part, rows)
-
-
-# --- additive correlated OT ----------------------------------------------------------------------------------------
-
-
-@njit(nogil=True, cache=True)
-def _hash(key, tweak, schedules, keys, mask, rows, start, padded, hashes):  # pragma: no cover - compiled
-    """Hashes of rows[start : start + GROUP] ^ mask to hashes (GROUP, 2); beyond the last row, of zeros ^ mask."""
-    tile, origin = np.uint64(start // TILE), np.int64(0)  # a plain 0 would compile versions of its own
-    rest = rows.shape[0] - start
-    if rest >= GROUP:
-        hash_group(key, tweak, tile, schedules, keys, mask, rows, start, hashes, origin)
-    else:
-        for i in range(rest):
-            padded[i, 0], padded[i, 1] = rows[start + i, 0], rows[start + i, 1]
-        for i in range(rest, GROUP):
-            padded[i, 0], padded[i, 1] = np.uint64(0), np.uint64(0)
-        hash_group(key, tweak, tile, schedules, keys, mask, padded, origin, hashes, origin)
-
-
-def _check_correction(key, rows, width, *words):
-    """What both sides of a correction share. words: (name, array) of uint32 or uint64 (n,), both of one kind."""
-    check("key", key, U64, 2)
-    check("rows", rows, U64, None, 2)
-    kind = words[0][1].dtype
-    if kind not in (U32, U64) or not 1 <= width <= 8 * kind.itemsize:
-        raise ValueError(f"corrections of {width} bits do not fit {kind}")
-    for name, array in words:
-        check(name, array, kind, rows.shape[0])
-
-
-def correct(
-    key: np.ndarray,
-    tweak: np.uint64,
-    delta: np.ndarray,
-    rows: np.ndarray,
-    correlation: np.ndarray,
-    width: int,
-    result: np.ndarray,
-    packed: np.ndarray,
-) -> None:
-    """result[i] = H(q), packed c[i] = H(q) + correlation[i] - H(q ^ delta), modulo 2^width, for q = rows[i].
-
-    correlation, result: uint32 or uint64 (n,). packed: uint64, ceil(n * width / 64) + 1 words. ValueError if they do not fit.
-    """
-    _check_correction(key, rows, width, ("result", result), ("correlation", correlation))
-    check("delta", delta, U64, 2)
-    check("packed", packed, U64, (rows.shape[0] * width + 63) // 64 + 1)
-    _correct(key, tweak, delta, rows, correlation, width, result, packed)
-
-
-@njit(nogil=True, cache=True)
-def _correct(key, tweak, delta, rows, correlation, width, result, packed):  # pragma: no cover - compiled
-    count = rows.shape[0]
-    kind = result.dtype.type
-    limit = kind(~np.uint64(0) >> np.uint64(64 - width))
-    zero, schedules = np.zeros(2, np.uint64), aligned(2 * GROUP_KEYS)
-    padded = np.empty((GROUP, 2), np.uint64)
-    hash0, hash1 = np.empty((GROUP, 2), np.uint64), np.empty((GROUP, 2), np.uint64)
-    corrections = np.empty(GROUP, result.dtype)
-    keys = np.int64(0)
-    first_keys(key, tweak, np.uint64(0), schedules)
-    for start in range(0, count, GROUP):
-        _hash(key, tweak, schedules, keys, zero, rows, start, padded, hash0)
-        _hash(key, tweak, schedules, keys, delta, rows, start, padded, hash1)
-        size = min(GROUP, count - start)
-        offset, mine = correlation[start : start + size], result[start : start + size]
-        for i in range(size):
-            r = kind(hash0[i, 0])
-            mine[i] = r & limit
-            corrections[i] = (r + offset[i] - kind(hash1[i, 0])) & limit
-        pack_words(corrections[:size], width, packed, start * width // 64)
-        keys = GROUP_KEYS - keys
-
-
-def apply_correction(
-    key: np.ndarray, tweak: np.uint64, rows: np.ndarray, choices: np.ndarray, packed: np.ndarray, width: int, result: np.ndarray
-) -> None:
-    """result[i] = H(t) + choices[i] * c[i] modulo 2^width for t = rows[i].
-
-    packed: uint8 (ceil(n * width / 8),) of c; choices: uint8 (n,), 0 or 1. ValueError if kinds or lengths do not fit.
-    """
-    _check_correction(key, rows, width, ("result", result))
-    check("choices", choices, U8, rows.shape[0])
-    check("packed", packed, U8, (rows.shape[0] * width + 7) // 8)
-    _apply_correction(key, tweak, rows, choices, packed, width, result)
-
-
-@njit(nogil=True, cache=True)
-def _apply_correction(key, tweak, rows, choices, packed, width, result):  # pragma: no cover - compiled
-    count = rows.shape[0]
-    kind = result.dtype.type
-    limit = kind(~np.uint64(0) >> np.uint64(64 - width))
-    zero, schedules = np.zeros(2, np.uint64), aligned(2 * GROUP_KEYS)
-    padded = np.empty((GROUP, 2), np.uint64)
-    hashes = np.empty((GROUP, 2), np.uint64)
-    corrections = np.empty(GROUP, result.dtype)
-    keys = np.int64(0)
-    first_keys(key, tweak, np.uint64(0), schedules)
-    for start in range(0, count, GROUP):
-        _hash(key, tweak, schedules, keys, zero, rows, start, padded, hashes)
-        size = min(GROUP, count - start)
-        unpack_words(packed[start * width // 8 :], width, corrections[:size])
-        chosen, mine = choices[start : start + size], result[start : start + size]
-        for i in range(size):
-            mask = kind(0) - kind(chosen[i])
-            mine[i] = (kind(hashes[i, 0]) + (corrections[i] & mask)) & limit
-        keys = GROUP_KEYS - keys

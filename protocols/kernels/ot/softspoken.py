@@ -9,7 +9,10 @@ Schedules are uint64 (m / 4, 2^k, 11, 8): [i, x, r, 2l:2l+2] is round r of leaf 
 
 from __future__ import annotations
 
+import numpy as np
+
 from bunet.protocols.kernels.machine.arguments import U64, check
+from bunet.protocols.kernels.machine.compiled import kernel
 from bunet.protocols.kernels.machine.memory import aligned
 from bunet.protocols.kernels.machine.simd import (
     and512,
@@ -24,14 +27,11 @@ from bunet.protocols.kernels.machine.simd import (
     xor512,
 )
 from bunet.protocols.kernels.machine.tier import TIER
+from bunet.protocols.kernels.machine.types import V512, Registers, Word, Words
 from bunet.protocols.kernels.ot.extension import COLUMNS, PITCH, column_masks, store_rows, whole_batches
 from bunet.protocols.kernels.ot.softspoken_simd import LEAF_WORDS, leaf_sums128, leaf_sums512, punctured_sums512
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.kernels.symmetric.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes
-
-# isort: split
-import numpy as np
-from numba import njit
 
 # Tiles summed together: as many as make up for loading a group's keys from the second-level cache.
 BATCH = LANE_BLOCKS if TIER == "portable" else 32
@@ -51,21 +51,21 @@ def expand(leaves: np.ndarray) -> np.ndarray:
 # (BATCH * 2 m,), and columns (BATCH * PITCH,)
 
 
-@njit(nogil=True, cache=True)
-def _store_four(target, at, stride, a, b, c, d):  # pragma: no cover - compiled
+@kernel
+def _store_four(target: Words, at: int, stride: int, a: V512, b: V512, c: V512, d: V512) -> None:  # pragma: no cover - compiled
     store512(target, at, a)
     store512(target, at + stride, b)
     store512(target, at + 2 * stride, c)
     store512(target, at + 3 * stride, d)
 
 
-@njit(nogil=True, cache=True)
-def _add(target, at, value):  # pragma: no cover - compiled
+@kernel
+def _add(target: Words, at: int, value: V512) -> None:  # pragma: no cover - compiled
     store512(target, at, xor512(load512(target, at), value))
 
 
-@njit(nogil=True, cache=True)
-def _next_cube(y, high, columns, at):  # pragma: no cover - compiled
+@kernel
+def _next_cube(y: Registers, high: int, columns: Words, at: int) -> None:  # pragma: no cover - compiled
     """Four groups of k = 8 on two tiles: adds the sums y of the sixteen leaves whose high four bits are `high`."""
     _add(columns, at, y[1])
     _add(columns, at + 32, y[2])
@@ -81,8 +81,10 @@ def _next_cube(y, high, columns, at):  # pragma: no cover - compiled
             _add(columns, at + PITCH + 128 + 32 * j, y[5])
 
 
-@njit(nogil=True, cache=True)
-def _sums_vaes(schedules, tile, stream, choices, message, columns):  # pragma: no cover - compiled
+@kernel
+def _sums_vaes(
+    schedules: Words, tile: Word, stream: Word, choices: Words, message: Words, columns: Words
+) -> None:  # pragma: no cover - compiled
     """Sixteen leaves of four groups at a time, whose keys stay in the first-level cache, on all tiles."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads
@@ -116,8 +118,8 @@ def _sums_vaes(schedules, tile, stream, choices, message, columns):  # pragma: n
                     _add(message, u + stride, z[5])
 
 
-@njit(nogil=True, cache=True)
-def _spread(choices, width, message):  # pragma: no cover - compiled
+@kernel
+def _spread(choices: Words, width: int, message: Words) -> None:  # pragma: no cover - compiled
     """The two words of each tile's choices to each of the tile's groups."""
     for t in range(BATCH):
         for i in range(width * t, width * (t + 1), 2):
@@ -125,8 +127,10 @@ def _spread(choices, width, message):  # pragma: no cover - compiled
             message[i + 1] = choices[2 * t + 1]
 
 
-@njit(nogil=True, cache=True)
-def _sums_aesni(schedules, tile, stream, choices, message, columns):  # pragma: no cover - compiled
+@kernel
+def _sums_aesni(
+    schedules: Words, tile: Word, stream: Word, choices: Words, message: Words, columns: Words
+) -> None:  # pragma: no cover - compiled
     """One group at a time, four leaves on two tiles: all that sixteen registers hold."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads  # words of a row of columns, one for each group
@@ -154,8 +158,10 @@ def _sums_aesni(schedules, tile, stream, choices, message, columns):  # pragma: 
                         rest >>= 1
 
 
-@njit(nogil=True, cache=True)
-def _sums_portable(schedules, tile, stream, choices, message, columns):  # pragma: no cover - compiled
+@kernel
+def _sums_portable(
+    schedules: Words, tile: Word, stream: Word, choices: Words, message: Words, columns: Words
+) -> None:  # pragma: no cover - compiled
     """A lane is a leaf of a group: lane s is leaf s // m of group s % m, on 64 tiles at once."""
     groups, leaves = 4 * schedules.shape[0], schedules.shape[1]
     keys = np.empty((22, LANES), np.uint64)
@@ -195,13 +201,17 @@ _sums = {"vaes": _sums_vaes, "aesni": _sums_aesni, "portable": _sums_portable}[T
 # (BATCH * PITCH,), and adds bit c of delta, as two words masks[2c:2c+2], times the message (BATCH * 2 m,)
 
 
-@njit(nogil=True, cache=True)
-def _store_corrected(message, at, masks, mask, target, place, value):  # pragma: no cover - compiled
+@kernel
+def _store_corrected(
+    message: Words, at: int, masks: Words, mask: int, target: Words, place: int, value: V512
+) -> None:  # pragma: no cover - compiled
     store512(target, place, xor512(value, and512(load512(message, at), load512(masks, mask))))
 
 
-@njit(nogil=True, cache=True)
-def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma: no cover - compiled
+@kernel
+def _corrected_vaes(
+    schedules: Words, tile: Word, stream: Word, message: Words, masks: Words, columns: Words
+) -> None:  # pragma: no cover - compiled
     """As `_sums_vaes`; the corrections are hidden in the time of the AES."""
     quads, leaves = schedules.shape[0], schedules.shape[1]
     stride = 8 * quads
@@ -240,8 +250,10 @@ def _corrected_vaes(schedules, tile, stream, message, masks, columns):  # pragma
                 _next_cube(leaf_sums512(counters, schedules, offset, 4), first >> 4, columns, at)
 
 
-@njit(nogil=True, cache=True)
-def _corrected_plain(schedules, tile, stream, message, masks, columns):  # pragma: no cover - compiled
+@kernel
+def _corrected_plain(
+    schedules: Words, tile: Word, stream: Word, message: Words, masks: Words, columns: Words
+) -> None:  # pragma: no cover - compiled
     width = 8 * schedules.shape[0]
     none, unused = np.zeros(2 * BATCH, np.uint64), np.empty(width * BATCH, np.uint64)
     _sums(schedules, tile, stream, none, unused, columns)
@@ -260,7 +272,7 @@ _corrected = _corrected_vaes if TIER == "vaes" else _corrected_plain
 # --- extension -----------------------------------------------------------------------------------------------------
 
 
-def _check(schedules, message, rows):
+def _check(schedules: Words, message: Words, rows: Words) -> int:
     """What both sides have in common; returns the number of tiles."""
     check("rows", rows, U64, None, 2)
     check("schedules", schedules, U64, None, None, 11, 8)
@@ -268,7 +280,7 @@ def _check(schedules, message, rows):
     bits = leaves.bit_length() - 1
     if leaves != 1 << bits or bits * groups != COLUMNS or not 2 <= bits <= 8:
         raise ValueError(f"{groups} groups of {leaves} leaves do not make {COLUMNS} columns")
-    tiles = (rows.shape[0] + COLUMNS - 1) // COLUMNS
+    tiles: int = (rows.shape[0] + COLUMNS - 1) // COLUMNS
     check("message", message, U64, 2 * groups * tiles)
     return tiles
 
@@ -279,14 +291,16 @@ def extend_receiver(
     """Receiver: message (2 m * tiles,) of totals ^ choices, and rows (n, 2) of the columns' transposes.
 
     schedules: uint64 (m / 4, 2^k, 11, 8), of all leaves. choices: uint64 (2 * tiles,), bit i of OT i; zeros beyond n.
-    ValueError if kinds or lengths do not fit.
+    ValueError if dtypes or lengths do not fit.
     """
     check("choices", choices, U64, 2 * _check(schedules, message, rows))
     _extend_receiver(schedules, stream, choices, message, rows)
 
 
-@njit(nogil=True, cache=True)
-def _extend_receiver(schedules, stream, choices, message, rows):  # pragma: no cover - compiled
+@kernel
+def _extend_receiver(
+    schedules: Words, stream: Word, choices: Words, message: Words, rows: Words
+) -> None:  # pragma: no cover - compiled
     width = 8 * schedules.shape[0]
     columns, padded = aligned(PITCH * BATCH), aligned(width * BATCH)
     few, flat = np.zeros(2 * BATCH, np.uint64), rows.reshape(rows.size)
@@ -303,8 +317,10 @@ def _extend_receiver(schedules, stream, choices, message, rows):  # pragma: no c
         store_rows(columns, PITCH, start, count, flat)
 
 
-@njit(nogil=True, cache=True)
-def _extend_sender(schedules, delta, stream, first, message, rows):  # pragma: no cover - compiled
+@kernel
+def _extend_sender(
+    schedules: Words, delta: Words, stream: Word, first: int, message: Words, rows: Words
+) -> None:  # pragma: no cover - compiled
     """As `extend_sender`, for tiles from number `first` on; the message has whole batches."""
     width = 8 * schedules.shape[0]
     columns, masks = aligned(PITCH * BATCH), column_masks(delta)
@@ -321,7 +337,7 @@ def extend_sender(schedules: np.ndarray, delta: np.ndarray, stream: np.uint64, m
     """Sender: rows (n, 2) of the columns' transposes, column c first corrected by bit c of delta times the message.
 
     schedules: leaf y is the receiver's leaf y ^ Delta of the same group; leaf 0 is unknown and any key may stand for it,
-    for it is in no column. message: uint64 (2 m * tiles,), read-only. ValueError if kinds or lengths do not fit.
+    for it is in no column. message: uint64 (2 m * tiles,), read-only. ValueError if dtypes or lengths do not fit.
     """
     _check(schedules, message, rows)
     check("delta", delta, U64, 2)

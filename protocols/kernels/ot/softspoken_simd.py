@@ -6,32 +6,39 @@ of the leaves with bit j of x set. Halves are summed first, so 2^d leaves take f
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.simd import I64, data_pointer, emit_load, emit_settled, v128, v512
-from bunet.protocols.kernels.symmetric.aes_rounds import emit_aes
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-# isort: split
 from numba.core import types
 from numba.core.types.containers import UniTuple
-from numba.extending import intrinsic
+
+from bunet.protocols.kernels.machine.compiled import literal_intrinsic
+from bunet.protocols.kernels.machine.simd import I64, data_pointer, emit_load, emit_settled, v128, v512
+from bunet.protocols.kernels.machine.types import Builder, Context, Emission, Intrinsic, NumbaType, Signature, Value, Values
+from bunet.protocols.kernels.symmetric.aes_rounds import emit_aes
+
+LoadKey: TypeAlias = Callable[[int, int], Value]  # of a leaf and a round
 
 LEAF_WORDS = 88  # schedules of one leaf of four groups, as `aes.expand_interleaved` has them
 
 
-def _leaves(builder, counters, load_key, members):
+def _leaves(builder: Builder, counters: list[Value], load_key: LoadKey, members: Sequence[int]) -> list[list[Value]]:
     """[leaf][counter] of AES blocks, encrypted in step.
 
     Keys, and in `_sums` sums, are settled: LLVM would load keys long before their round, or delay sums, until it had to
     spill dozens of registers. The stack is aligned to 16 bytes only, so most spills cross a cache line.
     """
 
-    def keys(r):
+    def keys(r: int) -> list[Value]:
         return [key for x in members for key in [emit_settled(builder, load_key(x, r))] * len(counters)]
 
     blocks = emit_aes(builder, counters * len(members), keys)
     return [blocks[i * len(counters) : (i + 1) * len(counters)] for i in range(len(members))]
 
 
-def _sums(builder, counters, load_key, first, levels, punctured):
+def _sums(
+    builder: Builder, counters: list[Value], load_key: LoadKey, first: int, levels: int, punctured: bool
+) -> list[list[Value | None]]:
     """[counter][sum, sum over bit 0, ..., sum over bit levels - 1] of the leaves first .. first + 2^levels - 1.
 
     A punctured subcube has no leaf 0 and its own sum is left out.
@@ -55,15 +62,15 @@ def _sums(builder, counters, load_key, first, levels, punctured):
     ]
 
 
-def _summer(register, punctured):
-    @intrinsic(prefer_literal=True)
-    def leaf_sums(typing, counters, schedules, offset, levels):
+def _summer(register: NumbaType, punctured: bool) -> Intrinsic:
+    @literal_intrinsic
+    def leaf_sums(typing: Any, counters: NumbaType, schedules: NumbaType, offset: NumbaType, levels: NumbaType) -> Emission:
         dimension = levels.literal_value
 
-        def code(context, builder, signature, arguments):
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             pointer = data_pointer(context, builder, signature.args[1], arguments[1])
 
-            def load_key(x, r):
+            def load_key(x: int, r: int) -> Value:
                 return emit_load(builder, register.llvm, pointer, builder.add(arguments[2], I64(LEAF_WORDS * x + 8 * r)))
 
             blocks = [builder.extract_value(arguments[0], i) for i in range(signature.args[0].count)]

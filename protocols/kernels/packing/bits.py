@@ -5,16 +5,16 @@ Value i of `width` bits lies at bits [i * width, (i + 1) * width) of the packed 
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.simd import load_word, store_word
-from bunet.protocols.kernels.machine.tier import TIER
-from bunet.protocols.kernels.packing.bits_bmi import spread8, spread8_wide, squeeze8, squeeze8_wide
-from bunet.protocols.kernels.packing.bits_gfni import transpose_gfni
-
-# isort: split
 import sys
 
 import numpy as np
-from numba import njit
+
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.simd import load_word, store_word
+from bunet.protocols.kernels.machine.tier import TIER
+from bunet.protocols.kernels.machine.types import Index, Octets, Shares, Word, Words
+from bunet.protocols.kernels.packing.bits_bmi import spread8, spread8_wide, squeeze8, squeeze8_wide
+from bunet.protocols.kernels.packing.bits_gfni import transpose_gfni
 
 if sys.byteorder != "little":
     raise ImportError("the kernels need a little-endian machine")
@@ -25,8 +25,8 @@ def packed_bytes(count: int, width: int) -> int:
     return (count * width + 7) // 8
 
 
-@njit(nogil=True, cache=True)
-def _joined(values, i, count, w):  # pragma: no cover - compiled
+@kernel
+def _joined(values: Shares, i: int, count: int, w: Word) -> Word:  # pragma: no cover - compiled
     """values[i : i + count] (at most 64 bits) as one word."""
     word = np.uint64(values[i])
     for j in range(1, count):
@@ -34,8 +34,8 @@ def _joined(values, i, count, w):  # pragma: no cover - compiled
     return word
 
 
-@njit(nogil=True, cache=True)
-def _pack_joined(values, width, joined, out, at):  # pragma: no cover - compiled
+@kernel
+def _pack_joined(values: Shares, width: int, joined: int, out: Words, at: int) -> None:  # pragma: no cover - compiled
     """`pack_words` for a literal number of values that make one word of 8 to 64 bits."""
     size = width * joined
     whole = values.shape[0] - values.shape[0] % joined
@@ -57,16 +57,16 @@ def _pack_joined(values, width, joined, out, at):  # pragma: no cover - compiled
         store_word(out, (bit >> 3) + 8, (word >> one) >> (np.uint64(63) - shift))
 
 
-@njit(nogil=True, cache=True)
-def _pack_narrow_plain(values, width, out, at):  # pragma: no cover - compiled
+@kernel
+def _pack_narrow_plain(values: Shares, width: int, out: Words, at: int) -> None:  # pragma: no cover - compiled
     if width <= 8:
         _pack_joined(values, width, 8, out, at)
     else:
         _pack_joined(values, width, 4, out, at)
 
 
-@njit(nogil=True, cache=True)
-def _pack_narrow_bmi(values, width, out, at):  # pragma: no cover - compiled
+@kernel
+def _pack_narrow_bmi(values: Shares, width: int, out: Words, at: int) -> None:  # pragma: no cover - compiled
     groups = values.shape[0] >> 3
     byte = 8 * at
     if width <= 8:
@@ -94,9 +94,9 @@ def _pack_narrow_bmi(values, width, out, at):  # pragma: no cover - compiled
 _pack_narrow = _pack_narrow_bmi if TIER == "vaes" else _pack_narrow_plain
 
 
-@njit(nogil=True, cache=True)
-def pack_words(values, width, out, at):  # pragma: no cover - compiled
-    """Packs values (each < 2^width) from out[at] on (uint64, with a word to spare behind them). For njit callers.
+@kernel
+def pack_words(values: Shares, width: int, out: Words, at: int) -> None:  # pragma: no cover - compiled
+    """Packs values (each < 2^width) from out[at] on (uint64, with a word to spare behind them). For compiled callers.
 
     Narrow values are first joined to words of at most 64 bits. Each is stored at the byte in which it begins, together
     with the bits of its predecessor in that byte; what it lacks at its end its successor brings. So no step waits for the
@@ -110,29 +110,29 @@ def pack_words(values, width, out, at):  # pragma: no cover - compiled
         _pack_joined(values, width, 1, out, at)
 
 
-@njit(nogil=True, cache=True)
-def _unpack_narrow_plain(data, width, out):  # pragma: no cover - compiled
+@kernel
+def _unpack_narrow_plain(data: Octets, width: int, out: Shares) -> int:  # pragma: no cover - compiled
     """Whole groups of values to out, as far as words of data reach; returns how many values."""
     if width > 14:
         return 0
     # four values and the bits before them fit one word, so one load does for four
-    whole = min(out.shape[0], max(0, ((data.shape[0] - 8) * 8 - 1) // width)) & ~3
-    mask, w, kind = ~np.uint64(0) >> np.uint64(64 - width), np.uint64(width), out.dtype.type
+    whole: int = min(out.shape[0], max(0, ((data.shape[0] - 8) * 8 - 1) // width)) & ~3
+    mask, w, scalar = ~np.uint64(0) >> np.uint64(64 - width), np.uint64(width), out.dtype.type
     for i in range(0, whole, 4):
         bit = i * width
         word = load_word(data, bit >> 3) >> np.uint64(bit & 7)
-        out[i] = kind(word & mask)
-        out[i + 1] = kind(word >> w & mask)
-        out[i + 2] = kind(word >> (w + w) & mask)
-        out[i + 3] = kind(word >> (w + w + w) & mask)
+        out[i] = scalar(word & mask)
+        out[i + 1] = scalar(word >> w & mask)
+        out[i + 2] = scalar(word >> (w + w) & mask)
+        out[i + 3] = scalar(word >> (w + w + w) & mask)
     return whole
 
 
-@njit(nogil=True, cache=True)
-def _unpack_narrow_bmi(data, width, out):  # pragma: no cover - compiled
+@kernel
+def _unpack_narrow_bmi(data: Octets, width: int, out: Shares) -> int:  # pragma: no cover - compiled
     """As `_unpack_narrow_plain`."""
     if width <= 8:
-        groups = min(out.shape[0] >> 3, max(0, (data.shape[0] - 8) // width + 1))
+        groups: int = min(out.shape[0] >> 3, max(0, (data.shape[0] - 8) // width + 1))
         for g in range(groups):
             spread8(data, width * g, width, out, 8 * g)
     else:
@@ -145,48 +145,48 @@ def _unpack_narrow_bmi(data, width, out):  # pragma: no cover - compiled
 _unpack_narrow = _unpack_narrow_bmi if TIER == "vaes" else _unpack_narrow_plain
 
 
-@njit(nogil=True, cache=True)
-def unpack_words(data, width, out):  # pragma: no cover - compiled
+@kernel
+def unpack_words(data: Octets, width: int, out: Shares) -> None:  # pragma: no cover - compiled
     """Values of the packed bytes `data` to out; data has at least packed_bytes(out.size, width) bytes."""
     count = out.shape[0]
     mask = ~np.uint64(0) >> np.uint64(64 - width)
     # values whose nine bytes lie inside the data need no care
     safe = min(count, max(0, ((data.shape[0] - 8) * 8 - 1) // width))
-    kind = out.dtype.type
+    scalar = out.dtype.type
     if width <= 16:
         done = _unpack_narrow(data, width, out)
         for i in range(done, safe):
             bit = i * width
-            out[i] = kind((load_word(data, bit >> 3) >> np.uint64(bit & 7)) & mask)
+            out[i] = scalar((load_word(data, bit >> 3) >> np.uint64(bit & 7)) & mask)
         safe = max(done, safe)
     elif width <= 57:
         for i in range(safe):
             bit = i * width
-            out[i] = kind((load_word(data, bit >> 3) >> np.uint64(bit & 7)) & mask)
+            out[i] = scalar((load_word(data, bit >> 3) >> np.uint64(bit & 7)) & mask)
     else:
         for i in range(safe):
             bit = i * width
             shift = np.uint64(bit & 7)
             high = np.uint64(data[(bit >> 3) + 8]) << np.uint64(1) << (np.uint64(63) - shift)
-            out[i] = kind((load_word(data, bit >> 3) >> shift | high) & mask)
+            out[i] = scalar((load_word(data, bit >> 3) >> shift | high) & mask)
     for i in range(safe, count):
         value = np.uint64(0)
         for j in range(width):
             bit = i * width + j
             value |= (np.uint64(data[bit >> 3]) >> np.uint64(bit & 7) & np.uint64(1)) << np.uint64(j)
-        out[i] = kind(value)
+        out[i] = scalar(value)
 
 
-@njit(nogil=True, cache=True)
-def _union(values):  # pragma: no cover - compiled
+@kernel
+def _union(values: Shares) -> Word:  # pragma: no cover - compiled
     """All bits that are set in any value."""
-    bits = values.dtype.type(0)
+    bits: Word = values.dtype.type(0)
     for i in range(values.shape[0]):
         bits |= values[i]
     return bits
 
 
-def _kind(width: int) -> np.dtype:
+def _dtype(width: int) -> np.dtype:
     if not 1 <= width <= 64:
         raise ValueError(f"width {width} is outside 1..64")
     return np.dtype(np.uint32 if width <= 32 else np.uint64)
@@ -197,7 +197,7 @@ def pack(values: np.ndarray, width: int) -> np.ndarray:
 
     A value that is too large raises ValueError: it would spill into its neighbours.
     """
-    _kind(width)
+    _dtype(width)
     if values.dtype not in (np.uint32, np.uint64) or values.ndim != 1:
         raise ValueError(f"pack takes a one-dimensional uint32 or uint64 array, not {values.dtype} {values.shape}")
     values = np.ascontiguousarray(values)
@@ -210,12 +210,12 @@ def pack(values: np.ndarray, width: int) -> np.ndarray:
 
 def unpack(data: np.ndarray, count: int, width: int) -> np.ndarray:
     """The `count` values of packed bytes: uint32 (count,) for width <= 32, else uint64. The data may be read-only."""
-    kind = _kind(width)
+    dtype = _dtype(width)
     if data.dtype != np.uint8 or data.ndim != 1 or count < 0 or data.size != packed_bytes(count, width):
         raise ValueError(
             f"{count} values of {width} bits are uint8 ({packed_bytes(max(count, 0), width)},), not {data.dtype} {data.shape}"
         )
-    out = np.empty(count, kind)
+    out = np.empty(count, dtype)
     unpack_words(np.ascontiguousarray(data), width, out)
     return out
 
@@ -223,8 +223,8 @@ def unpack(data: np.ndarray, count: int, width: int) -> np.ndarray:
 # --- 128x128 bit transposes ----------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def _transpose_plain(source, start, target, at):  # pragma: no cover - compiled
+@kernel
+def _transpose_plain(source: Words, start: Index, target: Words, at: Index) -> None:  # pragma: no cover - compiled
     work = np.empty(256, np.uint64)
     # the two 64-bit halves: rows 64..127 of the low words change place with rows 0..63 of the high words
     for k in range(64):
@@ -249,12 +249,12 @@ def _transpose_plain(source, start, target, at):  # pragma: no cover - compiled
 
 
 # transpose_tile(source, start, target, at): 128 rows of 128 bits (two uint64 each) at source[start:start+256] to
-# target[at:at+256], uint64, C-contiguous; bit j of row i becomes bit i of row j. For njit callers.
+# target[at:at+256], uint64, C-contiguous; bit j of row i becomes bit i of row j. For compiled callers.
 transpose_tile = transpose_gfni if TIER == "vaes" else _transpose_plain
 
 
-@njit(nogil=True, cache=True)
-def _transpose(source, target):  # pragma: no cover - compiled
+@kernel
+def _transpose(source: Words, target: Words) -> None:  # pragma: no cover - compiled
     for start in range(0, source.size, 256):
         transpose_tile(source, start, target, start)
 

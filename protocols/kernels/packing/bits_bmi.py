@@ -5,32 +5,34 @@ Eight values of `width` bits are `width` whole bytes, so a group never shares a 
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.simd import I8, I64, data_pointer, emit_call, emit_load, emit_store
+from typing import Any
 
-# isort: split
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+
+from bunet.protocols.kernels.machine.compiled import intrinsic
+from bunet.protocols.kernels.machine.simd import I8, I64, data_pointer, emit_call, emit_load, emit_store
+from bunet.protocols.kernels.machine.types import Builder, Context, Emission, NumbaType, Signature, Value, Values
 
 
-def _lane_mask(builder, width, lane):
+def _lane_mask(builder: Builder, width: Value, lane: int) -> Value:
     """The low `width` bits of each lane of 8 or 16 bits in a word."""
     ones = builder.lshr(I64(~0 & (1 << 64) - 1), builder.sub(I64(64), width))
     return builder.mul(ones, I64(sum(1 << bit for bit in range(0, 64, lane))))
 
 
-def _byte_pointer(builder, context, kind, array, offset):
-    return builder.gep(builder.bitcast(data_pointer(context, builder, kind, array), I8.as_pointer()), [offset])
+def _byte_pointer(builder: Builder, context: Context, array_type: NumbaType, array: Value, offset: Value) -> Value:
+    return builder.gep(builder.bitcast(data_pointer(context, builder, array_type, array), I8.as_pointer()), [offset])
 
 
 @intrinsic
-def squeeze8(typing, values, start, width, out, offset):
+def squeeze8(typing: Any, values: NumbaType, start: NumbaType, width: NumbaType, out: NumbaType, offset: NumbaType) -> Emission:
     """values[start : start + 8] (uint32 or uint64, below 2^width; width 1..8, int64) packed to 8 bytes of `out`.
 
     offset: in bytes. Of the 8 bytes `width` are the values', the others zeros.
     """
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         values, start, width, out, offset = arguments
         word = context.get_value_type(signature.args[0].dtype)
         pointer = data_pointer(context, builder, signature.args[0], values)
@@ -44,10 +46,12 @@ def squeeze8(typing, values, start, width, out, offset):
 
 
 @intrinsic
-def squeeze8_wide(typing, values, start, width, out, offset):
+def squeeze8_wide(
+    typing: Any, values: NumbaType, start: NumbaType, width: NumbaType, out: NumbaType, offset: NumbaType
+) -> Emission:
     """As `squeeze8` for a width of 9..16, to 16 bytes."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         values, start, width, out, offset = arguments
         word = context.get_value_type(signature.args[0].dtype)
         pointer = data_pointer(context, builder, signature.args[0], values)
@@ -70,10 +74,10 @@ def squeeze8_wide(typing, values, start, width, out, offset):
 
 
 @intrinsic
-def spread8(typing, data, offset, width, out, start):
+def spread8(typing: Any, data: NumbaType, offset: NumbaType, width: NumbaType, out: NumbaType, start: NumbaType) -> Emission:
     """The inverse of `squeeze8`: 8 bytes of data to out[start : start + 8]."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         data, offset, width, out, start = arguments
         source = _byte_pointer(builder, context, signature.args[0], data, offset)
         packed = emit_load(builder, I64, source, align=1)
@@ -87,10 +91,12 @@ def spread8(typing, data, offset, width, out, start):
 
 
 @intrinsic
-def spread8_wide(typing, data, offset, width, out, start):
+def spread8_wide(
+    typing: Any, data: NumbaType, offset: NumbaType, width: NumbaType, out: NumbaType, start: NumbaType
+) -> Emission:
     """The inverse of `squeeze8_wide`: 16 bytes of data to out[start : start + 8]."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         data, offset, width, out, start = arguments
         source = _byte_pointer(builder, context, signature.args[0], data, offset)
         first = emit_load(builder, I64, source, align=1)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+
+from bunet.protocols.kernels.machine.compiled import intrinsic
 from bunet.protocols.kernels.machine.simd import (
     BYTES512,
     I8,
@@ -13,16 +20,12 @@ from bunet.protocols.kernels.machine.simd import (
     emit_shuffle,
     emit_store,
 )
-
-# isort: split
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+from bunet.protocols.kernels.machine.types import Builder, Context, Emission, NumbaType, Signature, Value, Values
 
 _IDENTITY = ir.Constant(BYTES512, [1 << (i % 8) for i in range(64)])
 
 
-def _eight_rows(builder, pointer, start, block, half):
+def _eight_rows(builder: Builder, pointer: Value, start: Value, block: int, half: int) -> Value:
     """Rows 8 * block .. 8 * block + 7, byte columns 8 * half .. 8 * half + 7, each 8x8 bit block transposed.
 
     The affine instruction multiplies bit matrices, so a product with the identity transposes; it wants the rows of a
@@ -35,7 +38,7 @@ def _eight_rows(builder, pointer, start, block, half):
     return emit_call(builder, "llvm.x86.vgf2p8affineqb.512", BYTES512, [_IDENTITY, matrix, ir.Constant(I8, 0)])
 
 
-def _interleave(builder, a, b, size, high):
+def _interleave(builder: Builder, a: Value, b: Value, size: int, high: int) -> Value:
     """Elements of `size` bytes of a and b in turns, from the low or high half of each 128-bit lane."""
     count = 16 // size // 2
     indices = [
@@ -48,7 +51,7 @@ def _interleave(builder, a, b, size, high):
     return emit_shuffle(builder, a, b, indices)
 
 
-def _merge(builder, groups):
+def _merge(builder: Builder, groups: Sequence[Value]) -> list[Value]:
     """Sixteen registers into sixteen whose 128-bit lanes hold one byte of each, in order."""
     size = 1
     groups = [[group] for group in groups]
@@ -61,7 +64,7 @@ def _merge(builder, groups):
     return [builder.bitcast(register, VECTOR512) for register in groups[0]]
 
 
-def _transpose_lanes(builder, a):
+def _transpose_lanes(builder: Builder, a: Sequence[Value]) -> list[Value]:
     """Four registers of four lanes: lane l of register v becomes lane v of register l."""
     low = [emit_shuffle(builder, a[i], a[i + 1], [0, 1, 2, 3, 8, 9, 10, 11]) for i in (0, 2)]
     high = [emit_shuffle(builder, a[i], a[i + 1], [4, 5, 6, 7, 12, 13, 14, 15]) for i in (0, 2)]
@@ -70,10 +73,10 @@ def _transpose_lanes(builder, a):
 
 
 @intrinsic
-def transpose_gfni(typing, source, start, target, at):
+def transpose_gfni(typing: Any, source: NumbaType, start: NumbaType, target: NumbaType, at: NumbaType) -> Emission:
     """See `bits.transpose_tile`. Source and target must not overlap."""
 
-    def code(context, builder, signature, arguments):
+    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
         origin = data_pointer(context, builder, signature.args[0], arguments[0])
         goal = data_pointer(context, builder, signature.args[2], arguments[2])
         for half in range(2):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bunet.protocols.kernels.machine.compiled import inlined_by_numba, kernel
 from bunet.protocols.kernels.machine.simd import (
     add512,
     load512,
@@ -22,20 +23,18 @@ from bunet.protocols.kernels.machine.simd import (
     store512,
     zero512,
 )
+from bunet.protocols.kernels.machine.types import V512, Integers, Words
 from bunet.protocols.kernels.ring.modular import NEGATIVE, ONE_52, T52, T52_52, TWICE, Q
 from bunet.protocols.kernels.ring.ntt_emit import TIGHT
 from bunet.protocols.kernels.ring.ntt_lanes import BLOCK, MOST_LAZY, lanes_lazy, lanes_tight
 from bunet.protocols.kernels.ring.rlwe_ifma import _folded, _halves, _low52, _once, _reduced
 
-# isort: split
-from numba import njit
-
 OUTPUTS = 4  # output polynomials multiplied together: four weights and two halves of a ciphertext fill the registers
 _PIECE = BLOCK * 8  # words of eight blocks
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _transpose(source, start, pitch, target, at, step):
+@inlined_by_numba
+def _transpose(source: Words, start: int, pitch: int, target: Words, at: int, step: int) -> None:
     """Eight rows of eight words: source[start + i * pitch + j] to target[at + j * step + i]."""
     r0, r1 = load512(source, start), load512(source, start + pitch)
     r2, r3 = load512(source, start + 2 * pitch), load512(source, start + 3 * pitch)
@@ -59,8 +58,8 @@ def _transpose(source, start, pitch, target, at, step):
     store512(target, at + 7 * step, shuffle512(b3, b7, "4567cdef"))
 
 
-@njit(nogil=True, cache=True)
-def _residues(taps, k, out):
+@kernel
+def _residues(taps: Integers, k: Words, out: Words) -> None:
     """out = taps modulo q, for int64 taps smaller than q in size; lengths a multiple of 8."""
     q = splat512(k[Q])
     for j in range(0, taps.size, 8):
@@ -68,8 +67,8 @@ def _residues(taps, k, out):
         store512(out, j, min512(tap, add512(tap, q)))  # a negative tap is large until q is added
 
 
-@njit(nogil=True, cache=True)
-def _spread(taps, starts, places, spread, first, k, most, pieces):
+@kernel
+def _spread(taps: Words, starts: Integers, places: int, spread: Words, first: int, k: Words, most: int, pieces: Words) -> None:
     """The first levels of eight blocks of four polynomials: sums of taps[4 * j + p] * spread[j] over the taps j of a place.
 
     spread: factors of tap j at word first + 16 * j, their companions behind. Sums stay below most * q, modulo 2^52; those of
@@ -99,15 +98,17 @@ def _spread(taps, starts, places, spread, first, k, most, pieces):
         store512(pieces, 3 * _PIECE + 8 * place, s3)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _canonical(x, k):
+@inlined_by_numba
+def _canonical(x: V512, k: Words) -> V512:
     """Any value modulo 2^52 to [0, q)."""
     q = splat512(k[Q])
     return _once(_low52(_reduced(x, splat512(k[ONE_52]), splat512(k[NEGATIVE]))), q)
 
 
-@njit(nogil=True, cache=True)
-def _sums(vectors, v_at, weights, w_at, channels, fold, k, out, at):
+@kernel
+def _sums(
+    vectors: Words, v_at: int, weights: Words, w_at: int, channels: int, fold: bool, k: Words, out: Words, at: int
+) -> None:
     """Two vectors times four weights, summed over the channels; to out[at + i * _PIECE], i = 2 * weight + vector.
 
     fold: the sums' halves may exceed 52 bits.
@@ -142,8 +143,18 @@ def _sums(vectors, v_at, weights, w_at, channels, fold, k, out, at):
     store512(out, at + 7 * _PIECE, _halves(l31, h31, q, twice, negative, one, t52, t52_s))
 
 
-@njit(nogil=True, cache=True)
-def multiply_sparse(ciphertexts, taps, outputs, starts, places, spread, factors, out, c):
+@kernel
+def multiply_sparse(
+    ciphertexts: Words,
+    taps: Integers,
+    outputs: int,
+    starts: Integers,
+    places: int,
+    spread: Words,
+    factors: Words,
+    out: Words,
+    c: Words,
+) -> None:
     """out (T, O, 2, L, N) = sum over i of ciphertexts (T, I, 2, L, N) * polynomials of taps, in the NTT domain.
 
     taps: int64 (ceil(O / 4), I, K', 4), below every prime in size, ordered by place (position mod 64), those of place p at

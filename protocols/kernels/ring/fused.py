@@ -9,13 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.types import Integers, Word, Words
 from bunet.protocols.kernels.ring import modular, ntt, rlwe, sampling
 from bunet.protocols.kernels.ring import rlwe_scalar as scalar
 from bunet.protocols.kernels.ring.ntt import Tables
 from bunet.protocols.kernels.symmetric import aes
-
-# isort: split
-from numba import njit
 
 _encode_fast, _encode_any, _multiply_subtract = rlwe.fast.encode, scalar.encode, rlwe.fast.multiply_subtract
 _multiply_add, _scale_round = rlwe.fast.multiply_add, rlwe.fast.scale_round
@@ -23,17 +22,30 @@ _forward, _inverse = ntt.kernels.forward, ntt.kernels.inverse
 _ctr, _uniform, _centred_binomial = aes.ctr_words, sampling.uniform, sampling.centred_binomial
 
 
-class Stream(rlwe.Words, Protocol):
+class Stream(rlwe.WordSource, Protocol):
     """Uniform words that a kernel may make itself: a `protocols.random.Random`."""
 
     def reserve(self, blocks: int) -> tuple[np.ndarray, np.uint64, np.uint64]: ...
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _encrypt(
-    messages, a_schedule, a_nonce, a_counter, e_schedule, e_nonce, e_counter, plain, limbs, masks, secret, factors, c, out,
-    rejected,
-):  # fmt: skip
+    messages: Words,
+    a_schedule: Words,
+    a_nonce: Word,
+    a_counter: Word,
+    e_schedule: Words,
+    e_nonce: Word,
+    e_counter: Word,
+    plain: Words,
+    limbs: Words,
+    masks: Words,
+    secret: Words,
+    factors: Words,
+    c: Words,
+    out: Words,
+    rejected: Integers,
+) -> int:
     """out (n, L, N) = round(q*m/t) + e - a s in the NTT domain; a and e of two AES-CTR streams.
 
     Where a word of a is not below its prime the product is left out, and its place goes to rejected (n * L * N,) int64; returns
@@ -64,8 +76,8 @@ def _encrypt(
     return found
 
 
-@njit(nogil=True, cache=True)
-def _subtract_products(places, values, secret, c, out):
+@kernel
+def _subtract_products(places: Integers, values: Words, secret: Words, c: Words, out: Words) -> None:
     """out (n, L, N) at places (r,) -= values (r,) * secret, for the few coefficients that were drawn again."""
     _, count, degree = out.shape
     flat = out.reshape(out.size)
@@ -103,8 +115,10 @@ def encrypt(
     return out
 
 
-@njit(nogil=True, cache=True)
-def _decrypt(ciphertexts, secret, factors, scaling, limbs, target, c, out):
+@kernel
+def _decrypt(
+    ciphertexts: Words, secret: Words, factors: Words, scaling: Words, limbs: Words, target: Words, c: Words, out: Words
+) -> None:
     """out (n, N) = round(M * (c0 + c1 s) / q) mod M of ciphertexts (n, 2, L, N)."""
     n, _, count, degree = ciphertexts.shape
     rows = ciphertexts.reshape((2 * n, 1, count, degree))

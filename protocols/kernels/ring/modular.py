@@ -10,10 +10,9 @@ import functools
 
 import numpy as np
 
+from bunet.protocols.kernels.machine.compiled import inlined_by_numba
 from bunet.protocols.kernels.machine.simd import mul_high
-
-# isort: split
-from numba import njit
+from bunet.protocols.kernels.machine.types import Word, Words
 
 # Columns of the constants of a prime q.
 Q = 0
@@ -52,14 +51,14 @@ def constants(primes: tuple[int, ...]) -> np.ndarray:
     return table
 
 
-@njit(nogil=True, cache=True, inline="always")
-def multiply_shoup(y, w, s, q):
+@inlined_by_numba
+def multiply_shoup(y: Word, w: Word, s: Word, q: Word) -> Word:
     """w * y mod q in [0, 2q), for any uint64 y; s = shoup(w, q, 64)."""
     return w * y - mul_high(s, y) * q
 
 
-@njit(nogil=True, cache=True, inline="always")
-def reduce_128(high, low, c):
+@inlined_by_numba
+def reduce_128(high: Word, low: Word, c: Words) -> Word:
     """(high * 2^64 + low) mod q, canonical; c is the prime's row of constants (4q < 2^52)."""
     q = c[Q]
     x = multiply_shoup(high, c[T64], c[T64_64], q) + (low - mul_high(c[ONE_64], low) * q)
@@ -67,7 +66,7 @@ def reduce_128(high, low, c):
     return min(x, x - q)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def multiply_mod(x, y, c):
+@inlined_by_numba
+def multiply_mod(x: Word, y: Word, c: Words) -> Word:
     """x * y mod q, canonical, for any two uint64."""
     return reduce_128(mul_high(x, y), x * y, c)

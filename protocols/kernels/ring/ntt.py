@@ -24,7 +24,7 @@ if tier.TIER == "vaes":
     kernels = ntt_ifma
 
 DEGREES = (2048, 4096, 8192, 16384)
-_WORD = np.dtype(np.uint64)  # compares with an array's kind faster than np.uint64 does
+_WORD = np.dtype(np.uint64)  # compares with an array's dtype faster than np.uint64 does
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,20 +5,19 @@ Primes below 2^47, 2^49 and 2^50 have functions of their own: `ntt_emit` says ho
 
 from __future__ import annotations
 
+from bunet.protocols.kernels.machine.compiled import inlined_by_numba, kernel
 from bunet.protocols.kernels.machine.simd import splat512
+from bunet.protocols.kernels.machine.types import Words
 from bunet.protocols.kernels.ring.modular import NEGATIVE, ONE_52, TWICE, Q
 from bunet.protocols.kernels.ring.ntt_emit import LAZY, MIDDLE, TIGHT
 from bunet.protocols.kernels.ring.ntt_passes import forward_blocks, forward_pass, inverse_blocks, inverse_last, inverse_pass
-
-# isort: split
-from numba import njit
 
 # Radices of the strided passes, by degree: 2048: 2, 2; 4096: 3, 2; 8192: 3, 3; 16384: 4, 3. numba does not cache a closure over
 # an intrinsic, hence a function for each room. A lazy transform never reaches its room, whatever it is said to start from.
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _radices(degree):
+@inlined_by_numba
+def _radices(degree: int) -> tuple[int, int]:
     return (2 if degree == 2048 else 4 if degree == 16384 else 3), (2 if degree <= 4096 else 3)
 
 
@@ -60,8 +59,8 @@ _final3_tight = inverse_last(3, TIGHT)
 _final4_tight = inverse_last(4, TIGHT)
 
 
-@njit(nogil=True, cache=True)
-def _forward_lazy(row, w, s, c):
+@kernel
+def _forward_lazy(row: Words, w: Words, s: Words, c: Words) -> None:
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     first, second = _radices(row.size)
     stride = row.size >> first
@@ -78,8 +77,8 @@ def _forward_lazy(row, w, s, c):
     _blocks_lazy(row, 1 << (first + second), w, s, q, negative, twice, one)
 
 
-@njit(nogil=True, cache=True)
-def _forward_middle(row, w, s, c):
+@kernel
+def _forward_middle(row: Words, w: Words, s: Words, c: Words) -> None:
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     first, second = _radices(row.size)
     stride = row.size >> first
@@ -96,8 +95,8 @@ def _forward_middle(row, w, s, c):
     _blocks_middle(row, 1 << (first + second), w, s, q, negative, twice, one)
 
 
-@njit(nogil=True, cache=True)
-def _forward_tight(row, w, s, c):
+@kernel
+def _forward_tight(row: Words, w: Words, s: Words, c: Words) -> None:
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     first, second = _radices(row.size)
     stride = row.size >> first
@@ -114,8 +113,8 @@ def _forward_tight(row, w, s, c):
     _blocks_tight(row, 1 << (first + second), w, s, q, negative, twice, one)
 
 
-@njit(nogil=True, cache=True)
-def _inverse_lazy(row, w, s, k, c):
+@kernel
+def _inverse_lazy(row: Words, w: Words, s: Words, k: Words, c: Words) -> None:
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     n, n_s, z, z_s = splat512(k[0]), splat512(k[2]), splat512(k[3]), splat512(k[5])
     first, second = _radices(row.size)
@@ -133,8 +132,8 @@ def _inverse_lazy(row, w, s, k, c):
         _final4_lazy(row, stride, w, s, q, negative, twice, one, n, n_s, z, z_s)
 
 
-@njit(nogil=True, cache=True)
-def _inverse_middle(row, w, s, k, c):
+@kernel
+def _inverse_middle(row: Words, w: Words, s: Words, k: Words, c: Words) -> None:
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     n, n_s, z, z_s = splat512(k[0]), splat512(k[2]), splat512(k[3]), splat512(k[5])
     first, second = _radices(row.size)
@@ -152,8 +151,8 @@ def _inverse_middle(row, w, s, k, c):
         _final4_middle(row, stride, w, s, q, negative, twice, one, n, n_s, z, z_s)
 
 
-@njit(nogil=True, cache=True)
-def _inverse_tight(row, w, s, k, c):
+@kernel
+def _inverse_tight(row: Words, w: Words, s: Words, k: Words, c: Words) -> None:
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     n, n_s, z, z_s = splat512(k[0]), splat512(k[2]), splat512(k[3]), splat512(k[5])
     first, second = _radices(row.size)
@@ -171,8 +170,8 @@ def _inverse_tight(row, w, s, k, c):
         _final4_tight(row, stride, w, s, q, negative, twice, one, n, n_s, z, z_s)
 
 
-@njit(nogil=True, cache=True)
-def forward(a, factors, constants):
+@kernel
+def forward(a: Words, factors: Words, constants: Words) -> None:
     """As `ntt_scalar.forward`, bit for bit."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -184,8 +183,8 @@ def forward(a, factors, constants):
                 _forward_lazy(a[i, l], factors[0, l], factors[2, l], constants[l])
 
 
-@njit(nogil=True, cache=True)
-def inverse(a, factors, scaling, constants):
+@kernel
+def inverse(a: Words, factors: Words, scaling: Words, constants: Words) -> None:
     """As `ntt_scalar.inverse`, bit for bit."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.simd import I64, VECTOR512, data_pointer, emit_load, emit_store, splat512, v512
-from bunet.protocols.kernels.ring.modular import NEGATIVE, ONE_52, TWICE, Q
-from bunet.protocols.kernels.ring.ntt_emit import LAZY, TIGHT, Emitter, Factors, Lanes, between, registers
+from typing import Any
 
-# isort: split
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import types
+
+from bunet.protocols.kernels.machine.compiled import intrinsic, kernel
+from bunet.protocols.kernels.machine.simd import I64, VECTOR512, data_pointer, emit_load, emit_store, splat512, v512
+from bunet.protocols.kernels.machine.types import (
+    Builder,
+    Context,
+    Emission,
+    Intrinsic,
+    NumbaType,
+    Signature,
+    Value,
+    Values,
+    Words,
+)
+from bunet.protocols.kernels.ring.modular import NEGATIVE, ONE_52, TWICE, Q
+from bunet.protocols.kernels.ring.ntt_emit import LAZY, TIGHT, Emitter, Factor, Factors, Lanes, between, registers
 
 BLOCK = 64  # coefficients that the last six levels of a forward transform mix
 
@@ -16,15 +28,30 @@ BLOCK = 64  # coefficients that the last six levels of a forward transform mix
 class _LaneFactors(Factors):
     """Factors that differ from lane to lane: rows of eight."""
 
-    def one(self, index):
+    def one(self, index: Value) -> Factor:
         at = self.builder.mul(index, I64(8))
         return [emit_load(self.builder, VECTOR512, p, at) for p in self.pointers]
 
 
-def _forward_lanes(room, final):
+def _forward_lanes(room: int, final: bool) -> Intrinsic:
     @intrinsic
-    def lanes_pass(typing, a, offset, stride, out, to, pitch, factors, at, index, q, negative, twice, one):
-        def code(context, builder, signature, arguments):
+    def lanes_pass(
+        typing: Any,
+        a: NumbaType,
+        offset: NumbaType,
+        stride: NumbaType,
+        out: NumbaType,
+        to: NumbaType,
+        pitch: NumbaType,
+        factors: NumbaType,
+        at: NumbaType,
+        index: NumbaType,
+        q: NumbaType,
+        negative: NumbaType,
+        twice: NumbaType,
+        one: NumbaType,
+    ) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             array, target, table = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 6))
             w = builder.gep(table, [arguments[7]])
             s = builder.gep(w, [I64(8 * BLOCK)])
@@ -50,8 +77,8 @@ _lanes_last_lazy, _lanes_last_tight = _forward_lanes(LAZY, True), _forward_lanes
 MOST_LAZY = LAZY - 12  # bound of the values that `lanes_lazy` takes, a multiple of q
 
 
-@njit(nogil=True, cache=True)
-def lanes_lazy(a, at, out, to, pitch, factors, row, c):
+@kernel
+def lanes_lazy(a: Words, at: int, out: Words, to: int, pitch: int, factors: Words, row: int, c: Words) -> None:
     """The last six levels of a forward transform of eight blocks at a time, one in each lane, a[at : at + BLOCK * 8].
 
     a: uint64, any representatives below MOST_LAZY * q modulo 2^52, q < 2^47; overwritten. Canonical results to
@@ -66,8 +93,8 @@ def lanes_lazy(a, at, out, to, pitch, factors, row, c):
         _lanes_last_lazy(a, at + 64 * k, 8, out, start, pitch, factors, row, 8 + k, q, negative, twice, one)
 
 
-@njit(nogil=True, cache=True)
-def lanes_tight(a, at, out, to, pitch, factors, row, c):
+@kernel
+def lanes_tight(a: Words, at: int, out: Words, to: int, pitch: int, factors: Words, row: int, c: Words) -> None:
     """As `lanes_lazy` for q < 2^50 and values below TIGHT * q."""
     q, negative, twice, one = splat512(c[Q]), splat512(c[NEGATIVE]), splat512(c[TWICE]), splat512(c[ONE_52])
     for j in range(at, at + 64, 8):

@@ -8,13 +8,18 @@ dependent ones fills the processor's schedulers.
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine.simd import I64, VECTOR512, data_pointer, emit_load, emit_store, v512
-from bunet.protocols.kernels.ring.ntt_emit import LAZY, Emitter, Factors, Lanes, between, registers, shuffled
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
-# isort: split
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from bunet.protocols.kernels.machine.compiled import intrinsic
+from bunet.protocols.kernels.machine.simd import I64, VECTOR512, data_pointer, emit_load, emit_store, v512
+from bunet.protocols.kernels.machine.types import Builder, Context, Emission, Intrinsic, NumbaType, Signature, Value, Values
+from bunet.protocols.kernels.ring.ntt_emit import LAZY, Emitter, Factor, Factors, Lanes, between, registers, shuffled
+
+Pairs: TypeAlias = list[tuple[int, Value]]
 
 _BLOCK = 4  # log2 of the registers in a block pass
 
@@ -28,11 +33,11 @@ _INTERLEAVE = ([0, 8, 1, 9, 2, 10, 3, 11], [4, 12, 5, 13, 6, 14, 7, 15])
 _SEPARATE = ([0, 2, 4, 6, 8, 10, 12, 14], [1, 3, 5, 7, 9, 11, 13, 15])
 
 
-def _load(builder, array, places, bound):
+def _load(builder: Builder, array: Value, places: list[Value], bound: int) -> list[Lanes]:
     return [Lanes(emit_load(builder, VECTOR512, array, place), bound) for place in places]
 
 
-def _strided(builder, groups, stride, radix, body):
+def _strided(builder: Builder, groups: Value, stride: Value, radix: int, body: Callable[..., None]) -> None:
     """Emits body(places, index) for every set of registers of a pass; index: of the group's first factor."""
     size = builder.shl(stride, I64(radix))
     with cgutils.for_range(builder, groups) as group:
@@ -41,7 +46,7 @@ def _strided(builder, groups, stride, radix, body):
             body(registers(builder, builder.add(start, offset), stride, 1 << radix), builder.add(groups, group.index))
 
 
-def _blocks(builder, groups, body):
+def _blocks(builder: Builder, groups: Value, body: Callable[..., None]) -> None:
     """Emits body(places, index, pairs) for every block; pairs: (register, index of its first factor inside registers)."""
     with cgutils.for_range(builder, groups) as group:
         index = builder.add(groups, group.index)
@@ -50,16 +55,27 @@ def _blocks(builder, groups, body):
         body(places, index, [(k, builder.add(first, I64(k))) for k in range(0, 1 << _BLOCK, 2)])
 
 
-def forward_pass(radix, room, bound):
+def forward_pass(radix: int, room: int, bound: int) -> Intrinsic:
     """Radix 2^radix on values below bound * q."""
 
     @intrinsic
-    def one_pass(typing, row, groups, stride, factors, companions, q, negative, twice, one):
-        def code(context, builder, signature, arguments):
+    def one_pass(
+        typing: Any,
+        row: NumbaType,
+        groups: NumbaType,
+        stride: NumbaType,
+        factors: NumbaType,
+        companions: NumbaType,
+        q: NumbaType,
+        negative: NumbaType,
+        twice: NumbaType,
+        one: NumbaType,
+    ) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 4))
             emit, load = Emitter(builder, room, *arguments[5:9]), Factors(builder, w, s)
 
-            def body(places, index):
+            def body(places: list[Value], index: Value) -> None:
                 lanes = _load(builder, array, places, bound)
                 between(builder, load, lanes, radix, index, range(radix), lambda x, y, f, _: emit.forward(x, y, f))
                 for place, lane in zip(places, lanes, strict=True):
@@ -73,14 +89,24 @@ def forward_pass(radix, room, bound):
     return one_pass
 
 
-def forward_blocks(room, bound):
+def forward_blocks(room: int, bound: int) -> Intrinsic:
     @intrinsic
-    def last_pass(typing, row, groups, factors, companions, q, negative, twice, one):
-        def code(context, builder, signature, arguments):
+    def last_pass(
+        typing: Any,
+        row: NumbaType,
+        groups: NumbaType,
+        factors: NumbaType,
+        companions: NumbaType,
+        q: NumbaType,
+        negative: NumbaType,
+        twice: NumbaType,
+        one: NumbaType,
+    ) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 3))
             emit, load = Emitter(builder, room, *arguments[4:8]), Factors(builder, w, s)
 
-            def body(places, index, pairs):
+            def body(places: list[Value], index: Value, pairs: Pairs) -> None:
                 lanes = _load(builder, array, places, bound)
                 between(builder, load, lanes, _BLOCK, index, range(_BLOCK), lambda x, y, f, _: emit.forward(x, y, f))
                 for level, orders in enumerate(_PAIRS):
@@ -101,25 +127,35 @@ def forward_blocks(room, bound):
     return last_pass
 
 
-def _kept(room):
+def _kept(room: int) -> int:
     """Bound of the values that one inverse pass leaves to the next."""
     return 4 if room == LAZY else 2
 
 
-def _store_kept(emit, lanes, array, places):
+def _store_kept(emit: Emitter, lanes: list[Lanes], array: Value, places: list[Value]) -> None:
     for place, lane in zip(places, lanes, strict=True):
         kept = emit.reduce(lane) if lane.bound > _kept(emit.room) else lane
         emit_store(emit.builder, kept.value, array, place)
 
 
-def inverse_blocks(room):
+def inverse_blocks(room: int) -> Intrinsic:
     @intrinsic
-    def first_pass(typing, row, groups, factors, companions, q, negative, twice, one):
-        def code(context, builder, signature, arguments):
+    def first_pass(
+        typing: Any,
+        row: NumbaType,
+        groups: NumbaType,
+        factors: NumbaType,
+        companions: NumbaType,
+        q: NumbaType,
+        negative: NumbaType,
+        twice: NumbaType,
+        one: NumbaType,
+    ) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 3))
             emit, load = Emitter(builder, room, *arguments[4:8]), Factors(builder, w, s)
 
-            def body(places, index, pairs):
+            def body(places: list[Value], index: Value, pairs: Pairs) -> None:
                 lanes = _load(builder, array, places, 1)
                 for k, _ in pairs:
                     lanes[k : k + 2] = shuffled(builder, lanes[k], lanes[k + 1], _SEPARATE)
@@ -140,14 +176,25 @@ def inverse_blocks(room):
     return first_pass
 
 
-def inverse_pass(radix, room):
+def inverse_pass(radix: int, room: int) -> Intrinsic:
     @intrinsic
-    def one_pass(typing, row, groups, stride, factors, companions, q, negative, twice, one):
-        def code(context, builder, signature, arguments):
+    def one_pass(
+        typing: Any,
+        row: NumbaType,
+        groups: NumbaType,
+        stride: NumbaType,
+        factors: NumbaType,
+        companions: NumbaType,
+        q: NumbaType,
+        negative: NumbaType,
+        twice: NumbaType,
+        one: NumbaType,
+    ) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 4))
             emit, load = Emitter(builder, room, *arguments[5:9]), Factors(builder, w, s)
 
-            def body(places, index):
+            def body(places: list[Value], index: Value) -> None:
                 lanes = _load(builder, array, places, _kept(room))
                 levels = reversed(range(radix))
                 between(builder, load, lanes, radix, index, levels, lambda x, y, f, _: emit.inverse(x, y, f))
@@ -161,20 +208,34 @@ def inverse_pass(radix, room):
     return one_pass
 
 
-def inverse_last(radix, room):
+def inverse_last(radix: int, room: int) -> Intrinsic:
     """The pass of a single group, to canonical coefficients; n: 1/N, last: the last factor / N, each with its companion."""
 
     @intrinsic
-    def last_pass(typing, row, stride, factors, companions, q, negative, twice, one, n, n_s, last, last_s):
-        def code(context, builder, signature, arguments):
+    def last_pass(
+        typing: Any,
+        row: NumbaType,
+        stride: NumbaType,
+        factors: NumbaType,
+        companions: NumbaType,
+        q: NumbaType,
+        negative: NumbaType,
+        twice: NumbaType,
+        one: NumbaType,
+        n: NumbaType,
+        n_s: NumbaType,
+        last: NumbaType,
+        last_s: NumbaType,
+    ) -> Emission:
+        def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             array, w, s = (data_pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 2, 3))
             emit, load = Emitter(builder, room, *arguments[4:8]), Factors(builder, w, s)
             scale, scaled = arguments[8:10], arguments[10:12]
 
-            def butterfly(x, y, factor, level):
+            def butterfly(x: Lanes, y: Lanes, factor: Factor, level: int) -> tuple[Lanes, Lanes]:
                 return emit.inverse(x, y, scaled, scale) if level == 0 else emit.inverse(x, y, factor)
 
-            def body(places, index):
+            def body(places: list[Value], index: Value) -> None:
                 lanes = _load(builder, array, places, _kept(room))
                 between(builder, load, lanes, radix, index, reversed(range(radix)), butterfly)
                 for place, lane in zip(places, lanes, strict=True):

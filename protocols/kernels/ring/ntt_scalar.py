@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.types import Words
 from bunet.protocols.kernels.ring.modular import Q, multiply_shoup
 
-# isort: split
-from numba import njit
 
-
-@njit(nogil=True, cache=True)
-def forward(a, factors, constants):
+@kernel
+def forward(a: Words, factors: Words, constants: Words) -> None:
     """In place on canonical a (n, L, N); factors (3, L, N) of `ntt.Tables.forward`. Lazy range between levels: [0, 4q)."""
     n, limbs, degree = a.shape
     for i in range(n):
@@ -35,8 +34,8 @@ def forward(a, factors, constants):
                 row[j] = min(x, x - q)
 
 
-@njit(nogil=True, cache=True)
-def inverse(a, factors, scaling, constants):
+@kernel
+def inverse(a: Words, factors: Words, scaling: Words, constants: Words) -> None:
     """In place on canonical a (n, L, N); factors, scaling of `ntt.Tables`. Lazy range between levels: [0, 2q)."""
     n, limbs, degree = a.shape
     for i in range(n):

@@ -1,4 +1,4 @@
-"""Arithmetic on batches of RNS polynomials: checks of kinds and shapes, and the choice of tier.
+"""Arithmetic on batches of RNS polynomials: checks of dtypes and shapes, and the choice of tier.
 
 Polynomials are C-contiguous uint64 (n, L, N) of canonical residues, in either domain unless said; every tier gives the same
 bits. `Tables` carry the degree, the primes and their constants.
@@ -6,6 +6,7 @@ bits. `Tables` carry the degree, the primes and their constants.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from types import ModuleType
@@ -15,6 +16,7 @@ import numpy as np
 
 from bunet.protocols.kernels.machine import tier
 from bunet.protocols.kernels.machine.arguments import I64, U64, check, check_writable
+from bunet.protocols.kernels.machine.types import Words
 from bunet.protocols.kernels.ring import modular, sampling
 from bunet.protocols.kernels.ring import rlwe_scalar as scalar
 from bunet.protocols.kernels.ring.ntt import Tables
@@ -28,7 +30,7 @@ LANES = 8  # the fast kernels take rows of a multiple of this; others go to the 
 MAX_CHANNELS = 4096  # terms of 52 bits that a 64-bit accumulator holds
 
 
-class Words(Protocol):
+class WordSource(Protocol):
     """Where uniform words come from: a `protocols.random.Random`."""
 
     def words(self, n: int) -> np.ndarray: ...
@@ -40,7 +42,7 @@ def _polys(a: np.ndarray, t: Tables, name: str) -> np.ndarray:
     return np.ascontiguousarray(a).reshape(-1, len(t.primes), t.degree)
 
 
-def _pairwise(kernel, a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
+def _pairwise(kernel: Callable[..., None], a: np.ndarray, b: np.ndarray, t: Tables) -> np.ndarray:
     x, y = _polys(a, t, "first operand"), _polys(b, t, "second operand")
     if len(y) not in (1, len(x)):
         raise ValueError(f"{len(y)} polynomials do not fit {len(x)}: there must be as many, or one")
@@ -79,7 +81,7 @@ def check_fixed(factor: np.ndarray, t: Tables) -> None:
     check("a fixed factor", factor, U64, 3, len(t.primes), t.degree)
 
 
-def _with_fixed(kernel, base, a, factor, t: Tables, out: np.ndarray | None) -> np.ndarray:
+def _with_fixed(kernel: Callable[..., None], base: Words, a: Words, factor: Words, t: Tables, out: Words | None) -> Words:
     x, y = _polys(a, t, "factors"), _polys(base, t, "summands")
     check_fixed(factor, t)
     if len(x) != len(y):
@@ -257,7 +259,7 @@ def divide_by_last(values: np.ndarray, t: Tables) -> np.ndarray:
     return out
 
 
-def uniform(n: int, random: Words, t: Tables) -> np.ndarray:
+def uniform(n: int, random: WordSource, t: Tables) -> np.ndarray:
     """(n, L, N) uniform residues by rejection, unbiased: words masked to the prime's bits; rejected ones are drawn again,
     in their order, from the words that follow. Deterministic in the source, so that both parties expand a seed alike.
     """
@@ -268,7 +270,7 @@ def uniform(n: int, random: Words, t: Tables) -> np.ndarray:
     return out
 
 
-def uniform_again(limbs: np.ndarray, random: Words, t: Tables) -> np.ndarray:
+def uniform_again(limbs: np.ndarray, random: WordSource, t: Tables) -> np.ndarray:
     """Uniform residues (r,) modulo the primes of these limbs (r,), in place of rejected ones."""
     masks, primes = t.masks[limbs], t.constants[limbs, modular.Q]
     out = np.empty(len(limbs), np.uint64)
@@ -279,28 +281,28 @@ def uniform_again(limbs: np.ndarray, random: Words, t: Tables) -> np.ndarray:
     return out
 
 
-def errors(n: int, degree: int, random: Words) -> np.ndarray:
+def errors(n: int, degree: int, random: WordSource) -> np.ndarray:
     """int64 (n, degree) of centred binomial errors, |e| <= 21, deviation 3.24."""
     out = np.empty((n, degree), np.int64)
     sampling.centred_binomial(random.words(n * degree), out.reshape(-1))
     return out
 
 
-def ternaries(n: int, degree: int, random: Words) -> np.ndarray:
+def ternaries(n: int, degree: int, random: WordSource) -> np.ndarray:
     """int64 (n, degree), uniform in {-1, 0, 1}."""
     out = np.empty((n, degree), np.int64)
     sampling.ternary(random.words(n * degree), out.reshape(-1))
     return out
 
 
-def ternary_residues(n: int, random: Words, t: Tables) -> np.ndarray:
+def ternary_residues(n: int, random: WordSource, t: Tables) -> np.ndarray:
     """(n, L, N): residues of `ternaries` of the same words."""
     out = np.empty((n, len(t.primes), t.degree), np.uint64)
     sampling.ternary_residues(random.words(n * t.degree).reshape(n, t.degree), t.constants, out)
     return out
 
 
-def add_flood(values: np.ndarray, bits: int, random: Words, t: Tables) -> None:
+def add_flood(values: np.ndarray, bits: int, random: WordSource, t: Tables) -> None:
     """values (n, L, m) in the coefficient domain += a fresh uniform integer of [-2^bits, 2^bits) each, in place."""
     if not 1 <= bits <= 127 or not values.flags.c_contiguous:
         raise ValueError(f"a flood of {bits} bits is outside 1..127, or the values are not contiguous")

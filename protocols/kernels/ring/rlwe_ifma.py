@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bunet.protocols.kernels.machine.compiled import inlined_by_numba, kernel
 from bunet.protocols.kernels.machine.simd import (
     add512,
     and512,
@@ -22,40 +23,38 @@ from bunet.protocols.kernels.machine.simd import (
     sub512,
     zero512,
 )
+from bunet.protocols.kernels.machine.types import V512, Integers, Word, Words
 from bunet.protocols.kernels.ring.modular import NEGATIVE, ONE_52, T52, T52_52, T104, T104_52, TWICE, Q
-
-# isort: split
-from numba import njit
 
 _MASK52 = (1 << 52) - 1
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _fixed(x, w, companion, negative):
+@inlined_by_numba
+def _fixed(x: V512, w: V512, companion: V512, negative: V512) -> V512:
     """w * x in [0, 2q) modulo 2^52, for any 52-bit x."""
     z = zero512()
     return madd52lo(madd52lo(z, w, x), madd52hi(z, companion, x), negative)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _reduced(x, one, negative):
+@inlined_by_numba
+def _reduced(x: V512, one: V512, negative: V512) -> V512:
     """x in [0, 2q) modulo 2^52, for any 52-bit x."""
     return madd52lo(x, madd52hi(zero512(), one, x), negative)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _once(x, q):
+@inlined_by_numba
+def _once(x: V512, q: V512) -> V512:
     """[0, 2q) -> [0, q)."""
     return min512(x, sub512(x, q))
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _low52(x):
+@inlined_by_numba
+def _low52(x: V512) -> V512:
     return and512(x, splat512(np.uint64(_MASK52)))
 
 
-@njit(nogil=True, cache=True)
-def multiply(a, b, out, c):
+@kernel
+def multiply(a: Words, b: Words, out: Words, c: Words) -> None:
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
             k, x, y, z = c[l], a[i, l], b[i if b.shape[0] > 1 else 0, l], out[i, l]
@@ -68,8 +67,8 @@ def multiply(a, b, out, c):
                 store512(z, j, _once(_once(r, twice), q))
 
 
-@njit(nogil=True, cache=True)
-def multiply_fixed(a, fixed, out, c):
+@kernel
+def multiply_fixed(a: Words, fixed: Words, out: Words, c: Words) -> None:
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
             k, x, z, w, s = c[l], a[i, l], out[i, l], fixed[0, l], fixed[2, l]
@@ -79,8 +78,8 @@ def multiply_fixed(a, fixed, out, c):
                 store512(z, j, _once(r, q))
 
 
-@njit(nogil=True, cache=True)
-def add_products(base, a, first, second, out, c):
+@kernel
+def add_products(base: Words, a: Words, first: Words, second: Words, out: Words, c: Words) -> None:
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
             k, x, y0, y1, z0, z1 = c[l], a[i, l], base[i, 0, l], base[i, 1, l], out[i, 0, l], out[i, 1, l]
@@ -94,8 +93,8 @@ def add_products(base, a, first, second, out, c):
                 store512(z1, j, _once(_once(r, twice), q))
 
 
-@njit(nogil=True, cache=True)
-def multiply_add(base, a, fixed, out, c):
+@kernel
+def multiply_add(base: Words, a: Words, fixed: Words, out: Words, c: Words) -> None:
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
             k, x, y, z, w, s = c[l], a[i, l], base[i, l], out[i, l], fixed[0, l], fixed[2, l]
@@ -106,8 +105,8 @@ def multiply_add(base, a, fixed, out, c):
                 store512(z, j, _once(_once(r, twice), q))
 
 
-@njit(nogil=True, cache=True)
-def multiply_subtract(base, a, fixed, out, c):
+@kernel
+def multiply_subtract(base: Words, a: Words, fixed: Words, out: Words, c: Words) -> None:
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
             k, x, y, z, w, s = c[l], a[i, l], base[i, l], out[i, l], fixed[0, l], fixed[2, l]
@@ -118,8 +117,8 @@ def multiply_subtract(base, a, fixed, out, c):
                 store512(z, j, _once(_once(r, twice), q))
 
 
-@njit(nogil=True, cache=True)
-def encode(messages, errors, plain, limbs, out, c):
+@kernel
+def encode(messages: Words, errors: Integers, plain: Words, limbs: Words, out: Words, c: Words) -> None:
     """As `rlwe_scalar.encode`, for t <= 2^51."""
     t, half = splat512(plain[0]), splat512(plain[0] >> np.uint64(1))
     minus_t = splat512(np.uint64(1 << 52) - plain[0])
@@ -139,8 +138,8 @@ def encode(messages, errors, plain, limbs, out, c):
                 store512(z, l * size + j, _once(_once(y, splat512(k[TWICE])), q))
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _digits(x, limb, k, fraction, whole, carry):
+@inlined_by_numba
+def _digits(x: V512, limb: Words, k: Words, fraction: V512, whole: V512, carry: V512) -> tuple[V512, V512, V512]:
     """Adds x M / q_i to the sum whose fraction is in units of 2^-52 and whose whole part is (whole, carry)."""
     y = _fixed(x, splat512(limb[0]), splat512(limb[2]), splat512(k[NEGATIVE]))
     y = _once(_low52(y), splat512(k[Q]))
@@ -150,8 +149,8 @@ def _digits(x, limb, k, fraction, whole, carry):
     return fraction, whole, madd52hi(carry, y, f2)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _rounded(fraction, whole, carry, count, target):
+@inlined_by_numba
+def _rounded(fraction: V512, whole: V512, carry: V512, count: int, target: Words) -> V512:
     """The sum of `count` terms modulo M."""
     s = add512(add512(whole, shift_left512(carry, 52)), shift_right512(fraction, 52))
     if target[1] != 0:
@@ -161,8 +160,8 @@ def _rounded(fraction, whole, carry, count, target):
     return s
 
 
-@njit(nogil=True, cache=True)
-def scale_round(values, limbs, target, out, c):
+@kernel
+def scale_round(values: Words, limbs: Words, target: Words, out: Words, c: Words) -> None:
     n, count, size = values.shape
     for i in range(n):
         source, z = values[i].reshape(count * size), out[i]
@@ -173,8 +172,8 @@ def scale_round(values, limbs, target, out, c):
             store512(z, j, _rounded(fraction, whole, carry, count, target))
 
 
-@njit(nogil=True, cache=True)
-def scale_second(pairs, errors, limbs, target, out, c):
+@kernel
+def scale_second(pairs: Words, errors: Integers, limbs: Words, target: Words, out: Words, c: Words) -> None:
     n, _, count, size = pairs.shape
     for i in range(n):
         source, e, z = pairs[i, 1].reshape(count * size), errors[i], out[i]
@@ -187,8 +186,8 @@ def scale_second(pairs, errors, limbs, target, out, c):
             store512(z, j, _rounded(fraction, whole, carry, count, target))
 
 
-@njit(nogil=True, cache=True)
-def add_flood(words, masks, constants, offsets, values):
+@kernel
+def add_flood(words: Words, masks: Words, constants: Words, offsets: Words, values: Words) -> None:
     """As `sampling.add_flood`."""
     n, limbs, size = values.shape
     low_mask, high_mask = splat512(masks[0]), splat512(masks[1])
@@ -208,8 +207,8 @@ def add_flood(words, masks, constants, offsets, values):
                 store512(x, j, _once(_once(r, twice), q))
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _halves(low, high, q, twice, negative, one, t52, t52_s):
+@inlined_by_numba
+def _halves(low: Word, high: Word, q: V512, twice: V512, negative: V512, one: V512, t52: V512, t52_s: V512) -> V512:
     """(low + 2^52 high) mod q, canonical, of two sums, high < 2^52 - 2^12."""
     z = zero512()
     high = add512(high, shift_right512(low, 52))
@@ -218,14 +217,14 @@ def _halves(low, high, q, twice, negative, one, t52, t52_s):
     return _once(_once(r, twice), q)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _folded(high, one, negative, t52, t52_s):
+@inlined_by_numba
+def _folded(high: Word, one: V512, negative: V512, t52: V512, t52_s: V512) -> V512:
     """A 64-bit high sum modulo q, below 4q <= 2^52 - 4 * 4095 (q is 1 modulo 4096 or more)."""
     return _low52(add512(_reduced(high, one, negative), _fixed(shift_right512(high, 52), t52, t52_s, negative)))
 
 
-@njit(nogil=True, cache=True)
-def _sums(vectors, v_at, weights, w_at, channels, fold, k, out):
+@kernel
+def _sums(vectors: Words, v_at: int, weights: Words, w_at: int, channels: int, fold: bool, k: Words, out: Words) -> None:
     """Four vectors times two weights, summed over the channels; out (2, 4, 8). fold: the sums' halves may exceed 52 bits."""
     z = zero512()
     l00, l01, l10, l11, l20, l21, l30, l31 = z, z, z, z, z, z, z, z
@@ -260,8 +259,8 @@ def _sums(vectors, v_at, weights, w_at, channels, fold, k, out):
 _PANEL = 1 << 16  # words of packed ciphertexts: 512 KiB, half of a second-level cache
 
 
-@njit(nogil=True, cache=True)
-def multiply_accumulate(ciphertexts, weights, out, c):
+@kernel
+def multiply_accumulate(ciphertexts: Words, weights: Words, out: Words, c: Words) -> None:
     """As `rlwe_scalar.multiply_accumulate`, with 52-bit halves summed in 64-bit lanes (at most 4096 channels).
 
     Channels lie a power of two apart in memory and would fall on the same cache sets, so blocks of lanes are copied into

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from bunet.protocols.kernels.machine.compiled import inlined_by_numba, kernel
 from bunet.protocols.kernels.machine.simd import mul_high
+from bunet.protocols.kernels.machine.types import Integers, Word, Words
 from bunet.protocols.kernels.ring.modular import ONE_64, T64, T64_64, Q, multiply_mod, multiply_shoup
 
-# isort: split
-from numba import njit
 
-
-@njit(nogil=True, cache=True, inline="always")
-def _once(x, q):
+@inlined_by_numba
+def _once(x: Word, q: Word) -> Word:
     """[0, 2q) -> [0, q)."""
     return min(x, x - q)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _twice(x, q):
+@inlined_by_numba
+def _twice(x: Word, q: Word) -> Word:
     """[0, 4q) -> [0, q)."""
     x = min(x, x - (q + q))
     return min(x, x - q)
 
 
-@njit(nogil=True, cache=True)
-def add(a, b, out, c):
+@kernel
+def add(a: Words, b: Words, out: Words, c: Words) -> None:
     """out = a + b; b (n, L, N) or (1, L, N) for all."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -38,8 +37,8 @@ def add(a, b, out, c):
                 z[j] = _once(x[j] + y[j], q)
 
 
-@njit(nogil=True, cache=True)
-def subtract(a, b, out, c):
+@kernel
+def subtract(a: Words, b: Words, out: Words, c: Words) -> None:
     """out = a - b; b (n, L, N) or (1, L, N) for all."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -48,8 +47,8 @@ def subtract(a, b, out, c):
                 z[j] = _once(x[j] + q - y[j], q)
 
 
-@njit(nogil=True, cache=True)
-def multiply(a, b, out, c):
+@kernel
+def multiply(a: Words, b: Words, out: Words, c: Words) -> None:
     """out = a * b, element by element; b (n, L, N) or (1, L, N) for all."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -58,8 +57,8 @@ def multiply(a, b, out, c):
                 z[j] = multiply_mod(x[j], y[j], k)
 
 
-@njit(nogil=True, cache=True)
-def fixed(poly, out, c):
+@kernel
+def fixed(poly: Words, out: Words, c: Words) -> None:
     """out (3, L, N) = poly (L, N) with its Shoup companions for k = 64 and 52, in the same time for every poly.
 
     floor(w 2^64 / q) = w floor(2^64 / q) + floor(w (2^64 mod q) / q); that for k = 52 is its upper part.
@@ -76,8 +75,8 @@ def fixed(poly, out, c):
             s52[j] = companion >> np.uint64(12)
 
 
-@njit(nogil=True, cache=True)
-def multiply_add(base, a, fixed, out, c):
+@kernel
+def multiply_add(base: Words, a: Words, fixed: Words, out: Words, c: Words) -> None:
     """out = base + a * fixed; fixed (3, L, N): a fixed polynomial and its Shoup companions for k = 64, 52."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -86,8 +85,8 @@ def multiply_add(base, a, fixed, out, c):
                 z[j] = _twice(y[j] + multiply_shoup(x[j], w[j], s[j], q), q)
 
 
-@njit(nogil=True, cache=True)
-def add_products(base, a, first, second, out, c):
+@kernel
+def add_products(base: Words, a: Words, first: Words, second: Words, out: Words, c: Words) -> None:
     """out (n, 2, L, N) = base + a * (first, second), base (n, 2, L, N), a (n, L, N); fixed factors as in multiply_add."""
     for i in range(a.shape[0]):
         for v in range(2):
@@ -98,8 +97,8 @@ def add_products(base, a, first, second, out, c):
                     z[j] = _twice(y[j] + multiply_shoup(x[j], w[j], s[j], q), q)
 
 
-@njit(nogil=True, cache=True)
-def pair(a, b, second, out, c):
+@kernel
+def pair(a: Words, b: Words, second: Words, out: Words, c: Words) -> None:
     """out (n, 2, L, N) = (a + b, second), all (n, L, N)."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -109,8 +108,8 @@ def pair(a, b, second, out, c):
             out[i, 1, l, :] = second[i, l]
 
 
-@njit(nogil=True, cache=True)
-def multiply_fixed(a, fixed, out, c):
+@kernel
+def multiply_fixed(a: Words, fixed: Words, out: Words, c: Words) -> None:
     """out = a * fixed; fixed as in multiply_add."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -119,8 +118,8 @@ def multiply_fixed(a, fixed, out, c):
                 z[j] = _once(multiply_shoup(x[j], w[j], s[j], q), q)
 
 
-@njit(nogil=True, cache=True)
-def multiply_subtract(base, a, fixed, out, c):
+@kernel
+def multiply_subtract(base: Words, a: Words, fixed: Words, out: Words, c: Words) -> None:
     """out = base - a * fixed; fixed as in multiply_add."""
     for i in range(a.shape[0]):
         for l in range(a.shape[1]):
@@ -129,8 +128,8 @@ def multiply_subtract(base, a, fixed, out, c):
                 z[j] = _twice(y[j] + (q + q) - multiply_shoup(x[j], w[j], s[j], q), q)
 
 
-@njit(nogil=True, cache=True)
-def residues(values, out, c):
+@kernel
+def residues(values: Integers, out: Words, c: Words) -> None:
     """out (n, L, N) = values (n, N) int64 (any) modulo each prime."""
     for i in range(values.shape[0]):
         for l in range(c.shape[0]):
@@ -143,8 +142,8 @@ def residues(values, out, c):
                 z[j] = min(r, r - q)
 
 
-@njit(nogil=True, cache=True)
-def small_residues(values, out, c):
+@kernel
+def small_residues(values: Integers, out: Words, c: Words) -> None:
     """out (n, L, N) = values (n, N) int64, |value| < q, modulo each prime."""
     for i in range(values.shape[0]):
         for l in range(c.shape[0]):
@@ -154,8 +153,8 @@ def small_residues(values, out, c):
                 z[j] = min(value, value + q)  # a negative value is large until q is added
 
 
-@njit(nogil=True, cache=True)
-def add_gathered(values, positions, out, c):
+@kernel
+def add_gathered(values: Words, positions: Integers, out: Words, c: Words) -> None:
     """out (n, L, m) += values (n, V, L, N) of v = 0 at positions (m' <= m,), which are public; the rest stays."""
     for i in range(values.shape[0]):
         for l in range(values.shape[2]):
@@ -164,8 +163,8 @@ def add_gathered(values, positions, out, c):
                 z[j] = _once(z[j] + x[positions[j]], q)
 
 
-@njit(nogil=True, cache=True)
-def gather(values, positions, out):
+@kernel
+def gather(values: Words, positions: Integers, out: Words) -> None:
     """out (n, L, m) = values (n, L, N) at positions (n, m), which are public."""
     for i in range(values.shape[0]):
         for l in range(values.shape[1]):
@@ -174,8 +173,8 @@ def gather(values, positions, out):
                 z[j] = x[at[j]]
 
 
-@njit(nogil=True, cache=True)
-def reduce(values, out, c):
+@kernel
+def reduce(values: Words, out: Words, c: Words) -> None:
     """out (n, L, N) = values (n, N) uint64 (any) modulo each prime."""
     for i in range(values.shape[0]):
         for l in range(c.shape[0]):
@@ -184,8 +183,8 @@ def reduce(values, out, c):
                 z[j] = _once(x[j] - mul_high(one, x[j]) * q, q)
 
 
-@njit(nogil=True, cache=True)
-def encode(messages, errors, plain, limbs, out, c):
+@kernel
+def encode(messages: Words, errors: Integers, plain: Words, limbs: Words, out: Words, c: Words) -> None:
     """out (n, L, N) = round(q * m / t) + error, exactly, modulo each prime of q.
 
     messages (n, N) < t; errors (n, N) int64, |error| <= q_i. With h = floor(t/2) and r = (q*m + h) mod t,
@@ -204,8 +203,8 @@ def encode(messages, errors, plain, limbs, out, c):
                 z[j] = _twice(multiply_shoup(r, w, s, q) + constant + error, q)
 
 
-@njit(nogil=True, cache=True)
-def scale_round(values, limbs, target, out, c):
+@kernel
+def scale_round(values: Words, limbs: Words, target: Words, out: Words, c: Words) -> None:
     """out (n, N) = round(M * x / q) mod M, where values (n, L, N) are the residues of x.
 
     limbs (L, 6): (q/q_i)^-1 mod q_i, its companions for k = 64, 52, and the 52-bit digits f0, f1, f2 (f0 lowest) of
@@ -237,8 +236,8 @@ def scale_round(values, limbs, target, out, c):
             z[j] = s
 
 
-@njit(nogil=True, cache=True)
-def scale_second(pairs, errors, limbs, target, out, c):
+@kernel
+def scale_second(pairs: Words, errors: Integers, limbs: Words, target: Words, out: Words, c: Words) -> None:
     """out (n, N): `scale_round` of pairs (n, 2, L, N) of v = 1, plus errors (n, N) int64, |error| <= every prime."""
     n, _, count, size = pairs.shape
     row = np.empty((1, count, size), np.uint64)
@@ -250,8 +249,8 @@ def scale_second(pairs, errors, limbs, target, out, c):
         scale_round(row, limbs, target, out[i : i + 1], c)
 
 
-@njit(nogil=True, cache=True)
-def divide_by_last(values, inverses, out, c):
+@kernel
+def divide_by_last(values: Words, inverses: Words, out: Words, c: Words) -> None:
     """out (n, L-1, N) = round(x / q_last) of the residues values (n, L, N); inverses (L-1, 3): 1/q_last mod q_i, companions.
 
     x - [x] is divided exactly, [x] being the centred remainder modulo the last prime.
@@ -273,8 +272,8 @@ def divide_by_last(values, inverses, out, c):
                 z[j] = _once(multiply_shoup(difference, inverses[l, 0], inverses[l, 1], q), q)
 
 
-@njit(nogil=True, cache=True)
-def multiply_accumulate(ciphertexts, weights, out, c):
+@kernel
+def multiply_accumulate(ciphertexts: Words, weights: Words, out: Words, c: Words) -> None:
     """out (T, O, V, L, N) = sum over i of ciphertexts (T, I, V, L, N) * weights (I, O, L, N); sums are kept in 128 bits."""
     tiles, channels, polys, limbs, degree = ciphertexts.shape
     outputs = weights.shape[1]

@@ -5,6 +5,9 @@ All tiers agree bit for bit and run in constant time. A block is a row (low, hig
 
 from __future__ import annotations
 
+import numpy as np
+
+from bunet.protocols.kernels.machine.compiled import inlined_by_llvm, kernel
 from bunet.protocols.kernels.machine.memory import aligned
 from bunet.protocols.kernels.machine.simd import (
     add128,
@@ -23,30 +26,27 @@ from bunet.protocols.kernels.machine.simd import (
     xor512,
 )
 from bunet.protocols.kernels.machine.tier import TIER
+from bunet.protocols.kernels.machine.types import V128, V512, Index, Registers, Word, Words
 from bunet.protocols.kernels.symmetric.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes, expand_lanes
 from bunet.protocols.kernels.symmetric.aes_rounds import aes128, aes512, aes512_expanding, key_schedule128, key_schedule512
-
-# isort: split
-import numpy as np
-from numba import njit
 
 TILE = 64  # rows hashed under one key; see hash_rows
 GROUP = TILE * LANES if TIER == "portable" else 4 * TILE  # rows that hash_group takes at a time
 SCHEDULE_WORDS = 22
-_WORD = np.dtype(np.uint64)  # compares with an array's kind faster than np.uint64 does
+_WORD = np.dtype(np.uint64)  # compares with an array's dtype faster than np.uint64 does
 GROUP_KEYS = SCHEDULE_WORDS * (GROUP // TILE)  # words of a group's key schedules
 
 
 # --- key schedules -------------------------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
-def _schedule_aesni(key, out):  # pragma: no cover - compiled
+@kernel
+def _schedule_aesni(key: Words, out: Words) -> None:  # pragma: no cover - compiled
     key_schedule128(load128(key, 0), out, 0)
 
 
-@njit(nogil=True, cache=True)
-def _schedule_portable(key, out):  # pragma: no cover - compiled
+@kernel
+def _schedule_portable(key: Words, out: Words) -> None:  # pragma: no cover - compiled
     expand_lanes(key[0:1], key[1:2], out.reshape((22, 1)))
 
 
@@ -77,8 +77,8 @@ def expand_interleaved(keys: np.ndarray) -> np.ndarray:
 # is the tier's own: _first_counters(counter, nonce).
 
 
-@njit(nogil=True, cache=True)
-def _ctr32_vaes(schedule, counters, out, at):  # pragma: no cover - compiled
+@kernel
+def _ctr32_vaes(schedule: Words, counters: V512, out: Words, at: Index) -> V512:  # pragma: no cover - compiled
     none = np.uint64(0)
     x1, x2 = add512(counters, lanes512(np.uint64(4), none)), add512(counters, lanes512(np.uint64(8), none))
     x3, x4 = add512(counters, lanes512(np.uint64(12), none)), add512(counters, lanes512(np.uint64(16), none))
@@ -96,8 +96,8 @@ def _ctr32_vaes(schedule, counters, out, at):  # pragma: no cover - compiled
     return add512(counters, lanes512(np.uint64(32), none))
 
 
-@njit(nogil=True, cache=True)
-def _ctr32_aesni(schedule, counters, out, at):  # pragma: no cover - compiled
+@kernel
+def _ctr32_aesni(schedule: Words, counters: V128, out: Words, at: Index) -> V128:  # pragma: no cover - compiled
     none = np.uint64(0)
     for o in range(at, at + 64, 16):
         x1, x2 = add128(counters, pair128(np.uint64(1), none)), add128(counters, pair128(np.uint64(2), none))
@@ -120,8 +120,8 @@ def _ctr32_aesni(schedule, counters, out, at):  # pragma: no cover - compiled
 _ctr32, _first_counters = (_ctr32_vaes, counters512) if TIER == "vaes" else (_ctr32_aesni, pair128)
 
 
-@njit(nogil=True, cache=True)
-def _ctr_simd(schedule, nonce, counter, out):  # pragma: no cover - compiled
+@kernel
+def _ctr_simd(schedule: Words, nonce: Word, counter: Word, out: Words) -> None:  # pragma: no cover - compiled
     counters = _first_counters(counter, nonce)
     full = out.size - out.size % 64
     for at in range(0, full, 64):
@@ -133,8 +133,8 @@ def _ctr_simd(schedule, nonce, counter, out):  # pragma: no cover - compiled
             out[full + i] = last[i]
 
 
-@njit(nogil=True, cache=True)
-def _ctr_portable(schedule, nonce, counter, out):  # pragma: no cover - compiled
+@kernel
+def _ctr_portable(schedule: Words, nonce: Word, counter: Word, out: Words) -> None:  # pragma: no cover - compiled
     blocks = out.size >> 1
     if blocks == 0:
         return
@@ -154,7 +154,7 @@ def _ctr_portable(schedule, nonce, counter, out):  # pragma: no cover - compiled
             out[2 * (start + i) + 1] = rows[i, 1]
 
 
-# ctr_words(schedule, nonce, counter, out): `ctr` for njit callers, unchecked; nonce, counter: uint64.
+# ctr_words(schedule, nonce, counter, out): `ctr` for compiled callers, unchecked; nonce, counter: uint64.
 ctr_words = _ctr_portable if TIER == "portable" else _ctr_simd
 
 
@@ -173,25 +173,25 @@ def ctr(schedule: np.ndarray, nonce: int | np.uint64, counter: int | np.uint64, 
 # --- hashing -------------------------------------------------------------------------------------------------------
 
 
-# hash_group(key, tweak, tile, schedules, keys, mask, rows, start, out, at): for njit callers. Hashes
+# hash_group(key, tweak, tile, schedules, keys, mask, rows, start, out, at): for compiled callers. Hashes
 # rows[start : start + GROUP] ^ mask to out[at : at + GROUP]; the first TILE of them under key ^ (tile, tweak), the next
 # under tile + 1, and so on. key, mask: uint64 (2,); tweak, tile: uint64; rows, out: uint64 (n, 2), C-contiguous, may be
 # the same. schedules: uint64 (2 * GROUP_KEYS,): the tier may want this group's key schedules at schedules[keys:], where
 # keys is 0 and GROUP_KEYS in turns, and leave the next group's in the other half; first_keys makes the first ones.
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _first_keys_vaes(key, tweak, tile, schedules):  # pragma: no cover - compiled
+@inlined_by_llvm
+def _first_keys_vaes(key: Words, tweak: Word, tile: Word, schedules: Words) -> None:  # pragma: no cover - compiled
     key_schedule512(xor512(broadcast128(key, 0), counters512(tile, tweak)), schedules, 0)
 
 
-@njit(nogil=True, cache=True)
-def _no_keys(key, tweak, tile, schedules):  # pragma: no cover - compiled
+@kernel
+def _no_keys(key: Words, tweak: Word, tile: Word, schedules: Words) -> None:  # pragma: no cover - compiled
     """For tiers that expand the keys where they need them."""
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _sigma_rows(rows, r, offset):  # pragma: no cover - compiled
+@inlined_by_llvm
+def _sigma_rows(rows: Words, r: Index, offset: V512) -> Registers:  # pragma: no cover - compiled
     """sigma of 32 rows, ^ offset: sigma is linear, and here the offset costs nothing."""
     x0, x1 = xor512(sigma512(load512(rows, r)), offset), xor512(sigma512(load512(rows, r + 8)), offset)
     x2, x3 = xor512(sigma512(load512(rows, r + 16)), offset), xor512(sigma512(load512(rows, r + 24)), offset)
@@ -200,8 +200,8 @@ def _sigma_rows(rows, r, offset):  # pragma: no cover - compiled
     return x0, x1, x2, x3, x4, x5, x6, x7
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _store_sums(out, o, x, y):  # pragma: no cover - compiled
+@inlined_by_llvm
+def _store_sums(out: Words, o: Index, x: Registers, y: Registers) -> None:  # pragma: no cover - compiled
     store512(out, o, xor512(y[0], x[0]))
     store512(out, o + 8, xor512(y[1], x[1]))
     store512(out, o + 16, xor512(y[2], x[2]))
@@ -212,8 +212,19 @@ def _store_sums(out, o, x, y):  # pragma: no cover - compiled
     store512(out, o + 56, xor512(y[7], x[7]))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _hash_group_vaes(key, tweak, tile, schedules, keys, mask, rows, start, out, at):  # pragma: no cover - compiled
+@inlined_by_llvm
+def _hash_group_vaes(
+    key: Words,
+    tweak: Word,
+    tile: Word,
+    schedules: Words,
+    keys: Index,
+    mask: Words,
+    rows: Words,
+    start: Index,
+    out: Words,
+    at: Index,
+) -> None:  # pragma: no cover - compiled
     # Inlined, for a call with arrays counts references, and locked instructions drain the pipeline.
     offset = sigma512(broadcast128(mask, 0))
     x = _sigma_rows(rows, 2 * start, offset)
@@ -224,8 +235,19 @@ def _hash_group_vaes(key, tweak, tile, schedules, keys, mask, rows, start, out, 
         _store_sums(out, 2 * at + 64 * i, x, aes512(x, schedules, keys + 2 * (i >> 1), 8))
 
 
-@njit(nogil=True, cache=True)
-def _hash_group_aesni(key, tweak, tile, schedules, keys, mask, rows, start, out, at):  # pragma: no cover - compiled
+@kernel
+def _hash_group_aesni(
+    key: Words,
+    tweak: Word,
+    tile: Word,
+    schedules: Words,
+    keys: Index,
+    mask: Words,
+    rows: Words,
+    start: Index,
+    out: Words,
+    at: Index,
+) -> None:  # pragma: no cover - compiled
     offset = load128(mask, 0)
     for t in range(4):
         key_schedule128(xor128(load128(key, 0), pair128(tile + np.uint64(t), tweak)), schedules, 0)
@@ -251,8 +273,19 @@ def _hash_group_aesni(key, tweak, tile, schedules, keys, mask, rows, start, out,
             store128(out, o + 14, xor128(y[7], x7))
 
 
-@njit(nogil=True, cache=True)
-def _hash_group_portable(key, tweak, tile, schedules, keys, mask, rows, start, out, at):  # pragma: no cover - compiled
+@kernel
+def _hash_group_portable(
+    key: Words,
+    tweak: Word,
+    tile: Word,
+    schedules: Words,
+    keys: Index,
+    mask: Words,
+    rows: Words,
+    start: Index,
+    out: Words,
+    at: Index,
+) -> None:  # pragma: no cover - compiled
     low, high = np.empty(LANES, np.uint64), np.empty(LANES, np.uint64)
     for l in range(LANES):
         low[l] = key[0] ^ (tile + np.uint64(l))
@@ -274,9 +307,9 @@ hash_group = {"vaes": _hash_group_vaes, "aesni": _hash_group_aesni, "portable": 
 first_keys = _first_keys_vaes if TIER == "vaes" else _no_keys
 
 
-@njit(nogil=True, cache=True)
-def hash_words(key, tweak, first_tile, rows, out):  # pragma: no cover - compiled
-    """`hash_rows` for njit callers, unchecked; tweak, first_tile: uint64."""
+@kernel
+def hash_words(key: Words, tweak: Word, first_tile: Word, rows: Words, out: Words) -> None:  # pragma: no cover - compiled
+    """`hash_rows` for compiled callers, unchecked; tweak, first_tile: uint64."""
     mask, schedules = np.zeros(2, np.uint64), aligned(2 * GROUP_KEYS)
     count = rows.shape[0]
     full = count - count % GROUP

@@ -7,18 +7,17 @@ round key r of a lane at [2r], [2r + 1] as the (low, high) words of sixteen litt
 
 from __future__ import annotations
 
-from bunet.protocols.kernels.machine import tier  # noqa: F401  (names the compilation cache)
-
-# isort: split
 import numpy as np
-from numba import njit
+
+from bunet.protocols.kernels.machine.compiled import kernel
+from bunet.protocols.kernels.machine.types import Words
 
 LANES = 32  # side by side, so that the loops over lanes fill the widest registers
 LANE_BLOCKS = 64
 
 
-@njit(nogil=True, cache=True)
-def _sub_bytes(planes):  # pragma: no cover - compiled
+@kernel
+def _sub_bytes(planes: Words) -> None:  # pragma: no cover - compiled
     """The S-box on bit planes (8, n), in place: the circuit of Boyar and Peralta (eprint 2009/191)."""
     p0, p1, p2, p3 = planes[0], planes[1], planes[2], planes[3]
     p4, p5, p6, p7 = planes[4], planes[5], planes[6], planes[7]
@@ -124,8 +123,8 @@ def _sub_bytes(planes):  # pragma: no cover - compiled
         p7[i], p6[i], p5[i], p4[i], p3[i], p2[i], p1[i], p0[i] = s0, s1, s2, s3, s4, s5, s6, s7
 
 
-@njit(nogil=True, cache=True)
-def expand_lanes(low, high, schedules):  # pragma: no cover - compiled
+@kernel
+def expand_lanes(low: Words, high: Words, schedules: Words) -> None:  # pragma: no cover - compiled
     """Key schedules of the keys (low[l], high[l]) into schedules (22, lanes), FIPS-197 section 5.2."""
     lanes = low.shape[0]
     for l in range(lanes):
@@ -155,8 +154,8 @@ def expand_lanes(low, high, schedules):  # pragma: no cover - compiled
         rcon = rcon << np.uint64(1) ^ (rcon >> np.uint64(7)) * np.uint64(0x11B)
 
 
-@njit(nogil=True, cache=True)
-def _transpose(words, lanes):  # pragma: no cover - compiled
+@kernel
+def _transpose(words: Words, lanes: int) -> None:  # pragma: no cover - compiled
     """Transposes one 64x64 bit matrix a lane: bit j of words[i, l] with bit i of words[j, l]."""
     mask = np.uint64(0x00000000FFFFFFFF)
     step = 32
@@ -173,8 +172,8 @@ def _transpose(words, lanes):  # pragma: no cover - compiled
         mask ^= mask << np.uint64(step)
 
 
-@njit(nogil=True, cache=True)
-def _linear(source, target, schedules, r, lanes):  # pragma: no cover - compiled
+@kernel
+def _linear(source: Words, target: Words, schedules: Words, r: int, lanes: int) -> None:  # pragma: no cover - compiled
     """ShiftRows, MixColumns (not in round 10) and AddRoundKey from source to target, planes (8, 16, lanes)."""
     one = np.uint64(1)
     zero = np.uint64(0)
@@ -209,8 +208,8 @@ def _linear(source, target, schedules, r, lanes):  # pragma: no cover - compiled
                         out[l] = x ^ (zero - (keys[l] >> shift & one))
 
 
-@njit(nogil=True, cache=True)
-def encrypt_lanes(rows, schedules, lanes):  # pragma: no cover - compiled
+@kernel
+def encrypt_lanes(rows: Words, schedules: Words, lanes: int) -> None:  # pragma: no cover - compiled
     """AES in place on rows (64 * lanes, 2) uint64: rows [64 l, 64 l + 64) under schedules[:, l]."""
     a = np.empty((8, 16, lanes), np.uint64)
     b = np.empty((8, 16, lanes), np.uint64)

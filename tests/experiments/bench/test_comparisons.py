@@ -1,4 +1,4 @@
-"""`bunet bench kernels --prototypes`: duels timed by an injected clock, verdicts, and folders that are not fit."""
+"""`bunet bench kernels --prototypes`: comparisons timed by an injected clock, verdicts, and folders that are not fit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from bunet.experiments.bench import comparison_cases, comparisons, prototypes
-from bunet.experiments.bench.comparisons import Duel
+from bunet.experiments.bench import kernels as bench
+from bunet.experiments.bench import prototype_cases, prototypes
+from bunet.experiments.bench.case import Case, aligned, select
 from bunet.experiments.commands.app import app
-from bunet.experiments.commands.bench import print_duels
+from bunet.experiments.commands.bench import print_comparisons
 from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import foreign, tier
 
@@ -42,10 +44,15 @@ class Ring:
         return call
 
 
-def duel(ring: Ring, floor: float = 0.9, unit: str = "M/s", alone: bool = False) -> Duel:
+def case(ring: Ring, floor: float = 0.9, unit: str = "M/s", alone: bool = False) -> Case:
     ours, theirs = ring.sides
-    sides = (ours, None) if alone else (ours, theirs)
-    return Duel("k", unit, floor, lambda: sides, 1e6, 2e6, rival=None if alone else "prototype")
+    if alone:
+        return Case("k", 1e6, unit, lambda: ours, floor=floor)
+    return Case("k", 1e6, unit, lambda: (ours, theirs), opponent="prototype", opponent_items=2e6, floor=floor)
+
+
+def compared(case: Case, clock: Callable[[], float], runs: int, run_s: float = bench.RUN_S) -> dict[str, Any]:
+    return bench.compared(case, *bench.measure(case, runs, clock, run_s))
 
 
 def bunet(*arguments: str | Path) -> tuple[int, str, str]:
@@ -55,7 +62,7 @@ def bunet(*arguments: str | Path) -> tuple[int, str, str]:
 
 def test_the_sides_take_turns_and_the_first_two_calls_do_not_count() -> None:
     ring = Ring([9.0, 1.0, 1.0, 2.0, 4.0], [9.0, 1.0, 4.0, 2.0, 1.0])
-    entry = comparisons.measure(duel(ring), runs=3, clock=ring.clock, run_s=1.0)
+    entry = compared(case(ring), ring.clock, runs=3, run_s=1.0)
     assert ring.log == "oott" + "ot" * 3
     assert entry["ours"] == {"median": 0.5, "best": 1.0}  # a million items in 1, 2 and 4 seconds
     assert entry["theirs"] == {"median": 1.0, "best": 2.0}  # two million in 4, 2 and 1
@@ -65,7 +72,7 @@ def test_the_sides_take_turns_and_the_first_two_calls_do_not_count() -> None:
 
 def test_short_calls_of_either_side_are_repeated_within_a_run() -> None:
     ring = Ring([0.25], [0.5])
-    comparisons.measure(duel(ring), runs=2, clock=ring.clock, run_s=1.0)
+    bench.measure(case(ring), runs=2, clock=ring.clock, run_s=1.0)
     assert ring.log == "oott" + ("oooo" + "tt") * 2
 
 
@@ -83,54 +90,54 @@ def test_short_calls_of_either_side_are_repeated_within_a_run() -> None:
 def test_a_floor_is_met_where_medians_and_best_runs_agree(
     ours: list[float], theirs: list[float], unit: str, ratio: tuple[float, float], verdict: str
 ) -> None:
-    entry = comparisons.document(Duel("k", unit, 0.9, lambda: (print, print), 1), ours, theirs)
+    entry = bench.compared(Case("k", 1, unit, lambda: (print, print), floor=0.9), ours, theirs)
     assert entry["ratio"] == {"median": ratio[0], "best": ratio[1]}
     assert entry["verdict"] == verdict
 
 
 @pytest.mark.parametrize(("floor", "verdict"), [(3.0, "met"), (5.0, "below")])
-def test_without_a_rival_the_floor_is_in_the_unit(floor: float, verdict: str) -> None:
+def test_without_an_opponent_the_floor_is_in_the_unit(floor: float, verdict: str) -> None:
     ring = Ring([0.25], [1.0])
-    entry = comparisons.measure(duel(ring, floor, alone=True), runs=2, clock=ring.clock, run_s=0.25)
+    entry = compared(case(ring, floor, alone=True), ring.clock, runs=2, run_s=0.25)
     assert ring.log == "oooo"
     assert (entry["ours"]["median"], entry["theirs"], entry["ratio"], entry["verdict"]) == (4.0, None, None, verdict)
 
 
 def test_a_clock_that_stands_still_divides_nothing_by_zero() -> None:
     ring = Ring([0.0], [0.0])
-    assert comparisons.measure(duel(ring), runs=1, clock=ring.clock, run_s=1e-9)["ratio"]["median"] > 0
+    assert compared(case(ring), ring.clock, runs=1, run_s=1e-9)["ratio"]["median"] > 0
 
 
-def test_every_duel_is_announced_and_kept_in_order() -> None:
+def test_every_comparison_is_announced_and_kept_in_order() -> None:
     ring, told = Ring([0.5], [0.5]), list[str]()
-    entries = comparisons.run([duel(ring), duel(ring, alone=True)], runs=1, clock=ring.clock, step=told.append)
-    assert told == ["duel k", "duel k"]
+    entries = bench.run_compared([case(ring), case(ring, alone=True)], runs=1, clock=ring.clock, step=told.append)
+    assert told == ["comparison k", "comparison k"]
     assert [entry["rival"] for entry in entries] == ["prototype", None]
 
 
 def test_different_results_are_refused() -> None:
-    comparisons.expect(True, "ntt")
-    with pytest.raises(UsageError, match="in the duel ntt the prototype's results are not ours"):
-        comparisons.expect(False, "ntt")
+    prototypes.expect(True, "ntt")
+    with pytest.raises(UsageError, match="in the comparison ntt the prototype's results are not ours"):
+        prototypes.expect(False, "ntt")
 
 
 def test_arrays_begin_at_a_cache_line() -> None:
     for words in (1, 3, 100):
-        array = comparisons.aligned(words, 2)
+        array = aligned(words, 2)
         assert array.shape == (words, 2)
         assert array.ctypes.data % 64 == 0
         assert not array.any()
 
 
-def test_duels_print_in_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparisons_print_in_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     ring = Ring([0.25], [1.0])
     long = "rlwe.accumulate.cached192K-of-30"
     entries = [
-        {**comparisons.measure(duel(ring, alone=alone), 1, ring.clock), "name": long, "floor": 3.0, "verdict": verdict}
+        {**compared(case(ring, alone=alone), ring.clock, 1), "name": long, "floor": 3.0, "verdict": verdict}
         for alone, verdict in ((False, "below"), (False, "unsure"), (True, "met"))
     ]
-    print_duels(entries)
+    print_comparisons(entries)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[3].split() == [long, "4.000", "2.000", "M/s", "2.00", "2.00", "3.00", "BELOW"]
@@ -232,28 +239,28 @@ def test_modules_come_and_go_and_leave_nothing_in_the_folder(folder: Path) -> No
 @pytest.mark.skipif(not PROTOTYPES, reason="BUNET_PROTOTYPES names no folder of reference programs")
 @pytest.mark.skipif("vaes" not in tier.available(), reason="the reference programs need AVX-512, VAES and IFMA")
 def test_the_real_programs_compute_what_ours_do(tmp_path: Path) -> None:
-    path = tmp_path / "duels.json"
+    path = tmp_path / "compared.json"
     status, out, error = bunet("--prototypes", str(PROTOTYPES), "--runs", "1", "--json", path)
     assert status == 0, error
     assert max(map(len, out.splitlines()[1:])) <= 80
-    duels = json.loads(path.read_text())["duels"]
-    names = [entry["name"] for entry in duels]
+    entries = json.loads(path.read_text())["duels"]
+    names = [entry["name"] for entry in entries]
     assert len(set(names)) == len(names)
     for group in ("aes.ctr", "aes.hash", "gc.garble", "gc.evaluate", "ot.iknp", "ot.softspoken4", "ntt.forward",
                   "ntt.inverse", "bfv.encrypt", "bfv.decrypt", "rlwe.accumulate", "bits.pack", "bits.unpack"):  # fmt: skip
         assert any(name.startswith(f"{group}.") for name in names), group
-    assert all(entry["ours"]["median"] > 0 and entry["verdict"] in ("met", "below", "unsure") for entry in duels)
+    assert all(entry["ours"]["median"] > 0 and entry["verdict"] in ("met", "below", "unsure") for entry in entries)
 
 
-def test_a_filter_chooses_among_duels() -> None:
-    duels = [Duel(name, "us", 1.0, lambda: (print, None), 1) for name in ("aes.ctr.16k", "ntt.forward.n4096.q47")]
-    assert comparison_cases.select(duels, "ntt") == duels[1:]
-    assert comparison_cases.select(duels, None) == duels
-    assert comparison_cases.select(duels, "none") == []
+def test_a_filter_chooses_among_comparisons() -> None:
+    cases = [Case(name, 1, "us", lambda: print) for name in ("aes.ctr.16k", "ntt.forward.n4096.q47")]
+    assert select(cases, "ntt") == cases[1:]
+    assert select(cases, None) == cases
+    assert select(cases, "none") == []
 
 
 def test_both_sides_of_softspoken_meet_both_of_iknp() -> None:
-    (duel,) = comparison_cases.select(list(comparison_cases._softspoken()), "both")
-    assert (duel.rival, duel.floor, duel.items) == ("our IKNP", 0.5, duel.rival_items)
-    for call in duel.prepare():
+    (case,) = select(list(prototype_cases._softspoken()), "both")
+    assert (case.opponent, case.floor, case.items) == ("our IKNP", 0.5, case.opponent_items)
+    for call in case.calls():
         call()

@@ -12,10 +12,8 @@ from typer.testing import CliRunner
 
 from bunet.experiments.bench import cases as kernel_cases
 from bunet.experiments.bench import kernels as bench
-from bunet.experiments.bench import libraries, limits
-from bunet.experiments.bench.cases import Case
-from bunet.experiments.bench.libraries import Rival
-from bunet.experiments.bench.limits import Throughput
+from bunet.experiments.bench import libraries
+from bunet.experiments.bench.case import UNITS, Case, Throughput, limit
 from bunet.experiments.commands.app import app
 from bunet.experiments.commands.bench import figure
 from bunet.models.errors import UsageError
@@ -53,41 +51,42 @@ def bunet(*arguments: str | Path) -> tuple[int, str, str]:
 
 def test_the_compiling_call_is_not_timed_and_the_median_counts() -> None:
     machine = Machine(9.0, 1.0, 4.0, 2.0)  # the second call only says how often a run repeats its call
-    timing = bench.measure(case(machine=machine), runs=3, clock=machine.clock, run_s=1.0)
-    assert timing.figures == (1.0, 0.25, 0.5)
-    entry = timing.document()
+    one = case(machine=machine)
+    (figures,) = bench.measure(one, runs=3, clock=machine.clock, run_s=1.0)
+    assert figures == [1.0, 0.25, 0.5]
+    entry = bench.entry(one, figures)
     assert (entry["median"], entry["low"], entry["high"], entry["limit"]) == (0.5, 0.25, 1.0, None)
     assert entry["quartiles"] == [0.375, 0.75]
 
 
 def test_short_calls_are_repeated_within_a_run() -> None:
     machine = Machine(0.125)
-    timing = bench.measure(case(unit="us", items=10, machine=machine), runs=2, clock=machine.clock, run_s=1.0)
+    (figures,) = bench.measure(case(unit="us", items=10, machine=machine), runs=2, clock=machine.clock, run_s=1.0)
     assert machine.calls == 2 + 2 * 8
-    assert timing.figures == (12500.0, 12500.0)
+    assert figures == [12500.0, 12500.0]
 
 
 def test_a_clock_that_stands_still_divides_nothing_by_zero() -> None:
     machine = Machine(0.0)
-    assert bench.measure(case(machine=machine), runs=1, clock=machine.clock, run_s=1e-9).median > 0
+    assert bench.measure(case(machine=machine), runs=1, clock=machine.clock, run_s=1e-9)[0][0] > 0
 
 
 def test_limits_follow_from_clock_and_throughput() -> None:
     zen4 = Throughput(aes128=2, aes512=1, madd52_512=1)
     clock_hz = 3.64e9
-    assert limits.limit(case(aes=1), "vaes", clock_hz, zen4) == pytest.approx(1456)
-    assert limits.limit(case(aes=1), "aesni", clock_hz, zen4) == pytest.approx(728)
-    assert limits.limit(case(aes=4), "vaes", clock_hz, zen4) == pytest.approx(364)
-    assert limits.limit(case(unit="G/s", madd52=2), "vaes", clock_hz, zen4) == pytest.approx(14.56)
+    assert limit(case(aes=1), "vaes", clock_hz, zen4) == pytest.approx(1456)
+    assert limit(case(aes=1), "aesni", clock_hz, zen4) == pytest.approx(728)
+    assert limit(case(aes=4), "vaes", clock_hz, zen4) == pytest.approx(364)
+    assert limit(case(unit="G/s", madd52=2), "vaes", clock_hz, zen4) == pytest.approx(14.56)
     ntt = next(one for one in kernel_cases.ntt_cases() if one.name == "ntt.forward.n4096.q47")
-    assert limits.limit(ntt, "vaes", clock_hz, zen4) == pytest.approx(2.53, abs=0.01)
+    assert limit(ntt, "vaes", clock_hz, zen4) == pytest.approx(2.53, abs=0.01)
     for tier, throughput, one in (
         ("portable", zen4, case(aes=1)),
         ("vaes", None, case(aes=1)),
         ("vaes", zen4, case()),
         ("aesni", zen4, case(madd52=2)),
     ):
-        assert limits.limit(one, tier, clock_hz, throughput) is None
+        assert limit(one, tier, clock_hz, throughput) is None
 
 
 def test_the_clock_is_what_the_timer_says() -> None:
@@ -99,12 +98,10 @@ def test_the_clock_is_what_the_timer_says() -> None:
 def test_names_are_unique_and_units_known() -> None:
     cases = kernel_cases.all_cases()
     assert len({one.name for one in cases}) == len(cases)
-    assert all(one.unit in kernel_cases.UNITS and one.items > 0 for one in cases)
+    assert all(one.unit in UNITS and one.items > 0 for one in cases)
     assert max(len(one.name) for one in cases) <= 30  # the table has 80 columns
-    names = {one.name for one in cases}
-    assert {rival.case.name for rival in libraries.rivals()} <= names
     ours = {one.name: one.unit for one in cases}
-    assert all(rival.case.unit == ours[rival.case.name] for rival in libraries.rivals())
+    assert all(other.package and other.unit == ours[other.name] for other in libraries.library_cases())
 
 
 SMALL = (
@@ -121,7 +118,7 @@ SMALL = (
 @pytest.mark.parametrize("name", SMALL)
 def test_cases_run(name: str) -> None:
     (one,) = (one for one in kernel_cases.all_cases() if one.name == name)
-    assert bench.measure(one, runs=1, run_s=0.0).median > 0
+    assert bench.measure(one, runs=1, run_s=0.0)[0][0] > 0
 
 
 def document(*entries: dict[str, Any]) -> dict[str, Any]:
@@ -209,16 +206,16 @@ def test_bad_options_are_one_sentence(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_rivals_are_timed_or_said_to_be_absent() -> None:
+def test_libraries_are_timed_or_said_to_be_absent() -> None:
     machine = Machine(0.5)
     known = [
-        Rival("Here", "here", case("k", machine=machine)),
-        Rival("Gone", "gone", case("k")),
-        Rival("Gone", "gone", case("k")),
-        Rival("Other", "here", case("not timed")),
+        case("k", machine=machine, opponent="Here", package="here"),
+        case("k", opponent="Gone", package="gone"),
+        case("k", opponent="Gone", package="gone"),
+        case("not timed", opponent="Other", package="here"),
     ]
     result = {**document(entry("k", 6)), "compared": [], "absent": []}
-    libraries.run(result, runs=1, clock=machine.clock, known=known, installed=lambda package: package == "here")
+    libraries.run(result, known, runs=1, clock=machine.clock, installed=lambda package: package == "here")
     (compared,) = result["compared"]
     assert (compared["library"], compared["median"], compared["ours"], compared["ratio"]) == ("Here", 2.0, 6, 3.0)
     assert result["absent"] == ["Gone (pip install gone)"]
@@ -230,7 +227,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(0.001)
     cases = [case("aes.ctr", machine=machine, aes=1), case("ntt.forward", unit="us", items=1, machine=machine)]
     monkeypatch.setattr(kernel_cases, "all_cases", lambda: cases)
-    monkeypatch.setattr(libraries, "rivals", lambda: iter([Rival("Gone", "no_such_package", cases[0])]))
+    gone = case("aes.ctr", opponent="Gone", package="no_such_package")
+    monkeypatch.setattr(libraries, "library_cases", lambda: iter([gone]))
 
 
 @pytest.mark.usefixtures("tiny")

@@ -9,6 +9,7 @@ from bunet.protocols.context import Role
 from bunet.protocols.counting import counted
 from bunet.protocols.gc import garbling, library
 from bunet.protocols.gc.builder import CircuitBuilder
+from bunet.protocols.kernels.gc.layout import TILE
 from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.lockstep import lockstep
 from tests.protocols.contexts import contexts
@@ -90,7 +91,7 @@ def test_random_circuits_garbled_equal_plain(circuit, instances, garbler, seed) 
 def test_any_number_of_instances(instances, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks and a small window, so that chunk and window borders are met."""
     circuit = library.sign(8)
-    monkeypatch.setattr(garbling, "CHUNK_BYTES", 2 * circuit.and_gates * garbling.TILE * garbling.TABLE_BYTES)
+    monkeypatch.setattr(garbling, "CHUNK_BYTES", 2 * circuit.and_gates * TILE * garbling.TABLE_BYTES)
     monkeypatch.setattr(garbling, "WINDOW", 2)
     check(circuit, *inputs(circuit, instances))
 

@@ -1,12 +1,12 @@
-"""Kernels that touch memory by the lengths they are told: what does not fit raises at their border, in a sentence."""
+"""Kernels that touch memory by the lengths they are told: what does not fit raises before they run, in a sentence."""
 
 import numpy as np
 import pytest
 
 from bunet.protocols.gc import library
 from bunet.protocols.kernels.gc import garble
-from bunet.protocols.kernels.machine import arguments as border
-from bunet.protocols.kernels.ot import extension, softspoken
+from bunet.protocols.kernels.machine import arguments
+from bunet.protocols.kernels.ot import correlated, extension, softspoken
 from bunet.protocols.kernels.ring import ntt, rlwe
 from bunet.protocols.pahe.encoding import encode_constants
 from bunet.protocols.pahe.parameters import get
@@ -19,7 +19,7 @@ SCHEDULES = np.zeros(extension.SCHEDULES, U64)
 
 
 def test_a_check_names_what_it_wants_and_what_it_got() -> None:
-    border.check("rows", np.zeros((3, 2), U64), border.U64, None, 2)
+    arguments.check("rows", np.zeros((3, 2), U64), arguments.U64, None, 2)
     for array, words in (
         (np.zeros((3, 3), U64), r"rows must be C-contiguous uint64 \(any, 2\), not uint64 \(3, 3\)"),
         (np.zeros((3, 2), np.int64), r"not int64 \(3, 2\)"),
@@ -28,7 +28,7 @@ def test_a_check_names_what_it_wants_and_what_it_got() -> None:
         ([[1, 2]], "rows must be an array, .* not list"),
     ):
         with pytest.raises(ValueError, match=words):
-            border.check("rows", array, border.U64, None, 2)
+            arguments.check("rows", array, arguments.U64, None, 2)
 
 
 def garbling(side):
@@ -217,19 +217,19 @@ def applying(width=20, count=200):
         (extension.extend_sender, sending, "delta", lambda a: a[:1]),
         (extension.extend_sender, sending, "message", lambda a: a[:-1]),
         (extension.extend_sender, sending, "rows", lambda a: np.zeros((257, 2), U64)),
-        (extension.correct, correcting, "key", lambda a: a[:1]),
-        (extension.correct, correcting, "delta", lambda a: a[:1]),
-        (extension.correct, correcting, "rows", lambda a: a[:-1]),
-        (extension.correct, correcting, "correlation", lambda a: a.astype(np.uint64)),
-        (extension.correct, correcting, "width", lambda _: 33),
-        (extension.correct, correcting, "width", lambda _: 0),
-        (extension.correct, correcting, "result", lambda a: a[:-1]),
-        (extension.correct, correcting, "packed", lambda a: a[:-1]),
-        (extension.apply_correction, applying, "rows", lambda a: a[:, :1]),
-        (extension.apply_correction, applying, "choices", lambda a: a[:-1]),
-        (extension.apply_correction, applying, "packed", lambda a: a[:-1]),
-        (extension.apply_correction, applying, "width", lambda _: 65),
-        (extension.apply_correction, applying, "result", lambda a: a.astype(np.int32)),
+        (correlated.correct, correcting, "key", lambda a: a[:1]),
+        (correlated.correct, correcting, "delta", lambda a: a[:1]),
+        (correlated.correct, correcting, "rows", lambda a: a[:-1]),
+        (correlated.correct, correcting, "correlation", lambda a: a.astype(np.uint64)),
+        (correlated.correct, correcting, "width", lambda _: 33),
+        (correlated.correct, correcting, "width", lambda _: 0),
+        (correlated.correct, correcting, "result", lambda a: a[:-1]),
+        (correlated.correct, correcting, "packed", lambda a: a[:-1]),
+        (correlated.apply_correction, applying, "rows", lambda a: a[:, :1]),
+        (correlated.apply_correction, applying, "choices", lambda a: a[:-1]),
+        (correlated.apply_correction, applying, "packed", lambda a: a[:-1]),
+        (correlated.apply_correction, applying, "width", lambda _: 65),
+        (correlated.apply_correction, applying, "result", lambda a: a.astype(np.int32)),
     ],
 )
 def test_extension_refuses_what_does_not_fit(kernel, fitting, name, change) -> None:

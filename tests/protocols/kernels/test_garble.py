@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from bunet.protocols.gc.circuit import Op
 from bunet.protocols.kernels.gc import garble
 from bunet.protocols.kernels.gc import garble_gates as gates
+from bunet.protocols.kernels.gc.layout import SCRATCH_WORDS, TILE, WORDS
 from bunet.protocols.kernels.machine.tier import available
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
 from tests.protocols.gc.plain import evaluate_plain
 from tests.protocols.gc.random_circuits import circuits
 
-TILE, WORDS = garble.TILE, garble.WORDS
 DRAW = Random(b"garbling kernels")
 KEY = DRAW.words(2)
 DELTA = DRAW.words(2) | np.array([1, 0], np.uint64)
@@ -71,7 +71,7 @@ def test_and_gate(tier, complements, target) -> None:
     _, garble_and, evaluate_and, first_keys = tier
     not_a, not_b = complements & 1, complements >> 1
     flip = [n * DELTA for n in (np.uint64(not_a), np.uint64(not_b))]
-    scratch = [np.zeros(garble.SCRATCH_WORDS, np.uint64) for _ in range(2)]
+    scratch = [np.zeros(SCRATCH_WORDS, np.uint64) for _ in range(2)]
     tile = 5 << 16
     for half in scratch:
         first_keys(KEY, np.uint64(STREAM), np.uint64(tile), half)
@@ -141,23 +141,23 @@ def reference_tables(circuit, words, public, rows, first_tile):
     one = np.uint64(1)
     for t in range(tiles):
         wires, here = np.zeros((circuit.wires, TILE, 2), np.uint64), slice(t * TILE, (t + 1) * TILE)
-        for kind, a, b, c, index, flags in circuit.ops.tolist():
-            if kind == Op.GARBLER_INPUT:
+        for operation, a, b, c, index, flags in circuit.ops.tolist():
+            if operation == Op.GARBLER_INPUT:
                 wires[c] = public[index] ^ bits_to_rows(words[a, here] >> np.uint64(b) & one)
-            elif kind == Op.EVALUATOR_INPUT:
+            elif operation == Op.EVALUATOR_INPUT:
                 wires[c] = rows[t, index]
-            elif kind == Op.XOR:
+            elif operation == Op.XOR:
                 wires[c] = wires[a] ^ wires[b]
-            elif kind == Op.AND:
+            elif operation == Op.AND:
                 flip = [np.uint64(f) * DELTA for f in (flags & 1, flags >> 1)]
                 low = (first_tile + t) << 16 | index << 1
                 left, right, wires[c] = reference_garble(wires[a] ^ flip[0], wires[b] ^ flip[1], low)
                 tables[t, index] = left, right
-            elif kind == Op.OUTPUT:
+            elif operation == Op.OUTPUT:
                 shares[b, here] ^= (wires[a, :, 0] & one) << np.uint64(c)
-            elif kind == Op.CONSTANT_OUTPUT:
+            elif operation == Op.CONSTANT_OUTPUT:
                 shares[b, here] ^= one << np.uint64(c)
-            elif kind == Op.GARBLER_LOCAL:
+            elif operation == Op.GARBLER_LOCAL:
                 shares[b, here] ^= (words[a, here] >> np.uint64(index) & one) << np.uint64(c)
     return tables, shares
 
@@ -208,7 +208,7 @@ def test_keys_of_tiles_gates_and_streams_differ() -> None:
     a, b = random_rows(TILE), random_rows(TILE)
     seen = set()
     for stream, low in ((1, 0), (2, 0), (1, 1 << 16), (1, 2), (3, 2)):
-        tables, scratch = np.zeros(2 * WORDS, np.uint64), np.zeros(garble.SCRATCH_WORDS, np.uint64)
+        tables, scratch = np.zeros(2 * WORDS, np.uint64), np.zeros(SCRATCH_WORDS, np.uint64)
         wires = np.concatenate((a, b, a)).reshape(-1)
         u = np.uint64
         gates.first_keys(KEY, u(stream), u(low & ~2), scratch)

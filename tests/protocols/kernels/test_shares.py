@@ -8,18 +8,18 @@ from bunet.protocols.kernels import shares
 WIDTHS = (1, 2, 5, 31, 32, 33, 44, 63, 64)
 
 
-def kind(width: int) -> type:
+def dtype(width: int) -> type:
     return np.uint32 if width <= 32 else np.uint64
 
 
 def random_shares(width: int, shape=(3, 6, 8), seed: int = 0) -> np.ndarray:
     values = np.random.default_rng(seed).integers(0, 1 << width, shape, dtype=np.uint64)
     values.reshape(-1)[:2] = 0, (1 << width) - 1
-    return values.astype(kind(width))
+    return values.astype(dtype(width))
 
 
 def check(result: np.ndarray, expected: np.ndarray, width: int) -> None:
-    assert result.dtype == kind(width)
+    assert result.dtype == dtype(width)
     assert result.tolist() == (expected % (1 << width)).tolist()
 
 

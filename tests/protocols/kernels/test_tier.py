@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import lru_cache
@@ -91,3 +92,36 @@ def test_tiers_and_processors_have_their_own_cache(monkeypatch: pytest.MonkeyPat
     assert tier.cache_folder("aesni") != here
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert tier.cache_folder("portable") != here
+
+
+CACHE_PATHS = """
+import importlib, pkgutil, sys
+from bunet.protocols import kernels
+names = sys.argv[1:] or [m.name for m in pkgutil.walk_packages(kernels.__path__, kernels.__name__ + ".")]
+modules = [importlib.import_module(name) for name in names]
+from numba.core.dispatcher import Dispatcher
+from bunet.protocols.kernels.machine import tier
+paths = {made.stats.cache_path for m in modules for made in vars(m).values() if isinstance(made, Dispatcher)}
+print(tier.cache_folder(tier.TIER), *paths, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("first", [[], ["bunet.protocols.kernels.shares"]])
+def test_every_kernel_is_kept_where_the_digest_of_all_sources_says(first: list[str]) -> None:
+    """Whichever module is imported first: elsewhere a kernel would stay after an edit in a file that it imports."""
+    run = _run(["-c", CACHE_PATHS, *first])
+    assert run.returncode == 0, run.stderr
+    folder, *paths = run.stdout.splitlines()
+    assert paths
+    assert all(Path(path).is_relative_to(folder) for path in paths)
+
+
+def test_only_one_module_takes_decorators_from_numba() -> None:
+    kernels = Path(tier.__file__).parents[1]
+    taking = {
+        path.relative_to(kernels).as_posix()
+        for path in kernels.rglob("*.py")
+        if re.search(r"\bn?jit\(|numba\.n?jit|import .*\b(njit|jit|intrinsic)$|extending\.intrinsic", path.read_text(), re.M)
+        and "machine.compiled import" not in path.read_text()
+    }
+    assert taking == {"machine/compiled.py", "machine/foreign.py"}  # the latter's are not kept

@@ -8,7 +8,7 @@ import numpy as np
 
 from bunet.protocols.kernels import shares
 from bunet.protocols.kernels.machine import tier
-from bunet.protocols.kernels.ot import extension, softspoken
+from bunet.protocols.kernels.ot import correlated, extension, softspoken
 from bunet.protocols.kernels.packing import bits
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.random import Random
@@ -50,13 +50,13 @@ def _extension(random: Random) -> Iterator[np.ndarray]:
         extension.extend_receiver(zeros, ones, stream, random.words(message.size // 128), message, rows)
         extension.extend_sender(zeros, delta, stream, message, own)
         yield from (message, rows, own)
-        for width, kind in ((17, np.uint32), (61, np.uint64)):
-            correlation, choices = random.uniform(count, width).astype(kind), random.bits(count)
-            result, packed = np.empty(count, kind), np.empty((count * width + 63) // 64 + 1, np.uint64)
-            extension.correct(key, tweak, delta, rows, correlation, width, result, packed)
+        for width, dtype in ((17, np.uint32), (61, np.uint64)):
+            correlation, choices = random.uniform(count, width).astype(dtype), random.bits(count)
+            result, packed = np.empty(count, dtype), np.empty((count * width + 63) // 64 + 1, np.uint64)
+            correlated.correct(key, tweak, delta, rows, correlation, width, result, packed)
             data = packed.view(np.uint8)[: bits.packed_bytes(count, width)]
             yield from (result.copy(), data)
-            extension.apply_correction(key, tweak, rows, choices, data, width, result)
+            correlated.apply_correction(key, tweak, rows, choices, data, width, result)
             yield result
 
 

@@ -1,13 +1,13 @@
-"""The duels of `bunet bench kernels --prototypes`: what is asked of our kernels, at the sizes where it is asked.
+"""What `bunet bench kernels --prototypes` compares: what is asked of our kernels, at the sizes where it is asked.
 
-`p` holds the modules of the prototypes' folder, see `kernel_prototypes`. Arrays of both sides begin at a cache line.
+`p` holds the modules of the prototypes' folder, see `prototypes`. Arrays of both sides begin at a cache line.
 Where both compute the same values, they are compared before anything is timed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, ClassVar
@@ -15,37 +15,33 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bunet.experiments.bench import cases as kernel_cases
-from bunet.experiments.bench.cases import CACHED, LARGE, Call, Case, frozen, half_gates, words
-from bunet.experiments.bench.comparison_lattices import lattice_duels
-from bunet.experiments.bench.comparisons import Duel, aligned, expect
+from bunet.experiments.bench.case import Call, Case, Words, aligned, frozen, words
+from bunet.experiments.bench.cases import CACHED, LARGE, half_gates
+from bunet.experiments.bench.prototype_lattices import lattice_cases
+from bunet.experiments.bench.prototypes import expect, with_prototype
 
 if TYPE_CHECKING:
     from bunet.protocols.gc.circuit import Circuit
 
-FLOOR = 0.9  # of a prototype
 SOFTSPOKEN_FLOOR = 0.5  # SoftSpoken-4, of IKNP
 PACKING_FLOOR = 3.0  # GB/s
 
 
-def select(duels: list[Duel], wanted: str | None) -> list[Duel]:
-    """Those whose name contains `wanted`; maybe none."""
-    return [duel for duel in duels if wanted is None or wanted in duel.name]
-
-
-def all_duels(p: SimpleNamespace) -> list[Duel]:
-    """Every duel, in the order of the table; listing costs nothing."""
-    return [*_aes(p), *_gates(p), *_iknp(p), *_softspoken(), *lattice_duels(p), *_packing()]
+def prototype_cases(p: SimpleNamespace) -> list[Case]:
+    """All of them, in the order of the table; listing costs nothing."""
+    return [*_aes(p), *_gates(p), *_iknp(p), *_softspoken(), *lattice_cases(p), *_packing()]
 
 
 # --- AES -------------------------------------------------------------------------------------------------------------
 
 
-def _aes(p: SimpleNamespace) -> Iterator[Duel]:
+def _aes(p: SimpleNamespace) -> Iterator[Case]:
     """As protocols' kernels call them: from compiled code, over blocks in the second-level cache or in memory."""
     for size, blocks, calls in (("16k", CACHED, 16), ("1M", 1 << 20, 1)):
         items = blocks * calls
-        yield Duel(f"aes.ctr.{size}", "M/s", FLOOR, partial(_ctr, p, f"aes.ctr.{size}", blocks, calls), items, items)
-        yield Duel(f"aes.hash.{size}", "M/s", FLOOR, partial(_hash, p, blocks, calls), items, items)
+        prepare = partial(_ctr, p, f"aes.ctr.{size}", blocks, calls)
+        yield with_prototype(f"aes.ctr.{size}", items, "M/s", prepare, opponent_items=items)
+        yield with_prototype(f"aes.hash.{size}", items, "M/s", partial(_hash, p, blocks, calls), opponent_items=items)
 
 
 def _ctr(p: SimpleNamespace, name: str, blocks: int, calls: int) -> tuple[Call, Call]:
@@ -104,10 +100,10 @@ def _hash(p: SimpleNamespace, blocks: int, calls: int) -> tuple[Call, Call]:
 # --- half gates ------------------------------------------------------------------------------------------------------
 
 
-def _gates(p: SimpleNamespace) -> Iterator[Duel]:
+def _gates(p: SimpleNamespace) -> Iterator[Case]:
     """A 32-bit ReLU, tables streamed to memory, by the AND gate: our circuit against theirs, then theirs on both sides."""
     from bunet.protocols.gc import library
-    from bunet.protocols.kernels.gc.garble import TILE
+    from bunet.protocols.kernels.gc.layout import TILE
 
     theirs = TheirCircuit(*p.half_gates.relu_circuit(32))
     for operation, evaluate in (("garble", False), ("evaluate", True)):
@@ -115,19 +111,19 @@ def _gates(p: SimpleNamespace) -> Iterator[Duel]:
             name = f"gc.{operation}.{label}"
             prepare = partial(_gates_of, p, name, theirs, ours, evaluate)
             gates, their_gates = (tiles_of(ands) * ands * TILE for ands in (ours.and_gates, theirs.and_gates))
-            yield Duel(name, "M/s", FLOOR, prepare, gates, their_gates)
+            yield with_prototype(name, gates, "M/s", prepare, opponent_items=their_gates)
 
 
 def tiles_of(and_gates: int) -> int:
     """Tiles whose tables are about LARGE bytes."""
-    from bunet.protocols.kernels.gc.garble import TILE
+    from bunet.protocols.kernels.gc.layout import TILE
 
     return max(1, LARGE // (32 * and_gates * TILE))
 
 
 @dataclass(frozen=True)
 class TheirCircuit:
-    """A circuit of the prototype: ops int64 (n, 5) of (kind, a, b, c, AND gate), each wire with a number of its own."""
+    """A circuit of the prototype: ops int64 (n, 5) of (operation, a, b, c, AND gate), each wire with a number of its own."""
 
     ops: np.ndarray
     wires: int
@@ -148,10 +144,10 @@ class TheirCircuit:
 
         inputs = [(Op.EVALUATOR_INPUT, i // 32, i % 32, i, i, 0) for i in range(labels)]
         gates, complement = [], {}
-        for kind, a, b, c, index in self.ops.tolist():
-            if kind == self.NOT:
+        for operation, a, b, c, index in self.ops.tolist():
+            if operation == self.NOT:
                 complement[c] = a
-            elif kind == self.XOR:
+            elif operation == self.XOR:
                 gates.append((Op.XOR, a, b, c, 0, 0))
             else:
                 flags = (a in complement) | (b in complement) << 1
@@ -178,7 +174,7 @@ class _TheirGates:
     """The prototype on `tiles` tiles of its circuit; input labels are those of `wires`, the same for every tile."""
 
     def __init__(self, p: SimpleNamespace, circuit: TheirCircuit, tiles: int) -> None:
-        from bunet.protocols.kernels.gc.garble import TILE
+        from bunet.protocols.kernels.gc.layout import TILE
         from bunet.protocols.kernels.machine import foreign
 
         garble, evaluate = p.half_gates.garble, p.half_gates.evaluate
@@ -204,14 +200,15 @@ class _TheirGates:
     def evaluate(self) -> None:
         self._evaluate(self.circuit.ops, self.wires, self.tables, self._schedule, self.key)
 
-    def shares(self) -> np.ndarray:
+    def shares(self) -> Words:
         """Point-and-permute bits of the outputs of the last tile, as 32-bit words."""
         bits = self.wires[self.circuit.outputs, ::2] & np.uint64(1)
-        return np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint64)[:, None], axis=0)
+        joined: Words = np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint64)[:, None], axis=0)
+        return joined
 
 
 def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circuit, evaluate: bool) -> tuple[Call, Call]:
-    from bunet.protocols.kernels.gc.garble import TILE
+    from bunet.protocols.kernels.gc.layout import TILE
 
     expect(_same_tables(_TheirGates(p, circuit, 2)), name)
     theirs = _TheirGates(p, circuit, tiles_of(circuit.and_gates))
@@ -224,35 +221,36 @@ def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circui
 def _same_tables(theirs: _TheirGates) -> bool:
     """Whether both sides garble and evaluate the prototype's circuit to the same bits."""
     from bunet.protocols.kernels.gc import garble
+    from bunet.protocols.kernels.gc.layout import TILE
 
     circuit, zero = theirs.circuit.ours(labels=theirs.circuit.INPUTS), np.uint64(0)
     tiles = theirs.tables.shape[0]
-    none, public = frozen(words(0, tiles * garble.TILE)), frozen(words(0, garble.TILE, 2))
-    inputs = frozen(words(len(circuit.evaluator_words), tiles * garble.TILE))
-    rows = frozen(np.tile(theirs.labels.reshape(-1, garble.TILE, 2), (tiles, 1, 1, 1)))
+    none, public = frozen(words(0, tiles * TILE)), frozen(words(0, TILE, 2))
+    inputs = frozen(words(len(circuit.evaluator_words), tiles * TILE))
+    rows = frozen(np.tile(theirs.labels.reshape(-1, TILE, 2), (tiles, 1, 1, 1)))
     delta, key = frozen(theirs.delta.copy()), frozen(theirs.key.copy())
-    tables = aligned(tiles, circuit.and_gates, 2, garble.TILE, 2)
-    shares, their_shares = (np.zeros((1, tiles * garble.TILE), np.uint64) for _ in range(2))
+    tables = aligned(tiles, circuit.and_gates, 2, TILE, 2)
+    shares, their_shares = (np.zeros((1, tiles * TILE), np.uint64) for _ in range(2))
     agree = []
     theirs.garble()
     garble.garble(circuit.ops, circuit.wires, none, public, rows, delta, key, zero, zero, tables, shares)
     agree.append(np.array_equal(tables.reshape(theirs.tables.shape), theirs.tables))
-    agree.append(np.array_equal(shares[0, -garble.TILE :], theirs.shares()))
+    agree.append(np.array_equal(shares[0, -TILE:], theirs.shares()))
     theirs.evaluate()
     received = frozen(tables.view())
     garble.evaluate(circuit.ops, circuit.wires, inputs, public, rows, key, zero, zero, received, their_shares)
-    agree.append(np.array_equal(their_shares[0, -garble.TILE :], theirs.shares()))
+    agree.append(np.array_equal(their_shares[0, -TILE:], theirs.shares()))
     return all(agree)
 
 
 # --- oblivious transfer ----------------------------------------------------------------------------------------------
 
 
-def _iknp(p: SimpleNamespace) -> Iterator[Duel]:
+def _iknp(p: SimpleNamespace) -> Iterator[Case]:
     for size, count in (("8k", 1 << 13), ("131k", 1 << 17), ("1M", 1 << 20)):
         for side, sender in (("send", True), ("receive", False)):
             name = f"ot.iknp.{side}.{size}"
-            yield Duel(name, "M/s", FLOOR, partial(_iknp_of, p, name, count, sender), count, count)
+            yield with_prototype(name, count, "M/s", partial(_iknp_of, p, name, count, sender), opponent_items=count)
 
 
 def _iknp_of(p: SimpleNamespace, name: str, count: int, sender: bool) -> tuple[Call, Call]:
@@ -293,25 +291,30 @@ def _iknp_of(p: SimpleNamespace, name: str, count: int, sender: bool) -> tuple[C
     return (send, their_send) if sender else (receive, their_receive)
 
 
-def _softspoken() -> Iterator[Duel]:
+def _softspoken() -> Iterator[Case]:
     """Against our own IKNP, which sends four times as much: each side, and both in turn as one core would do them."""
     cases = {case.name: case for case in kernel_cases.ot_cases()}
-    for side in ("send", "receive"):
-        ours, iknp = cases[f"ot.softspoken4.{side}"], cases[f"ot.iknp.{side}"]
-        prepare = partial(_two, ours, iknp)
-        yield Duel(ours.name, ours.unit, SOFTSPOKEN_FLOOR, prepare, ours.items, iknp.items, rival="our IKNP")
-    pairs = [[cases[f"ot.{kind}.{side}"] for side in ("send", "receive")] for kind in ("softspoken4", "iknp")]
-    ours, iknp = (pair[0] for pair in pairs)
-    prepare = partial(_pairs, *pairs)
-    yield Duel("ot.softspoken4.both", ours.unit, SOFTSPOKEN_FLOOR, prepare, ours.items, iknp.items, rival="our IKNP")
+    for name, sides in (("send", ["send"]), ("receive", ["receive"]), ("both", ["send", "receive"])):
+        ours, iknp = ([cases[f"ot.{extension}.{side}"] for side in sides] for extension in ("softspoken4", "iknp"))
+        yield Case(
+            f"ot.softspoken4.{name}",
+            ours[0].items,
+            ours[0].unit,
+            partial(_both, ours, iknp),
+            opponent="our IKNP",
+            opponent_items=iknp[0].items,
+            floor=SOFTSPOKEN_FLOOR,
+        )
 
 
-def _pairs(ours: list[Case], theirs: list[Case]) -> tuple[Call, Call]:
+def _both(ours: list[Case], theirs: list[Case]) -> tuple[Call, Call]:
     return _in_turn(ours), _in_turn(theirs)
 
 
 def _in_turn(cases: list[Case]) -> Call:
-    calls = [case.prepare() for case in cases]
+    calls = [call for case in cases for call in case.calls()]
+    if len(calls) == 1:
+        return calls[0]
 
     def call() -> None:
         for step in calls:
@@ -320,18 +323,11 @@ def _in_turn(cases: list[Case]) -> Call:
     return call
 
 
-def _two(ours: Case, theirs: Case) -> tuple[Call, Call]:
-    return ours.prepare(), theirs.prepare()
-
-
 # --- bits ------------------------------------------------------------------------------------------------------------
 
 
-def _packing() -> Iterator[Duel]:
+def _packing() -> Iterator[Case]:
+    """Alone: the floor is in the unit."""
     for case in kernel_cases.bits_cases():
         if case.unit == "GB/s":
-            yield Duel(case.name, case.unit, PACKING_FLOOR, partial(_alone, case), case.items, rival=None)
-
-
-def _alone(ours: Case) -> tuple[Call, None]:
-    return ours.prepare(), None
+            yield replace(case, floor=PACKING_FLOOR)

@@ -1,4 +1,4 @@
-"""The duels of lattice kernels, see `kernel_duel_cases`: transforms, BFV and multiply-accumulate."""
+"""Comparisons of lattice kernels with prototypes, see `prototype_cases`: transforms, BFV and multiply-accumulate."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from bunet.experiments.bench import cases
-from bunet.experiments.bench.cases import BATCH, LARGE, Call
-from bunet.experiments.bench.comparisons import Duel, aligned, expect
+from bunet.experiments.bench.case import Call, Case, aligned, words
+from bunet.experiments.bench.cases import BATCH, LARGE, accumulate
+from bunet.experiments.bench.prototypes import expect, with_prototype
 
-FLOOR = 0.9
 BFV_FLOOR = 1.0  # the prototype scales in scalar code: better is asked for
 PRIME_BITS = 47
 # degree -> levels of the prototype's strided passes, and of its last one before the three within a register: its fastest
 PLANS = {4096: ([3, 2], 4), 8192: ([3, 3], 4)}
 
 
-def lattice_duels(p: SimpleNamespace) -> Iterator[Duel]:
+def lattice_cases(p: SimpleNamespace) -> Iterator[Case]:
     """All of them, in the order of the table."""
     limb = cache(partial(Limb, p))  # compiles transforms: once a degree and prime
     yield from _ntt(limb)
@@ -72,11 +71,12 @@ class Limb:
 # --- transforms ------------------------------------------------------------------------------------------------------
 
 
-def _ntt(limb: Callable[..., Limb]) -> Iterator[Duel]:
+def _ntt(limb: Callable[..., Limb]) -> Iterator[Case]:
     for label, inverse in (("forward", False), ("inverse", True)):
         for degree in PLANS:
             name = f"ntt.{label}.n{degree}.q{PRIME_BITS}"
-            yield Duel(name, "us", FLOOR, partial(_transform, limb, name, degree, inverse), BATCH, BATCH)
+            prepare = partial(_transform, limb, name, degree, inverse)
+            yield with_prototype(name, BATCH, "us", prepare, opponent_items=BATCH)
 
 
 def _transform(limb: Callable[..., Limb], name: str, degree: int, inverse: bool) -> tuple[Call, Call]:
@@ -85,7 +85,7 @@ def _transform(limb: Callable[..., Limb], name: str, degree: int, inverse: bool)
     theirs = limb(degree)
     tables = ntt.tables(degree, (theirs.q,))
     polys, their_polys = aligned(BATCH, 1, degree), aligned(BATCH, degree)
-    before = cases.words(BATCH, degree) % np.uint64(theirs.q)
+    before = words(BATCH, degree) % np.uint64(theirs.q)
     polys[:, 0] = their_polys[:] = before
     ntt.forward(polys, tables)
     theirs.many(their_polys, inverse=False)()
@@ -103,12 +103,12 @@ def _transform(limb: Callable[..., Limb], name: str, degree: int, inverse: bool)
 DEGREE, SHARE_BITS = 4096, 41
 
 
-def _bfv(p: SimpleNamespace, limb: Callable[..., Limb]) -> Iterator[Duel]:
+def _bfv(p: SimpleNamespace, limb: Callable[..., Limb]) -> Iterator[Case]:
     """Two 47-bit limbs, secret-key encryption; the prototype takes one message a call, ours a batch."""
     for operation in ("encrypt", "decrypt"):
         for batch in (1, 8, 64):
             name = f"bfv.{operation}.n4096-q94.b{batch}"
-            yield Duel(name, "us", BFV_FLOOR, partial(_bfv_of, p, limb, name, operation, batch), batch)
+            yield with_prototype(name, batch, "us", partial(_bfv_of, p, limb, name, operation, batch), floor=BFV_FLOOR)
 
 
 def _bfv_of(p: SimpleNamespace, limb: Callable[..., Limb], name: str, operation: str, batch: int) -> tuple[Call, Call]:
@@ -122,7 +122,7 @@ def _bfv_of(p: SimpleNamespace, limb: Callable[..., Limb], name: str, operation:
     params = parameters.Parameters(DEGREE, tuple(limb.q for limb in theirs.limbs))
     random, t = Random(bytes(32)), 1 << SHARE_BITS
     key = bfv.SecretKey.generate(params, random)
-    messages = cases.words(batch, DEGREE) % np.uint64(t)
+    messages = words(batch, DEGREE) % np.uint64(t)
     ciphertexts = bfv.expand_request(params, *bfv.encrypt(key, messages, t, random))
     expect(np.array_equal(bfv.decrypt(key, ciphertexts, t), messages), name)
     if operation == "encrypt":
@@ -199,7 +199,7 @@ CACHED_SHAPE = (16, 64, 16)  # ciphertexts a weight is used for, inputs, outputs
 STREAMED_SHAPE = (1, 32, LARGE >> 20)  # as `rlwe.accumulate.memory`: LARGE bytes of weights, each used once
 
 
-def _accumulate(p: SimpleNamespace) -> Iterator[Duel]:
+def _accumulate(p: SimpleNamespace) -> Iterator[Case]:
     """Weights in cache, the prototype where all it reads is there too: no layer of ours is as small. Weights streamed."""
     for terms, degree in ((8, 256), (8, 1024), (32, 1024)):
         name = f"rlwe.accumulate.cached{24 * terms * degree >> 10}K"
@@ -209,12 +209,12 @@ def _accumulate(p: SimpleNamespace) -> Iterator[Duel]:
     yield _products("rlwe.accumulate.streamed", STREAMED_SHAPE, theirs)
 
 
-def _products(name: str, shape: tuple[int, int, int], theirs: _TheirProducts) -> Duel:
+def _products(name: str, shape: tuple[int, int, int], theirs: _TheirProducts) -> Case:
     def prepare() -> tuple[Call, Call]:
         expect(theirs.agrees(), name)
-        return cases.accumulate(*shape), theirs.prepare()
+        return accumulate(*shape), theirs.prepare()
 
-    return Duel(name, "G/s", FLOOR, prepare, math.prod(shape) * 2 * 4096, theirs.products)
+    return with_prototype(name, math.prod(shape) * 2 * 4096, "G/s", prepare, opponent_items=theirs.products)
 
 
 class _TheirProducts:
@@ -228,17 +228,17 @@ class _TheirProducts:
     def prepare(self) -> Call:
         from bunet.protocols.kernels.machine import foreign
 
-        accumulate, terms, degree, q = self.p.multiply_accumulate.mac_ifma, self.terms, self.degree, np.uint64(self.q)
+        multiply, terms, degree, q = self.p.multiply_accumulate.mac_ifma, self.terms, self.degree, np.uint64(self.q)
         ciphertexts, plain = aligned(self.sets, terms, 2, degree), aligned(self.sets, terms, degree)
         out = aligned(2, degree)
         for array in (ciphertexts, plain):
-            array[:] = cases.words(*array.shape) % q
+            array[:] = words(*array.shape) % q
         constants, rounds = self.p.multiply_accumulate.consts(self.q), self.rounds
 
         def repeat(ciphertexts, plain, out, terms, degree, constants, rounds):  # type: ignore[no-untyped-def]
             for _ in range(rounds):
                 for i in range(ciphertexts.shape[0]):
-                    accumulate(ciphertexts[i], plain[i], out, terms, degree, constants)
+                    multiply(ciphertexts[i], plain[i], out, terms, degree, constants)
 
         function = foreign.compiled(repeat)
         return lambda: function(ciphertexts, plain, out, terms, degree, constants, rounds)
@@ -250,7 +250,7 @@ class _TheirProducts:
         terms, degree, q = 16, 4096, np.uint64(self.q)
         ciphertexts, plain, out = aligned(terms, 2, degree), aligned(terms, degree), aligned(2, degree)
         for array in (ciphertexts, plain):
-            array[:] = cases.words(*array.shape) % q
+            array[:] = words(*array.shape) % q
         module = self.p.multiply_accumulate
         module.mac_ifma(ciphertexts, plain, out, terms, degree, module.consts(self.q))
         ours = rlwe.multiply_accumulate(
