@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models.compiled import FILE, load_compiled, save_compiled
 from bunet.models.model_card import ModelCard
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
-from bunet.models.passes import compile as compiling
+from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import Compiled, compile_model
 from bunet.net.frame import Control, Frame, Signal, encode
 from bunet.parties import outcomes
@@ -34,7 +35,7 @@ _SHAPES = {
 
 
 def compiled_path(name: str) -> Path:
-    return FILES / f"{name}.{compiling.FILE.name}-{compiling.FILE.version}"
+    return FILES / f"{name}.{FILE.name}-{FILE.version}"
 
 
 def weights_path() -> Path:
@@ -43,7 +44,7 @@ def weights_path() -> Path:
 
 def compiled(name: str) -> Compiled:
     """A kept compiled model, `relu` or `hybrid`."""
-    return compiling.load(compiled_path(name))
+    return load_compiled(compiled_path(name))
 
 
 def share_bits() -> np.ndarray:
@@ -54,18 +55,18 @@ def share_bits() -> np.ndarray:
 def _save_compiled(name: str) -> Callable[[Path], None]:
     def save(path: Path) -> None:
         shape, readout = _SHAPES[name]
-        weights = weight_files.seeded(shape, 0)
-        images = [weight_files.seeded_slice(shape, 16, 16, seed) for seed in range(3)]
+        weights = seeded_weights(shape, 0)
+        images = [seeded_slice(shape, 16, 16, seed) for seed in range(3)]
         made = compile_model(weights, 16, 16, "8.4", images, readout)
         card = ModelCard("infection", "z", f"known-{name}", size=16)
-        compiling.save(replace(made, card=card, salt=bytes(range(32))), path)
+        save_compiled(replace(made, card=card, salt=bytes(range(32))), path)
 
     return save
 
 
 def _save_weights(path: Path) -> None:
     notes = {"source": "seeded", "seed": 0}
-    weight_files.save(weight_files.seeded(_SHAPES["hybrid"][0], 0), path, half=True, notes=notes)
+    weight_files.save(seeded_weights(_SHAPES["hybrid"][0], 0), path, half=True, notes=notes)
 
 
 def _wanted() -> dict[Path, Callable[[Path], None]]:
@@ -114,7 +115,7 @@ def rewritten(path: Path) -> bytes:
         if path == weights_path():
             weight_files.save(weight_files.load(path), target, half=True, notes=weight_files.read_notes(path))
         elif path in map(compiled_path, _SHAPES):
-            compiling.save(compiling.load(path), target)
+            save_compiled(load_compiled(path), target)
         else:
             _wanted()[path](target)
         return target.read_bytes()

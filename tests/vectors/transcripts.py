@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bunet.models.integers import conv_norm, conv_transpose_norm
-from bunet.models.oracle import IntegerWeights
+from bunet.models.integers import IntegerWeights, l1_norm
 from bunet.models.program import Node, TensorType
 from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
@@ -24,7 +23,7 @@ from bunet.protocols.ass.share import Share
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.pahe import setup as pahe_setup
-from bunet.protocols.registry import Layer, LayerWeights
+from bunet.protocols.registry import Layer
 from bunet.protocols.steps import Send, Steps
 from bunet.protocols.vote import election
 from tests.protocols.contexts import tapped
@@ -78,7 +77,7 @@ def _convolution(operation: str, width: int) -> Case:
     shape = (3, 2, 2, 2) if transposed else (2, 3, 3, 3)
     weight = (fixed(*shape) % np.uint64(63)).astype(np.int64) - 31
     bias = (fixed(2) % np.uint64(201)).astype(np.int64) - 100
-    norm = (conv_transpose_norm if transposed else conv_norm)(weight).bit_length()
+    norm = l1_norm(weight).bit_length()
     source = TensorType((3, 6, 8), width, 4, width - 2 - norm)
     size = (2, 12, 16) if transposed else (2, 6, 8)
     facts = {"out_channels": 2, "kernel": shape[-1], "norm_bits": norm} | ({"stride": 2} if transposed else {})
@@ -145,12 +144,12 @@ def layers() -> Answers:
 
 def _layer(case: Case, settings: dict[str, str], weights: IntegerWeights | None) -> Layer:
     node, source, _ = case
-    return Layer(node, (source,), LayerWeights(weights.weight, weights.bias) if weights else None, settings)
+    return Layer(node, (source,), weights, settings)
 
 
 def _of_layer(protocol: registry.Protocol, case: Case, settings: dict[str, str]) -> Answers:
     hers, his = _layer(case, settings, None), _layer(case, settings, case[2])
-    alice, bob = seeded(protocol.pahe(hers) if protocol.pahe else (), extension.of(settings))
+    alice, bob = seeded(protocol.pahe(hers), extension.of(settings))
     a, b = _shares(case[1])
     return transcript(protocol.alice(alice, protocol.prepared(hers), a), protocol.bob(bob, protocol.prepared(his), b))
 
@@ -182,7 +181,7 @@ def programs() -> Answers:
 def _of_program(name: str, settings: dict[str, str]) -> Answers:
     compiled = files.compiled(name)
     program, chosen = compiled.program, choose(compiled.program)
-    weights = {layer: LayerWeights(w.weight, w.bias) for layer, w in compiled.weights.items()}
+    weights = compiled.weights
     hers, his = plan(program, chosen, settings), plan(program, chosen, settings, weights)
     alice, bob = seeded(pahe_names(hers), extension.of(settings))
     a, b = _shares(program.input.type)
