@@ -13,10 +13,11 @@ import numpy as np
 from bunet.experiments import prepare
 from bunet.experiments.bench.slices import RunPair, document_of, masks_of
 from bunet.experiments.one_line import one_line
-from bunet.experiments.options import DEMO_SIZE, RunSettings
+from bunet.experiments.options import DEMO_SIZE
 from bunet.experiments.predict.warnings import result_warnings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
 from bunet.experiments.report import plots
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.storage.results import write_json, write_mask
 from bunet.models.metrics import dice_text, known_dice
 from bunet.models.volumes.slicing.slices import OFFSETS

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from bunet import models
-from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
+from bunet.experiments.options import DEMO_SIZE, UsageError
+from bunet.experiments.settings import RunSettings
 from bunet.models.files.atomic import write_whole
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.network import weights as weight_files
@@ -322,11 +323,11 @@ def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folde
         inputs=inputs,
         labels=images.labels,
         folder=folder,
-        link=settings.link,
-        in_flight=settings.in_flight,
-        cores=settings.cores,
-        choices=settings.choices(),
-        settings=settings.public(),
+        link=settings.run.link,
+        in_flight=settings.run.in_flight,
+        cores=settings.run.cores,
+        choices=settings.run.protocols,
+        settings=settings.run.settings,
         record=recorded,
     )
 

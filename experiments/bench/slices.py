@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments import prepare
-from bunet.experiments.options import RunSettings
 from bunet.experiments.prepare import ChosenWeights, SliceSet
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.storage.results import environment
 from bunet.experiments.sweep.config import PointData
 from bunet.models.metrics import known_dice
@@ -171,8 +171,8 @@ def document_of(
     if images.label is not None:
         run["label"] = dict(images.label)
     return ledger.document(
-        link=settings.link.describe(),
-        environment=environment(settings.cores),
+        link=settings.run.link.describe(),
+        environment=environment(settings.run.cores),
         dice={"float": dice_float, "truth": dice_truth},
         verified=result.verified,
         run=run,

@@ -18,7 +18,8 @@ from bunet.experiments import options as o
 from bunet.experiments.commands import bench as commands_kernels
 from bunet.experiments.commands import model, party, predict, start
 from bunet.experiments.one_line import say
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import UsageError
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.storage.apart import check_apart
 from bunet.experiments.sweep.config import ConfigError, Point
 from bunet.experiments.sweep.config import load as load_config
@@ -160,17 +161,19 @@ def demo(
         size=o.DEMO_SIZE if size is None else size,
         features=features,
         activation=activation,
-        relu=relu,
         pool=pool,
         format=format,
-        link=o.chosen_link(link, bandwidth, rtt),
         slices=slices,
-        in_flight=in_flight,
         axis=axis,
         seed=seed,
-        cores=o.default_cores() if cores is None else cores,
-        protocols=o.chosen_protocols(protocol or []),
-        ot=ot,
+        run=run_options(
+            link=o.chosen_link(link, bandwidth, rtt),
+            in_flight=in_flight,
+            cores=o.default_cores() if cores is None else cores,
+            relu=relu,
+            protocols=o.chosen_protocols(protocol or []),
+            ot=ot,
+        ),
     )
     if truth is not None and volume is None:
         raise UsageError("--truth belongs to a --volume; the embedded chest has its own labels")
@@ -188,7 +191,7 @@ def demo(
     from bunet.experiments.demo import DemoRequest, run_demo
     from bunet.parties.console import RunConsole
 
-    console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
+    console = RunConsole(bandwidth_bps=settings.run.link.bandwidth_bps)
     request = DemoRequest(
         settings,
         out,
@@ -248,16 +251,18 @@ def bench_slice(
         size=size,
         features=features,
         activation=activation,
-        relu=relu,
         pool=pool,
         format=format,
-        link=o.chosen_link(link, bandwidth, rtt),
         slices=slices,
-        in_flight=in_flight,
         seed=seed,
-        cores=cores,
-        protocols=o.chosen_protocols(protocol or []),
-        ot=ot,
+        run=run_options(
+            link=o.chosen_link(link, bandwidth, rtt),
+            in_flight=in_flight,
+            cores=cores,
+            relu=relu,
+            protocols=o.chosen_protocols(protocol or []),
+            ot=ot,
+        ),
     )
     if json_file is not None:
         o.writable_parent("--json", json_file)
@@ -267,7 +272,7 @@ def bench_slice(
     from bunet.parties.console import RunConsole
     from bunet.parties.local.record import beyond_calibration
 
-    console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
+    console = RunConsole(bandwidth_bps=settings.run.link.bandwidth_bps)
     with console:
         outcome = Bench()(settings, verify=verify, subscriber=console, profile=profile)
     console.print_table()
@@ -342,10 +347,9 @@ def sweep(
     data = sweep_data.chosen_data(config, asked, say)
     points = list(config.points(data))
     warnings: dict[str, None] = {}
-    for point in points:  # what does not fit together is said before the first run
-        settings = sweeping.settings_of(point)
+    for point in points:
         if point.data is not None:
-            chosen = prepare.choose_weights(settings, point.data.weights, (point.size, point.size))
+            chosen = prepare.choose_weights(point.settings, point.data.weights, (point.settings.size, point.settings.size))
             if chosen.warning:
                 warnings[f"warning: {point.data.weights}: {chosen.warning}"] = None
     for warning in warnings:
@@ -364,7 +368,7 @@ def sweep(
     run = Bench()
 
     def runner(point: Point) -> dict[str, Any]:
-        return run(sweeping.settings_of(point), verify=point.verify, data=point.data).document
+        return run(point.settings, verify=point.verify, data=point.data).document
 
     say(f"{config.name}: {len(points)} points, results in {folder}")
     summary = sweeping.run_sweep(config, folder, runner, say, data=data)

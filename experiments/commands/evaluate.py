@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from bunet.experiments import options as o
 from bunet.experiments.one_line import one_line, say
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import UsageError
+from bunet.experiments.settings import RunSettings
 from bunet.models.network import weights as weight_files
 from bunet.models.training.config import TARGETS, TrainConfig
 from bunet.models.volumes.slicing.slices import AXES

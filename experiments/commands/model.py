@@ -13,7 +13,8 @@ import typer
 from bunet.experiments import options as o
 from bunet.experiments.commands import evaluate
 from bunet.experiments.one_line import say
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import UsageError
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.training.bar import TrainBar
 from bunet.models.network.architecture import Architecture
 from bunet.models.training.config import TEST_CASES, VALIDATION_CASES, TrainConfig
@@ -222,13 +223,12 @@ def plan(
         size=size,
         features=features,
         activation=activation,
-        relu=relu,
         pool=pool,
         format=format,
         seed=seed,
-        link=o.chosen_link(link, bandwidth, rtt),
-        protocols=o.chosen_protocols(protocol or []),
-        ot=ot,
+        run=run_options(
+            link=o.chosen_link(link, bandwidth, rtt), relu=relu, protocols=o.chosen_protocols(protocol or []), ot=ot
+        ),
     )
     from bunet.experiments import prepare
     from bunet.models.network.weights import seeded
@@ -236,8 +236,8 @@ def plan(
 
     random = prepare.ChosenWeights(seeded(settings.architecture(), seed), "random", False)
     program = prepare.compile_for(settings, random, (size, size)).program
-    layers = planner.plan(program, planner.choose(program, settings.choices()), settings.public())
-    print_plan([layer.summary for layer in layers], settings.link)
+    layers = planner.plan(program, planner.choose(program, settings.run.protocols), settings.run.settings)
+    print_plan([layer.summary for layer in layers], settings.run.link)
 
 
 def seal(

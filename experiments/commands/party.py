@@ -51,7 +51,8 @@ from bunet.parties.console import RunConsole
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
 from bunet.parties.local.allocator import keep_freed_memory
-from bunet.parties.session.handshake import MAX_IN_FLIGHT, Request, Terms
+from bunet.parties.run_options import MAX_IN_FLIGHT
+from bunet.parties.session.handshake import Request, Terms
 from bunet.parties.store import CompiledStore
 
 LinkOption = Annotated[str, typer.Option("--link", help="Emulated link: a preset, or `loopback` for none.")]

@@ -12,6 +12,7 @@ import typer
 from bunet.experiments import options as o
 from bunet.experiments.one_line import one_line
 from bunet.experiments.options import UsageError
+from bunet.models.network.architecture import POOLINGS
 
 DOCUMENT_VERSION = 1
 
@@ -119,6 +120,7 @@ def predict(
       bunet predict --volume coronacases_001.nii.gz --label Lung_and_Infection_Mask/coronacases_001.nii.gz --label-value 3
     """
     from bunet.experiments.predict.settings import PredictSettings
+    from bunet.experiments.settings import run_options
 
     settings = PredictSettings(
         axes=o.names(axes),
@@ -126,12 +128,14 @@ def predict(
         lung_mask=lung_mask,
         filtered=filtered,
         format=format,
-        relu=relu,
-        protocols=o.chosen_protocols(protocol or []),
-        ot=ot,
-        link=o.chosen_link(link, bandwidth, rtt),
-        in_flight=in_flight,
-        cores=o.default_cores() if cores is None else cores,
+        run=run_options(
+            link=o.chosen_link(link, bandwidth, rtt),
+            in_flight=in_flight,
+            cores=o.default_cores() if cores is None else cores,
+            relu=relu,
+            protocols=o.chosen_protocols(protocol or []),
+            ot=ot,
+        ),
         secure=not float_only,
         compare=compare,
         size=size,
@@ -142,7 +146,7 @@ def predict(
         verify=verify,
         label_values=o.label_values(label_value),
     )
-    o.one_of("--pool", pool, ("auto", *o.POOLINGS))
+    o.one_of("--pool", pool, ("auto", *POOLINGS))
     if (volume is None) == (test_data_dir is None):
         raise UsageError("give either --test-data-dir or --volume")
     if label is not None and volume is None:

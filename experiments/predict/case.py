@@ -188,7 +188,7 @@ class CaseRun:
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
                 compiled = compile_stage(stage, self.settings, self._calibration)
-                choose(compiled.program, self.settings.choices())
+                choose(compiled.program, self.settings.run.protocols)
 
     def open(self) -> RunFolder:
         """The case's folder, claimed for this run. Raises UsageError where it belongs to another, before anything is run."""
@@ -243,7 +243,7 @@ class CaseRun:
 
     def _live(self, what: str) -> RunConsole:
         above = lambda: f"{self._progress.text()}: {self.case.name}, {what}"  # noqa: E731 - what matters first: it may be cut
-        return RunConsole(bandwidth_bps=self.settings.link.bandwidth_bps, console=self._console, above=above)
+        return RunConsole(bandwidth_bps=self.settings.run.link.bandwidth_bps, console=self._console, above=above)
 
     def _keep_document(self, name: str, document: dict[str, Any]) -> None:
         folder = self.folder / SESSIONS

@@ -205,11 +205,11 @@ def run_secure(
             inputs,
             [(axis, k) for k in todo],
             Path(temporary),
-            settings.link,
-            settings.in_flight,
-            settings.cores,
-            settings.choices(),
-            settings.public(),
+            settings.run.link,
+            settings.run.in_flight,
+            settings.run.cores,
+            settings.run.protocols,
+            settings.run.settings,
             recordable(RECORDED, height, width) if settings.verify else 0,
             results=None if stage.shared else stage.folder,
             shares=stage.shares if stage.shared else None,
@@ -224,10 +224,10 @@ def run_secure(
         "slices": len(todo),
         "height": height,
         "width": width,
-        "in_flight": settings.in_flight,
-        "cores": settings.cores,
-        "protocols": settings.choices(),
-        "ot": settings.ot,
+        "in_flight": settings.run.in_flight,
+        "cores": settings.run.cores,
+        "protocols": dict(settings.run.protocols),
+        "ot": settings.run.ot,
         "readout": settings.readout,
         "compared_layers": result.compared_layers,
         "mismatches": result.mismatches,
@@ -235,7 +235,7 @@ def run_secure(
         "input_beyond_calibration": dict(result.input_beyond),
     }
     return console.ledger.document(
-        link=settings.link.describe(), environment=environment(settings.cores), verified=result.verified, run=facts
+        link=settings.run.link.describe(), environment=environment(settings.run.cores), verified=result.verified, run=facts
     )
 
 
@@ -244,7 +244,7 @@ def run_float(
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
     todo, model = stage.todo(), stage.model
-    source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
+    source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.run.cores)
     progress.begin()
     started = time.perf_counter()
     columns = (TextColumn(stage.title), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())

@@ -38,14 +38,16 @@ def vote(
             Path(temporary) / "alice",
             Path(temporary) / "bob",
             Path(temporary),
-            settings.link,
-            settings.cores,
+            settings.run.link,
+            settings.run.cores,
             filtered=settings.filters["infection"],
         )
         with console:
             mask = run_vote(job, console)
-    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.cores, "ot": job.ot}
-    document = console.ledger.document(link=settings.link.describe(), environment=environment(settings.cores), run=facts)
+    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.run.cores, "ot": job.ot}
+    document = console.ledger.document(
+        link=settings.run.link.describe(), environment=environment(settings.run.cores), run=facts
+    )
     return mask != 0, document
 
 

@@ -22,13 +22,15 @@ from pydantic import (
     model_validator,
 )
 
-from bunet.experiments.options import MAX_SIZE, MIN_SIZE, max_in_flight
+from bunet.experiments.options import MAX_SIZE, MIN_SIZE, UsageError
+from bunet.experiments.settings import RELU, RunSettings, run_options
 from bunet.models.printable import printable
 from bunet.models.program import Format
 from bunet.models.volumes.content.intensity import RULES
 from bunet.models.volumes.labels import values as label_values
 from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import Link
+from bunet.parties.run_options import MAX_IN_FLIGHT
 
 
 class ConfigError(ValueError):
@@ -50,8 +52,8 @@ def _size(value: int) -> int:
 
 
 def _in_flight(value: int) -> int:
-    if isinstance(value, int) and value > max_in_flight():
-        raise ValueError(f"at most {max_in_flight()} slices can be in flight, not {value}")
+    if isinstance(value, int) and value > MAX_IN_FLIGHT:
+        raise ValueError(f"at most {MAX_IN_FLIGHT} slices can be in flight, not {value}")
     return value
 
 
@@ -181,23 +183,19 @@ class SweepConfig(_Strict):
     def points(self, data: Mapping[str, PointData] | None = None) -> Iterator[Point]:
         """Every point of the grid, links innermost: a compiled model is made once for all links.
 
-        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones.
+        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones. Raises UsageError for
+        settings that do not fit together.
         """
         for combination in itertools.product(*(getattr(self.grid, entries) for entries in VARIED)):
             chosen = dict(zip(VARIED.values(), combination, strict=True))
-            entry, protocols = chosen.pop("link"), chosen.pop("protocols")
+            entry, protocols, ot, in_flight = (chosen.pop(key) for key in ("link", "protocols", "ot", "in_flight"))
+            about = (data or {}).get(chosen["activation"])
+            relu, others = protocols.get("relu", RELU), {key: name for key, name in protocols.items() if key != "relu"}
             link = entry.link()
-            yield Point(
-                link=link,
-                link_name=entry.name or link.name,
-                protocols=tuple(sorted(protocols.items())),
-                **chosen,
-                slices=self.slices,
-                seed=self.seed,
-                cores=self.cores,
-                verify=self.verify,
-                data=(data or {}).get(chosen["activation"]),
-            )
+            run = run_options(link=link, in_flight=in_flight, cores=self.cores, relu=relu, protocols=others, ot=ot)
+            axis = "z" if about is None else about.axis
+            settings = RunSettings(**chosen, slices=self.slices, seed=self.seed, axis=axis, run=run)
+            yield Point(settings, entry.name or link.name, dict(sorted(protocols.items())), self.verify, about)
 
 
 # Keys of `Point.describe` that say more of another key, which stands for them where people read.
@@ -223,43 +221,35 @@ class PointData:
     field_of_view: str = "auto"
 
 
+# What of its settings tells a point, in the order of the table's columns; what else they may hold follows.
+_ORDER = ("protocols", "ot", "format", "in_flight", "size", "features", "activation", "pool", "slices", "seed", "cores")
+
+
 @dataclass(frozen=True)
 class Point:
-    """One run of a sweep."""
+    """One run of a sweep. link_name: what the file calls its link. protocols: those that the file names, no default."""
 
-    link: Link
+    settings: RunSettings
     link_name: str
-    protocols: tuple[tuple[str, str], ...]
-    ot: str
-    format: str
-    in_flight: int
-    size: int
-    features: int
-    activation: str
-    pool: str
-    slices: int
-    seed: int
-    cores: int
+    protocols: Mapping[str, str]
     verify: bool
     data: PointData | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What tells this point from others, JSON-able: every field of it, whatever fields there will be."""
-        found: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "link":
-                about = value.describe()
-                found |= {"link": self.link_name, **{key: about[key] for key in DETAILS["link"]}}
-            elif field.name == "protocols":
-                found[field.name] = dict(value)
-            elif field.name not in ("link_name", "data"):
-                found[field.name] = value
+        """What tells this point from others, JSON-able: every setting and every field, whatever there will be."""
+        link = self.settings.run.link.describe()
+        asked = self.settings.document()
+        asked["protocols"] = dict(self.protocols)
+        axis = asked.pop("axis")  # of random images it means nothing
+        found = {"link": self.link_name, **{key: link[key] for key in DETAILS["link"]}}
+        found |= {key: asked.pop(key) for key in _ORDER} | asked
+        composed = ("settings", "link_name", "protocols", "data")
+        found |= {field.name: getattr(self, field.name) for field in fields(self) if field.name not in composed}
         if self.data is not None:
             found |= {
                 "volume": self.data.volume.name,
                 "weights": self.data.weights,
-                "axis": self.data.axis,
+                "axis": axis,
                 "data": self.data.digest,
             }
             if self.data.label_values:
@@ -350,7 +340,11 @@ def _check_apart(config: SweepConfig, source: str) -> None:
     from bunet.experiments.sweep.facts import name_of
 
     known: dict[str, Point] = {}
-    for point in config.points():
+    try:
+        points = list(config.points())
+    except UsageError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    for point in points:
         other = known.setdefault(point.identity(), point)
         if other is not point:
             first, second = name_of(other.describe()), name_of(point.describe())

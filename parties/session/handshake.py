@@ -29,6 +29,7 @@ from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.errors import PeerError, RunError, plain
 from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
 from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
+from bunet.parties.run_options import MAX_IN_FLIGHT
 from bunet.parties.store import Offer
 from bunet.protocols.context import Context, Role, Security
 from bunet.protocols.ot import extension
@@ -40,7 +41,6 @@ PROTOCOL_VERSION = 3
 HANDSHAKE_TIMEOUT_S = 60.0
 COMPILE_TIMEOUT_S = 900.0
 MAX_SLICES = 1 << 20
-MAX_IN_FLIGHT = 64
 _OT_LAYER, _PAHE_LAYER = 0, 1
 DIFFERENT_PROGRAMS = "the two parties hold different programs (digests differ)"
 DIFFERENT_WEIGHTS = (

@@ -19,7 +19,8 @@ from bunet.experiments import prepare
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.commands.app import app
 from bunet.experiments.demo import DemoRequest, run_demo
-from bunet.experiments.options import RunSettings, UsageError
+from bunet.experiments.options import UsageError
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.models import oracle
 from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
@@ -323,7 +324,7 @@ def test_bench_compiles_once_for_equal_networks() -> None:
     bench = Bench(pretend())
     first = bench(SMALL)
     DocumentSchema.model_validate(json.loads(json.dumps(first.document)))
-    second = bench(replace(SMALL, in_flight=2, relu="gc"))
+    second = bench(replace(SMALL, run=run_options(in_flight=2, relu="gc")))
     assert first.document["program"] == second.document["program"]
     assert bench(replace(SMALL, format="12.4")).document["program"] != first.document["program"]
     assert first.document["run"]["weights"] == "random weights of seed 0"

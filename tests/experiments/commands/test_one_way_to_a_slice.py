@@ -14,13 +14,13 @@ from rich.console import Console
 from bunet.experiments import prepare
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.commands import party
-from bunet.experiments.options import RunSettings
 from bunet.experiments.predict import stage as predict_stage
 from bunet.experiments.predict.case import CaseRun, open_case
 from bunet.experiments.predict.cases import one_case
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import Calibration, JobProgress, spread_slices
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.config import parse
 from bunet.models.network import weights as weight_files
@@ -281,7 +281,7 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
         filtered=False,
         slices="z=7:9",
         format="12.8",
-        link=PRESETS["loopback"],
+        run=run_options(link=PRESETS["loopback"], in_flight=2),
     )
     run = CaseRun(
         open_case(one_case(path, None), settings),
