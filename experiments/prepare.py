@@ -27,7 +27,7 @@ from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.resampling import resample
 from bunet.models.volumes.volume import Sliceable
-from bunet.parties.local.pair import PairJob
+from bunet.parties.local.job import PairJob
 
 DEMO_FOLDER = Path(models.__file__).parent / "demo"
 CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
@@ -321,13 +321,9 @@ def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folde
     return PairJob(
         model=model,
         inputs=inputs,
-        labels=images.labels,
+        labels=tuple(images.labels),
         folder=folder,
-        link=settings.run.link,
-        in_flight=settings.run.in_flight,
-        cores=settings.run.cores,
-        choices=settings.run.protocols,
-        settings=settings.run.settings,
+        run=settings.run,
         record=recorded,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -176,17 +176,3 @@ def from_document(document: dict[str, Any]) -> Event:
         return kind(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not an event: {error}") from error
-
-
-@dataclass
-class Bus:
-    """Hands every event to every subscriber, in order."""
-
-    subscribers: list[Subscriber] = field(default_factory=list)
-
-    def subscribe(self, subscriber: Subscriber) -> None:
-        self.subscribers.append(subscriber)
-
-    def __call__(self, event: Event) -> None:
-        for subscriber in self.subscribers:
-            subscriber(event)

@@ -23,7 +23,8 @@ from bunet.models.network.weights import seeded
 from bunet.models.passes.compile import Compiled
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
-from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult, run_pair
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]
 
@@ -70,7 +71,7 @@ class Bench:
 
         with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
             job = prepare.write_job(settings, compiled, images, Path(folder), verify)
-            result = self._run(replace(job, profile=profile), bus)
+            result = self._run(job.model_copy(update={"profile": profile}), bus)
         masks = masks_of(result, images)
         floats = prepare.float_labels(chosen, images)
         truth = images.truth if chosen.trained else None

@@ -50,9 +50,11 @@ from bunet.parties import input_range, outcomes
 from bunet.parties.console import RunConsole
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
+from bunet.parties.input_slices import InputSlices
 from bunet.parties.local.allocator import keep_freed_memory
-from bunet.parties.run_options import MAX_IN_FLIGHT
+from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
 from bunet.parties.session.handshake import Request, Terms
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 
 LinkOption = Annotated[str, typer.Option("--link", help="Emulated link: a preset, or `loopback` for none.")]
@@ -121,7 +123,7 @@ def bob(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with zeromq.Listener(listen, pair, allowed) as listener:
-        service = bob_party.Service(store, chosen, say_plainly, cores)
+        service = bob_party.Service(store, RunOptions(link=chosen, cores=cores), Hooks(say_plainly))
         try:
             say(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
             if allowed is not None and not allowed:
@@ -265,28 +267,22 @@ def alice(
         request = Request(
             source.shape,
             len(todo),
-            in_flight,
+            RunOptions(link=chosen, in_flight=in_flight, cores=cores, protocols=overrides, settings={"ot": ot}),
             format,
             "argmax",
             folder.digest,
             folder.commitment,
             committed=True,
             model=folder.wish or wish,
-            choices=overrides,
-            settings={"ot": ot},
         )
         with RunConsole("alice", bandwidth_bps=chosen.bandwidth_bps) as console:
             alice_party.run(
                 lambda: zeromq.connect(connect, pair, server_key),
                 request,
-                [(axis, k) for k in todo],
-                slice_at,
+                InputSlices([(axis, k) for k in todo], slice_at, frame.fit.size),
                 keep,
-                console,
-                link=chosen,
-                cores=cores,
-                agreed=agreed,
-                size=frame.fit.size,
+                Hooks(console),
+                agreed,
             )
         write_masks()
         if json_file is not None:

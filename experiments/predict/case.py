@@ -227,7 +227,8 @@ class CaseRun:
             compiled = compile_stage(stage, self.settings, self._calibration)
             console = self._live(stage.title)
             frame, files = stage.frame, self.case.files
-            inputs = VolumeSlices(files.volume, frame.size, self.case.loaded.rule, files.series, frame.crop)
+            rule = self.case.loaded.rule
+            inputs = VolumeSlices(volume=files.volume, size=frame.size, rule=rule, series=files.series, crop=frame.crop)
             document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self._progress, self._run_pair)
         self._keep_document(stage.name, document)
 

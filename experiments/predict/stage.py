@@ -32,7 +32,8 @@ from bunet.parties import outcomes
 from bunet.parties.console import RunConsole, duration
 from bunet.parties.events import Event, SliceFinished, Subscriber
 from bunet.parties.local.inputs import VolumeSlices
-from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.job import ROLES, PairJob
+from bunet.parties.local.pair import PairResult, run_pair
 from bunet.parties.vote.shares import complete, discard_unpaired
 
 CALIBRATION_SLICES = 8
@@ -201,18 +202,14 @@ def run_secure(
         model = Path(temporary) / "model.safetensors"
         compiling.save(compiled, model)
         job = PairJob(
-            model,
-            inputs,
-            [(axis, k) for k in todo],
-            Path(temporary),
-            settings.run.link,
-            settings.run.in_flight,
-            settings.run.cores,
-            settings.run.protocols,
-            settings.run.settings,
-            recordable(RECORDED, height, width) if settings.verify else 0,
+            folder=Path(temporary),
+            run=settings.run,
+            model=model,
+            inputs=inputs,
+            labels=tuple((axis, k) for k in todo),
+            record=recordable(RECORDED, height, width) if settings.verify else 0,
             results=None if stage.shared else stage.folder,
-            shares=stage.shares if stage.shared else None,
+            shares=dict(zip(ROLES, stage.shares, strict=True)) if stage.shared else {},
         )
         with console:
             progress.begin()

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bunet.net.link import Link
 from bunet.parties.errors import PeerError, RunError
 from bunet.parties.events import Failed, SessionFinished, SliceFinished, Subscriber, from_document
 
@@ -55,19 +54,8 @@ def run(files: Mapping[str, Path], bus: Subscriber, module: str = "bunet.parties
             party.close()
 
 
-def link_document(link: Link) -> dict[str, Any]:
-    """JSON-able, for `link_of`."""
-    bandwidth = None if link.unlimited or link.bandwidth_bps == float("inf") else link.bandwidth_bps
-    return {"bandwidth_bps": bandwidth, "rtt_s": link.rtt_s, "jitter_s": link.jitter_s}
-
-
-def link_of(document: Mapping[str, Any]) -> Link:
-    """The inverse of `link_document`."""
-    return Link(document["bandwidth_bps"] or float("inf"), document["rtt_s"], document["jitter_s"])
-
-
 class _Party:
-    """One child process: its events go to a queue, its stderr is kept for the case that it dies."""
+    """A subprocess: its events go to a queue, its stderr is kept for the case that it dies."""
 
     def __init__(self, role: str, job_file: Path, module: str, inbox: Inbox) -> None:
         self.role = role

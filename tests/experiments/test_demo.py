@@ -39,7 +39,8 @@ from bunet.parties.events import (
     SliceStarted,
     Subscriber,
 )
-from bunet.parties.local.pair import PairJob, PairResult
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult
 
 
 class Strict(BaseModel):
@@ -202,7 +203,7 @@ def test_the_demo_writes_mask_picture_and_document(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_leaves_no_result(tmp_path: Path) -> None:
     def gone(job: PairJob, bus: Subscriber) -> PairResult:
-        pretend()(replace(job, labels=job.labels[:1]), bus)
+        pretend()(job.model_copy(update={"labels": job.labels[:1]}), bus)
         raise PeerError("Bob is gone")
 
     out = tmp_path / "out"

@@ -31,7 +31,8 @@ from bunet.models.volumes.slicing.cut import cut
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
 from bunet.parties.errors import RunError
-from bunet.parties.local.inputs import open_source, to_document
+from bunet.parties.local.inputs import open_source
+from bunet.parties.local.job import PairJob
 from tests.experiments.commands.test_party import Session, bunet
 from tests.parties.programs import named, small
 
@@ -70,8 +71,8 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
         return logits
 
     def pair(job, bus) -> Never:
-        source = open_source(json.loads(json.dumps(to_document(job.inputs))), job.labels)
-        seen["predict"] = source.slice_at(small(SIZE).program, 0)
+        told = PairJob.from_json(job.to_json("alice"))
+        seen["predict"] = open_source(told.inputs, told.labels).slices.at(small(SIZE).program, 0)
         raise Enough("seen")
 
     monkeypatch.setattr(predict_stage, "_float_model", floats)

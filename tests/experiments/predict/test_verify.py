@@ -14,7 +14,8 @@ from bunet.experiments.predict.stage import Calibration
 from bunet.experiments.settings import run_options
 from bunet.net.link import PRESETS
 from bunet.parties.errors import RunError
-from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult, run_pair
 from tests.experiments.predict.test_identity import SETTINGS, a_run
 
 LOCAL = replace(SETTINGS, run=run_options(in_flight=2, link=PRESETS["loopback"]))
