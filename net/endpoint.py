@@ -63,7 +63,7 @@ class ZmqChannel(QueueChannel):
 
     def close(self) -> None:
         self._closed.set()
-        if self._end(ChannelClosed("this side has closed the channel")):
+        if self.end(ChannelClosed("this side has closed the channel")):
             self.said_bye = True
             self.signal("bye")
             self._farewell.wait(self._timing.linger_s)
@@ -72,7 +72,7 @@ class ZmqChannel(QueueChannel):
     def finish(self, error: ChannelError) -> None:
         """For the I/O thread: the peer is not there any more."""
         self._farewell.set()
-        self._end(error)
+        self.end(error)
 
 
 class Endpoint(IoThread):
@@ -106,7 +106,7 @@ class Endpoint(IoThread):
         except MalformedFrame as error:
             if channel is not None:
                 log.warning("%s sent a malformed frame: %s", channel.peer, error)
-                channel._deliver_error(error)
+                channel.deliver_error(error)
             else:
                 self.on_stranger(identity)
             return
@@ -115,7 +115,7 @@ class Endpoint(IoThread):
         elif channel is None:
             self.on_stranger(identity)
         else:
-            channel._deliver(envelope)
+            channel.deliver(envelope)
 
     def on_bye(self, channel: ZmqChannel) -> None:
         if not channel.said_bye:
@@ -233,7 +233,7 @@ class ClientEndpoint(Endpoint):
         self.channel.signal("hello", version=VERSION, host=host_token(), now=time.monotonic())
 
     def release(self, channel: ZmqChannel) -> None:
-        alive = channel._ended is None or type(channel._ended) is ChannelClosed
+        alive = channel.ended is None or type(channel.ended) is ChannelClosed
         self.stop(linger_s=1.0 if alive else 0.0)
 
     def fail(self, failure: ConnectFailed) -> None:

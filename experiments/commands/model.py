@@ -261,7 +261,7 @@ def print_plan(lines: list[LayerPlan], link: Link) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bunet.parties.console import mebibytes
+    from bunet.parties.words import mebibytes
 
     costly = [line for line in lines if line.alice_bytes or line.bob_bytes or line.rounds]
     columns = {

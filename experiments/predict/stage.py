@@ -29,12 +29,13 @@ from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.models.volumes.slicing.slices import axis_number
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
-from bunet.parties.console import RunConsole, duration
+from bunet.parties.console import RunConsole
 from bunet.parties.events import Event, SliceFinished, Subscriber
 from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.job import ROLES, PairJob
 from bunet.parties.local.pair import PairResult, run_pair
 from bunet.parties.vote.shares import complete, discard_unpaired
+from bunet.parties.words import duration
 
 CALIBRATION_SLICES = 8
 CHEST = (64, 96)  # slices, and pixels of a slice, of the synthetic chests that stand in for calibration data

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bunet.experiments.report.costs import Cost, by_kind, by_layer, by_protocol
 from bunet.models.metrics import dice_text
-from bunet.parties.console import duration, mebibytes, number
+from bunet.parties.words import duration, mebibytes, number
 
 if TYPE_CHECKING:
     from bunet.experiments.report.page import Score, Stage

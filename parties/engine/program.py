@@ -22,7 +22,8 @@ def layer_steps(context: Context, slice_: int, planned: PlannedLayer, given: Sha
     if planned.protocol is None:
         return _structural(planned.node, given, inputs)
     half = planned.protocol.alice if context.role is Role.ALICE else planned.protocol.bob
-    return half(context.fork(slice_, planned.index), planned.layer, *inputs)
+    steps: Steps[Any] = half(context.fork(slice_, planned.index), planned.layer, *inputs)
+    return steps
 
 
 def _structural(node: Node, given: Share, inputs: list[Share]) -> Steps[Share]:

@@ -68,7 +68,7 @@ class _Party:
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout, inbox), daemon=True)
         self._reader.start()
 
-    def _read(self, stream: IO[bytes], inbox: queue.SimpleQueue) -> None:
+    def _read(self, stream: IO[bytes], inbox: Inbox) -> None:
         for line in stream:
             try:
                 inbox.put((self.role, json.loads(line)))

@@ -102,7 +102,7 @@ class _Record(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping) -> Iterator[tuple[str, Verdict]]:
+def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: _Record, bob: _Record) -> Iterator[tuple[str, Verdict]]:
     """Each layer's name and verdict, until a party has recorded nothing."""
     opened: dict[str, np.ndarray] = {}
     last_use = compiled.program.last_use()

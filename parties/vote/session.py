@@ -142,7 +142,7 @@ def run_alice(
     with alice.connected(connect, terms.run.link, emit) as channel:
         ask(channel, terms)
         mask, _ = _vote(Role.ALICE, channel, terms, shares, emit)
-    return mask
+    return np.asarray(mask)
 
 
 def run_bob(connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber) -> None:

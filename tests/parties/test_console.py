@@ -9,16 +9,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from bunet.parties.console import (
-    PLAIN_EVERY_S,
-    RunConsole,
-    columns_for,
-    duration,
-    mebibytes,
-    number,
-    rate,
-    shorten,
-)
+from bunet.parties.console import PLAIN_EVERY_S, RunConsole, columns_for
 from bunet.parties.events import (
     Event,
     Failed,
@@ -33,6 +24,7 @@ from bunet.parties.events import (
     SliceStarted,
     Traffic,
 )
+from bunet.parties.words import duration, mebibytes, number, rate, shorten
 
 WIDTHS = (60, 80, 120)
 MIB = 1 << 20
