@@ -94,7 +94,7 @@ def await_bye(channel: Channel) -> None:
     try:
         while True:
             message = channel.receive(30.0)
-            if message is None or (isinstance(message, Control) and message.kind == "bye"):
+            if message is None or (isinstance(message, Control) and message.type == "bye"):
                 return
     except (ChannelError, MalformedFrame):
         return

@@ -130,7 +130,9 @@ class RunConsole:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -179,7 +181,7 @@ class RunConsole:
             )
         if isinstance(event, (LayerFinished, Traffic)) and now - self._line_at >= PLAIN_EVERY_S:
             self._line_at = now
-            return Text(f"{self._percent():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}")
+            return Text(f"{100 * self._share():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}")
         return None
 
     # -- live ---------------------------------------------------------------------------------------------------
@@ -228,12 +230,9 @@ class RunConsole:
             return 1.0
         return min(0.99, self.ledger.progress())
 
-    def _percent(self) -> float:
-        return 100 * self._share()
-
     def _progress_line(self, width: int, now: float) -> Text:
         share = self._share()
-        times = f" {self._percent():3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
+        times = f" {100 * share:3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
         cells = max(8, min(40, width - len(times)))
         full = round(share * cells)
         text = Text("━" * full, style="green")

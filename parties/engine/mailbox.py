@@ -101,12 +101,12 @@ class Mailbox(Generic[Report]):
 
     def _file(self, message: Frame | Control) -> None:
         if isinstance(message, Control):
-            if message.kind == "error":
+            if message.type == "error":
                 raise PeerError(f"the peer ended the run: {plain(message.body.get('message', 'no reason given'))}")
-            if message.kind == "bye":
+            if message.type == "bye":
                 self.said_bye = True
                 return
-            raise PeerError(f"the peer sent {plain(message.kind)!r} in the middle of the run")
+            raise PeerError(f"the peer sent {plain(message.type)!r} in the middle of the run")
         self._unread += 1
         self._unread_bytes += message.nbytes
         if self._unread > MAX_UNREAD_FRAMES or self._unread_bytes > MAX_UNREAD_BYTES:

@@ -59,18 +59,18 @@ def run_pair(job: PairJob, emit: Subscriber) -> PairResult:
 def _collect(job: PairJob, outcome: Outcome) -> PairResult:
     elsewhere = job.results is not None or job.shares
     masks = np.empty(0) if elsewhere else np.load(job.folder / "masks.npy", allow_pickle=False)
-    found: Verification | None = None
+    verification: Verification | None = None
     if job.record:
         compiled = compiling.load(job.model)
         slices = open_source(job.inputs, job.labels).slices
         count = min(job.record, len(job.labels))
         kept = (job.folder / "alice.npz", job.folder / "bob.npz")
-        found = record.verify(compiled, lambda k: slices.at(compiled.program, k), count, *kept)
+        verification = record.verify(compiled, lambda k: slices.at(compiled.program, k), count, *kept)
     seconds = [outcome.slice_seconds[k] for k in sorted(outcome.slice_seconds)]
     profiles = {role: profile.load(job.folder / f"{role}-profile.json") for role in ROLES} if job.profile else {}
-    verified = None if found is None else found.compared > 0 and not found.mismatches
-    mismatches, compared = ([], 0) if found is None else (found.mismatches, found.compared)
-    beyond = None if found is None else dict(found.beyond)
+    verified = None if verification is None else verification.compared > 0 and not verification.mismatches
+    mismatches, compared = ([], 0) if verification is None else (verification.mismatches, verification.compared)
+    beyond = None if verification is None else dict(verification.beyond)
     return PairResult(
         masks,
         verified,

@@ -33,18 +33,18 @@ class Outcome:
     peak: dict[str, int] = field(default_factory=dict)
 
 
-def run(files: Mapping[str, Path], bus: Subscriber, module: str = "bunet.parties.local.worker") -> Outcome:
+def run(files: Mapping[str, Path], emit: Subscriber, module: str = "bunet.parties.local.worker") -> Outcome:
     """Run `module` as both roles, each with its job file; raises RunError (or PeerError) with one sentence if either fails."""
     inbox: Inbox = queue.SimpleQueue()
     parties: list[_Party] = []
     try:
         bob = _Party("bob", files["bob"], module, inbox)
         parties.append(bob)
-        address = _await_address(bob, inbox, bus)
+        address = _await_address(bob, inbox, emit)
         alice = _Party("alice", files["alice"], module, inbox)
         parties.append(alice)
         alice.tell({"connect": address})
-        return _follow({"alice": alice, "bob": bob}, inbox, bus)
+        return _follow({"alice": alice, "bob": bob}, inbox, emit)
     except BaseException:
         for party in parties:
             party.process.kill()
@@ -105,7 +105,7 @@ class _Party:
         self._stderr.close()
 
 
-def _await_address(bob: _Party, inbox: Inbox, bus: Subscriber) -> str:
+def _await_address(bob: _Party, inbox: Inbox, emit: Subscriber) -> str:
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while True:
         try:
@@ -116,16 +116,16 @@ def _await_address(bob: _Party, inbox: Inbox, bus: Subscriber) -> str:
             raise RunError(f"Bob's process ended before it listened: {bob.complaint()}")
         if "listening" in document:
             return str(document["listening"])
-        _publish(document, bus)
+        _publish(document, emit)
 
 
-def _publish(document: dict[str, Any], bus: Subscriber) -> Any:
+def _publish(document: dict[str, Any], emit: Subscriber) -> Any:
     event = from_document(document)
-    bus(event)
+    emit(event)
     return event
 
 
-def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcome:
+def _follow(parties: dict[str, _Party], inbox: Inbox, emit: Subscriber) -> Outcome:
     """Forward events until both processes have said that they are done, or one has failed."""
     outcome = Outcome()
     done: set[str] = set()
@@ -142,7 +142,7 @@ def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcom
         if "done" in document:
             done.add(role)
             continue
-        event = _publish(document, bus)
+        event = _publish(document, emit)
         if isinstance(event, Failed):
             if failed is None or failed.fault == "peer":
                 failed = event
@@ -156,5 +156,5 @@ def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcom
 
 
 def _raise(failed: Failed) -> None:
-    kind = PeerError if failed.fault == "peer" else RunError
-    raise kind(f"{failed.role.capitalize()}: {failed.message}")
+    error_class = PeerError if failed.fault == "peer" else RunError
+    raise error_class(f"{failed.role.capitalize()}: {failed.message}")

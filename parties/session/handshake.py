@@ -92,7 +92,7 @@ class Terms:
     """What both parties agreed on. card, commitment: what Bob says of the model, None in a local run."""
 
     program: Program
-    chosen: Mapping[str, str]
+    protocols: Mapping[str, str]
     settings: Mapping[str, str]
     slices: int
     in_flight: int
@@ -118,19 +118,19 @@ def ask(channel: Channel, request: Request) -> Terms:
     answer = expect(channel, "accept")
     try:
         program = Program.from_json(_text(answer, "program"))
-        chosen = {str(k): str(v) for k, v in answer["chosen"].items()}
+        protocols = {str(k): str(v) for k, v in answer["chosen"].items()}
         settings = {str(k): str(v) for k, v in answer["settings"].items()}
         offer = Offer(program, _card(answer["model"]), _commitment(answer["commitment"]))
     except (ProgramError, ModelCardError, KeyError, AttributeError, TypeError) as error:
         malformed = plain(f"what Bob answers is malformed: {error}")
         refuse(channel, malformed)
         raise PeerError(malformed) from None
-    reason = _mismatch(request, offer, chosen, settings)
+    reason = _mismatch(request, offer, protocols, settings)
     if reason:
         refuse(channel, reason)
         raise RunError(reason)
     say(channel, "ready", {"digest": program.digest()})
-    return _agreed(offer, chosen, settings, request.slices, request.run.in_flight, request.session)
+    return _agreed(offer, protocols, settings, request.slices, request.run.in_flight, request.session)
 
 
 def answer(
@@ -154,7 +154,7 @@ def answer(
             "accept",
             {
                 "program": terms.program.to_json(),
-                "chosen": dict(terms.chosen),
+                "chosen": dict(terms.protocols),
                 "settings": dict(terms.settings),
                 "version": software(),
                 "protocol": PROTOCOL_VERSION,
@@ -213,9 +213,9 @@ def _terms(body: dict[str, Any], offers: Offers, link: str) -> Terms:
 
 
 def _agreed(
-    offer: Offer, chosen: Mapping[str, str], settings: Mapping[str, str], slices: int, in_flight: int, session: str
+    offer: Offer, protocols: Mapping[str, str], settings: Mapping[str, str], slices: int, in_flight: int, session: str
 ) -> Terms:
-    return Terms(offer.program, chosen, settings, slices, in_flight, session, offer.card, offer.commitment)
+    return Terms(offer.program, protocols, settings, slices, in_flight, session, offer.card, offer.commitment)
 
 
 def _card(document: object) -> ModelCard | None:
@@ -228,7 +228,7 @@ def _commitment(value: object) -> str | None:
     return value
 
 
-def _mismatch(request: Request, offer: Offer, chosen: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
+def _mismatch(request: Request, offer: Offer, protocols: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
     program = offer.program
     if program.input.type.shape != tuple(request.shape):
         return f"Alice's slices are {tuple(request.shape)}, Bob's program takes {program.input.type.shape}"
@@ -244,7 +244,7 @@ def _mismatch(request: Request, offer: Offer, chosen: Mapping[str, str], setting
         return DIFFERENT_WEIGHTS
     if request.committed and (offer.card is None or offer.commitment is None):
         return "Bob does not say which model he serves, or does not commit to its weights: compile it with `bunet compile`"
-    if dict(chosen) != choose(program, request.run.protocols) or dict(settings) != dict(request.run.settings):
+    if dict(protocols) != choose(program, request.run.protocols) or dict(settings) != dict(request.run.settings):
         return "the two parties hold different plans"
     return None
 
@@ -278,8 +278,8 @@ def expect(channel: Channel, name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) 
         raise PeerError(f"the peer was silent for {timeout_s:.0f} s where {name!r} was due")
     if isinstance(message, Frame):
         raise PeerError(f"the peer sent data where {name!r} was due")
-    if message.kind == "error":
+    if message.type == "error":
         raise PeerError(plain(message.body.get("message", "the peer refused without a reason")))
-    if message.kind != name:
-        raise PeerError(f"the peer sent {plain(message.kind)!r} where {name!r} was due")
+    if message.type != name:
+        raise PeerError(f"the peer sent {plain(message.type)!r} where {name!r} was due")
     return message.body

@@ -61,7 +61,7 @@ class Session:
     def of(cls, role: Role, terms: Terms, options: RunOptions, weights: Mapping[str, LayerWeights] | None = None) -> Session:
         """The agreed program's. options: this party's link and cores; the rest is agreed. weights: Bob's, by node name."""
         program = terms.program
-        layers = plan(program, terms.chosen, terms.settings, weights)
+        layers = plan(program, terms.protocols, terms.settings, weights)
         summaries = tuple(planned.summary for planned in layers)
         opening = SessionStarted(
             role.value,

@@ -210,7 +210,7 @@ def test_bob_outlives_a_killed_client_and_a_liar(tmp_path: Path) -> None:
         mute = zeromq.connect(service.listener.address)
         mute.send(Control("open", {"version": "nonsense"}))
         answer = mute.receive(10)
-        assert answer.kind == "error"
+        assert answer.type == "error"
         assert "versions differ" in answer.body["message"]
         mute.close()
 

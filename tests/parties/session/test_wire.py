@@ -28,7 +28,7 @@ def test_the_frames_of_a_handshake() -> None:
     handshake.answer(bob, lambda *_: offer)  # type: ignore[arg-type]
     alice = Recorder(bob.said[0])
     handshake.ask(alice, REQUEST)  # type: ignore[arg-type]
-    assert [message.kind for message in (*alice.said, *bob.said)] == ["open", "ready", "accept"]
+    assert [message.type for message in (*alice.said, *bob.said)] == ["open", "ready", "accept"]
     assert digest(alice) == "30318e22fe528ca3916732a80d1831d55200ba057307647f8ceb4e6d0e6a5f0e"
     assert digest(bob) == "b79fc9d3d831bfd01f8953a27e5cbd25f136a592242d59c794e4451f8be77164"
 

@@ -191,7 +191,7 @@ def test_bob_refuses_a_malformed_request(body, sentence) -> None:
             self.inner = inner
 
         def send(self, message) -> None:
-            spoiled = message.kind == "open"
+            spoiled = message.type == "open"
             self.inner.send(Control("open", {**message.body, **body}) if spoiled else message)
 
         def receive(self, timeout_s=None):
