@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,6 +200,6 @@ def predict(
     sized = {(size or model.size) is not None for of_axis in models.values() for model in of_axis.values()}
     for remark in [remark for each in theirs for remark in each.remarks(sized)]:
         say(f"calibration: {remark}")
-    documents = run_job(cases, models, settings, out, own, console, say, date.today().isoformat())
+    documents = run_job(cases, models, settings, out, own, console, say)
     if json_file is not None:
         write_json(json_file, {"version": DOCUMENT_VERSION, "cases": documents})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from rich.console import Console
 from bunet.experiments.predict.case import Case, CaseRun, Models
 from bunet.experiments.predict.results import write_case
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import Calibration, JobProgress, RunPair
-from bunet.parties.local.pair import run_pair
+from bunet.experiments.predict.stage import Calibration, JobProgress
 
 
 def run_job(
@@ -24,16 +24,14 @@ def run_job(
     calibration: Calibration,
     console: Console,
     say: Callable[[str], None],
-    created: str,
-    run: RunPair = run_pair,
 ) -> list[dict[str, Any]]:
-    """Run what is left of every case and write its results; returns the documents. created: a date, as text.
+    """Run what is left of every case and write its results; returns the documents.
 
     Raises UsageError, RunError in one sentence. A folder of another run is found before anything is run, and so is a model or
     a protocol that cannot be (on the first case), before any folder is claimed.
     """
-    progress, documents = JobProgress(), []
-    runs = [CaseRun(case, models, settings, out, calibration, progress, console, run) for case in cases]
+    progress, documents, created = JobProgress(), [], date.today().isoformat()
+    runs = [CaseRun(case, models, settings, out, calibration, progress, console) for case in cases]
     for each in runs:
         for remark in each.remarks():
             say(f"{each.case.name}: {remark}")

@@ -15,7 +15,7 @@ from bunet.experiments.predict.figures import filter_of, hu_range, millilitres, 
 from bunet.experiments.predict.mask_files import write_masks, write_probabilities
 from bunet.experiments.predict.region import letter
 from bunet.experiments.predict.warnings import NOT_OPENED, FoundLung, result_warnings, searched
-from bunet.experiments.report import overlays, page
+from bunet.experiments.report import overlays, page, tables
 from bunet.experiments.report.plots import PicturesUnavailable
 from bunet.experiments.storage.results import write_json
 from bunet.models.metrics import BOTH_EMPTY, Agreement, agreement
@@ -106,7 +106,7 @@ def write_case(run: CaseRun, found: Found, created: str, say: Callable[[str], No
         "stages": [{"title": title, "way": way, "sessions": documents} for title, way, documents in sessions],
         "verified": _verified(sessions),
     }
-    files += _write_pictures(run, masks, measured, scores, shares, sessions, remarks, created, say)
+    files += _write_pictures(run, _report_data(run, masks, measured, document, scores, sessions, created), say)
     document["files"] = [str(path) for path in files]
     path = run.folder / "result.json"
     write_json(path, document)
@@ -200,20 +200,9 @@ def _write_probabilities(run: CaseRun, mean: NDArray[np.float32]) -> Path:
     return write_probabilities(run.case.loaded.stored, whole, run.out, run.case.name)
 
 
-def _write_pictures(
-    run: CaseRun,
-    masks: dict[str, NDArray[Any]],
-    measured: dict[str, NDArray[Any]],
-    scores: list[Score],
-    shares: dict[str, float],
-    sessions: Sessions,
-    remarks: list[str],
-    created: str,
-    say: Callable[[str], None],
-) -> list[Path]:
+def _report_facts(run: CaseRun) -> list[tuple[str, str]]:
+    """What the report says of the job."""
     case, settings = run.case, run.settings
-    if case.label is not None:
-        masks = {**masks, "truth": case.label}
     facts = [
         ("volume", f"{case.files.volume.name}, {'x'.join(map(str, case.region.shape))} voxels"),
         ("segmented", case.region.describe(settings.published)),
@@ -236,32 +225,50 @@ def _write_pictures(
             ("protocols", ", ".join(f"{k} {v}" for k, v in settings.run.protocols.items()) + f", OT {settings.run.ot}"),
             ("security", "semi-honest; 128 bits computational, 40 bits statistical"),
         ]
-    ml = millilitres(case.loaded.stored, measured)
-    data = page.ReportData(
+    return facts
+
+
+def _report_data(
+    run: CaseRun,
+    masks: dict[str, NDArray[Any]],
+    measured: dict[str, NDArray[Any]],
+    document: dict[str, Any],
+    scores: list[Score],
+    sessions: Sessions,
+    created: str,
+) -> page.ReportData:
+    """What the report and the pictures show. document: the case's, whose figures and remarks they repeat."""
+    case, shares, ml = run.case, document["infected_share"], document["millilitres"]
+    if case.label is not None:
+        masks = {**masks, "truth": case.label}
+    return page.ReportData(
         title="COVID-19 infection",
         case=case.name,
         created=created,
-        facts=facts,
+        facts=_report_facts(run),
         volume=case.loaded.volume,
         masks=masks,
         region=case.region.slices,
         spacing=case.loaded.stored.spacing,
         oriented=case.loaded.stored.oriented,
-        scores=[page.Score(score.name, score.agreement) for score in scores],
+        scores=[tables.Score(score.name, score.agreement) for score in scores],
         shares=[(f"infected share of the lung, {MASKS[what]}", 100 * share) for what, share in shares.items()],
         volumes=[
             (f"infection, {MASKS[what]}" if what in MASKS else what, int(np.count_nonzero(mask)), ml.get(what))
             for what, mask in measured.items()
         ],
-        scope=scope_of(case.region, settings.filters),
+        scope=document["scope"],
         hu=hu_range(case.loaded.rule),
-        remarks=remarks,
+        remarks=document["remarks"],
         stages=[
-            page.Stage(title, document if way == "secure" else None)
+            tables.Stage(title, document if way == "secure" else None)
             for title, way, documents in sessions
             for document in documents
         ],
     )
+
+
+def _write_pictures(run: CaseRun, data: page.ReportData, say: Callable[[str], None]) -> list[Path]:
     files = [run.folder / "report.html"]
     page.write_report(files[0], data)
     try:

@@ -215,11 +215,22 @@ def run_secure(
         with console:
             progress.begin()
             result = run(job, bus)
-    facts = {
+    facts = _session_facts(stage, compiled, len(todo), settings, result)
+    return console.ledger.document(
+        link=settings.run.link.describe(), environment=environment(settings.run.cores), verified=result.verified, run=facts
+    )
+
+
+def _session_facts(
+    stage: Stage, compiled: Compiled, count: int, settings: PredictSettings, result: PairResult
+) -> dict[str, Any]:
+    """What a session's document says of its run. count: of slices."""
+    _, height, width = compiled.program.input.type.shape
+    return {
         "target": stage.model.target,
-        "axis": axis,
+        "axis": stage.model.axis,
         "weights": stage.model.source,
-        "slices": len(todo),
+        "slices": count,
         "height": height,
         "width": width,
         "in_flight": settings.run.in_flight,
@@ -232,9 +243,6 @@ def run_secure(
         "beyond_calibration": result.beyond,
         "input_beyond_calibration": dict(result.input_beyond),
     }
-    return console.ledger.document(
-        link=settings.run.link.describe(), environment=environment(settings.run.cores), verified=result.verified, run=facts
-    )
 
 
 def run_float(

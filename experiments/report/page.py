@@ -19,28 +19,12 @@ from typing import IO, Any
 
 from bunet.experiments.report import tables
 from bunet.experiments.report.images import Embedded, centre, embed, pack_grey, pack_labels
+from bunet.experiments.report.tables import Score, Stage
 from bunet.experiments.storage.results import write_whole
-from bunet.models.metrics import Agreement
 from bunet.models.volumes.volume import Sliceable
 
 # What a mask is called, in the order the masks are listed. The first that is there is filled, the others are outlined.
 MASKS = {"secure": "Secure mask", "float": "Float model's mask", "truth": "Label", "lung": "Lung"}
-
-
-@dataclass(frozen=True)
-class Score:
-    """One line of the Dice table. name: such as "secure mask against the experts' label"."""
-
-    name: str
-    agreement: Agreement
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One session: a model along one axis, or the vote. document: Ledger.document's; None for a run in the clear."""
-
-    title: str
-    document: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)

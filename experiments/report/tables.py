@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bunet.experiments.report.costs import Cost, by_kind, by_layer, by_protocol
-from bunet.models.metrics import dice_text
+from bunet.models.metrics import Agreement, dice_text
 from bunet.parties.words import duration, mebibytes, number
-
-if TYPE_CHECKING:
-    from bunet.experiments.report.page import Score, Stage
-    from bunet.models.metrics import Agreement
 
 GIB = 1 << 30
 WARNING = "WARNING"  # how a remark begins that says why a mask may be wrong
 VERIFIED = {True: "yes", False: "<b class=bad>NO</b>", None: "not compared"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of the Dice table. name: such as "secure mask against the experts' label"."""
+
+    name: str
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One session: a model along one axis, or the vote. document: Ledger.document's; None for a run in the clear."""
+
+    title: str
+    document: Mapping[str, Any] | None
 
 
 def tiles(

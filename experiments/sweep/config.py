@@ -24,6 +24,7 @@ from pydantic import (
 
 from bunet.experiments.options import MAX_SIZE, MIN_SIZE, UsageError
 from bunet.experiments.settings import RELU, RunSettings, run_options
+from bunet.experiments.sweep.facts import DETAILS, name_of
 from bunet.models.printable import printable
 from bunet.models.program import Format
 from bunet.models.volumes.content.intensity import RULES
@@ -198,10 +199,6 @@ class SweepConfig(_Strict):
             yield Point(settings, entry.name or link.name, dict(sorted(protocols.items())), self.verify, about)
 
 
-# Keys of `Point.describe` that say more of another key, which stands for them where people read.
-DETAILS = {"link": ("bandwidth_bps", "rtt_s", "jitter_s"), "weights": ("data",)}
-
-
 @dataclass(frozen=True)
 class PointData:
     """A volume, its label where it is another file, and trained weights. digest: of what these hold, not of their names.
@@ -337,8 +334,6 @@ def _check_protocols(config: SweepConfig, source: str) -> None:
 
 def _check_apart(config: SweepConfig, source: str) -> None:
     """No two combinations may be one run: one of them would be left out."""
-    from bunet.experiments.sweep.facts import name_of
-
     known: dict[str, Point] = {}
     try:
         points = list(config.points())

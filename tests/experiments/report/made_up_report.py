@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.report.page import ReportData, Score, Stage
+from bunet.experiments.report.page import ReportData
+from bunet.experiments.report.tables import Score, Stage
 from bunet.models.metrics import agreement
 from bunet.models.volumes.synthetic import SyntheticVolume, generate
 from bunet.parties.events import (

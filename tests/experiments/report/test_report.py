@@ -17,7 +17,8 @@ import pytest
 
 from bunet.experiments.report import costs
 from bunet.experiments.report.images import MAX_SIDE, MAX_VOXELS, centre, embed, kept_slices
-from bunet.experiments.report.page import ReportData, Score, Stage, page, write_report
+from bunet.experiments.report.page import ReportData, page, write_report
+from bunet.experiments.report.tables import Score, Stage
 from bunet.models.metrics import Agreement
 from bunet.models.volumes.content.intensity import Windowed
 from tests.experiments.report.made_up_report import document, report_data
