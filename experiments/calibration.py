@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.storage.run_folder import digest_of
 from bunet.experiments.weights_choice import ChosenWeights
 from bunet.models.compiled import Compiled

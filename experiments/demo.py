@@ -15,9 +15,9 @@ from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, embedded_slices, float_labels, volume_slices
 from bunet.experiments.jobs import write_job
 from bunet.experiments.one_line import one_line
-from bunet.experiments.options import DEMO_SIZE, RunSettings
 from bunet.experiments.predict.warnings import result_warnings
 from bunet.experiments.report import plots
+from bunet.experiments.settings import DEMO_SIZE, RunSettings
 from bunet.experiments.storage.results import write_json, write_mask
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.metrics import dice_text, known_dice

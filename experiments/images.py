@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.weights_choice import ChosenWeights
 from bunet.models.errors import UsageError
 from bunet.models.network.reference import FloatModel

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bunet.experiments.images import SliceSet
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.models.compiled import Compiled, quantise_input, save_compiled
 from bunet.models.files.atomic import write_atomic
 from bunet.parties.local.pair import PairJob
@@ -31,12 +31,8 @@ def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folde
     return PairJob(
         model=model,
         inputs=inputs,
-        labels=images.labels,
+        labels=tuple(images.labels),
         folder=folder,
-        link=settings.link,
-        in_flight=settings.in_flight,
-        cores=settings.cores,
-        choices=settings.choices(),
-        settings=settings.public(),
+        run=settings.run,
         record=recorded,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.models.program import Program
 from bunet.parties import warmup as kernels
 from bunet.parties.events import Event

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bunet import models
-from bunet.experiments.options import DEMO_SIZE, RunSettings
+from bunet.experiments.settings import DEMO_SIZE, RunSettings
 from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
 from bunet.models.network import weights as weight_files

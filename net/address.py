@@ -38,9 +38,9 @@ def parse(text: str) -> Address:
     if host == "*":
         return Address(f"tcp://0.0.0.0:{port}", local=False)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise AddressError(f"address {text!r}: there is no host of the name {host!r}") from None
-    numeric = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
+    numeric = ipaddress.ip_address(str(entries[0][4][0]).partition("%")[0])
     shown = f"[{numeric}]" if numeric.version == 6 else str(numeric)
     return Address(f"tcp://{shown}:{port}", numeric.is_loopback, numeric.version == 6)

@@ -117,12 +117,15 @@ class Channel(ABC):
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 class QueueChannel(Channel):
-    """A channel whose messages arrive through a queue. Subclasses post parts, and call `_deliver` and `_fail`.
+    """A channel whose messages arrive through a queue. Subclasses post parts; the transport calls `deliver`,
+    `deliver_error` and `end`.
 
     A message that carries a due time is held back in `receive` until that time of `clock`: so a shaper at the sending
     end delays messages exactly, however long they took to arrive. `common_clock` says whether the peer's clock is
@@ -201,22 +204,27 @@ class QueueChannel(Channel):
             return Counters(*self._sent, *self._received)
 
     @property
+    def ended(self) -> ChannelError | None:
+        """For the transport: why there are no more messages; None while there may be."""
+        return self._ended
+
+    @property
     def held(self) -> Envelope | None:
         """For the thread that receives: the next message, where its time has not come."""
         return self._held
 
-    def _deliver(self, envelope: Envelope) -> None:
+    def deliver(self, envelope: Envelope) -> None:
         """For the transport: a message has arrived."""
         if envelope.due_s and not self.common_clock:
             self._inbox.put(MalformedFrame("a message is due at a time of a clock that the parties do not share"))
         else:
             self._inbox.put(envelope)
 
-    def _deliver_error(self, error: MalformedFrame) -> None:
+    def deliver_error(self, error: MalformedFrame) -> None:
         """For the transport: what arrived is not a message. Sending stays possible, to tell the peer so."""
         self._inbox.put(error)
 
-    def _end(self, error: ChannelError) -> bool:
+    def end(self, error: ChannelError) -> bool:
         """For the transport: no more messages either way. False if the channel had ended before."""
         with self._lock:
             if self._ended is not None:

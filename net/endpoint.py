@@ -58,12 +58,12 @@ class ZmqChannel(QueueChannel):
         self.last_sent_s = time.monotonic()
         self._owner.post([self.identity, *parts] if self._owner.routed else parts)
 
-    def signal(self, kind: str, **body: Any) -> None:
-        self._post(encode(Signal(kind, body)).parts())
+    def signal(self, message_type: str, **body: Any) -> None:
+        self._post(encode(Signal(message_type, body)).parts())
 
     def close(self) -> None:
         self._closed.set()
-        if self._end(ChannelClosed("this side has closed the channel")):
+        if self.end(ChannelClosed("this side has closed the channel")):
             self.said_bye = True
             self.signal("bye")
             self._farewell.wait(self._timing.linger_s)
@@ -72,7 +72,7 @@ class ZmqChannel(QueueChannel):
     def finish(self, error: ChannelError) -> None:
         """For the I/O thread: the peer is not there any more."""
         self._farewell.set()
-        self._end(error)
+        self.end(error)
 
 
 class Endpoint(IoThread):
@@ -106,7 +106,7 @@ class Endpoint(IoThread):
         except MalformedFrame as error:
             if channel is not None:
                 log.warning("%s sent a malformed frame: %s", channel.peer, error)
-                channel._deliver_error(error)
+                channel.deliver_error(error)
             else:
                 self.on_stranger(identity)
             return
@@ -115,7 +115,7 @@ class Endpoint(IoThread):
         elif channel is None:
             self.on_stranger(identity)
         else:
-            channel._deliver(envelope)
+            channel.deliver(envelope)
 
     def on_bye(self, channel: ZmqChannel) -> None:
         if not channel.said_bye:
@@ -174,12 +174,12 @@ class ServerEndpoint(Endpoint):
 
     def on_signal(self, identity: bytes, signal: Signal, header: zmq.Frame) -> None:
         channel = self.channels.get(identity)
-        if signal.kind == "hello":
+        if signal.type == "hello":
             self._on_hello(identity, signal.body, header)
         elif channel is None:
-            if signal.kind != "bye":
+            if signal.type != "bye":
                 self.on_stranger(identity)
-        elif signal.kind == "bye":
+        elif signal.type == "bye":
             self.on_bye(channel)
 
     def _on_hello(self, identity: bytes, body: dict[str, Any], header: zmq.Frame) -> None:
@@ -233,7 +233,7 @@ class ClientEndpoint(Endpoint):
         self.channel.signal("hello", version=VERSION, host=host_token(), now=time.monotonic())
 
     def release(self, channel: ZmqChannel) -> None:
-        alive = channel._ended is None or type(channel._ended) is ChannelClosed
+        alive = channel.ended is None or type(channel.ended) is ChannelClosed
         self.stop(linger_s=1.0 if alive else 0.0)
 
     def fail(self, failure: ConnectFailed) -> None:
@@ -243,16 +243,16 @@ class ClientEndpoint(Endpoint):
 
     def on_signal(self, identity: bytes, signal: Signal, header: zmq.Frame) -> None:
         welcomed = self.decided.is_set() and self.failure is None
-        if signal.kind == "welcome" and not self.decided.is_set():
+        if signal.type == "welcome" and not self.decided.is_set():
             self.channel.common_clock = signal.body.get("common_clock") is True
             self.channel.last_seen_s = time.monotonic()
             self.channels[b""] = self.channel
             self.decided.set()
-        elif signal.kind == "refused" and not welcomed:
+        elif signal.type == "refused" and not welcomed:
             self.fail(NotAllowed(f"refused: {signal.body.get('reason')!s:.300}"))
-        elif signal.kind == "refused" and self.channels:
+        elif signal.type == "refused" and self.channels:
             self.lose(self.channel, f"{signal.body.get('reason')!s:.300}")
-        elif signal.kind == "bye" and self.channels:
+        elif signal.type == "bye" and self.channels:
             self.on_bye(self.channel)
 
     def on_stranger(self, identity: bytes) -> None:
@@ -293,10 +293,10 @@ class ClientEndpoint(Endpoint):
 
 def _describe(header: zmq.Frame, names: Mapping[str, str]) -> str:
     """Who sent this, as well as ZeroMQ knows: network address, and name or key where there is one."""
-    found = {}
+    properties = {}
     for name in ("Peer-Address", "User-Id"):
         with contextlib.suppress(zmq.ZMQError):  # there is no such property
-            found[name] = str(header.get(name))
-    address = f"client at {found.get('Peer-Address') or 'this machine'}"
-    key = found.get("User-Id")
+            properties[name] = str(header.get(name))
+    address = f"client at {properties.get('Peer-Address') or 'this machine'}"
+    key = properties.get("User-Id")
     return f"{names.get(key, key)} ({address})" if key else address

@@ -3,9 +3,9 @@
 A message is a list of parts. Part 0 is the header: 8 bytes, a little-endian float64 with the time at which the message
 is due (seconds of the common clock, 0 for at once; see `bunet.net.shaper`), then one msgpack array:
 
-    frame    [VERSION, 1, slice, layer, step, round, tag, [[kind, extent, extent, ...], ...]]
-    control  [VERSION, 2, kind, body]
-    signal   [VERSION, 3, kind, body]      (between the channels themselves: hello, ping, bye)
+    frame    [VERSION, 1, slice, layer, step, round, tag, [[dtype, extent, extent, ...], ...]]
+    control  [VERSION, 2, type, body]
+    signal   [VERSION, 3, type, body]      (between the channels themselves: hello, ping, bye)
 
 Each further part of a frame is the raw buffer of one array, little-endian, C order. There is no pickle, and no kind of
 array beyond the whitelist. Whatever does not read exactly so is a `MalformedFrame`.
@@ -26,8 +26,8 @@ import numpy as np
 from bunet.models.errors import PeerError
 
 VERSION = 1
-KINDS: dict[str, np.dtype] = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
-_NAMES = {dtype: name for name, dtype in KINDS.items()}
+DTYPES: dict[str, np.dtype] = {name: np.dtype(name) for name in ("uint8", "uint32", "uint64")}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _FRAME, _CONTROL, _SIGNAL = 1, 2, 3
 _DUE = struct.Struct("<d")
 _INTEGER_BOUND = 1 << 32  # slice, layer, step, round
@@ -59,7 +59,7 @@ class Limits:
 class Frame:
     """One step's arrays. (slice, layer, step, round) say where they belong, `tag` which message of a protocol it is.
 
-    Integers are in [0, 2^32). arrays: C-contiguous, of kinds uint8, uint32, uint64, at most 8 axes; they travel without
+    Integers are in [0, 2^32). arrays: C-contiguous, of dtypes uint8, uint32, uint64, at most 8 axes; they travel without
     copy and must not be written to after sending. Received arrays are read-only.
     """
 
@@ -83,7 +83,7 @@ class Control:
     body: None, bool, int, float, str, bytes, and lists and string-keyed dicts of these.
     """
 
-    kind: str
+    type: str
     body: dict[str, Any] = field(default_factory=dict)
 
 
@@ -91,7 +91,7 @@ class Control:
 class Signal:
     """Like Control, but between the channels themselves; a user of a channel never sees one."""
 
-    kind: str
+    type: str
     body: dict[str, Any] = field(default_factory=dict)
 
 
@@ -134,13 +134,13 @@ def encode(message: Frame | Control | Signal, limits: Limits = Limits()) -> Enco
         return _encode_frame(message, limits)
     if not isinstance(message, Control | Signal):
         raise TypeError(f"a channel sends Frame and Control, not {type(message).__name__}")
-    if not isinstance(message.kind, str) or len(message.kind) > _MAX_TAG:
-        raise ValueError(f"the kind of a control message is a text of at most {_MAX_TAG} characters")
+    if not isinstance(message.type, str) or len(message.type) > _MAX_TAG:
+        raise ValueError(f"the type of a control message is a text of at most {_MAX_TAG} characters")
     problem = _body_problem(message.body)
     if problem:
-        raise TypeError(f"control message {message.kind!r}: {problem}")
+        raise TypeError(f"control message {message.type!r}: {problem}")
     code = _CONTROL if isinstance(message, Control) else _SIGNAL
-    header = _pack([VERSION, code, message.kind, message.body], limits)
+    header = _pack([VERSION, code, message.type, message.body], limits)
     return Encoded(header, (), 0, _DUE.size + len(header))
 
 
@@ -182,7 +182,7 @@ def decode(parts: Sequence[Any], limits: Limits = Limits()) -> Envelope:
 
 
 def matches(frame: Frame, specs: Sequence[Spec]) -> bool:
-    """Whether a frame's arrays are, in number, kind and shape, exactly as `specs` say."""
+    """Whether a frame's arrays are, in number, dtype and shape, exactly as `specs` say."""
     return mismatch(frame, specs) is None
 
 
@@ -212,8 +212,8 @@ def _encode_frame(frame: Frame, limits: Limits) -> Encoded:
     buffers = []
     for index, array in enumerate(frame.arrays):
         if not isinstance(array, np.ndarray) or array.dtype not in _NAMES:
-            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(f"array {index} of frame {frame.tag!r} is {kind}, which may not travel: {', '.join(KINDS)}")
+            dtype = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(f"array {index} of frame {frame.tag!r} is {dtype}, which may not travel: {', '.join(DTYPES)}")
         if array.ndim > _MAX_AXES:
             raise ValueError(f"array {index} of frame {frame.tag!r} has more than {_MAX_AXES} axes")
         if not array.flags.c_contiguous:
@@ -247,15 +247,15 @@ def _decode_frame(fields: list[Any], buffers: list[memoryview], payload_bytes: i
 
 def _decode_array(described: Any, buffer: memoryview) -> np.ndarray:
     if not isinstance(described, list) or not described or len(described) > 1 + _MAX_AXES:
-        raise MalformedFrame("an array's description is not its kind and extents")
-    kind, *shape = described
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise MalformedFrame(f"an array is of kind {kind!r:.40}, which may not travel: {', '.join(KINDS)}")
+        raise MalformedFrame("an array's description is not its dtype and extents")
+    name, *shape = described
+    if not isinstance(name, str) or name not in DTYPES:
+        raise MalformedFrame(f"an array is of dtype {name!r:.40}, which may not travel: {', '.join(DTYPES)}")
     if not all(_is_int(extent) and 0 <= extent < 1 << 62 for extent in shape):
         raise MalformedFrame("an array's extents are not all integers of 0 or more")
-    dtype = KINDS[kind]
+    dtype = DTYPES[name]
     if math.prod(shape) * dtype.itemsize != buffer.nbytes:  # exact: Python's integers do not wrap
-        raise MalformedFrame(f"an array said to be {kind} {tuple(shape)!s:.80} has {buffer.nbytes} bytes")
+        raise MalformedFrame(f"an array said to be {name} {tuple(shape)!s:.80} has {buffer.nbytes} bytes")
     try:
         array = np.frombuffer(buffer, dtype=dtype).reshape(shape) if buffer.nbytes else np.empty(shape, dtype)
     except ValueError:  # empty in one axis, and too large for numpy in the others
@@ -269,13 +269,13 @@ def _decode_array(described: Any, buffer: memoryview) -> np.ndarray:
 def _decode_control(fields: list[Any], parts: int) -> Control | Signal:
     if len(fields) != 4 or parts != 1:
         raise MalformedFrame("a control message is not one header of 4 fields")
-    _, code, kind, body = fields
-    if not isinstance(kind, str) or len(kind) > _MAX_TAG:
-        raise MalformedFrame(f"a control message's kind is not a text of at most {_MAX_TAG} characters")
+    _, code, message_type, body = fields
+    if not isinstance(message_type, str) or len(message_type) > _MAX_TAG:
+        raise MalformedFrame(f"a control message's type is not a text of at most {_MAX_TAG} characters")
     problem = _body_problem(body)
     if problem:
         raise MalformedFrame(f"in a control message, {problem}")
-    return Control(kind, body) if code == _CONTROL else Signal(kind, body)
+    return Control(message_type, body) if code == _CONTROL else Signal(message_type, body)
 
 
 def _body_problem(body: Any) -> str | None:
@@ -301,7 +301,7 @@ def _body_problem(body: Any) -> str | None:
 
 def _pack(fields: list[Any], limits: Limits) -> bytes:
     try:
-        header = msgpack.packb(fields, use_bin_type=True)
+        header: bytes = msgpack.packb(fields, use_bin_type=True)
     except (OverflowError, ValueError, UnicodeEncodeError) as error:
         raise ValueError(f"a message cannot be packed: {error}") from None
     if _DUE.size + len(header) > limits.header:

@@ -126,10 +126,10 @@ def public_keys(path: str | os.PathLike[str]) -> dict[str, str]:
         raise BadKey(f"cannot read the public keys in {path}: {_reason(error)}") from None
     if any(_is_secret(line) for line in lines):
         return {KeyPair.load(path).public: printable(Path(path).name)}
-    found = load_allowed(path)
-    if not found:
+    allowed = load_allowed(path)
+    if not allowed:
         raise BadKey(f"{path} holds no public key")
-    return found
+    return allowed
 
 
 def fingerprint(public: str) -> str:

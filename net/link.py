@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from bunet.models.errors import UsageError
 
@@ -57,6 +58,12 @@ class Link:
         """For JSON documents: unlimited bandwidth is None, since JSON has no infinity."""
         bandwidth = None if self.bandwidth_bps == math.inf else self.bandwidth_bps
         return {"name": self.name, "bandwidth_bps": bandwidth, "rtt_s": self.rtt_s, "jitter_s": self.jitter_s}
+
+    @classmethod
+    def of_description(cls, document: Mapping[str, Any]) -> Link:
+        """The inverse of `describe`. Raises KeyError, TypeError, ValueError for what is none."""
+        bandwidth = document["bandwidth_bps"]
+        return cls(math.inf if bandwidth is None else bandwidth, document["rtt_s"], document["jitter_s"])
 
     @classmethod
     def parse(cls, text: str) -> Link:

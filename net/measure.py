@@ -69,8 +69,8 @@ def measure(links: Sequence[Link], sizes: Sequence[int], transport: str = "tcp",
     with tempfile.TemporaryDirectory() as folder:
         address = f"ipc://{folder}/measure" if transport == "ipc" else "tcp://127.0.0.1:0"
         with Listener(address) as listener:
-            child = multiprocessing.get_context("spawn").Process(target=_receiver, args=(listener.address,), daemon=True)
-            child.start()
+            receiver = multiprocessing.get_context("spawn").Process(target=_receiver, args=(listener.address,), daemon=True)
+            receiver.start()
             inner = listener.accept(_PATIENCE_S)
             if inner is None:
                 raise LocalError("the receiving process did not start")
@@ -79,7 +79,7 @@ def measure(links: Sequence[Link], sizes: Sequence[int], transport: str = "tcp",
                 for nbytes in sizes:
                     yield _row(channel, link, nbytes, seconds)
             inner.close()
-            child.join()
+            receiver.join()
 
 
 def _row(channel: Channel, link: Link, nbytes: int, seconds: float) -> Row:

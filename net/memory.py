@@ -16,14 +16,14 @@ class MemoryChannel(QueueChannel):
 
     def _post(self, parts: list[Any]) -> None:
         try:
-            self._other._deliver(decode(parts, self._other.limits))
+            self._other.deliver(decode(parts, self._other.limits))
         except MalformedFrame as error:
-            self._other._deliver_error(error)
+            self._other.deliver_error(error)
 
     def close(self) -> None:
         self._closed.set()
-        if self._end(ChannelClosed("this side has closed the channel")):
-            self._other._end(ChannelClosed("the peer has closed the channel"))
+        if self.end(ChannelClosed("this side has closed the channel")):
+            self._other.end(ChannelClosed("the peer has closed the channel"))
 
 
 def memory_pair(

@@ -101,7 +101,9 @@ class Listener:
     def __enter__(self) -> Listener:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -153,8 +155,8 @@ def connect(
     return thread.channel
 
 
-def _socket(context: zmq.Context[Any], kind: int, where: addresses.Address, limits: Limits) -> zmq.Socket[Any]:
-    socket = context.socket(kind)
+def _socket(context: zmq.Context[Any], socket_type: int, where: addresses.Address, limits: Limits) -> zmq.Socket[Any]:
+    socket: zmq.Socket[Any] = context.socket(socket_type)
     socket.sndhwm = socket.rcvhwm = 0
     socket.maxmsgsize = max(limits.nbytes, limits.header)  # of one part; libzmq hangs up on larger ones unread
     socket.linger = 0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from bunet.models.program import Program
 from bunet.net.channel import QueueChannel
 from bunet.net.clock import RealClock
 from bunet.net.frame import Control
@@ -18,9 +15,11 @@ from bunet.net.shaper import Shaper
 from bunet.parties import input_range, warmup
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Failed, Note, Subscriber
-from bunet.parties.planner import PlannedLayer
+from bunet.parties.input_slices import InputSlices
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request, Terms
+from bunet.parties.session.run import Hooks, OnResult, Session
+from bunet.parties.session.run import run as run_session
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 
@@ -30,58 +29,38 @@ UNPREPARED = "Alice cannot prepare her slices, and ends the session"
 def run(
     connect: Callable[[], QueueChannel],
     request: Request,
-    labels: Sequence[tuple[str, int]],
-    slice_at: Callable[[Program, int], np.ndarray],
-    on_result: Callable[[SliceJob, Any], None],
-    emit: Subscriber,
-    *,
-    link: Link,
-    cores: int = 1,
+    slices: InputSlices,
+    on_result: OnResult,
+    hooks: Hooks,
     agreed: Callable[[Terms, Mapping[str, float]], None] | None = None,
-    size: tuple[int, int] | None = None,
-    on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
-    thread_hook: Callable[[], None] | None = None,
 ) -> tuple[Terms, float]:
     """One session as Alice; returns what was agreed and the seconds of the timed part.
 
-    labels: (axis, index) of each slice, as many as request.slices. slice_at(program, k): the k-th slice, quantised for
-    program.input: int64 (channels, height, width). on_result: gets each slice's read-out as it comes in. agreed: is told,
-    before anything of a slice is sent, what was agreed on and which share of each slice's values is beyond calibration
-    (`input_range`); what it raises ends the session. size: (height, width) of a slice before it was padded, None for all of it.
-    Raises a BunetError with one sentence; Failed has been emitted.
+    slices: as many as request.slices. on_result: gets each slice's read-out as it comes in. agreed: is told, before anything
+    of a slice is sent, what was agreed on and which share of each slice's values is beyond calibration (`input_range`); what it
+    raises ends the session. Raises a BunetError with one sentence; Failed has been emitted.
     """
-    with connected(connect, link, emit) as channel:
-        terms = handshake.ask(channel, replace(request, link=link.name))
-        layers = handshake.layers_of(terms)
+    emit = hooks.emit
+    with connected(connect, request.run.link, emit) as channel:
+        terms = handshake.ask(channel, request)
+        session = Session.of(Role.ALICE, terms, request.run)
         if terms.card is not None:
             emit(Note("alice", f"Bob serves {terms.card}"))
         try:
-            beyond = input_range.check(terms.program, labels, slice_at, emit, size)
+            beyond = input_range.check(terms.program, slices, emit)
             if agreed is not None:
                 agreed(terms, beyond)
         except Exception:
             handshake.refuse(channel, UNPREPARED)  # and not why: that is of her files
             raise
-        warmup.compile_kernels(layers, emit, Role.ALICE)
+        warmup.compile_kernels(session.layers, emit, Role.ALICE)
         handshake.await_kernels(channel)
-        kind = terms.program.input.type
+        tensor = terms.program.input.type
         jobs = (
-            SliceJob(k, axis, index, Share.of(slice_at(terms.program, k).astype(np.uint64), kind))
-            for k, (axis, index) in enumerate(labels)
+            SliceJob(k, axis, index, Share.of(slices.at(terms.program, k).astype(np.uint64), tensor))
+            for k, (axis, index) in enumerate(slices.labels)
         )
-        finished = handshake.run(
-            Role.ALICE,
-            channel,
-            terms,
-            layers,
-            jobs,
-            on_result,
-            emit,
-            link=link.name,
-            cores=cores,
-            on_layer=on_layer,
-            thread_hook=thread_hook,
-        )
+        finished = run_session(session, channel, jobs, on_result, hooks)
     return terms, finished.seconds
 
 

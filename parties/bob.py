@@ -16,14 +16,15 @@ from bunet.models.program import Program
 from bunet.net.channel import Channel, QueueChannel
 from bunet.net.clock import RealClock
 from bunet.net.frame import Control
-from bunet.net.link import Link
 from bunet.net.shaper import Shaper
 from bunet.parties import warmup
 from bunet.parties.engine.scheduler import SliceJob
-from bunet.parties.events import Failed, Note, Subscriber
-from bunet.parties.planner import PlannedLayer
-from bunet.parties.session import handshake as session
+from bunet.parties.events import Failed, Note
+from bunet.parties.run_options import RunOptions
+from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Terms
+from bunet.parties.session.run import Hooks, OnResult, Session, zero_input
+from bunet.parties.session.run import run as run_session
 from bunet.parties.store import Offer
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
@@ -50,48 +51,34 @@ class Listening(Protocol):
 
 @dataclass
 class Service:
-    """What every session of a service shares. cores: of one session. record: for local verification only.
+    """What every session of a service shares. run: the link and the cores of one session; the rest is Alice's to ask for.
 
-    keep: makes what gets Bob's part of each read-out of a session, for read-outs that leave him one (`shares_on_disk`).
+    keep: makes what gets Bob's part of each read-out of a session, for read-outs that leave him one (`vote.shares`).
     """
 
     store: Store
-    link: Link
-    emit: Subscriber
-    cores: int = 1
-    record: Callable[[SliceJob, PlannedLayer, Any], None] | None = None
-    thread_hook: Callable[[], None] | None = None
-    keep: Callable[[Terms], Callable[[SliceJob, Any], None]] | None = None
+    run: RunOptions
+    hooks: Hooks
+    keep: Callable[[Terms], OnResult] | None = None
 
     def session(self, connected: QueueChannel) -> None:
         """One client, from its handshake to its bye; raises a BunetError with one sentence."""
-        channel = Shaper(connected, self.link, RealClock())
+        channel = Shaper(connected, self.run.link, RealClock())
+        emit = self.hooks.emit
         try:
-            terms = session.answer(channel, self.store.offer, self.link.name)
+            terms = handshake.answer(channel, self.store.offer, self.run.link.name)
             if terms.card is not None:
-                self.emit(Note("bob", f"serves {terms.card.short}"))
-            layers = session.layers_of(terms, self.store.weights(terms.program))
-            warmup.compile_kernels(layers, self.emit, Role.BOB)
-            session.await_kernels(channel)
-            kind = terms.program.input.type
-            jobs = (SliceJob(k, "", k, Share.of(session.zero_input(terms.program), kind)) for k in range(terms.slices))
-            finished = session.run(
-                Role.BOB,
-                channel,
-                terms,
-                layers,
-                jobs,
-                self.keep(terms) if self.keep else _forget,
-                self.emit,
-                link=self.link.name,
-                cores=self.cores,
-                on_layer=self.record,
-                thread_hook=self.thread_hook,
-            )
+                emit(Note("bob", f"serves {terms.card.short}"))
+            session = Session.of(Role.BOB, terms, self.run, self.store.weights(terms.program))
+            warmup.compile_kernels(session.layers, emit, Role.BOB)
+            handshake.await_kernels(channel)
+            tensor = terms.program.input.type
+            jobs = (SliceJob(k, "", k, Share.of(zero_input(terms.program), tensor)) for k in range(terms.slices))
+            finished = run_session(session, channel, jobs, self.keep(terms) if self.keep else _forget, self.hooks)
             if not finished.peer_left:
                 await_bye(channel)
         except BunetError as error:
-            session.refuse(channel, session.told(error, "bob"))
+            handshake.refuse(channel, handshake.told(error, "bob"))
             raise
         finally:
             channel.close()
@@ -106,7 +93,7 @@ def await_bye(channel: Channel) -> None:
     try:
         while True:
             message = channel.receive(30.0)
-            if message is None or (isinstance(message, Control) and message.kind == "bye"):
+            if message is None or (isinstance(message, Control) and message.type == "bye"):
                 return
     except PeerError:
         return
@@ -137,7 +124,7 @@ def serve(
                 service.session(connected)
                 return
             if not places.acquire(blocking=False):
-                session.refuse(connected, f"Bob already serves {sessions} sessions: try again later")
+                handshake.refuse(connected, f"Bob already serves {sessions} sessions: try again later")
                 connected.close()
                 continue
             thread = threading.Thread(target=_guarded, args=(service, connected, places), name="session", daemon=True)
@@ -151,13 +138,13 @@ def _guarded(service: Service, connected: QueueChannel, places: threading.Bounde
     """One client's thread: every end of its session is an event, and its place is free again."""
     who = plain(connected.peer)
     try:
-        service.emit(Note("bob", f"{who} has connected"))
+        service.hooks.emit(Note("bob", f"{who} has connected"))
         service.session(connected)
-        service.emit(Note("bob", f"session of {who} ended; waiting for the next client"))
+        service.hooks.emit(Note("bob", f"session of {who} ended; waiting for the next client"))
     except BunetError as error:
-        service.emit(Failed.of("bob", error, f"session of {who} ended: "))
+        service.hooks.emit(Failed.of("bob", error, f"session of {who} ended: "))
     except Exception as error:
         log.exception("a session ended with an internal error")
-        service.emit(Failed("bob", f"session of {who} ended with an internal error: {type(error).__name__}: {error}"))
+        service.hooks.emit(Failed("bob", f"session of {who} ended with an internal error: {type(error).__name__}: {error}"))
     finally:
         places.release()

@@ -33,12 +33,12 @@ from bunet.parties.events import (
     Traffic,
 )
 from bunet.parties.ledger import LayerTotal, Ledger, SliceRecord
+from bunet.parties.words import duration, mebibytes, number, rate, shorten
 
 REFRESH_PER_SECOND = 4
 LINK_WINDOW_S = 5.0
 LINK_SILENCE_S = 1.0  # parties speak of their traffic a few times a second; where they have not for so long, nothing moves
 PLAIN_EVERY_S = 10.0  # between two lines of progress where there is no terminal
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ class RunConsole:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -145,13 +147,13 @@ class RunConsole:
         """Book an event; the line to print of it, if there is one."""
         self.ledger(event)
         now = self._clock()
-        mine = event.role == self.ledger.view
-        if isinstance(event, SessionStarted) and mine:
+        viewed = event.role == self.ledger.view
+        if isinstance(event, SessionStarted) and viewed:
             self._begun = self._line_at = now
             self._traffic = deque([(now, 0, 0)])
-        elif isinstance(event, SessionFinished) and mine:
+        elif isinstance(event, SessionFinished) and viewed:
             self._ended = now
-        elif isinstance(event, Traffic) and mine:
+        elif isinstance(event, Traffic) and viewed:
             self._traffic.append((now, event.sent, event.received))
             while len(self._traffic) > 2 and self._traffic[1][0] <= now - LINK_WINDOW_S:
                 self._traffic.popleft()
@@ -159,7 +161,7 @@ class RunConsole:
             return Text(printable(f"{event.role}: {event.text}"), style="dim")
         if isinstance(event, Failed):
             return None  # whoever started the run raises it, and says it once; the ledger has it
-        return self._plain(event, now) if self._live is None and mine else None
+        return self._plain(event, now) if self._live is None and viewed else None
 
     # -- without a terminal -------------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class RunConsole:
             )
         if isinstance(event, (LayerFinished, Traffic)) and now - self._line_at >= PLAIN_EVERY_S:
             self._line_at = now
-            return Text(f"{self._percent():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}")
+            return Text(f"{100 * self._share():.0f} %, {self._times(now)}; {self._at_work()}; {self._link_text(now)}")
         return None
 
     # -- live ---------------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ class RunConsole:
         """The live view, at most `height` rows of `width` cells."""
         now = self._clock()
         whole = [Text(self._above(), style="bold")] if self._above else []
-        head = [*whole, self._headline(), self._progress_line(width, now), self._flight_line(), self._link_line(now)]
+        head = [*whole, self._headline(), self._progress_line(width, now), self._flight_line(), Text(self._link_text(now))]
         for line in head:
             line.no_wrap, line.overflow = True, "ellipsis"
         if self.ledger.session is None:
@@ -228,12 +230,9 @@ class RunConsole:
             return 1.0
         return min(0.99, self.ledger.progress())
 
-    def _percent(self) -> float:
-        return 100 * self._share()
-
     def _progress_line(self, width: int, now: float) -> Text:
         share = self._share()
-        times = f" {self._percent():3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
+        times = f" {100 * share:3.0f} %  {len(self.ledger.done)}/{self.ledger.expected} slices  {self._times(now)}"
         cells = max(8, min(40, width - len(times)))
         full = round(share * cells)
         text = Text("━" * full, style="green")
@@ -254,9 +253,6 @@ class RunConsole:
     def _layer_at_work(self, record: SliceRecord) -> str:
         share = self.ledger.share_of(record)
         return f"{record.axis}{record.index} {record.layer_name}" + f" {100 * share:.0f} %" * (share > 0)
-
-    def _link_line(self, now: float) -> Text:
-        return Text(self._link_text(now))
 
     def _link_text(self, now: float) -> str:
         sent, received = self.ledger.moved()
@@ -333,25 +329,9 @@ def final_table(ledger: Ledger, width: int) -> Table:
     lines = [line for line in ledger.lines if not line.is_local]
     local = [line for line in ledger.lines if line.is_local]
     if local:
-        lines.append(_summed(f"{len(local)} more layers" if len(local) > 1 else local[0].name, "local", local))
-    lines.append(_summed("a slice", "", ledger.lines))
+        lines.append(LayerTotal.summed(f"{len(local)} more layers" if len(local) > 1 else local[0].name, "local", local))
+    lines.append(LayerTotal.summed("a slice", "", ledger.lines))
     return layer_table(lines, width, styles=[*[""] * (len(lines) - 1), "bold"])
-
-
-def _summed(name: str, protocol: str, parts: Sequence[LayerTotal]) -> LayerTotal:
-    return LayerTotal(
-        name,
-        "",
-        protocol,
-        slices=max((p.slices for p in parts), default=0),
-        compute_s=sum(p.compute_s for p in parts),
-        peer_compute_s=sum(p.peer_compute_s for p in parts),
-        peer_slices=max((p.peer_slices for p in parts), default=0),
-        wait_s=sum(p.wait_s for p in parts),
-        bytes_sent=sum(p.bytes_sent for p in parts),
-        bytes_received=sum(p.bytes_received for p in parts),
-        rounds=sum(p.rounds for p in parts),
-    )
 
 
 def totals_line(ledger: Ledger) -> str:
@@ -365,49 +345,3 @@ def totals_line(ledger: Ledger) -> str:
     )
     peaks = [f"{role.capitalize()} {peak / (1 << 30):.2f} GiB" for role, peak in totals.peak_memory_bytes.items() if peak]
     return f"{text} Peak memory: {', '.join(peaks)}." if peaks else text
-
-
-def shorten(name: str, width: int) -> str:
-    """The name in at most `width` cells: `encoder1.conv1` becomes `enc1.conv1`, then `enc1.con1`, then is cut off."""
-    parts = name.split(".")
-    for index, part in enumerate(parts if len(parts) > 1 else []):
-        if len(name) <= width:
-            break
-        stem = part.rstrip("0123456789")
-        parts[index] = stem[:3] + part[len(stem) :]
-        name = ".".join(parts)
-    return name if len(name) <= width else name[: max(0, width - 1)] + "…"
-
-
-def number(value: float, known: bool = True) -> str:
-    """Seconds in at most six cells; empty where nothing is known."""
-    if not known:
-        return ""
-    if value >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 0.095 or value == 0 else f"{value:.3f}"
-
-
-def mebibytes(nbytes: int, slices: int = 1) -> str:
-    """Bytes a slice, in MiB, in at most seven cells; empty where no slice has finished."""
-    if not slices:
-        return ""
-    value = nbytes / slices / MIB
-    if value == 0:
-        return "0"
-    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
-
-
-def rate(bps: float) -> str:
-    """Bits a second as text."""
-    return f"{bps / 1e9:.2f} Gbit/s" if bps >= 1e9 else f"{bps / 1e6:.1f} Mbit/s" if bps >= 1e5 else f"{bps / 1e3:.0f} kbit/s"
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3:07`, `1:02:45`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d}"
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bunet.models.errors import LocalError, PeerError
@@ -155,9 +155,9 @@ Event = (
 )
 Subscriber = Callable[[Event], None]
 
-_KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
+_CLASSES: dict[str, type[Event]] = {
+    event_class.__name__: event_class
+    for event_class in (
         SessionStarted,
         SetupFinished,
         SliceStarted,
@@ -173,7 +173,7 @@ _KINDS: dict[str, type] = {
 
 
 def to_document(event: Event) -> dict[str, Any]:
-    """A JSON-able dictionary with the event's kind under `event`."""
+    """A JSON-able dictionary with the event's class under `event`."""
     return {"event": type(event).__name__, **asdict(event)}
 
 
@@ -181,25 +181,11 @@ def from_document(document: dict[str, Any]) -> Event:
     """The inverse of `to_document`; raises ValueError on what is no event."""
     fields = dict(document)
     try:
-        kind = _KINDS[fields.pop("event")]
-        if kind is SessionStarted:
+        event_class = _CLASSES[fields.pop("event")]
+        if event_class is SessionStarted:
             fields["plan"] = tuple(LayerPlan(**{**line, "shape": tuple(line["shape"])}) for line in fields["plan"])
-        if kind is Traffic:
+        if event_class is Traffic:
             fields["layers"] = tuple((slice_, layer, sent, received) for slice_, layer, sent, received in fields["layers"])
-        return kind(**fields)
+        return event_class(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not an event: {error}") from error
-
-
-@dataclass
-class Bus:
-    """Hands every event to every subscriber, in order."""
-
-    subscribers: list[Subscriber] = field(default_factory=list)
-
-    def subscribe(self, subscriber: Subscriber) -> None:
-        self.subscribers.append(subscriber)
-
-    def __call__(self, event: Event) -> None:
-        for subscriber in self.subscribers:
-            subscriber(event)

@@ -7,7 +7,7 @@ She is warned and nothing is refused: a session that ended here would tell Bob s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +15,17 @@ import numpy as np
 from bunet.models.files.atomic import write_atomic
 from bunet.models.program import Program
 from bunet.parties.events import Note, Subscriber
+from bunet.parties.input_slices import InputSlices
 
 FILE = "alice-beyond.json"
 UNSAID = "Bob's program does not say for which values it was calibrated, so yours are not compared"
 
 
-def check(
-    program: Program,
-    labels: Sequence[tuple[str, int]],
-    slice_at: Callable[[Program, int], np.ndarray],
-    emit: Subscriber,
-    size: tuple[int, int] | None = None,
-) -> dict[str, float]:
+def check(program: Program, slices: InputSlices, emit: Subscriber) -> dict[str, float]:
     """{`z20`: share of its values beyond the calibrated range} of the slices that have any; a Note where one has.
 
     Counted are a slice's own pixels: the middle channel, its neighbours being slices of their own, without what it is padded
-    by. labels: (axis, index) of each slice. slice_at(program, k): the k-th, int64, quantised for the program's input. size:
-    (height, width) of a slice before it was padded, None for all of it.
+    by.
     """
     limit = limit_of(program)
     if limit is None:
@@ -39,11 +33,11 @@ def check(
         return {}
     shares = {
         f"{axis}{index}": share
-        for k, (axis, index) in enumerate(labels)
-        if (share := share_beyond(program, slice_at(program, k), size))
+        for k, (axis, index) in enumerate(slices.labels)
+        if (share := share_beyond(program, slices.at(program, k), slices.size))
     }
     if shares:
-        emit(Note("alice", remark(limit, shares, len(labels))))
+        emit(Note("alice", remark(limit, shares, len(slices.labels))))
     return shares
 
 

@@ -6,7 +6,7 @@ passive and pure: it holds no clock and writes no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,6 +61,23 @@ class LayerTotal:
         self.bytes_sent += event.bytes_sent
         self.bytes_received += event.bytes_received
         self.rounds += event.rounds
+
+    @classmethod
+    def summed(cls, name: str, protocol: str, parts: Sequence[LayerTotal]) -> LayerTotal:
+        """Several layers as one line; its slices are those of the layer that most have finished."""
+        return cls(
+            name,
+            "",
+            protocol,
+            slices=max((part.slices for part in parts), default=0),
+            compute_s=sum(part.compute_s for part in parts),
+            peer_compute_s=sum(part.peer_compute_s for part in parts),
+            peer_slices=max((part.peer_slices for part in parts), default=0),
+            wait_s=sum(part.wait_s for part in parts),
+            bytes_sent=sum(part.bytes_sent for part in parts),
+            bytes_received=sum(part.bytes_received for part in parts),
+            rounds=sum(part.rounds for part in parts),
+        )
 
 
 @dataclass

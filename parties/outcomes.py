@@ -28,11 +28,11 @@ def write(folder: Path, index: int, array: np.ndarray) -> None:
     sealed.save(path_of(folder, index), FILE, {"slice": array}, {"index": str(index)})
 
 
-def read(folder: Path, index: int, kind: type = np.uint8) -> np.ndarray:
-    """(H, W) of `kind`; SealError for anything else."""
+def read(folder: Path, index: int, dtype: type = np.uint8) -> np.ndarray:
+    """(H, W) of `dtype`; SealError for anything else."""
     path = path_of(folder, index)
     texts, arrays = sealed.load(path, FILE)
     array = arrays.get("slice")
-    if array is None or array.dtype != kind or array.ndim != 2 or texts.get("index") != str(index):
+    if array is None or array.dtype != dtype or array.ndim != 2 or texts.get("index") != str(index):
         raise sealed.SealError(f"{path} is not of a slice of this run", FILE.remedy)
     return array

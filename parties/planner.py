@@ -73,7 +73,7 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
                 registry.get(key, value)
             except LookupError as error:
                 raise UsageError(str(error)) from None
-    chosen: dict[str, str] = {}
+    protocols: dict[str, str] = {}
     for node in program:
         if node.operation in STRUCTURAL:
             continue
@@ -85,8 +85,8 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
         reason = protocol.supports(Layer(node, program.input_types(node)))
         if reason:
             raise UsageError(f"{node.name}: protocol {name!r} cannot run it: {reason}")
-        chosen[node.name] = name
-    return chosen
+        protocols[node.name] = name
+    return protocols
 
 
 def check_settings(settings: Mapping[str, str]) -> None:
@@ -100,7 +100,7 @@ def check_settings(settings: Mapping[str, str]) -> None:
 
 def plan(
     program: Program,
-    chosen: Mapping[str, str],
+    protocols: Mapping[str, str],
     settings: Mapping[str, str] | None = None,
     weights: Mapping[str, IntegerWeights] | None = None,
 ) -> list[PlannedLayer]:
@@ -111,7 +111,7 @@ def plan(
         layer = Layer(node, program.input_types(node), (weights or {}).get(node.name), dict(settings or {}))
         protocol = None
         if node.operation not in STRUCTURAL:
-            protocol = registry.get(node.operation, chosen[node.name])
+            protocol = registry.get(node.operation, protocols[node.name])
             reason = protocol.supports(layer)
             if reason:
                 raise UsageError(f"{node.name}: protocol {protocol.name!r} cannot run it: {reason}")

@@ -26,17 +26,17 @@ from bunet.protocols.registry import Layer, Protocol
 SLOW_S = 3.0
 
 # What this process has run already: a service warms up once, not for every client.
-_warm: set[tuple] = set()
+_warm: set[tuple[object, ...]] = set()
 
 
 def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) -> float:
-    """Run a tiny version of every kind of layer in the plan; returns the seconds that it took."""
+    """Run a tiny version of every layer in the plan, of equal ones once; returns the seconds that it took."""
     started = time.perf_counter()
-    tiny: dict[tuple, tuple[Protocol, Layer]] = {}
+    tiny: dict[tuple[object, ...], tuple[Protocol, Layer]] = {}
     for planned in layers:
         if planned.protocol is not None:
             layer = _tiny(planned.layer)
-            wide = tuple(kind.width > 32 for kind in (*layer.inputs, layer.node.type))
+            wide = tuple(tensor.width > 32 for tensor in (*layer.inputs, layer.node.type))
             key = (planned.node.operation, planned.protocol.name, wide, *sorted(planned.layer.settings.items()))
             tiny.setdefault(key, (planned.protocol, layer))
     tiny = {key: value for key, value in tiny.items() if key not in _warm}
@@ -45,8 +45,8 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
         return 0.0
     emit(Note(role.value, "loading kernels (the first run on a machine compiles them)"))
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
-    kind = extension.of(layers[0].layer.settings)
-    alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), kind), extension.setup(bob.fork(0, 0), kind))
+    ot = extension.of(layers[0].layer.settings)
+    alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), ot), extension.setup(bob.fork(0, 0), ot))
     names = {name for protocol, layer in tiny.values() for name in protocol.pahe(layer)}
     sets = tuple(sorted(names | needed))
     alice.pahe, bob.pahe = lockstep(pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets))
@@ -62,7 +62,7 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
 def _tiny(layer: Layer) -> Layer:
     """The same operation and rings on a 2-channel 4x4 image."""
     node = layer.node
-    inputs = tuple(_shaped(kind, (2, 4, 4)) for kind in layer.inputs)
+    inputs = tuple(_shaped(tensor, (2, 4, 4)) for tensor in layer.inputs)
     attributes = dict(node.attributes)
     shape = {
         "conv_transpose": (2, 8, 8),
@@ -76,8 +76,8 @@ def _tiny(layer: Layer) -> Layer:
     return Layer(small, inputs, _zero_weights(small), layer.settings)
 
 
-def _shaped(kind: TensorType, shape: tuple[int, int, int]) -> TensorType:
-    return TensorType(shape, kind.width, kind.frac, kind.bound)
+def _shaped(tensor: TensorType, shape: tuple[int, int, int]) -> TensorType:
+    return TensorType(shape, tensor.width, tensor.frac, tensor.bound)
 
 
 def _zero_weights(node: Node) -> IntegerWeights | None:
@@ -89,7 +89,7 @@ def _zero_weights(node: Node) -> IntegerWeights | None:
 
 def _run(protocol: Protocol, layer: Layer, alice: Context, bob: Context) -> None:
     hers = Layer(layer.node, layer.inputs, None, layer.settings)
-    shares = [Share.of(np.zeros(kind.shape, np.uint64), kind) for kind in layer.inputs]
+    shares = [Share.of(np.zeros(tensor.shape, np.uint64), tensor) for tensor in layer.inputs]
     lockstep(
         protocol.alice(alice, protocol.prepared(hers), *shares),
         protocol.bob(bob, protocol.prepared(layer), *shares),

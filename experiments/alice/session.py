@@ -31,7 +31,10 @@ from bunet.parties import input_range
 from bunet.parties.console import RunConsole
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Note
+from bunet.parties.input_slices import InputSlices
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Request, Terms
+from bunet.parties.session.run import Hooks
 
 Say = Callable[[str], None]
 
@@ -142,28 +145,28 @@ class AliceSession:
         request = Request(
             self._source.shape,
             len(self.todo),
-            asked.in_flight,
+            RunOptions(
+                link=asked.link,
+                in_flight=asked.in_flight,
+                cores=asked.cores,
+                protocols=dict(asked.protocols or {}),
+                settings={"ot": asked.ot},
+            ),
             asked.format,
             "argmax",
             folder.digest,
             folder.commitment,
             committed=True,
             model=folder.wish or asked.wish,
-            choices=dict(asked.protocols or {}),
-            settings={"ot": asked.ot},
         )
         with self._console as console:
             alice_party.run(
                 lambda: zeromq.connect(asked.connect, asked.pair, asked.server),
                 request,
-                [(asked.axis, k) for k in self.todo],
-                self._slice_at,
+                InputSlices([(asked.axis, k) for k in self.todo], self._slice_at, self._source.frame.fit.size),
                 self._keep,
-                console,
-                link=asked.link,
-                cores=asked.cores,
-                agreed=self._agree,
-                size=self._source.frame.fit.size,
+                Hooks(console),
+                self._agree,
             )
 
     def write_masks(self) -> None:

@@ -17,7 +17,7 @@ from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, float_labels, seeded_slices, volume_slices
 from bunet.experiments.jobs import write_job
 from bunet.experiments.machine import environment
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.compiled import Compiled
 from bunet.models.metrics import known_dice
@@ -25,7 +25,8 @@ from bunet.models.network.reference import FloatModel
 from bunet.models.network.seeded import seeded_weights
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
-from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult, run_pair
 from bunet.parties.local.profile import Line
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]
@@ -75,7 +76,7 @@ class Bench:
 
         with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
             job = write_job(settings, compiled, images, Path(folder), verify)
-            result = self._run(replace(job, profile=profile), bus)
+            result = self._run(job.model_copy(update={"profile": profile}), bus)
         masks = masks_of(result, images)
         floats = float_labels(chosen, images)
         truth = images.truth if chosen.trained else None
@@ -176,8 +177,8 @@ def document_of(
     if images.label is not None:
         run["label"] = dict(images.label)
     return ledger.document(
-        link=settings.link.describe(),
-        environment=environment(settings.cores),
+        link=settings.run.link.describe(),
+        environment=environment(settings.run.cores),
         dice={"float": dice_float, "truth": dice_truth},
         verified=result.verified,
         run=run,

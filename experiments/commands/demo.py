@@ -11,7 +11,7 @@ import typer
 from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.machine import default_cores
-from bunet.experiments.options import DEMO_SIZE, RunSettings
+from bunet.experiments.settings import DEMO_SIZE, RunSettings, run_options
 from bunet.experiments.storage.places import check_apart, writable_parent
 from bunet.models.errors import UsageError
 
@@ -68,17 +68,19 @@ def demo(
         size=DEMO_SIZE if size is None else size,
         features=features,
         activation=activation,
-        relu=relu,
         pool=pool,
         format=format,
-        link=checks.link(link, bandwidth, rtt),
         slices=slices,
-        in_flight=in_flight,
         axis=axis,
         seed=seed,
-        cores=default_cores() if cores is None else cores,
-        protocols=checks.protocols(protocol or []),
-        ot=ot,
+        run=run_options(
+            link=checks.link(link, bandwidth, rtt),
+            in_flight=in_flight,
+            cores=default_cores() if cores is None else cores,
+            relu=relu,
+            protocols=checks.protocols(protocol or []),
+            ot=ot,
+        ),
     )
     values = checks.label_values(label_value)
     _check_volume(volume, truth, values, series, (intensity, field_of_view) != ("auto", "auto"))
@@ -103,7 +105,7 @@ def demo(
         checks.intensity(intensity),
         checks.field_of_view(field_of_view),
     )
-    result = run_demo(request, RunConsole(bandwidth_bps=settings.link.bandwidth_bps))
+    result = run_demo(request, RunConsole(bandwidth_bps=settings.run.link.bandwidth_bps))
     if result.document["verified"] is False:
         raise typer.Exit(1)
 

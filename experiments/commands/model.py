@@ -15,7 +15,7 @@ from bunet.experiments.commands import evaluate
 from bunet.experiments.commands import options as o
 from bunet.experiments.commands.bars import TrainBar
 from bunet.experiments.one_line import say
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
@@ -224,13 +224,10 @@ def plan(
         size=size,
         features=features,
         activation=activation,
-        relu=relu,
         pool=pool,
         format=format,
         seed=seed,
-        link=checks.link(link, bandwidth, rtt),
-        protocols=checks.protocols(protocol or []),
-        ot=ot,
+        run=run_options(link=checks.link(link, bandwidth, rtt), relu=relu, protocols=checks.protocols(protocol or []), ot=ot),
     )
     from bunet.experiments.calibration import compile_for
     from bunet.experiments.weights_choice import ChosenWeights
@@ -239,8 +236,8 @@ def plan(
 
     random = ChosenWeights(seeded_weights(settings.architecture(), seed), "random", False)
     program = compile_for(settings, random, (size, size)).program
-    layers = planner.plan(program, planner.choose(program, settings.choices()), settings.public())
-    print_plan([layer.summary for layer in layers], settings.link)
+    layers = planner.plan(program, planner.choose(program, settings.run.protocols), settings.run.settings)
+    print_plan([layer.summary for layer in layers], settings.run.link)
 
 
 def seal(
@@ -264,7 +261,7 @@ def print_plan(lines: list[LayerPlan], link: Link) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bunet.parties.console import mebibytes
+    from bunet.parties.words import mebibytes
 
     costly = [line for line in lines if line.alice_bytes or line.bob_bytes or line.rounds]
     columns = {

@@ -20,7 +20,8 @@ from bunet.net import keys, zeromq
 from bunet.parties import bob as bob_party
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
 from bunet.parties.local.allocator import keep_freed_memory
-from bunet.parties.session.handshake import MAX_IN_FLIGHT
+from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 
 CoresOption = Annotated[int, typer.Option("--cores", min=1, help="Threads that compute.")]
@@ -82,7 +83,7 @@ def bob(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with zeromq.Listener(listen, pair, allowed) as listener:
-        service = bob_party.Service(store, checks.link(link, bandwidth, rtt), say_plainly, cores)
+        service = bob_party.Service(store, RunOptions(link=checks.link(link, bandwidth, rtt), cores=cores), Hooks(say_plainly))
         try:
             say(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
             if allowed is not None and not allowed:

@@ -127,6 +127,7 @@ def predict(
     from bunet.experiments.predict.run import PredictRequest
     from bunet.experiments.predict.run import predict as run_predict
     from bunet.experiments.predict.settings import PredictSettings
+    from bunet.experiments.settings import run_options
     from bunet.experiments.storage.results import write_json
 
     settings = PredictSettings(
@@ -135,12 +136,14 @@ def predict(
         lung_mask=lung_mask,
         filtered=filtered,
         format=format,
-        relu=relu,
-        protocols=checks.protocols(protocol or []),
-        ot=ot,
-        link=checks.link(link, bandwidth, rtt),
-        in_flight=in_flight,
-        cores=default_cores() if cores is None else cores,
+        run=run_options(
+            link=checks.link(link, bandwidth, rtt),
+            in_flight=in_flight,
+            cores=default_cores() if cores is None else cores,
+            relu=relu,
+            protocols=checks.protocols(protocol or []),
+            ot=ot,
+        ),
         secure=not float_only,
         compare=compare,
         size=size,

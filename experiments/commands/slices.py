@@ -9,7 +9,7 @@ import typer
 from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.storage.places import writable_parent
 
 if TYPE_CHECKING:
@@ -57,16 +57,18 @@ def bench_slice(
         size=size,
         features=features,
         activation=activation,
-        relu=relu,
         pool=pool,
         format=format,
-        link=checks.link(link, bandwidth, rtt),
         slices=slices,
-        in_flight=in_flight,
         seed=seed,
-        cores=cores,
-        protocols=checks.protocols(protocol or []),
-        ot=ot,
+        run=run_options(
+            link=checks.link(link, bandwidth, rtt),
+            in_flight=in_flight,
+            cores=cores,
+            relu=relu,
+            protocols=checks.protocols(protocol or []),
+            ot=ot,
+        ),
     )
     if json_file is not None:
         writable_parent("--json", json_file)
@@ -74,7 +76,7 @@ def bench_slice(
     from bunet.experiments.storage.results import write_json
     from bunet.parties.console import RunConsole
 
-    console = RunConsole(bandwidth_bps=settings.link.bandwidth_bps)
+    console = RunConsole(bandwidth_bps=settings.run.link.bandwidth_bps)
     with console:
         outcome = Bench()(settings, verify=verify, subscriber=console, profile=profile)
     console.print_table()

@@ -9,7 +9,7 @@ import typer
 
 from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
-from bunet.experiments.options import DEMO_SIZE
+from bunet.experiments.settings import DEMO_SIZE
 from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 

@@ -162,7 +162,7 @@ class CaseRun:
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
                 compiled = compile_stage(stage, self.settings, self.job.calibration)
-                choose(compiled.program, self.settings.choices())
+                choose(compiled.program, self.settings.run.protocols)
 
     def open(self) -> RunFolder:
         """The case's folder, claimed for this run. Raises UsageError where it belongs to another, before anything is run."""
@@ -206,7 +206,9 @@ class CaseRun:
             compiled = compile_stage(stage, self.settings, self.job.calibration)
             console = self._live(stage.title)
             frame, files = stage.frame, self.case.files
-            inputs = VolumeSlices(files.volume, frame.size, self.case.loaded.rule, files.series, frame.crop)
+            inputs = VolumeSlices(
+                volume=files.volume, size=frame.size, rule=self.case.loaded.rule, series=files.series, crop=frame.crop
+            )
             document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self.job.progress, self.job.run)
         self._keep_document(stage.name, document)
 
@@ -222,7 +224,7 @@ class CaseRun:
 
     def _live(self, what: str) -> RunConsole:
         above = lambda: f"{self.job.progress.text()}: {self.case.name}, {what}"  # noqa: E731 - what matters first: it may be cut
-        return self.job.view.session(self.settings.link.bandwidth_bps, above)
+        return self.job.view.session(self.settings.run.link.bandwidth_bps, above)
 
     def _keep_document(self, name: str, document: dict[str, Any]) -> None:
         folder = self.folder / SESSIONS

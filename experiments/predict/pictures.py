@@ -104,8 +104,8 @@ def _facts(run: CaseRun) -> list[tuple[str, str]]:
     if settings.secure:
         facts += [
             ("format", settings.format),
-            ("link", settings.link.name),
-            ("protocols", ", ".join(f"{k} {v}" for k, v in settings.choices().items()) + f", OT {settings.ot}"),
+            ("link", settings.run.link.name),
+            ("protocols", ", ".join(f"{k} {v}" for k, v in settings.run.protocols.items()) + f", OT {settings.run.ot}"),
             ("security", "semi-honest; 128 bits computational, 40 bits statistical"),
         ]
     return facts

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bunet.experiments import checks
-from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, max_in_flight, one_of, operand_format, ot_extension, relu_protocol
+from bunet.experiments.checks import one_of, operand_format
 from bunet.experiments.predict.region import AXIS_ORDER, letter
+from bunet.experiments.settings import check_square, run_options
 from bunet.models.errors import UsageError
-from bunet.models.volumes.slicing.slices import MULTIPLE
-from bunet.net.link import PRESETS, Link
+from bunet.parties.run_options import RunOptions
 
 ENSEMBLES = ("probabilities", "majority", "argmax")
 READOUTS = {"probabilities": "logits", "majority": "label-share", "argmax": "argmax"}
@@ -28,7 +28,7 @@ class PredictSettings:
     at, or the volume's own. rule: of the intensities. field_of_view: auto or whole. probabilities: whether the mean
     probability is written too. verify: hold layers of the first slices of every session against the oracle. label_values: of
     labels, what is inside; none for what a label itself tells (`label_values.chosen`). published: whether `slices` calls axes
-    as the published files do. The rest as in `options.RunSettings`.
+    as the published files do. run: how both parties run.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
@@ -37,12 +37,7 @@ class PredictSettings:
     filtered: bool | None = None
     filters: Mapping[str, bool] = field(default_factory=dict)
     format: str = "12.4"
-    relu: str = "gc-sign"
-    protocols: Mapping[str, str] = field(default_factory=dict)
-    ot: str = "iknp"
-    link: Link = PRESETS["lan"]
-    in_flight: int = 2
-    cores: int = 1
+    run: RunOptions = field(default_factory=lambda: run_options(in_flight=2))
     secure: bool = True
     compare: bool = True
     size: int | None = None
@@ -64,14 +59,8 @@ class PredictSettings:
         checks.intensity(self.rule)
         checks.field_of_view(self.field_of_view)
         object.__setattr__(self, "format", str(operand_format(self.format)))
-        relu_protocol(self.relu)
-        ot_extension(self.ot)
-        for name, low, high in (("in_flight", 1, max_in_flight()), ("cores", 1, 4096)):
-            if not low <= getattr(self, name) <= high:
-                option = name.replace("_", "-")
-                raise UsageError(f"--{option} must be a whole number from {low} to {high}, not {getattr(self, name)}")
-        if self.size is not None and (not MIN_SIZE <= self.size <= MAX_SIZE or self.size % MULTIPLE):
-            raise UsageError(f"--size {self.size} is not a multiple of {MULTIPLE} from {MIN_SIZE} to {MAX_SIZE}")
+        if self.size is not None:
+            check_square(self.size)
         if self.probabilities and self.ensemble != "probabilities":
             raise UsageError(f"--probabilities: with --ensemble {self.ensemble} nobody learns any")
 
@@ -105,17 +94,9 @@ class PredictSettings:
         """`secure`, `float` or both: how every slice is run."""
         return ("secure", "float") if self.secure and self.compare else ("secure",) if self.secure else ("float",)
 
-    def choices(self) -> dict[str, str]:
-        """Protocol by operation or layer name, for the planner."""
-        return {"relu": self.relu, **self.protocols}
-
-    def public(self) -> dict[str, str]:
-        """Public settings that both parties' protocols go by."""
-        return {"ot": self.ot}
-
     def identity(self) -> dict[str, Any]:
         """What masks depend on: link, cores and slices in flight never change a result."""
-        secure = {"format": self.format, "protocols": self.choices(), "ot": self.ot} if self.secure else None
+        secure = {"format": self.format, "protocols": dict(self.run.protocols), "ot": self.run.ot} if self.secure else None
         return {
             "axes": list(self.axes),
             "ensemble": self.ensemble,
@@ -130,9 +111,9 @@ class PredictSettings:
         """What was asked for."""
         return {
             **self.identity(),
-            "link": self.link.describe(),
-            "in_flight": self.in_flight,
-            "cores": self.cores,
+            "link": self.run.link.describe(),
+            "in_flight": self.run.in_flight,
+            "cores": self.run.cores,
             "slices": self.slices,
             "compare": self.compare,
             "field_of_view": self.field_of_view,

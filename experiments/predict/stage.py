@@ -24,11 +24,13 @@ from bunet.models.volumes import ensemble
 from bunet.models.volumes.slice_source import SliceFrame, SliceSource
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
-from bunet.parties.console import RunConsole, duration
+from bunet.parties.console import RunConsole
 from bunet.parties.events import Event, SliceFinished, Subscriber
 from bunet.parties.local.inputs import VolumeSlices
-from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.job import ROLES, PairJob
+from bunet.parties.local.pair import PairResult, run_pair
 from bunet.parties.vote.shares import complete, discard_unpaired
+from bunet.parties.words import duration
 
 RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory
 
@@ -154,25 +156,21 @@ def run_secure(
         model = Path(temporary) / "model.safetensors"
         save_compiled(compiled, model)
         job = PairJob(
-            model,
-            inputs,
-            [(axis, k) for k in todo],
-            Path(temporary),
-            settings.link,
-            settings.in_flight,
-            settings.cores,
-            settings.choices(),
-            settings.public(),
-            recordable(RECORDED, height, width) if settings.verify else 0,
+            folder=Path(temporary),
+            run=settings.run,
+            model=model,
+            inputs=inputs,
+            labels=tuple((axis, k) for k in todo),
+            record=recordable(RECORDED, height, width) if settings.verify else 0,
             results=None if stage.shared else stage.folder,
-            shares=stage.shares if stage.shared else None,
+            shares=dict(zip(ROLES, stage.shares, strict=True)) if stage.shared else {},
         )
         with console:
             progress.begin()
             result = run(job, bus)
     return console.ledger.document(
-        link=settings.link.describe(),
-        environment=environment(settings.cores),
+        link=settings.run.link.describe(),
+        environment=environment(settings.run.cores),
         verified=result.verified,
         run=_facts(stage, settings, len(todo), (height, width), result),
     )
@@ -187,10 +185,10 @@ def _facts(stage: Stage, settings: PredictSettings, slices: int, size: tuple[int
         "slices": slices,
         "height": size[0],
         "width": size[1],
-        "in_flight": settings.in_flight,
-        "cores": settings.cores,
-        "protocols": settings.choices(),
-        "ot": settings.ot,
+        "in_flight": settings.run.in_flight,
+        "cores": settings.run.cores,
+        "protocols": dict(settings.run.protocols),
+        "ot": settings.run.ot,
         "readout": settings.readout,
         "compared_layers": result.compared_layers,
         "mismatches": result.mismatches,
@@ -204,7 +202,7 @@ def run_float(
 ) -> dict[str, Any]:
     """The same in the clear, with torch where it is installed. Returns what it took. Raises UsageError where it overflows."""
     todo, model = stage.todo(), stage.model
-    source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.cores)
+    source, logits_of = SliceSource(volume, stage.frame), _float_model(stage.model, settings.run.cores)
     progress.begin()
     started = time.perf_counter()
     for k in track(stage.title, todo):

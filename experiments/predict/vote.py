@@ -15,8 +15,11 @@ from bunet.experiments.predict.region import AXIS_ORDER, Region, gather
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import SCRATCH, Stage
 from bunet.parties.console import RunConsole
+from bunet.parties.local.job import ROLES
+from bunet.parties.run_options import RunOptions
 from bunet.parties.vote import ballots, shares
-from bunet.parties.vote.pair import VoteJob, run_vote
+from bunet.parties.vote.job import OT, VoteJob
+from bunet.parties.vote.pair import run_vote
 
 
 def vote(
@@ -29,23 +32,24 @@ def vote(
     """
     ordered = sorted(stages, key=lambda stage: (stage.model.target, AXIS_ORDER.index(stage.model.axis)))
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as temporary:
-        for party in range(2):
+        for party, role in enumerate(ROLES):
             for stage in ordered:
-                _write_ballot(stage, region, party, Path(temporary) / ("alice", "bob")[party])
+                _write_ballot(stage, region, party, Path(temporary) / role)
+        scratch = Path(temporary)
         job = VoteJob(
-            region.size,
-            [stage.model.name for stage in ordered],
-            Path(temporary) / "alice",
-            Path(temporary) / "bob",
-            Path(temporary),
-            settings.link,
-            settings.cores,
+            folder=scratch,
+            run=RunOptions(link=settings.run.link, cores=settings.run.cores, settings={"ot": OT}),
+            shares={role: scratch / role for role in ROLES},
+            shape=region.size,
+            ballots=tuple(stage.model.name for stage in ordered),
             filtered=settings.filters["infection"],
         )
         with console:
             mask = run_vote(job, console)
-    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.cores, "ot": job.ot}
-    document = console.ledger.document(link=settings.link.describe(), environment=environment(settings.cores), run=facts)
+    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.run.cores, "ot": job.run.ot}
+    document = console.ledger.document(
+        link=settings.run.link.describe(), environment=environment(settings.run.cores), run=facts
+    )
     return mask != 0, document
 
 

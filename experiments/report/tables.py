@@ -9,7 +9,7 @@ from typing import Any
 from bunet.experiments.report.costs import Cost, by_kind, by_layer, by_protocol
 from bunet.experiments.report.data import Score, Stage
 from bunet.models.metrics import Agreement, dice_text
-from bunet.parties.console import duration, mebibytes, number
+from bunet.parties.words import duration, mebibytes, number
 
 GIB = 1 << 30
 WARNING = "WARNING"  # how a remark begins that says why a mask may be wrong

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bunet.experiments.sweep.points import DETAILS
-
 Facts = Mapping[str, Any]
 
+# Keys of `Point.describe` that say more of another key, which stands for them where people read.
+DETAILS = {"link": ("bandwidth_bps", "rtt_s", "jitter_s"), "weights": ("data",)}
 # Facts that one experiment file gives to all of its points.
 COMMON = ("slices", "seed", "cores", "verify")
 # Facts that are plain by themselves need no word beside them.

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from bunet.experiments.bench.data import CtData
-from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, max_in_flight
+from bunet.experiments.checks import MAX_SIZE, MIN_SIZE
+from bunet.experiments.settings import RELU, RunSettings, run_options
 from bunet.experiments.sweep.points import Point
 from bunet.models.errors import UsageError
 from bunet.models.program import Format
@@ -25,6 +26,7 @@ from bunet.models.volumes.content.intensity import RULES
 from bunet.models.volumes.labels import values as label_values
 from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import Link
+from bunet.parties.run_options import MAX_IN_FLIGHT
 
 T = TypeVar("T")
 
@@ -52,8 +54,8 @@ def _size(value: int) -> int:
 
 
 def _in_flight(value: int) -> int:
-    if isinstance(value, int) and value > max_in_flight():
-        raise ValueError(f"at most {max_in_flight()} slices can be in flight, not {value}")
+    if isinstance(value, int) and value > MAX_IN_FLIGHT:
+        raise ValueError(f"at most {MAX_IN_FLIGHT} slices can be in flight, not {value}")
     return value
 
 
@@ -183,20 +185,16 @@ class SweepConfig(_Strict):
     def points(self, data: Mapping[str, CtData] | None = None) -> Iterator[Point]:
         """Every point of the grid, links innermost: a compiled model is made once for all links.
 
-        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones.
+        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones. Raises UsageError for
+        settings that do not fit together.
         """
         for combination in itertools.product(*(getattr(self.grid, entries) for entries in VARIED)):
             chosen = dict(zip(VARIED.values(), combination, strict=True))
-            entry, protocols = chosen.pop("link"), chosen.pop("protocols")
+            entry, protocols, ot, in_flight = (chosen.pop(key) for key in ("link", "protocols", "ot", "in_flight"))
+            about = (data or {}).get(chosen["activation"])
+            relu, others = protocols.get("relu", RELU), {key: name for key, name in protocols.items() if key != "relu"}
             link = entry.link()
-            yield Point(
-                link=link,
-                link_name=entry.name or link.name,
-                protocols=tuple(sorted(protocols.items())),
-                **chosen,
-                slices=self.slices,
-                seed=self.seed,
-                cores=self.cores,
-                verify=self.verify,
-                data=(data or {}).get(chosen["activation"]),
-            )
+            run = run_options(link=link, in_flight=in_flight, cores=self.cores, relu=relu, protocols=others, ot=ot)
+            axis = "z" if about is None else about.axis
+            settings = RunSettings(**chosen, slices=self.slices, seed=self.seed, axis=axis, run=run)
+            yield Point(settings, entry.name or link.name, dict(sorted(protocols.items())), self.verify, about)

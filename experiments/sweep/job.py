@@ -13,7 +13,7 @@ from bunet.experiments.storage.places import check_apart
 from bunet.experiments.sweep.data import Asked, chosen_data
 from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.points import Point
-from bunet.experiments.sweep.run import SweepSummary, read_points, run_sweep, settings_of, title_of
+from bunet.experiments.sweep.run import SweepSummary, read_points, run_sweep, title_of
 from bunet.experiments.weights_choice import choose_weights
 
 Say = Callable[[str], None]
@@ -38,9 +38,8 @@ class SweepJob:
         points = tuple(config.points(data))
         warnings: dict[str, None] = {}
         for point in points:
-            settings = settings_of(point)
             if point.data is not None:
-                weights = choose_weights(settings, point.data.weights, (point.size, point.size))
+                weights = choose_weights(point.settings, point.data.weights, (point.settings.size, point.settings.size))
                 if weights.warning:
                     warnings[f"warning: {point.data.weights}: {weights.warning}"] = None
         for warning in warnings:
@@ -62,6 +61,6 @@ class SweepJob:
         bench = Bench()
 
         def runner(point: Point) -> dict[str, Any]:
-            return bench(settings_of(point), verify=point.verify, data=point.data).document
+            return bench(point.settings, verify=point.verify, data=point.data).document
 
         return run_sweep(self.config, self.folder, runner, say, data=self.data)

@@ -4,53 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
-from bunet.net.link import Link
+from bunet.experiments.settings import RunSettings
+from bunet.experiments.sweep.facts import DETAILS
 
-# Keys of `Point.describe` that say more of another key, which stands for them where people read.
-DETAILS = {"link": ("bandwidth_bps", "rtt_s", "jitter_s"), "weights": ("data",)}
+# What of its settings tells a point, in the order of the table's columns; what else they may hold follows.
+_ORDER = ("protocols", "ot", "format", "in_flight", "size", "features", "activation", "pool", "slices", "seed", "cores")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a sweep."""
+    """One run of a sweep. link_name: what the file calls its link. protocols: those that the file names, no default."""
 
-    link: Link
+    settings: RunSettings
     link_name: str
-    protocols: tuple[tuple[str, str], ...]
-    ot: str
-    format: str
-    in_flight: int
-    size: int
-    features: int
-    activation: str
-    pool: str
-    slices: int
-    seed: int
-    cores: int
+    protocols: Mapping[str, str]
     verify: bool
     data: CtData | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What tells this point from others, JSON-able: every field of it, whatever fields there will be."""
-        facts: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "link":
-                about = value.describe()
-                facts |= {"link": self.link_name, **{key: about[key] for key in DETAILS["link"]}}
-            elif field.name == "protocols":
-                facts[field.name] = dict(value)
-            elif field.name not in ("link_name", "data"):
-                facts[field.name] = value
+        """What tells this point from others, JSON-able: every setting and every field, whatever there will be."""
+        link = self.settings.run.link.describe()
+        asked = self.settings.document()
+        asked["protocols"] = dict(self.protocols)
+        axis = asked.pop("axis")  # of random images it means nothing
+        facts = {"link": self.link_name, **{key: link[key] for key in DETAILS["link"]}}
+        facts |= {key: asked.pop(key) for key in _ORDER} | asked
+        composed = ("settings", "link_name", "protocols", "data")
+        facts |= {field.name: getattr(self, field.name) for field in fields(self) if field.name not in composed}
         if self.data is not None:
             facts |= {
                 "volume": self.data.volume.name,
                 "weights": self.data.weights,
-                "axis": self.data.axis,
+                "axis": axis,
                 "data": self.data.digest,
             }
             if self.data.label_values:

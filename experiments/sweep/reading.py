@@ -89,7 +89,11 @@ def _check_protocols(config: SweepConfig, source: str) -> None:
 def _check_apart(config: SweepConfig, source: str) -> None:
     """No two combinations may be one run: one of them would be left out."""
     known: dict[str, Point] = {}
-    for point in config.points():
+    try:
+        points = list(config.points())
+    except UsageError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    for point in points:
         other = known.setdefault(point.identity(), point)
         if other is not point:
             first, second = name_of(other.describe()), name_of(point.describe())

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
-from bunet.experiments.options import RunSettings
 from bunet.experiments.report import plots
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_csv
@@ -61,28 +60,6 @@ class SweepSummary:
     failed: int
     disagreeing: int
     pictures: tuple[Path, ...]
-
-
-def settings_of(point: Point) -> RunSettings:
-    """The settings of one point; UsageError where they do not fit together."""
-    protocols = dict(point.protocols)
-    relu = protocols.pop("relu", "gc-sign")
-    return RunSettings(
-        size=point.size,
-        features=point.features,
-        activation=point.activation,
-        relu=relu,
-        pool=point.pool,
-        format=point.format,
-        link=point.link,
-        slices=point.slices,
-        in_flight=point.in_flight,
-        seed=point.seed,
-        cores=point.cores,
-        protocols=protocols,
-        ot=point.ot,
-        axis="z" if point.data is None else point.data.axis,
-    )
 
 
 def read_points(path: Path) -> tuple[dict[str, dict[str, Any]], int]:

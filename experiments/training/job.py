@@ -12,7 +12,7 @@ import torch
 
 from bunet.experiments import checks
 from bunet.experiments.calibration import compile_for
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.training.evaluation import Evaluation
 from bunet.experiments.weights_choice import ChosenWeights, named_weights, weight_path
 from bunet.models.errors import UsageError

@@ -1,7 +1,8 @@
-"""How far the bytes of a session have come while its layers run: what the scheduler tells of the channel, now and then.
+"""What is counted while layers run: seconds, bytes and rounds of each layer, and how far a session's bytes have come.
 
-Protocols know nothing of it. Where a link is emulated on one machine it is exact within a message. Between two machines, with
-an emulated link or without, a message counts whole: as sent once it is handed to the network, as received once it is here.
+Protocols know nothing of it. How far bytes have come is exact within a message where a link is emulated on one machine. Between
+two machines, with an emulated link or without, a message counts whole: as sent once it is handed to the network, as received
+once it is here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from bunet.net.channel import Channel
 from bunet.net.frame import Frame
@@ -18,6 +20,31 @@ from bunet.parties.events import Traffic
 EVERY_S = 0.25
 
 Chain = tuple[int, int]  # slice, layer
+
+
+@dataclass
+class LayerMeter:
+    """What one layer of one slice has used so far; payload bytes."""
+
+    started: float = 0.0
+    compute_s: float = 0.0
+    sent: int = 0
+    received: int = 0
+    sent_messages: int = 0
+    received_messages: int = 0
+    round: int = 0  # of the last message read
+    rounds: int = 0  # of the farthest message either way
+
+    def count_sent(self, nbytes: int) -> None:
+        self.sent_messages += 1
+        self.sent += nbytes
+        self.rounds = max(self.rounds, self.round + 1)
+
+    def count_received(self, frame: Frame) -> None:
+        self.received_messages += 1
+        self.received += frame.nbytes
+        self.round = max(self.round, frame.round)
+        self.rounds = max(self.rounds, frame.round)
 
 
 class TrafficMeter:

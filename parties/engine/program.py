@@ -1,4 +1,4 @@
-"""A whole slice as one generator: every layer's half after the other."""
+"""A layer's half, whatever the node is; and a whole slice as one generator, every layer's half after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.steps import Steps
 
 
-def structural(node: Node, given: Share, inputs: list[Share]) -> Steps[Share]:
+def layer_steps(context: Context, slice_: int, planned: PlannedLayer, given: Share, inputs: list[Share]) -> Steps[Any]:
+    """This party's half of a layer. given: its share of the slice, for the input node.
+
+    context: of the session. Only a protocol gets a fork of it: forks draw from its randomness.
+    """
+    if planned.protocol is None:
+        return _structural(planned.node, given, inputs)
+    half = planned.protocol.alice if context.role is Role.ALICE else planned.protocol.bob
+    steps: Steps[Any] = half(context.fork(slice_, planned.index), planned.layer, *inputs)
+    return steps
+
+
+def _structural(node: Node, given: Share, inputs: list[Share]) -> Steps[Share]:
     """input and concat as generators, so that every node runs alike; neither sends anything."""
     if node.operation == "input":
         return given
@@ -35,12 +47,7 @@ def whole_program(
     for planned in layers:
         node = planned.node
         inputs = [values[name] for name in node.inputs]
-        if planned.protocol is None:
-            steps = structural(node, given, inputs)
-        else:
-            half = planned.protocol.alice if context.role is Role.ALICE else planned.protocol.bob
-            steps = half(context.fork(context.stream.slice, planned.index), planned.layer, *inputs)
-        values[node.name] = yield from steps
+        values[node.name] = yield from layer_steps(context, context.stream.slice, planned, given, inputs)
         if on_layer is not None:
             on_layer(node, values[node.name])
     return values[layers[-1].node.name]

@@ -2,72 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from bunet.models.compiled import quantise_input
-from bunet.models.program import Program
 from bunet.models.volumes import formats
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.field_of_view import Crop
+from bunet.parties.input_slices import InputSlices
 
 
-@dataclass(frozen=True)
-class VolumeSlices:
+def _crop(value: Any) -> Crop | None:
+    return value if value is None or isinstance(value, Crop) else Crop.of_list(value)
+
+
+def _crop_list(crop: Crop | None) -> list[list[Any]] | None:
+    return None if crop is None else crop.as_list()
+
+
+class VolumeSlices(BaseModel):
     """Slices of a volume's file or folder, cut where they are needed.
 
     size, crop: as `models.slice_source` takes them. rule: of the intensities (`volumes.intensity`). series: which of a DICOM
     folder's, None where it holds one.
     """
 
-    volume: Path
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    volume: Annotated[Path, AfterValidator(Path.resolve)]
     size: int | tuple[int, int] | None = None
     rule: str = "auto"
     series: str | None = None
-    crop: Crop | None = None
+    crop: Annotated[Crop | None, PlainValidator(_crop), PlainSerializer(_crop_list)] = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """shape: (channels, height, width) of every slice. slice_at(program, k): the k-th, int64, quantised for the program.
-
-    size: (height, width) of a slice before it was padded, None where that is not known.
-    """
+    """shape: (channels, height, width) of every slice."""
 
     shape: tuple[int, int, int]
-    slice_at: Callable[[Program, int], np.ndarray]
-    size: tuple[int, int] | None = None
+    slices: InputSlices
 
 
-def to_document(inputs: Path | VolumeSlices) -> dict[str, Any]:
-    """JSON-able, for `open_source`."""
-    if isinstance(inputs, VolumeSlices):
-        crop = None if inputs.crop is None else inputs.crop.as_list()
-        return {
-            "volume": str(inputs.volume.resolve()),
-            "size": inputs.size,
-            "rule": inputs.rule,
-            "series": inputs.series,
-            "crop": crop,
-        }
-    return {"file": str(inputs.resolve())}
-
-
-def open_source(document: dict[str, Any], labels: Sequence[tuple[str, int]]) -> Source:
+def open_source(inputs: Path | VolumeSlices, labels: Sequence[tuple[str, int]]) -> Source:
     """The slices of a job. labels: (axis, index) of each, all of one axis where they are cut from a volume.
 
     Raises VolumeError, ValueError as reading and cutting do.
     """
-    if "file" in document:
-        array = np.load(document["file"], mmap_mode="r", allow_pickle=False)
-        return Source(array.shape[1:], lambda program, k: np.asarray(array[k]))
-    volume = formats.load(document["volume"], document["rule"], document["series"], "whole").volume
-    size, crop = document["size"], document["crop"]
-    cut = SliceSource.of(
-        volume, labels[0][0], tuple(size) if isinstance(size, list) else size, None if crop is None else Crop.of_list(crop)
-    )
-    return Source(cut.shape, lambda program, k: quantise_input(program, cut.image(labels[k][1])), cut.frame.fit.size)
+    if not isinstance(inputs, VolumeSlices):
+        array = np.load(inputs, mmap_mode="r", allow_pickle=False)
+        return Source(array.shape[1:], InputSlices(labels, lambda program, k: np.asarray(array[k])))
+    volume = formats.load(inputs.volume, inputs.rule, inputs.series, "whole").volume
+    cut = SliceSource.of(volume, labels[0][0], inputs.size, inputs.crop)
+    slices = InputSlices(labels, lambda program, k: quantise_input(program, cut.image(labels[k][1])), cut.frame.fit.size)
+    return Source(cut.shape, slices)

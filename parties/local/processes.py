@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from bunet.models.errors import LocalError, PeerError
-from bunet.net.link import Link
 from bunet.parties.events import Failed, SessionFinished, SliceFinished, Subscriber, from_document
 
 STARTUP_TIMEOUT_S = 180.0
@@ -34,18 +33,18 @@ class Outcome:
     peak: dict[str, int] = field(default_factory=dict)
 
 
-def run(files: Mapping[str, Path], bus: Subscriber, module: str = "bunet.parties.local.worker") -> Outcome:
+def run(files: Mapping[str, Path], emit: Subscriber, module: str = "bunet.parties.local.worker") -> Outcome:
     """Run `module` as both roles, each with its job file; raises LocalError or PeerError with one sentence if either fails."""
     inbox: Inbox = queue.SimpleQueue()
     parties: list[_Party] = []
     try:
         bob = _Party("bob", files["bob"], module, inbox)
         parties.append(bob)
-        address = _await_address(bob, inbox, bus)
+        address = _await_address(bob, inbox, emit)
         alice = _Party("alice", files["alice"], module, inbox)
         parties.append(alice)
         alice.tell({"connect": address})
-        return _follow({"alice": alice, "bob": bob}, inbox, bus)
+        return _follow({"alice": alice, "bob": bob}, inbox, emit)
     except BaseException:
         for party in parties:
             party.process.kill()
@@ -55,19 +54,8 @@ def run(files: Mapping[str, Path], bus: Subscriber, module: str = "bunet.parties
             party.close()
 
 
-def link_document(link: Link) -> dict[str, Any]:
-    """JSON-able, for `link_of`."""
-    bandwidth = None if link.unlimited or link.bandwidth_bps == float("inf") else link.bandwidth_bps
-    return {"bandwidth_bps": bandwidth, "rtt_s": link.rtt_s, "jitter_s": link.jitter_s}
-
-
-def link_of(document: Mapping[str, Any]) -> Link:
-    """The inverse of `link_document`."""
-    return Link(document["bandwidth_bps"] or float("inf"), document["rtt_s"], document["jitter_s"])
-
-
 class _Party:
-    """One child process: its events go to a queue, its stderr is kept for the case that it dies."""
+    """A subprocess: its events go to a queue, its stderr is kept for the case that it dies."""
 
     def __init__(self, role: str, job_file: Path, module: str, inbox: Inbox) -> None:
         self.role = role
@@ -80,7 +68,7 @@ class _Party:
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout, inbox), daemon=True)
         self._reader.start()
 
-    def _read(self, stream: IO[bytes], inbox: queue.SimpleQueue) -> None:
+    def _read(self, stream: IO[bytes], inbox: Inbox) -> None:
         for line in stream:
             try:
                 inbox.put((self.role, json.loads(line)))
@@ -117,7 +105,7 @@ class _Party:
         self._stderr.close()
 
 
-def _await_address(bob: _Party, inbox: Inbox, bus: Subscriber) -> str:
+def _await_address(bob: _Party, inbox: Inbox, emit: Subscriber) -> str:
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while True:
         try:
@@ -128,16 +116,16 @@ def _await_address(bob: _Party, inbox: Inbox, bus: Subscriber) -> str:
             raise LocalError(f"Bob's process ended before it listened: {bob.complaint()}")
         if "listening" in document:
             return str(document["listening"])
-        _publish(document, bus)
+        _publish(document, emit)
 
 
-def _publish(document: dict[str, Any], bus: Subscriber) -> Any:
+def _publish(document: dict[str, Any], emit: Subscriber) -> Any:
     event = from_document(document)
-    bus(event)
+    emit(event)
     return event
 
 
-def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcome:
+def _follow(parties: dict[str, _Party], inbox: Inbox, emit: Subscriber) -> Outcome:
     """Forward events until both processes have said that they are done, or one has failed."""
     outcome = Outcome()
     done: set[str] = set()
@@ -154,7 +142,7 @@ def _follow(parties: dict[str, _Party], inbox: Inbox, bus: Subscriber) -> Outcom
         if "done" in document:
             done.add(role)
             continue
-        event = _publish(document, bus)
+        event = _publish(document, emit)
         if isinstance(event, Failed):
             if failed is None or failed.fault == "peer":
                 failed = event

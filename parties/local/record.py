@@ -60,16 +60,16 @@ def verify(compiled: Compiled, slice_at: Callable[[int], np.ndarray], count: int
 
     slice_at: int64 (channels, height, width), what Alice was to share; the opened input layers must equal it.
     """
-    found = Verification()
+    verification = Verification()
     of_alice, of_bob = _Record(alice), _Record(bob)
     for k in range(count):
         for name, verdict in _verify_slice(compiled, k, slice_at(k), of_alice, of_bob):
-            found.compared += 1
+            verification.compared += 1
             if verdict.message:
-                found.mismatches.append(f"slice {k}: {verdict.message}")
+                verification.mismatches.append(f"slice {k}: {verdict.message}")
             if verdict.beyond:
-                found.beyond[name] += verdict.beyond
-    return found
+                verification.beyond[name] += verdict.beyond
+    return verification
 
 
 def beyond_calibration(beyond: Mapping[str, int] | None, named: int = 4) -> list[str]:
@@ -102,7 +102,7 @@ class _Record(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: Mapping, bob: Mapping) -> Iterator[tuple[str, Verdict]]:
+def _verify_slice(compiled: Compiled, k: int, image: np.ndarray, alice: _Record, bob: _Record) -> Iterator[tuple[str, Verdict]]:
     """Each layer's name and verdict, until a party has recorded nothing."""
     opened: dict[str, np.ndarray] = {}
     last_use = compiled.program.last_use()

@@ -10,9 +10,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,20 +23,20 @@ from bunet.models.files.atomic import write_atomic
 from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.program import Program
 from bunet.net import zeromq
-from bunet.net.link import Link
 from bunet.parties import alice, bob, input_range, outcomes
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Event, Failed, to_document
 from bunet.parties.local.allocator import keep_freed_memory
 from bunet.parties.local.inputs import open_source
-from bunet.parties.local.processes import link_of
+from bunet.parties.local.job import Job, PairJob
 from bunet.parties.local.profile import Profiler
 from bunet.parties.local.record import Recorder
-from bunet.parties.session.handshake import Request
+from bunet.parties.session.handshake import Request, Terms
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 from bunet.parties.vote.shares import keep_shares
 
-Half = Callable[[dict[str, Any], Link], None]
+JobT = TypeVar("JobT", bound=Job)
 _LOCK = threading.Lock()
 
 
@@ -67,85 +68,85 @@ def leave_with_parent() -> None:
     os._exit(1)
 
 
-def run_bob(job: dict[str, Any], link: Link) -> None:
+def await_address() -> str:
+    """Alice's first step: where Bob listens, as the parent says it."""
+    address = str(json.loads(sys.stdin.readline())["connect"])
     threading.Thread(target=leave_with_parent, daemon=True).start()
-    recorder = Recorder(job["record"]) if job["record"] else None
-    service = bob.Service(CompiledStore([load_compiled(Path(job["model"]))]), link, emit, job["cores"], recorder)
-    if job["shares"]:
-        labels = _labels(job)
-        service.keep = lambda terms: keep_shares(Path(job["shares"]), terms.session, labels)
-    profiler = Profiler() if job["profile"] else None
-    service.thread_hook = profiler.start if profiler else None
+    return address
+
+
+@contextmanager
+def listening() -> Iterator[zeromq.Listener]:
+    """Bob's first step: a place where Alice can connect, told to the parent."""
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         say({"listening": listener.address})
+        yield listener
+
+
+class _Instruments:
+    """What a job wants to know of a party's run beyond its events."""
+
+    def __init__(self, job: PairJob, role: str) -> None:
+        self._folder, self._role = job.folder, role
+        self._recorder = Recorder(job.record) if job.record else None
+        self._profiler = Profiler() if job.profile else None
+        self.hooks = Hooks(emit, self._recorder, self._profiler.start if self._profiler else None)
+
+    def save(self) -> None:
+        """Write what was collected during the run, after its timed part."""
+        with explaining_full_disk(self._folder):
+            if self._recorder is not None:
+                self._recorder.save(self._folder / f"{self._role}.npz")
+            if self._profiler is not None:
+                self._profiler.save(self._folder / f"{self._role}-profile.json")
+
+
+def run_bob(job: PairJob) -> None:
+    instruments = _Instruments(job, "bob")
+    service = bob.Service(CompiledStore([load_compiled(job.model)]), job.run, instruments.hooks)
+    if folder := job.shares.get("bob"):
+        service.keep = lambda terms: keep_shares(folder, terms.session, job.labels)
+    with listening() as listener:
         bob.serve(listener, service, once=True)
-    _keep(job, "bob", recorder, profiler)
+    instruments.save()
 
 
-def run_alice(job: dict[str, Any], link: Link) -> None:
-    address = json.loads(sys.stdin.readline())["connect"]
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-    labels = _labels(job)
-    source = open_source(job["inputs"], labels)
-    recorder = Recorder(job["record"]) if job["record"] else None
-    profiler = Profiler() if job["profile"] else None
+def run_alice(job: PairJob) -> None:
+    address = await_address()
+    source = open_source(job.inputs, job.labels)
+    instruments = _Instruments(job, "alice")
+    request = Request(source.shape, len(job.labels), job.run)
     results: dict[int, np.ndarray] = {}
-    request = Request(source.shape, len(labels), job["in_flight"], choices=job["choices"], settings=job["settings"])
     programs: list[Program] = []
 
-    def slice_at(program: Program, k: int) -> np.ndarray:
-        programs[:] = [program]
-        return source.slice_at(program, k)
+    def agreed(terms: Terms, beyond: Mapping[str, float]) -> None:
+        programs.append(terms.program)
+        input_range.save(beyond, job.folder)
 
     def keep(done: SliceJob, result: np.ndarray) -> None:
-        if job["results"] is None:
+        if job.results is None:
             results[done.slice] = result
         else:
-            outcomes.write(Path(job["results"]), done.index, outcomes.compact(programs[0], result))
+            outcomes.write(job.results, done.index, outcomes.compact(programs[0], result))
 
-    alice.run(
-        lambda: zeromq.connect(address),
-        request,
-        labels,
-        slice_at,
-        keep_shares(Path(job["shares"]), request.session, labels) if job["shares"] else keep,
-        emit,
-        link=link,
-        cores=job["cores"],
-        on_layer=recorder,
-        thread_hook=profiler.start if profiler else None,
-        agreed=lambda terms, beyond: input_range.save(beyond, Path(job["folder"])),
-        size=source.size,
-    )
-    if job["results"] is None and job["shares"] is None:
-        masks = np.stack([results[k] for k in range(len(labels))])
-        write_atomic(Path(job["folder"]) / "masks.npy", lambda stream: np.save(stream, masks))
-    _keep(job, "alice", recorder, profiler)
+    folder = job.shares.get("alice")
+    on_result = keep_shares(folder, request.session, job.labels) if folder else keep
+    alice.run(lambda: zeromq.connect(address), request, source.slices, on_result, instruments.hooks, agreed)
+    if job.results is None and folder is None:
+        masks = np.stack([results[k] for k in range(len(job.labels))])
+        write_atomic(job.folder / "masks.npy", lambda stream: np.save(stream, masks))
+    instruments.save()
 
 
-def _labels(job: dict[str, Any]) -> list[tuple[str, int]]:
-    return [(str(axis), int(index)) for axis, index in job["labels"]]
-
-
-def _keep(job: dict[str, Any], role: str, recorder: Recorder | None, profiler: Profiler | None) -> None:
-    """Write what was collected during the run, after its timed part."""
-    folder = Path(job["folder"])
-    with explaining_full_disk(folder):
-        if recorder is not None:
-            recorder.save(folder / f"{role}.npz")
-        if profiler is not None:
-            profiler.save(folder / f"{role}-profile.json")
-
-
-def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bob) -> int:
+def main(arguments: list[str], job_type: type[JobT], as_alice: Callable[[JobT], None], as_bob: Callable[[JobT], None]) -> int:
     """Run one half of a job as this process; the exit status. A half of Alice's says itself why it failed."""
     role, path = arguments
-    job = json.loads(Path(path).read_text())
-    link = link_of(job["link"])
+    job = job_type.from_json(Path(path).read_bytes())
     keep_freed_memory()
-    pin(job["first_core"], job["cores"])
+    pin(0 if role == "alice" else job.run.cores, job.run.cores)
     try:
-        (as_alice if role == "alice" else as_bob)(job, link)
+        (as_alice if role == "alice" else as_bob)(job)
     except DiskFull as error:
         emit(Failed.of(role, error))
         return 1
@@ -159,4 +160,4 @@ def main(arguments: list[str], as_alice: Half = run_alice, as_bob: Half = run_bo
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], PairJob, run_alice, run_bob))

@@ -1,4 +1,4 @@
-"""A session: the handshake that both sides agree on, the exchange of keys, the slices, the end.
+"""The handshake of a session: what both sides agree on before anything is computed.
 
 Alice asks (`open`), Bob answers with what the model is, the public program and plan, and a commitment to his weights (`accept`)
 or a reason (`error`), Alice confirms the program's digest (`ready`). A mismatch ends both sides with the same sentence.
@@ -7,34 +7,23 @@ or a reason (`error`), Alice confirms the program's digest (`ready`). A mismatch
 from __future__ import annotations
 
 import re
-import resource
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from bunet.models.commitment import COMMITMENT
 from bunet.models.errors import BunetError, PeerError, UsageError
 from bunet.models.files.disk_space import DiskFull
-from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelCardError, ModelWish
 from bunet.models.printable import plain
 from bunet.models.program import Format, Program, ProgramError
 from bunet.net.channel import Channel, ChannelError
 from bunet.net.frame import Control, Frame
-from bunet.parties.engine.scheduler import Scheduler, SliceJob
-from bunet.parties.events import SessionFinished, SessionStarted, SetupFinished, Subscriber
-from bunet.parties.planner import PlannedLayer, check_settings, choose, pahe_names, plan
+from bunet.parties.planner import check_settings, choose
+from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
 from bunet.parties.store import Offer
-from bunet.protocols.context import Context, Role
-from bunet.protocols.ot import extension
-from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.random import Random
 from bunet.protocols.security import DECLARED
 
@@ -42,8 +31,8 @@ PROTOCOL_VERSION = 3
 HANDSHAKE_TIMEOUT_S = 60.0
 COMPILE_TIMEOUT_S = 900.0
 MAX_SLICES = 1 << 20
-MAX_IN_FLIGHT = 64
-_OT_LAYER, _PAHE_LAYER = 0, 1
+Offers = Callable[[tuple[int, int, int], str | None, str | None, ModelWish], Offer]
+
 DIFFERENT_PROGRAMS = "the two parties hold different programs (digests differ)"
 DIFFERENT_WEIGHTS = (
     "Bob's weights are not those that this run began with (commitments differ; a model that is compiled again has another): "
@@ -62,27 +51,42 @@ def new_session() -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What Alice asks for. format None: whatever Bob's model has. choices, settings: public plan overrides.
+    """What Alice asks for. format None: whatever Bob's model has.
 
-    model: what she wants of it. committed: whether she insists on being told what it is and on a commitment to its weights.
-    digest: the program's, and commitment: that to the weights, if Alice holds an expectation of them. link: what she emulates;
-    each party delays what it sends, so both must emulate the same. session: names this session on the disks of both; a new one
-    for each.
+    run: the protocols, settings and slices in flight that she asks for, and what she emulates: each party delays what it sends,
+    so both must emulate the same link. model: what she wants of it. committed: whether she insists on being told what it is and
+    on a commitment to its weights. digest: the program's, and commitment: that to the weights, if Alice holds an expectation of
+    them. session: names this session on the disks of both; a new one for each.
     """
 
     shape: tuple[int, int, int]
     slices: int
-    in_flight: int = 1
+    run: RunOptions = field(default_factory=RunOptions)
     format: str | None = None
     readout: str | None = None
     digest: str | None = None
     commitment: str | None = None
     committed: bool = False
     model: ModelWish = field(default_factory=ModelWish)
-    link: str = "loopback"
     session: str = field(default_factory=new_session)
-    choices: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """What Alice says of it; the keys are the wire's."""
+        return {
+            "shape": list(self.shape),
+            "slices": self.slices,
+            "in_flight": self.run.in_flight,
+            "format": self.format,
+            "readout": self.readout,
+            "digest": self.digest,
+            "commitment": self.commitment,
+            "committed": self.committed,
+            "model": asdict(self.model),
+            "link": self.run.link.name,
+            "session": self.session,
+            "choices": dict(self.run.protocols),
+            "settings": dict(self.run.settings),
+        }
 
 
 @dataclass(frozen=True)
@@ -90,21 +94,13 @@ class Terms:
     """What both parties agreed on. card, commitment: what Bob says of the model, None in a local run."""
 
     program: Program
-    chosen: Mapping[str, str]
+    protocols: Mapping[str, str]
     settings: Mapping[str, str]
     slices: int
     in_flight: int
     session: str
     card: ModelCard | None = None
     commitment: str | None = None
-
-
-@dataclass(frozen=True)
-class Finished:
-    """seconds: from the first message to the last result. peer_left: the peer has said good-bye already."""
-
-    seconds: float
-    peer_left: bool
 
 
 def refuse(channel: Channel, message: str) -> None:
@@ -124,32 +120,35 @@ def told(error: Exception, role: str) -> str:
     return f"{role} ended with an internal error"
 
 
+def opening(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of an `open`, of whatever kind of session: what `check_asker` looks at, then the document."""
+    return {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(DECLARED), **document}
+
+
 def ask(channel: Channel, request: Request) -> Terms:
     """Alice's half of the handshake. Raises PeerError if Bob refuses, or if his answer does not fit."""
-    body = {"version": software(), "protocol": PROTOCOL_VERSION, "security": asdict(DECLARED), **asdict(request)}
-    body["shape"] = list(request.shape)
-    say(channel, "open", body)
+    say(channel, "open", opening(request.document()))
     answer = expect(channel, "accept")
     try:
         program = Program.from_json(_text(answer, "program"))
-        chosen = {str(k): str(v) for k, v in answer["chosen"].items()}
+        protocols = {str(k): str(v) for k, v in answer["chosen"].items()}
         settings = {str(k): str(v) for k, v in answer["settings"].items()}
         offer = Offer(program, _card(answer["model"]), _commitment(answer["commitment"]))
     except (ProgramError, ModelCardError, KeyError, AttributeError, TypeError) as error:
         malformed = plain(f"what Bob answers is malformed: {error}")
         refuse(channel, malformed)
         raise PeerError(malformed) from None
-    reason = _mismatch(request, offer, chosen, settings)
+    reason = _mismatch(request, offer, protocols, settings)
     if reason:
         refuse(channel, reason)
         raise PeerError(reason)
     say(channel, "ready", {"digest": program.digest()})
-    return _agreed(offer, chosen, settings, request.slices, request.in_flight, request.session)
+    return _agreed(offer, protocols, settings, request.slices, request.run.in_flight, request.session)
 
 
 def answer(
     channel: Channel,
-    offers: Callable[[tuple[int, int, int], str | None, str | None, ModelWish], Offer],
+    offers: Offers,
     link: str = "loopback",
 ) -> Terms:
     """Bob's half of the handshake. offers: (shape, format, readout, wish) -> Offer, PeerError if he does not serve it.
@@ -168,7 +167,7 @@ def answer(
             "accept",
             {
                 "program": terms.program.to_json(),
-                "chosen": dict(terms.chosen),
+                "chosen": dict(terms.protocols),
                 "settings": dict(terms.settings),
                 "version": software(),
                 "protocol": PROTOCOL_VERSION,
@@ -197,7 +196,7 @@ def check_asker(body: Mapping[str, Any], link: str) -> None:
         raise PeerError(f"Alice emulates the link {plain(body.get('link'))!r}, Bob {link!r}: give both the same --link")
 
 
-def _terms(body: dict[str, Any], offers, link: str) -> Terms:
+def _terms(body: dict[str, Any], offers: Offers, link: str) -> Terms:
     check_asker(body, link)
     try:
         channels, height, width = (int(s) for s in body["shape"])
@@ -227,9 +226,9 @@ def _terms(body: dict[str, Any], offers, link: str) -> Terms:
 
 
 def _agreed(
-    offer: Offer, chosen: Mapping[str, str], settings: Mapping[str, str], slices: int, in_flight: int, session: str
+    offer: Offer, protocols: Mapping[str, str], settings: Mapping[str, str], slices: int, in_flight: int, session: str
 ) -> Terms:
-    return Terms(offer.program, chosen, settings, slices, in_flight, session, offer.card, offer.commitment)
+    return Terms(offer.program, protocols, settings, slices, in_flight, session, offer.card, offer.commitment)
 
 
 def _card(document: object) -> ModelCard | None:
@@ -242,7 +241,7 @@ def _commitment(value: object) -> str | None:
     return value
 
 
-def _mismatch(request: Request, offer: Offer, chosen: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
+def _mismatch(request: Request, offer: Offer, protocols: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
     program = offer.program
     if program.input.type.shape != tuple(request.shape):
         return f"Alice's slices are {tuple(request.shape)}, Bob's program takes {program.input.type.shape}"
@@ -259,10 +258,10 @@ def _mismatch(request: Request, offer: Offer, chosen: Mapping[str, str], setting
     if request.committed and (offer.card is None or offer.commitment is None):
         return "Bob does not say which model he serves, or does not commit to its weights: compile it with `bunet compile`"
     try:
-        planned = choose(program, request.choices)
+        planned = choose(program, request.run.protocols)
     except UsageError as error:  # Bob has agreed to a plan that cannot be
         return str(error)
-    if dict(chosen) != planned or dict(settings) != dict(request.settings):
+    if dict(protocols) != planned or dict(settings) != dict(request.run.settings):
         return "the two parties hold different plans"
     return None
 
@@ -280,136 +279,21 @@ def await_kernels(channel: Channel) -> None:
     expect(channel, "warm", COMPILE_TIMEOUT_S)
 
 
-def say(channel: Channel, kind: str, body: dict[str, Any]) -> None:
+def say(channel: Channel, name: str, body: dict[str, Any]) -> None:
     """Send a message of the handshake. A peer that has refused and closed is no error yet: what it said is still to be read."""
     with suppress(ChannelError):
-        channel.send(Control(kind, body))
+        channel.send(Control(name, body))
 
 
-def expect(channel: Channel, kind: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:
+def expect(channel: Channel, name: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> dict[str, Any]:
     """The next control message of the handshake; anything else is the peer's fault."""
     message = channel.receive(timeout_s)
     if message is None:
-        raise PeerError(f"the peer was silent for {timeout_s:.0f} s where {kind!r} was due")
+        raise PeerError(f"the peer was silent for {timeout_s:.0f} s where {name!r} was due")
     if isinstance(message, Frame):
-        raise PeerError(f"the peer sent data where {kind!r} was due")
-    if message.kind == "error":
+        raise PeerError(f"the peer sent data where {name!r} was due")
+    if message.type == "error":
         raise PeerError(plain(message.body.get("message", "the peer refused without a reason")))
-    if message.kind != kind:
-        raise PeerError(f"the peer sent {plain(message.kind)!r} where {kind!r} was due")
+    if message.type != name:
+        raise PeerError(f"the peer sent {plain(message.type)!r} where {name!r} was due")
     return message.body
-
-
-def layers_of(terms: Terms, weights: Mapping[str, IntegerWeights] | None = None) -> list[PlannedLayer]:
-    """The agreed plan, ready to run; weights are Bob's."""
-    return plan(terms.program, terms.chosen, terms.settings, weights)
-
-
-def run(
-    role: Role,
-    channel: Channel,
-    terms: Terms,
-    layers: list[PlannedLayer],
-    jobs: Iterable[SliceJob],
-    on_result: Callable[[SliceJob, Any], None],
-    emit: Subscriber,
-    *,
-    link: str = "loopback",
-    cores: int = 1,
-    on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
-    thread_hook: Callable[[], None] | None = None,
-) -> Finished:
-    """Everything after the handshake but the good-bye: keys, slices.
-
-    Raises a BunetError; the peer has then been told (`told`), as far as it still listens.
-    """
-    opening = SessionStarted(
-        role.value,
-        terms.program.digest(),
-        str(terms.program.format),
-        tuple(p.summary for p in layers),
-        link,
-        terms.slices,
-        terms.in_flight,
-    )
-    return conduct(
-        opening,
-        channel,
-        layers,
-        jobs,
-        on_result,
-        emit,
-        ot=extension.of(terms.settings),
-        cores=cores,
-        on_layer=on_layer,
-        thread_hook=thread_hook,
-    )
-
-
-def conduct(
-    opening: SessionStarted,
-    channel: Channel,
-    layers: list[PlannedLayer],
-    jobs: Iterable[SliceJob],
-    on_result: Callable[[SliceJob, Any], None],
-    emit: Subscriber,
-    *,
-    ot: str,
-    cores: int = 1,
-    on_layer: Callable[[SliceJob, PlannedLayer, Any], None] | None = None,
-    thread_hook: Callable[[], None] | None = None,
-) -> Finished:
-    """`run` for any plan, whether of a program or not. opening: the first event. ot: the OT extension."""
-    role = Role(opening.role)
-    emit(opening)
-    started = time.perf_counter()
-    context = Context(role, Random())
-    try:
-        with Scheduler(context, channel, emit, cores, thread_hook) as scheduler:
-            _exchange_keys(scheduler, ot, pahe_names(layers), emit)
-            layers = [planned.prepared() for planned in layers]
-            scheduler.run(layers, jobs, opening.in_flight, on_result, on_layer)
-            seconds = time.perf_counter() - started
-            counters = channel.counters
-            peer_left = scheduler.said_bye
-    except Exception as error:
-        refuse(channel, told(error, role.value))
-        raise
-    emit(SessionFinished(role.value, seconds, counters.wire_bytes_sent, counters.wire_bytes_received, peak_memory()))
-    return Finished(seconds, peer_left)
-
-
-def _exchange_keys(scheduler: Scheduler, ot_kind: str, names: tuple[str, ...], emit: Subscriber) -> None:
-    context = scheduler.context
-    started = time.perf_counter()
-    alice = context.role is Role.ALICE
-    context.ot, ot = scheduler.exchange(lambda ctx: extension.setup(ctx, ot_kind), _OT_LAYER)
-    make = pahe_setup.setup_alice if alice else pahe_setup.setup_bob
-    context.pahe, pahe = scheduler.exchange(lambda ctx: make(ctx, names), _PAHE_LAYER)
-    emit(
-        SetupFinished(
-            context.role.value,
-            time.perf_counter() - started,
-            ot.sent + pahe.sent,
-            ot.received + pahe.received,
-            ot.rounds + pahe.rounds,
-        )
-    )
-
-
-def peak_memory() -> int:
-    """This process's peak resident bytes.
-
-    Linux carries getrusage's figure over from the parent that started the process, so /proc is asked first.
-    """
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def zero_input(program: Program) -> np.ndarray:
-    """Bob's share of Alice's slice: zeros, for Alice's share is the slice itself and never leaves her unencrypted."""
-    return np.zeros(program.input.type.shape, np.int64)

@@ -1,7 +1,7 @@
 """A party's shares of the ballots of a vote, as files: one `<name>.ballot` each, with what it was made of.
 
 A ballot is named by its group and axis, such as `infection-x`; the names and their order are public. Its source is a text
-(`shares_on_disk.source`) that the parties compare before they vote: shares of different runs would open to noise.
+(`shares.source`) that the parties compare before they vote: shares of different runs would open to noise.
 """
 
 from __future__ import annotations

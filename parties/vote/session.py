@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,21 +20,22 @@ from bunet.models.program import Node, TensorType
 from bunet.net.channel import Channel, QueueChannel
 from bunet.net.clock import RealClock
 from bunet.net.frame import Control
-from bunet.net.link import Link
 from bunet.net.shaper import Shaper
 from bunet.parties import alice
 from bunet.parties.bob import await_bye
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import SessionStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
+from bunet.parties.session.run import Hooks, Session
+from bunet.parties.session.run import run as run_session
 from bunet.parties.vote import ballots
 from bunet.protocols.context import Context, Role
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
-from bunet.protocols.security import DECLARED
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election, Step
 
@@ -47,14 +48,13 @@ _BITS_WIDTH = 2  # as a label's in a program: the signed values 0 and 1
 class VoteTerms:
     """What a party votes on; all of it is public. ballots: names in order. sources: of which runs each ballot is made.
 
-    ot: the OT extension. link: what is emulated. filtered: whether the masks go through the maximum filter.
+    run: the link and the OT extension of the session. filtered: whether the masks go through the maximum filter.
     """
 
     shape: tuple[int, int, int]
     ballots: tuple[str, ...]
     sources: Mapping[str, str]
-    ot: str
-    link: str
+    run: RunOptions
     filtered: bool = True
 
     @property
@@ -68,7 +68,7 @@ class VoteTerms:
             "shape": list(self.shape),
             "ballots": list(self.ballots),
             "sources": dict(self.sources),
-            "ot": self.ot,
+            "ot": self.run.ot,
             "filtered": self.filtered,
         }
 
@@ -79,17 +79,7 @@ class VoteTerms:
 
 def ask(channel: Channel, terms: VoteTerms) -> None:
     """Alice's half of the handshake; PeerError if Bob refuses, or agreed to something else."""
-    handshake.say(
-        channel,
-        "open",
-        {
-            "version": handshake.software(),
-            "protocol": handshake.PROTOCOL_VERSION,
-            "security": asdict(DECLARED),
-            "link": terms.link,
-            **terms.document(),
-        },
-    )
+    handshake.say(channel, "open", handshake.opening({"link": terms.run.link.name, **terms.document()}))
     if handshake.expect(channel, "accept").get("digest") != terms.digest():
         message = "the two parties agreed to different votes (digests differ)"
         handshake.refuse(channel, message)
@@ -100,7 +90,7 @@ def answer(channel: Channel, terms: VoteTerms) -> None:
     """Bob's half of the handshake; what does not fit is answered with the reason and raised as PeerError."""
     body = handshake.expect(channel, "open")
     try:
-        handshake.check_asker(body, terms.link)
+        handshake.check_asker(body, terms.run.link.name)
         _check(body, terms)
     except PeerError as error:
         handshake.refuse(channel, str(error))
@@ -110,12 +100,12 @@ def answer(channel: Channel, terms: VoteTerms) -> None:
 
 def _check(body: Mapping[str, Any], terms: VoteTerms) -> None:
     """PeerError unless Alice asks for exactly this vote."""
-    mine = terms.document()
+    expected = terms.document()
     if body.get("purpose") != OPERATION:
         raise PeerError("Alice asks for slices where a vote is due")
     for name, what in (("shape", "regions"), ("ballots", "ballots"), ("ot", "OT extensions"), ("filtered", "filters")):
-        if body.get(name) != mine[name]:
-            raise PeerError(f"the parties vote on different {what}: Alice {plain(body.get(name))}, Bob {mine[name]}")
+        if body.get(name) != expected[name]:
+            raise PeerError(f"the parties vote on different {what}: Alice {plain(body.get(name))}, Bob {expected[name]}")
     sources = body.get("sources")
     if not isinstance(sources, dict) or sources.keys() != terms.sources.keys():
         raise PeerError("the request is malformed")
@@ -126,13 +116,13 @@ def _check(body: Mapping[str, Any], terms: VoteTerms) -> None:
 
 def plan(terms: VoteTerms) -> list[PlannedLayer]:
     """The vote as layers: the ballots, then a line for each step. They keep the ballots' shape."""
-    kind = TensorType(terms.shape, _BITS_WIDTH, 0, 1)
-    settings = {"ot": terms.ot}
-    first = Node("ballots", "input", (), kind)
+    bits = TensorType(terms.shape, _BITS_WIDTH, 0, 1)
+    settings = {"ot": terms.run.ot}
+    first = Node("ballots", "input", (), bits)
     layers = [PlannedLayer(0, first, None, Layer(first, (), None, settings))]
-    for step in election.steps(terms.election, terms.ot):
-        node = Node(step.name, OPERATION, (layers[-1].node.name,), kind)
-        layers.append(PlannedLayer(len(layers), node, _protocol(step), Layer(node, (kind,), None, settings)))
+    for step in election.steps(terms.election, terms.run.ot):
+        node = Node(step.name, OPERATION, (layers[-1].node.name,), bits)
+        layers.append(PlannedLayer(len(layers), node, _protocol(step), Layer(node, (bits,), None, settings)))
     return layers
 
 
@@ -144,21 +134,21 @@ def _protocol(step: Step) -> Protocol:
 
 
 def run_alice(
-    connect: Callable[[], QueueChannel], terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber, *, link: Link
+    connect: Callable[[], QueueChannel], terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber
 ) -> np.ndarray:
     """Alice's side of one vote: the mask, uint8 (Z, H, W). shares: hers of each ballot, uint8 (Z, H, W), in order.
 
     Raises a BunetError with one sentence; Failed has been emitted.
     """
-    with alice.connected(connect, link, emit) as channel:
+    with alice.connected(connect, terms.run.link, emit) as channel:
         ask(channel, terms)
         mask, _ = _vote(Role.ALICE, channel, terms, shares, emit)
-    return mask
+    return np.asarray(mask)
 
 
-def run_bob(connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber, *, link: Link) -> None:
+def run_bob(connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber) -> None:
     """Bob's side of one vote; he learns nothing. Raises a BunetError with one sentence."""
-    channel = Shaper(connected, link, RealClock())
+    channel = Shaper(connected, terms.run.link, RealClock())
     try:
         answer(channel, terms)
         _, alice_left = _vote(Role.BOB, channel, terms, shares, emit)
@@ -170,14 +160,15 @@ def run_bob(connected: QueueChannel, terms: VoteTerms, shares: Sequence[np.ndarr
 
 def _vote(role: Role, channel: Channel, terms: VoteTerms, shares: Sequence[np.ndarray], emit: Subscriber) -> tuple[Any, bool]:
     """(what this party learns, whether the peer has left) after the handshake."""
-    layers = plan(terms)
-    compile_kernels(terms.ot)
+    layers, options = plan(terms), terms.run
+    compile_kernels(options.ot)
     handshake.await_kernels(channel)
-    opening = SessionStarted(role.value, terms.digest(), FORMAT, tuple(planned.summary for planned in layers), terms.link, 1, 1)
+    summaries = tuple(planned.summary for planned in layers)
+    opening = SessionStarted(role.value, terms.digest(), FORMAT, summaries, options.link.name, 1, 1)
     results: list[Any] = []
     job = SliceJob(0, OPERATION, 0, list(shares))  # type: ignore[arg-type]
-    finished = handshake.conduct(
-        opening, channel, layers, [job], lambda done, result: results.append(result), emit, ot=terms.ot
+    finished = run_session(
+        Session(opening, layers, options.ot), channel, [job], lambda done, result: results.append(result), Hooks(emit)
     )
     return results[0], finished.peer_left
 

@@ -67,11 +67,11 @@ def read(folder: Path, at: Slice, session: str) -> np.ndarray:
 
 def held(folder: Path) -> dict[Slice, set[str]]:
     """The sessions of which the folder holds a share, by slice."""
-    found: dict[Slice, set[str]] = {}
+    sessions: dict[Slice, set[str]] = {}
     for path in folder.iterdir() if folder.is_dir() else ():
         if match := _NAME.fullmatch(path.name):
-            found.setdefault((match[1], int(match[2])), set()).add(match[3])
-    return found
+            sessions.setdefault((match[1], int(match[2])), set()).add(match[3])
+    return sessions
 
 
 def complete(alice: Path, bob: Path) -> dict[Slice, str]:
@@ -99,9 +99,9 @@ def discard_unpaired(alice: Path, bob: Path) -> int:
     return removed
 
 
-def source(chosen: Mapping[Slice, str]) -> str:
+def source(sessions: Mapping[Slice, str]) -> str:
     """A digest of the slices and sessions that a ballot is made of: equal at both parties if their shares fit together."""
-    text = "\n".join(f"{axis}{index} {session}" for (axis, index), session in sorted(chosen.items()))
+    text = "\n".join(f"{axis}{index} {session}" for (axis, index), session in sorted(sessions.items()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.demo import DemoRequest, run_demo
 from bunet.experiments.images import embedded_slices, float_labels, spread, volume_slices
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.weights_choice import choose_weights
 from bunet.models import oracle
 from bunet.models.compiled import load_compiled
@@ -38,7 +38,8 @@ from bunet.parties.events import (
     SliceStarted,
     Subscriber,
 )
-from bunet.parties.local.pair import PairJob, PairResult
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult
 from tests.experiments.command_line import Bunet
 
 
@@ -202,7 +203,7 @@ def test_the_demo_writes_mask_picture_and_document(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_leaves_no_result(tmp_path: Path) -> None:
     def gone(job: PairJob, bus: Subscriber) -> PairResult:
-        pretend()(replace(job, labels=job.labels[:1]), bus)
+        pretend()(job.model_copy(update={"labels": job.labels[:1]}), bus)
         raise PeerError("Bob is gone")
 
     out = tmp_path / "out"
@@ -324,7 +325,7 @@ def test_bench_compiles_once_for_equal_networks() -> None:
     bench = Bench(pretend())
     first = bench(SMALL)
     DocumentSchema.model_validate(json.loads(json.dumps(first.document)))
-    second = bench(replace(SMALL, in_flight=2, relu="gc"))
+    second = bench(replace(SMALL, run=run_options(in_flight=2, relu="gc")))
     assert first.document["program"] == second.document["program"]
     assert bench(replace(SMALL, format="12.4")).document["program"] != first.document["program"]
     assert first.document["run"]["weights"] == "random weights of seed 0"

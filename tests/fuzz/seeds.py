@@ -32,6 +32,7 @@ from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame, encode
 from bunet.net.keys import keygen
 from bunet.parties import outcomes
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake as session
 from bunet.parties.session.handshake import Request
 from bunet.parties.store import Offer
@@ -44,8 +45,8 @@ from tests.fuzz.sealed_contents import contents_of
 SESSION = "0" * 32
 SMALL = Architecture(features=1, in_channels=1, depth=1)
 CARD = ModelCard("lung", "z", "small", "1", 8)
-REQUEST = Request((1, 8, 8), 1, 1, session=SESSION)
-VOTE = VoteTerms((2, 2, 2), ("infection-x", "lung-x"), {"infection-x": "a", "lung-x": "b"}, "iknp", "loopback")
+REQUEST = Request((1, 8, 8), 1, session=SESSION)
+VOTE = VoteTerms((2, 2, 2), ("infection-x", "lung-x"), {"infection-x": "a", "lung-x": "b"}, RunOptions())
 EXPERIMENTS = {
     "small": "name: a\ngrid: {sizes: [32], features: [4]}\n",
     "voted": "name: b\ntitle: t\nslices: 2\ngrid:\n  links: [lan, {bandwidth: 1Mbit, rtt: 2ms}]\n  ot: [iknp]\n",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bunet.net.frame import (
-    KINDS,
+    DTYPES,
     VERSION,
     Control,
     Frame,
@@ -29,7 +29,7 @@ from bunet.protocols.steps import spec
 DUE = struct.pack("<d", 0.0)
 U32 = st.integers(0, 2**32 - 1)
 ARRAYS = st.lists(
-    hnp.arrays(st.sampled_from(list(KINDS.values())), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)),
+    hnp.arrays(st.sampled_from(list(DTYPES.values())), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)),
     max_size=4,
 )
 TEXT = st.text(max_size=8)
@@ -137,8 +137,8 @@ def changed(index: int, value: Any) -> list[Any]:
         (wire(GOOD, b"\0" * 24, b""), "does not describe"),
         (wire(changed(7, None), b"\0" * 24), "does not describe"),
         (wire(GOOD, b"\0" * 23), "has 23 bytes"),
-        (wire(changed(7, [[]]), b"\0" * 24), "kind and extents"),
-        (wire(changed(7, ["uint32"]), b"\0" * 4), "kind and extents"),
+        (wire(changed(7, [[]]), b"\0" * 24), "dtype and extents"),
+        (wire(changed(7, ["uint32"]), b"\0" * 4), "dtype and extents"),
         (wire(changed(7, [["int64", 3]]), b"\0" * 24), "may not travel"),
         (wire(changed(7, [["object", 3]]), b"\0" * 24), "may not travel"),
         (wire(changed(7, [[["uint32"], 6]]), b"\0" * 24), "may not travel"),
@@ -147,11 +147,11 @@ def changed(index: int, value: Any) -> list[Any]:
         (wire(changed(7, [["uint32", 2**63, 2]]), b"\0" * 24), "extents"),
         (wire(changed(7, [["uint32", 2**61, 2**61, 8]]), b"\0" * 24), "bytes"),  # wraps to 0 in 64 bits
         (wire(changed(7, [["uint32", 0, 2**61, 2**61]]), b""), "beyond reason"),
-        (wire(changed(7, [["uint32", *[1] * 9]]), b"\0" * 4), "kind and extents"),
+        (wire(changed(7, [["uint32", *[1] * 9]]), b"\0" * 4), "dtype and extents"),
         (wire(GOOD, *[b""] * 65), "65 arrays"),
         (wire([VERSION, 2, "kind"]), "4 fields"),
         (wire([VERSION, 2, "kind", {}], b""), "4 fields"),
-        (wire([VERSION, 2, 7, {}]), "kind"),
+        (wire([VERSION, 2, 7, {}]), "type is not a text"),
         (wire([VERSION, 2, "kind", []]), "not a dict"),
         (wire([VERSION, 2, "kind", {"t": msgpack.Timestamp(1)}]), "Timestamp"),
         (wire([VERSION, 2, "kind", {"t": msgpack.ExtType(5, b"x")}]), "not msgpack"),

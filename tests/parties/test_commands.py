@@ -21,11 +21,13 @@ from bunet.models.program import Format, Node, Program, TensorType
 from bunet.models.volumes import formats
 from bunet.models.volumes.slicing import slices as cutting
 from bunet.net import zeromq
-from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.events import Failed, Note
+from bunet.parties.input_slices import InputSlices
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Request
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import named
 
@@ -334,11 +336,9 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
         alice_party.run(
             lambda: zeromq.connect(listener.address),
             Request(image.shape, 1),
-            [("z", 0)],
-            slice_at,
+            InputSlices([("z", 0)], slice_at),
             lambda job, result: results.append(result),
-            lambda event: None,
-            link=Link(),
+            Hooks(lambda event: None),
         )
         return results[0]
 
@@ -353,7 +353,7 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
         return any(isinstance(e, kind) and words in (e.message if kind is Failed else e.text) for e in list(events))
 
     with zeromq.Listener("tcp://127.0.0.1:*") as listener, contextlib.ExitStack() as clean_up:
-        service = bob_party.Service(CompiledStore([compiled]), Link(), events.append)
+        service = bob_party.Service(CompiledStore([compiled]), RunOptions(), Hooks(events.append))
         serving = threading.Thread(target=bob_party.serve, args=(listener, service), kwargs={"stop": stop, "sessions": 1})
         serving.start()
         clean_up.callback(serving.join)

@@ -9,16 +9,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from bunet.parties.console import (
-    PLAIN_EVERY_S,
-    RunConsole,
-    columns_for,
-    duration,
-    mebibytes,
-    number,
-    rate,
-    shorten,
-)
+from bunet.parties.console import PLAIN_EVERY_S, RunConsole, columns_for
 from bunet.parties.events import (
     Event,
     Failed,
@@ -33,6 +24,7 @@ from bunet.parties.events import (
     SliceStarted,
     Traffic,
 )
+from bunet.parties.words import duration, mebibytes, number, rate, shorten
 
 WIDTHS = (60, 80, 120)
 MIB = 1 << 20
@@ -379,11 +371,11 @@ def test_until_the_last_slice_has_finished_it_is_not_all_done() -> None:
     clock.now += 100
     view(Traffic("alice", 10, 10, ((0, last, 10, 10),)))
     assert view.ledger.progress() == pytest.approx(1.0)
-    assert (view._percent(), view._times(clock.now)) == (99.0, "1:40 gone, 1 s left")
+    assert (view._share(), view._times(clock.now)) == (0.99, "1:40 gone, 1 s left")
     view(finished("alice", 0, last, plan(1)[last]))
-    assert view._percent() == 99.0
+    assert view._share() == 0.99
     view(SliceFinished("alice", 0, "z", 11, 100.0))
-    assert (view._percent(), view._times(clock.now)) == (100.0, "1:40 gone")
+    assert (view._share(), view._times(clock.now)) == (1.0, "1:40 gone")
 
 
 @pytest.mark.timeout(120)

@@ -15,6 +15,7 @@ from bunet.models.files.disk_space import DiskFull
 from bunet.models.program import Program
 from bunet.parties import input_range
 from bunet.parties.events import Note
+from bunet.parties.input_slices import InputSlices
 from tests.parties.programs import small
 
 PROGRAM = small().program
@@ -26,7 +27,9 @@ def looked_at(*slices, program=PROGRAM, size=None):
     """(shares, what was said) of slices along z from position 20 on."""
     said: list[Note] = []
     labels = [("z", 20 + k) for k in range(len(slices))]
-    return input_range.check(program, labels, lambda given, k: slices[k], said.append, size), [note.text for note in said]
+    return input_range.check(program, InputSlices(labels, lambda given, k: slices[k], size), said.append), [
+        note.text for note in said
+    ]
 
 
 def with_beyond(count, value):

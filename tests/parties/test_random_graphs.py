@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from bunet.models.compiled import Compiled, load_compiled, save_compiled
 from bunet.models.integers import IntegerWeights
 from bunet.net import zeromq
-from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
+from bunet.parties.input_slices import InputSlices
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Request
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import graphs, noise, run, verify
 
@@ -47,10 +49,8 @@ def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, 
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         service = bob_party.Service(
             CompiledStore([compiled]),
-            Link(),
-            lambda event: None,
-            cores,
-            record=lambda job, planned, value: of_bob[job.slice].update({planned.node.name: value}),
+            RunOptions(cores=cores),
+            Hooks(lambda event: None, lambda job, planned, value: of_bob[job.slice].update({planned.node.name: value})),
         )
 
         def serve() -> None:
@@ -64,14 +64,14 @@ def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, 
         try:
             alice_party.run(
                 lambda: zeromq.connect(listener.address),
-                Request(images.shape[1:], len(images), in_flight, choices=overrides, settings=options),
-                [("z", 5 + k) for k in range(len(images))],
-                lambda program, k: images[k],
+                Request(
+                    images.shape[1:],
+                    len(images),
+                    RunOptions(in_flight=in_flight, cores=cores, protocols=overrides, settings=options),
+                ),
+                InputSlices([("z", 5 + k) for k in range(len(images))], lambda program, k: images[k]),
                 lambda job, result: results.__setitem__(job.index, result),
-                lambda event: None,
-                link=Link(),
-                cores=cores,
-                on_layer=lambda job, planned, value: of_alice[job.slice].update({planned.node.name: value}),
+                Hooks(lambda event: None, lambda job, planned, value: of_alice[job.slice].update({planned.node.name: value})),
             )
         finally:
             thread.join(60)

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bunet.experiments import warmup as warming
+from bunet.experiments.checks import relu_protocol
 from bunet.experiments.commands.app import app
-from bunet.experiments.options import relu_protocol
 from bunet.experiments.report import costs
 from bunet.experiments.sweep import config
 from bunet.models.passes import compile as compiling

@@ -14,13 +14,13 @@ import pytest
 from bunet.experiments.bench.slices import Bench
 from bunet.experiments.calibration import Calibration, spread_slices
 from bunet.experiments.images import volume_slices
-from bunet.experiments.options import RunSettings
 from bunet.experiments.predict import stage as predict_stage
 from bunet.experiments.predict.case import CaseRun, open_case
 from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.sweep import data as sweep_data
 from bunet.experiments.sweep.reading import parse
 from bunet.models.compiled import quantise_input
@@ -33,7 +33,8 @@ from bunet.models.volumes import formats, synthetic
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
 from bunet.parties import alice as alice_party
-from bunet.parties.local.inputs import open_source, to_document
+from bunet.parties.local.inputs import open_source
+from bunet.parties.local.job import PairJob
 from tests.experiments.command_line import Bunet
 from tests.experiments.commands.test_party import Session
 from tests.experiments.predict.views import QuietView
@@ -74,8 +75,8 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
         return logits
 
     def pair(job, bus) -> Never:
-        source = open_source(json.loads(json.dumps(to_document(job.inputs))), job.labels)
-        seen["predict"] = source.slice_at(small(SIZE).program, 0)
+        told = PairJob.from_json(job.to_json("alice"))
+        seen["predict"] = open_source(told.inputs, told.labels).slices.at(small(SIZE).program, 0)
         raise Enough("seen")
 
     monkeypatch.setattr(predict_stage, "_float_model", floats)
@@ -309,7 +310,7 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
         filtered=False,
         slices="z=7:9",
         format="12.8",
-        link=PRESETS["loopback"],
+        run=run_options(link=PRESETS["loopback"], in_flight=2),
     )
     case = open_case(one_case(path, None), settings)
     run = CaseRun(case, Job(models, settings, tmp_path / "out", Calibration(), QuietView()))

@@ -27,7 +27,9 @@ from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
+from bunet.parties.input_slices import InputSlices
 from bunet.parties.session.handshake import MAX_IN_FLIGHT, Request, Terms
+from bunet.parties.session.run import Hooks
 from bunet.protocols.ass.share import Share
 from tests.experiments.command_line import Bunet
 from tests.parties.programs import CARD, named, small
@@ -50,15 +52,12 @@ class Session:
         self,
         connect: Any,
         request: Request,
-        labels: list[tuple[str, int]],
-        slice_at: Callable[..., np.ndarray],
+        slices: InputSlices,
         on_result: Callable[..., None],
-        emit: Callable[..., None],
-        *,
+        hooks: Hooks,
         agreed: Callable[..., None],
-        **_: Any,
     ) -> None:
-        program = self.compiled.program
+        program, labels, emit = self.compiled.program, slices.labels, hooks.emit
         self.requests.append(request)
         agreed(
             Terms(program, {}, {}, len(labels), 1, request.session, self.compiled.card, self.compiled.commitment), self.beyond
@@ -70,7 +69,7 @@ class Session:
                 emit(Failed("alice", "Bob is gone", "peer"))
                 raise PeerError("Bob is gone")
             emit(SliceStarted("alice", k, axis, index))
-            self.inputs.append(slice_at(program, k))
+            self.inputs.append(slices.at(program, k))
             job = SliceJob(k, axis, index, Share.of(self.inputs[-1].astype(np.uint64), program.input.type))
             on_result(job, np.ones(request.shape[1:], np.uint8))
             emit(SliceFinished("alice", k, axis, index, 1.0))

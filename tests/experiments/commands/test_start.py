@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from zmq.utils import z85
 
-from bunet.experiments.options import RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.weights_choice import named_weights
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.weights import FloatWeights, save

@@ -11,10 +11,14 @@ import pytest
 
 from bunet.experiments.calibration import Calibration
 from bunet.experiments.predict.results import write_case
+from bunet.experiments.settings import run_options
 from bunet.models.errors import LocalError
 from bunet.net.link import PRESETS
-from bunet.parties.local.pair import PairJob, PairResult, run_pair
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult, run_pair
 from tests.experiments.predict.test_identity import SETTINGS, a_run
+
+LOCAL = replace(SETTINGS, run=run_options(in_flight=2, link=PRESETS["loopback"]))
 
 
 def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path: Path) -> None:
@@ -25,7 +29,7 @@ def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path: Path) -> None
         return replace(run_pair(job, bus), verified=False, mismatches=["slice 0, conv: 3 values differ"])
 
     for _ in range(2):
-        run = a_run(tmp_path, Calibration(), replace(SETTINGS, link=PRESETS["loopback"]), disagreeing)
+        run = a_run(tmp_path, Calibration(), LOCAL, disagreeing)
         with run.open(), pytest.raises(LocalError, match="1 layers differ from the oracle; slice 0, conv: 3 values differ"):
             run.run_stages()
     assert len(ran) == 1, "its slices were all there the second time"
@@ -39,7 +43,7 @@ def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path: Path) -> N
         run = a_run(
             tmp_path,
             Calibration(),
-            replace(SETTINGS, link=PRESETS["loopback"]),
+            LOCAL,
             lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}),
         )
         with run.open():
@@ -55,7 +59,7 @@ def test_values_beyond_calibration_are_in_the_document_and_the_report(tmp_path: 
     run = a_run(
         tmp_path,
         Calibration(),
-        replace(SETTINGS, link=PRESETS["loopback"]),
+        LOCAL,
         lambda job, bus: replace(run_pair(job, bus), beyond={"conv": 3}, input_beyond={"z4": 0.25, "z5": 0.5}),
     )
     with run.open():

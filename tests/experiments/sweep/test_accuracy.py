@@ -18,7 +18,7 @@ from bunet.experiments.sweep.data import Asked
 from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.points import Point
 from bunet.experiments.sweep.reading import parse
-from bunet.experiments.sweep.run import run_sweep, settings_of
+from bunet.experiments.sweep.run import run_sweep
 from bunet.models.errors import UsageError
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
@@ -55,7 +55,7 @@ def config_of(place: Path) -> SweepConfig:
 
 
 def runner(point: Point) -> dict[str, Any]:
-    return Bench(pretend(beyond={"first": 2, "second": 3}))(settings_of(point), verify=point.verify, data=point.data).document
+    return Bench(pretend(beyond={"first": 2, "second": 3}))(point.settings, verify=point.verify, data=point.data).document
 
 
 def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
@@ -118,7 +118,7 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
     entries: list[dict[str, Any]] = []
     for point in parse("name: a\ngrid: {links: [lan], sizes: [32, 64], ot: [iknp, softspoken-4]}", "x").points():
         document = {
-            "run": {"float": {"seconds_per_slice": point.size, "dice_truth": 1 / point.size}},
+            "run": {"float": {"seconds_per_slice": point.settings.size, "dice_truth": 1 / point.settings.size}},
             "slices": [{"axis": "z", "index": 1, "layers": []}], "setup": {"seconds": 0.0}, "verified": True,
             "totals": {"seconds": 9.0, "bytes_sent": 1, "bytes_received": 1}, "dice": {"float": 1.0, "truth": 0.5},
         }  # fmt: skip
@@ -215,7 +215,7 @@ def test_how_a_volume_is_read_is_part_of_the_point(place: Path) -> None:
     assert point("field_of_view: whole\n").identity() == point(field_of_view="whole").identity() != plain.identity()
     with pytest.raises(UsageError, match="is no DICOM folder, of which --series 2 could choose"):
         point("series: 2\n")
-    images = [Bench()._slices(settings_of(each), each.data).images[0] for each in (plain, by_key) if each.data is not None]
+    images = [Bench()._slices(each.settings, each.data).images[0] for each in (plain, by_key) if each.data is not None]
     assert not np.array_equal(*images)
 
 

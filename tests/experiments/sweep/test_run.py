@@ -25,9 +25,9 @@ CONFIG = parse(
 
 
 def document(point: Point) -> dict[str, Any]:
-    seconds = 10.0 + point.link.rtt_s * 100 + point.in_flight
+    seconds = 10.0 + point.settings.run.link.rtt_s * 100 + point.settings.run.in_flight
     return {
-        "slices": [{}] * point.slices,
+        "slices": [{}] * point.settings.slices,
         "dice": {"float": 1.0, "truth": None},
         "verified": True,
         "setup": {"seconds": 1.0},
@@ -171,7 +171,7 @@ def test_two_sweeps_do_not_write_to_one_folder(tmp_path: Path) -> None:
 
 def test_a_point_that_disagrees_with_the_oracle_is_counted(tmp_path: Path) -> None:
     def runner(point: Point) -> dict[str, Any]:
-        return {**document(point), "verified": point.in_flight != 2}
+        return {**document(point), "verified": point.settings.run.in_flight != 2}
 
     said: list[str] = []
     summary = run_sweep(CONFIG, tmp_path, runner, said.append, pictures=False)
@@ -181,8 +181,8 @@ def test_a_point_that_disagrees_with_the_oracle_is_counted(tmp_path: Path) -> No
 
 def test_values_beyond_calibration_are_told_and_in_the_table(tmp_path: Path) -> None:
     def runner(point: Point) -> dict[str, Any]:
-        beyond = {"a": 3, "b": 4} if point.in_flight == 2 else {}
-        share = {"z 1": 0.05} if point.in_flight == 2 else {}  # of one of two slices
+        beyond = {"a": 3, "b": 4} if point.settings.run.in_flight == 2 else {}
+        share = {"z 1": 0.05} if point.settings.run.in_flight == 2 else {}  # of one of two slices
         return {**document(point), "run": {"beyond_calibration": beyond, "input_beyond_calibration": share}}
 
     said: list[str] = []
@@ -197,7 +197,7 @@ def test_values_beyond_calibration_are_told_and_in_the_table(tmp_path: Path) -> 
 
 def test_a_defect_ends_the_sweep_but_keeps_what_is_done(tmp_path: Path) -> None:
     def runner(point: Point) -> dict[str, Any]:
-        if point.in_flight == 2:
+        if point.settings.run.in_flight == 2:
             raise ZeroDivisionError
         return document(point)
 

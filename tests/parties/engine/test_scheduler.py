@@ -12,11 +12,13 @@ from bunet.models.program import Format, Node, Program, TensorType
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame
 from bunet.net.memory import memory_pair
-from bunet.parties.engine import scheduler as scheduling
+from bunet.parties.engine import mailbox as mailboxes
 from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.planner import PlannedLayer, choose
-from bunet.parties.session import handshake
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Terms
+from bunet.parties.session.run import Hooks, Session
+from bunet.parties.session.run import run as run_session
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
@@ -154,7 +156,7 @@ def patient(ctx, layer, share):
     [("MAX_UNREAD_FRAMES", 10, "sent 11 messages"), ("MAX_UNREAD_BYTES", 24 * 10, "messages, 0 MiB, before their time")],
 )
 def test_a_flood_is_cut_off(pair, monkeypatch: pytest.MonkeyPatch, limit, value, words) -> None:
-    monkeypatch.setattr(scheduling, limit, value)
+    monkeypatch.setattr(mailboxes, limit, value)
     alice, bob = pair
     for step in range(20):  # for a slice that is not running yet
         bob.send(Frame(7, 1, step, 1, "more", (np.zeros((1, 2, 3), np.uint32),)))
@@ -163,13 +165,13 @@ def test_a_flood_is_cut_off(pair, monkeypatch: pytest.MonkeyPatch, limit, value,
 
 
 def test_what_has_been_read_no_longer_counts_as_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "MAX_UNREAD_FRAMES", 6)
+    monkeypatch.setattr(mailboxes, "MAX_UNREAD_FRAMES", 6)
     results, _ = both(LAYERS, 8, in_flight=2)
     assert len(results) == 8
 
 
 def test_unread_limits_hold_in_the_set_up_too(pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "MAX_UNREAD_FRAMES", 10)
+    monkeypatch.setattr(mailboxes, "MAX_UNREAD_FRAMES", 10)
     alice, bob = pair
     for step in range(20):
         bob.send(Frame(7, 1, step, 1, "more", (np.zeros(1, np.uint8),)))
@@ -237,7 +239,7 @@ def test_thread_hooks_run_once_in_each_compute_thread(pair) -> None:
 
 @pytest.mark.parametrize("in_setup", [False, True])
 def test_an_idle_peer_is_given_up(pair, monkeypatch: pytest.MonkeyPatch, in_setup) -> None:
-    monkeypatch.setattr(scheduling, "IDLE_LIMIT_S", 0.2)
+    monkeypatch.setattr(mailboxes, "IDLE_LIMIT_S", 0.2)
     alice, _ = pair
     started = time.monotonic()
 
@@ -254,7 +256,7 @@ def test_an_idle_peer_is_given_up(pair, monkeypatch: pytest.MonkeyPatch, in_setu
 
 
 def test_a_long_computation_is_not_idleness(pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "IDLE_LIMIT_S", 0.1)
+    monkeypatch.setattr(mailboxes, "IDLE_LIMIT_S", 0.1)
 
     def thinks(ctx, layer, share):
         time.sleep(0.5)
@@ -341,7 +343,6 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair, in_flight) -> None:
     """Bob is still recording his last layers when Alice has everything, says bye and closes."""
     alice, bob = pair
     terms = tiny_terms(3, in_flight)
-    layers = handshake.layers_of(terms)
     results = {}
 
     def slow(job, layer, value) -> None:
@@ -352,7 +353,8 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair, in_flight) -> None:
         results[job.slice] = value
 
     def side(role, channel, on_result, on_layer=None):
-        finished = handshake.run(role, channel, terms, layers, jobs(3), on_result, lambda event: None, on_layer=on_layer)
+        session = Session.of(role, terms, RunOptions())
+        finished = run_session(session, channel, jobs(3), on_result, Hooks(lambda event: None, on_layer))
         if role is Role.ALICE:
             channel.send(Control("bye", {}))
             channel.close()

@@ -1,13 +1,12 @@
 """Where Alice's process takes her slices from: the same volume, opened once more."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bunet.models.volumes import formats
-from bunet.parties.local.inputs import VolumeSlices, open_source, to_document
+from bunet.parties.local.inputs import VolumeSlices, open_source
 from tests.models.volumes.test_dicom import write_ct
 from tests.models.volumes.test_dicom_folder import marked
 
@@ -20,8 +19,8 @@ def test_of_several_series_the_chosen_one_is_cut(tmp_path: Path) -> None:
     write_ct(tmp_path / "ct", hu[:, :16, :16], names=[f"b{k}" for k in range(5)], edit=marked(SeriesNumber=3))
     shapes = {}
     for series in ("2", "3"):
-        document = json.loads(json.dumps(to_document(VolumeSlices(tmp_path / "ct", None, "hu", series))))
-        shapes[series] = open_source(document, [("z", 0)]).shape
+        inputs = VolumeSlices(volume=tmp_path / "ct", rule="hu", series=series)
+        shapes[series] = open_source(inputs, [("z", 0)]).shape
     assert shapes == {"2": (5, 32, 48), "3": (5, 16, 16)}
     with pytest.raises(formats.VolumeError, match="holds 2 series"):
-        open_source(to_document(VolumeSlices(tmp_path / "ct", None, "hu")), [("z", 0)])
+        open_source(VolumeSlices(volume=tmp_path / "ct", rule="hu"), [("z", 0)])

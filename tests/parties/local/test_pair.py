@@ -28,17 +28,21 @@ from bunet.parties import bob as bob_party
 from bunet.parties import outcomes
 from bunet.parties.events import Failed, LayerFinished, Note, SessionFinished, SliceFinished
 from bunet.parties.local.inputs import VolumeSlices
-from bunet.parties.local.pair import PairJob, run_pair
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import run_pair
 from bunet.parties.local.record import beyond_calibration
+from bunet.parties.run_options import RunOptions
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import calibration, slices, small
 
 
-def prepare(folder, compiled, count, **options):
+def prepare(folder, compiled, count, record=0, **options):
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     save_compiled(compiled, model)
     np.save(inputs, slices(compiled, count))
-    return PairJob(model, inputs, [("z", 10 + k) for k in range(count)], folder, **options)
+    labels = tuple(("z", 10 + k) for k in range(count))
+    return PairJob(folder=folder, model=model, inputs=inputs, labels=labels, record=record, run=RunOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,7 @@ def prepare(folder, compiled, count, **options):
     [
         ({"in_flight": 1}, {}),
         ({"in_flight": 3, "link": Link(2e9, 2e-3, 1e-3)}, {"activation": "hybrid", "pooling": "max"}),
-        ({"in_flight": 2, "cores": 2, "settings": {"garbler": "bob"}, "choices": {"relu": "gc"}}, {"readout": "logits"}),
+        ({"in_flight": 2, "cores": 2, "settings": {"garbler": "bob"}, "protocols": {"relu": "gc"}}, {"readout": "logits"}),
         ({"settings": {"ot": "softspoken-4"}}, {}),
         ({"in_flight": 2}, {"readout": "label-share"}),
     ],
@@ -96,7 +100,7 @@ def test_a_bad_model_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_refused_plan_is_one_sentence(tmp_path: Path) -> None:
-    job = prepare(tmp_path, small(), 1, choices={"relu": "magic"})
+    job = prepare(tmp_path, small(), 1, protocols={"relu": "magic"})
     with pytest.raises(PeerError, match="no protocol 'magic' for relu"):
         run_pair(job, lambda event: None)
 
@@ -133,7 +137,7 @@ class Service:
         self.events = []
         self.listener = zeromq.Listener("tcp://127.0.0.1:*")
         self.stop = threading.Event()
-        service = bob_party.Service(CompiledStore([compiled]), Link(), self.events.append)
+        service = bob_party.Service(CompiledStore([compiled]), RunOptions(), Hooks(self.events.append))
         self.thread = threading.Thread(target=bob_party.serve, args=(self.listener, service), kwargs={"stop": self.stop})
 
     def __enter__(self):
@@ -180,11 +184,9 @@ def outcome(process, timeout_s):
 
 
 def test_bob_outlives_a_killed_client_and_a_liar(tmp_path: Path) -> None:
-    from bunet.parties.local.pair import _write_job
-
     compiled = small(64, 8)
     job = prepare(tmp_path, compiled, 50)
-    _write_job(job, "alice")
+    job.write("alice")
     with Service(compiled) as service:
         process = worker(tmp_path, service.listener.address)
         for line in process.stdout:  # in the middle of the slices
@@ -208,12 +210,12 @@ def test_bob_outlives_a_killed_client_and_a_liar(tmp_path: Path) -> None:
         mute = zeromq.connect(service.listener.address)
         mute.send(Control("open", {"version": "nonsense"}))
         answer = mute.receive(10)
-        assert answer.kind == "error"
+        assert answer.type == "error"
         assert "versions differ" in answer.body["message"]
         mute.close()
 
         good = prepare(tmp_path, compiled, 1)
-        _write_job(good, "alice")
+        good.write("alice")
         done = worker(tmp_path, service.listener.address)
         out, err = outcome(done, 120)
         assert done.returncode == 0, err.decode()
@@ -227,10 +229,10 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
     np.save(tmp_path / "volume.npy", volume)
     save_compiled(compiled, tmp_path / "model.safetensors")
     job = PairJob(
-        tmp_path / "model.safetensors",
-        VolumeSlices(tmp_path / "volume.npy", 32),
-        [("z", 2), ("z", 5)],
-        tmp_path,
+        folder=tmp_path,
+        model=tmp_path / "model.safetensors",
+        inputs=VolumeSlices(volume=tmp_path / "volume.npy", size=32),
+        labels=(("z", 2), ("z", 5)),
         record=2,
         results=tmp_path / "kept",
     )
@@ -249,11 +251,9 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["alice", "bob"])
 def test_a_party_ends_with_the_process_that_started_it(tmp_path: Path, role) -> None:
-    from bunet.parties.local.pair import _write_job
-
     job = prepare(tmp_path, small(), 1)
     for each in ("alice", "bob"):
-        _write_job(job, each)
+        job.write(each)
     bob, _ = listening_bob(tmp_path)
     party = worker(tmp_path, "tcp://127.0.0.1:9") if role == "alice" else bob
     for process in {party, bob}:
@@ -276,11 +276,9 @@ def listening_bob(folder):
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
 def test_alice_ends_by_herself_when_bob_is_gone(tmp_path: Path, sent) -> None:
     """Nobody but the network tells Alice: no parent watches both processes."""
-    from bunet.parties.local.pair import _write_job
-
     job = prepare(tmp_path, small(64, 8), 50)
     for role in ("alice", "bob"):
-        _write_job(job, role)
+        job.write(role)
     bob, address = listening_bob(tmp_path)
     drain = threading.Thread(target=bob.stdout.read, daemon=True)  # a full pipe must not be what stops him
     drain.start()

@@ -11,18 +11,20 @@ from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.printable import MAX_PEER_TEXT
 from bunet.net.frame import Control
-from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
+from bunet.parties.input_slices import InputSlices
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake as session
 from bunet.parties.session.handshake import Request
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore, Offer, StoreError
 from tests.parties import handshake
 from tests.parties.programs import CARD, named, small
 
 COMPILED = small()
 SHAPE = COMPILED.program.input.type.shape
-GOOD = Request(SHAPE, 2, 1)
+GOOD = Request(SHAPE, 2)
 
 
 INFECTION, LUNG = named(COMPILED), named(COMPILED, salt=bytes(31) + b"1", target="lung", name="lung", version="3")
@@ -48,7 +50,7 @@ def test_both_sides_agree() -> None:
     assert hers == his
     assert hers.program == COMPILED.program
     assert hers.session == GOOD.session
-    assert hers.chosen["bottleneck.relu1"] == "gc-sign" if "bottleneck.relu1" in hers.chosen else hers.chosen
+    assert hers.protocols
 
 
 @pytest.mark.parametrize(
@@ -58,12 +60,9 @@ def test_both_sides_agree() -> None:
         (replace(GOOD, format="12.4"), "Bob does not serve 5x16x16 slices, format 12.4"),
         (replace(GOOD, readout="logits"), "read-out logits"),
         (replace(GOOD, digest="00"), "different programs"),
-        (replace(GOOD, choices={"relu": "magic"}), "no protocol 'magic' for relu"),
-        (replace(GOOD, choices={"nonsense": "gc"}), "neither an operation nor a layer"),
-        (replace(GOOD, settings={"ot": "ferret"}), "setting ot=ferret is not one of iknp, softspoken-2"),
-        (replace(GOOD, settings={"to": "iknp"}), "no setting 'to'; known are garbler, ot"),
+        (replace(GOOD, run=RunOptions(protocols={"relu": "magic"})), "no protocol 'magic' for relu"),
+        (replace(GOOD, run=RunOptions(protocols={"nonsense": "gc"})), "neither an operation nor a layer"),
         (replace(GOOD, slices=0), "0 slices"),
-        (replace(GOOD, in_flight=1000), "1000 in flight"),
     ],
 )
 def test_a_mismatch_ends_both_sides_with_one_sentence(request_, sentence) -> None:
@@ -231,8 +230,8 @@ class Spoiled:
 
     def receive(self, timeout_s=None):
         message = self.inner.receive(timeout_s)
-        if isinstance(message, Control) and message.kind == self.kind:
-            return Control(message.kind, {**message.body, **self.changes})
+        if isinstance(message, Control) and message.type == self.kind:
+            return Control(message.type, {**message.body, **self.changes})
         return message
 
 
@@ -259,6 +258,9 @@ class Spoiled:
         ("open", {"commitment": "0" * 63}, "request is malformed"),
         ("open", {"commitment": 7}, "request is malformed"),
         ("open", {"commitment": "0" * 64}, "commitments differ"),
+        ("open", {"settings": {"ot": "ferret"}}, "setting ot=ferret is not one of iknp, softspoken-2"),
+        ("open", {"settings": {"to": "iknp"}}, "no setting 'to'; known are garbler, ot"),
+        ("open", {"in_flight": 1000}, "1000 in flight"),
         ("ready", {"digest": "00"}, "different programs"),
     ],
 )
@@ -276,10 +278,14 @@ def test_bob_is_told_where_alice_cannot_prepare_her_slices(monkeypatch: pytest.M
         raise why
 
     monkeypatch.setattr(bob_party.warmup, "compile_kernels", lambda *given: 0.0)
-    service = bob_party.Service(CompiledStore([COMPILED]), Link(), lambda event: None)
+    service = bob_party.Service(CompiledStore([COMPILED]), RunOptions(), Hooks(lambda event: None))
     hers, his = handshake.shake(
         lambda channel: alice_party.run(
-            lambda: channel, GOOD, [("z", 0), ("z", 1)], broken, lambda job, result: None, lambda event: None, link=Link()
+            lambda: channel,
+            GOOD,
+            InputSlices([("z", 0), ("z", 1)], broken),
+            lambda job, result: None,
+            Hooks(lambda event: None),
         ),
         service.session,
     )

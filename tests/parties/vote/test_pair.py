@@ -8,19 +8,23 @@ from typing import Never
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
-from bunet.net.link import Link
+from bunet.net.link import PRESETS, Link
 from bunet.parties.console import RunConsole
-from bunet.parties.events import Bus, LayerFinished, SessionStarted
+from bunet.parties.events import LayerFinished, SessionStarted
+from bunet.parties.local.job import ROLES
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request
 from bunet.parties.store import CompiledStore
 from bunet.parties.vote import ballots
 from bunet.parties.vote import session as vote_session
-from bunet.parties.vote.pair import VoteJob, run_vote
+from bunet.parties.vote.job import OT, VoteJob
+from bunet.parties.vote.pair import run_vote
 from bunet.parties.vote.session import VoteTerms
 from bunet.protocols.vote import election
 from tests.parties.handshake import shake
@@ -30,7 +34,11 @@ from tests.protocols.vote.test_gates import shared
 
 SHAPE = (5, 6, 7)
 NAMES = ("infection-x", "infection-y", "infection-z", "lung-x", "lung-z")
-TERMS = VoteTerms(SHAPE, NAMES, {name: name for name in NAMES}, "softspoken-4", "loopback")
+TERMS = VoteTerms(SHAPE, NAMES, {name: name for name in NAMES}, RunOptions(settings={"ot": "softspoken-4"}))
+
+
+def ignore(event) -> None:
+    """Of events."""
 
 
 def cast(folder, names=NAMES, source="one run", seed=0):
@@ -39,22 +47,27 @@ def cast(folder, names=NAMES, source="one run", seed=0):
     for name, ballot in zip(names, clear, strict=True):
         for role, share in zip(("alice", "bob"), shared(ballot), strict=True):
             ballots.write(folder / role, name, share, source)
-    return VoteJob(SHAPE, names, folder / "alice", folder / "bob", folder), clear
+    shares = {role: folder / role for role in ROLES}
+    return VoteJob(folder=folder, shares=shares, shape=SHAPE, ballots=names), clear
 
 
 def test_two_processes_open_the_clear_rules_mask_and_keep_books(tmp_path: Path) -> None:
     job, clear = cast(tmp_path)
     events, console = [], RunConsole(console=Console(file=open(tmp_path / "console", "w"), width=100))  # noqa: SIM115
-    bus = Bus([events.append, console])
+
+    def emit(event) -> None:
+        events.append(event)
+        console(event)
+
     link = Link(1e9, 2e-3)
     with console:
-        mask = run_vote(replace(job, link=link), bus)
+        mask = run_vote(job.model_copy(update={"run": RunOptions(link=link, settings={"ot": OT})}), emit)
     assert mask.dtype == np.uint8
     facts = ballots.election_of(SHAPE, NAMES)
     np.testing.assert_array_equal(mask, in_the_clear(facts, clear))
     assert stat.S_IMODE((tmp_path / "mask.npy").stat().st_mode) == 0o600
 
-    steps = election.steps(facts, job.ot)
+    steps = election.steps(facts, job.run.ot)
     started = [e for e in events if isinstance(e, SessionStarted)]
     assert [e.role for e in started] == ["alice", "bob"] or [e.role for e in started] == ["bob", "alice"]
     assert started[0].plan == started[1].plan
@@ -82,7 +95,7 @@ def test_an_earlier_mask_is_never_taken_for_this_votes(tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", np.zeros(SHAPE, np.uint8))
     (tmp_path / "bob" / "lung-x.ballot").unlink()
     with pytest.raises(LocalError, match=r"ballot .*bob/lung-x.ballot: there is no such file"):
-        run_vote(job, Bus())
+        run_vote(job, ignore)
     assert not (tmp_path / "mask.npy").exists()
 
 
@@ -90,7 +103,7 @@ def test_a_ballot_of_alices_that_is_damaged_is_one_sentence(tmp_path: Path) -> N
     job, _ = cast(tmp_path, ("lung-x",))
     (tmp_path / "alice" / "lung-x.ballot").write_bytes(b"nonsense")
     with pytest.raises(LocalError, match=r"^Alice: ballot .*alice/lung-x.ballot is damaged"):
-        run_vote(job, Bus())
+        run_vote(job, ignore)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +119,12 @@ def test_a_ballot_of_alices_that_is_damaged_is_one_sentence(tmp_path: Path) -> N
 )
 def test_names_that_make_no_vote_are_refused(tmp_path: Path, names, sentence) -> None:
     with pytest.raises(UsageError, match=sentence):
-        run_vote(VoteJob(SHAPE, names, tmp_path, tmp_path, tmp_path), Bus())
+        run_vote(VoteJob(folder=tmp_path, shape=SHAPE, ballots=names), ignore)
 
 
 def test_an_extension_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'ferret' is not one of iknp"):
-        run_vote(VoteJob(SHAPE, NAMES, tmp_path, tmp_path, tmp_path, ot="ferret"), Bus())
+    with pytest.raises(ValidationError, match="setting ot=ferret is not one of iknp"):
+        VoteJob(folder=tmp_path, shape=SHAPE, ballots=NAMES, run={"settings": {"ot": "ferret"}})
 
 
 def test_ballots_are_the_owners_alone_and_keep_their_source(tmp_path: Path) -> None:
@@ -143,8 +156,8 @@ def test_both_sides_agree_on_a_vote() -> None:
         ({"sources": {**TERMS.sources, "infection-x": 3}}, "ballot infection-x are not of the same runs"),
         ({"sources": {}}, "malformed"),
         ({"sources": {**TERMS.sources, "heart-x": "a run"}}, "malformed"),
-        ({"ot": "iknp"}, "different OT extensions"),
-        ({"link": "wan"}, "emulates the link 'wan'"),
+        ({"run": RunOptions(settings={"ot": "iknp"})}, "different OT extensions"),
+        ({"run": TERMS.run.model_copy(update={"link": PRESETS["wan"]})}, "emulates the link 'wan'"),
     ],
 )
 def test_a_vote_on_something_else_ends_both_with_one_sentence(changes, sentence) -> Never:
@@ -178,7 +191,7 @@ def test_bob_refuses_a_malformed_request(body, sentence) -> None:
             self.inner = inner
 
         def send(self, message) -> None:
-            spoiled = message.kind == "open"
+            spoiled = message.type == "open"
             self.inner.send(Control("open", {**message.body, **body}) if spoiled else message)
 
         def receive(self, timeout_s=None):

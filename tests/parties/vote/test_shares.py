@@ -14,12 +14,14 @@ from bunet.models.errors import BunetError, LocalError, PeerError
 from bunet.models.files import private
 from bunet.models.files.sealed import SealError
 from bunet.net import zeromq
-from bunet.net.link import Link
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
+from bunet.parties.input_slices import InputSlices
+from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request
+from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 from bunet.parties.vote import shares
 from bunet.protocols.random import Random
@@ -124,8 +126,8 @@ def pair(compiled, images, hers, his, request, failed=None) -> None:
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
         service = bob_party.Service(
             CompiledStore([compiled]),
-            Link(),
-            lambda event: None,
+            RunOptions(),
+            Hooks(lambda event: None),
             keep=lambda terms: shares.keep_shares(his, terms.session, labels),
         )
 
@@ -141,11 +143,9 @@ def pair(compiled, images, hers, his, request, failed=None) -> None:
             alice_party.run(
                 lambda: zeromq.connect(listener.address),
                 request,
-                labels,
-                lambda program, k: images[k],
+                InputSlices(labels, lambda program, k: images[k]),
                 shares.keep_shares(hers, request.session, labels),
-                lambda event: None,
-                link=Link(),
+                Hooks(lambda event: None),
             )
         finally:
             thread.join(60)
