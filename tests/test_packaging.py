@@ -125,7 +125,7 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment(wheel: Path, tmp_path: 
     demo = run("demo", "--out", "result")
     assert demo.returncode == 0, demo.stderr
     assert (tmp_path / "result").is_dir()
-    chest = run("synthesise", "--out", "chest.npz")
+    chest = run("synthesise", "chest.npz")
     assert chest.returncode == 0, chest.stderr
     predict = run("predict", "--volume", "chest.npz", "--out", "predicted")
     assert (predict.returncode, predict.stdout) == (2, "")
