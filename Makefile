@@ -10,7 +10,7 @@ help:
 	@echo "make demo           set up .venv, then segment two slices with two processes over an emulated network"
 	@echo "make test           set up .venv, then run all tests but the slow ones"
 	@echo "make itk            ITK 5.3 and 5.4 into .itk, for the tests that hold masks against them"
-	@echo "make check          ruff (lint and format), mypy and the import contracts"
+	@echo "make check          ruff (lint and format), mypy and the import contracts; .venv/bin/pre-commit install runs them at commits"
 	@echo "make fuzz           every reader of files and messages under a coverage-guided fuzzer, FUZZ_SECONDS=600"
 	@echo "make test-slow      the exhaustive and slow tests, and only those"
 	@echo "make coverage       the same tests, with the lines and branches that they reach: htmlcov/index.html"
