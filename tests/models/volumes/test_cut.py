@@ -1,5 +1,8 @@
 """Slices at the network's size: the same rule for images, labels and masks on their way back."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ AXES = ("z", "y", "x")
 
 
 @pytest.mark.parametrize("axis", AXES)
-def test_a_cube_of_the_network_s_size_is_left_as_it_is(axis) -> None:
+def test_a_cube_of_the_network_s_size_is_left_as_it_is(axis: str) -> None:
     volume = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
     assert np.array_equal(cut(volume, axis, 3, 16), slice_at(volume, axis, 3))
     label = volume > 0.5
@@ -32,7 +35,7 @@ def test_pixels_stay_square_and_the_slice_axis_is_stretched() -> None:
 
 
 @given(st.tuples(*[st.integers(3, 40)] * 3), st.sampled_from(AXES), st.sampled_from((16, 32)), st.integers(0, 2**32 - 1))
-def test_shapes_fit_and_a_mask_comes_back_in_the_volume_s(shape, axis, size, seed) -> None:
+def test_shapes_fit_and_a_mask_comes_back_in_the_volume_s(shape: tuple[int, int, int], axis: str, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     volume = rng.random(shape, dtype=np.float32)
     index = int(rng.integers(shape[AXES.index(axis)]))
@@ -71,7 +74,7 @@ def test_a_label_lies_over_its_image() -> None:
         (lambda: restore(np.zeros((4, 5)), "z", (3, 4, 5)), "not one of a square slice"),
     ],
 )
-def test_what_cannot_be_is_named(call, words) -> None:
+def test_what_cannot_be_is_named(call: Callable[..., Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call()
 
