@@ -110,7 +110,8 @@ def test_the_clinical_wheel_brings_its_licence(tmp_path: Path) -> None:
 def test_the_wheel_runs_the_demo_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "empty", with_pip=True)
     python, bunet = tmp_path / "empty" / "bin" / "python", tmp_path / "empty" / "bin" / "bunet"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", ROOT / "constraints.txt"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--constraint", ROOT / "constraints.txt"]
     index = subprocess.run([*pip, "msgpack"], capture_output=True, text=True)  # a small one of what it needs
     if index.returncode:
         pytest.skip(f"no package index: {index.stderr.strip().splitlines()[-1]}")
