@@ -43,7 +43,7 @@ def memory_two_machines(tmp_path: Path) -> Iterator[Pair]:
 def _zeromq(address: str, server: KeyPair | None = None, client: KeyPair | None = None) -> Iterator[Pair]:
     allowed = None if client is None else {client.public}
     with Listener(address, server, allowed, limits=LIMITS) as listener:
-        with connect(listener.address, client, server and server.public, limits=LIMITS) as alice:
+        with connect(listener.address, client, server.public if server else None, limits=LIMITS) as alice:
             bob = listener.accept(10)
             assert bob is not None
             yield alice, bob
