@@ -10,6 +10,7 @@ import gzip
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,15 @@ def _volume(name: str) -> Target:
         if name.endswith(".npz"):
             keys_of: list[str] = []
             _taken(lambda: keys_of.extend(formats.keys_of(path)), VolumeError)
-            read = [_taken(lambda key=key: formats.read_array(path, key), VolumeError, NoRoom) for key in keys_of]
+            read = [_taken(partial(formats.read_array, path, key), VolumeError, NoRoom) for key in keys_of]
             taken["read_array"] = any(read)
         return taken
 
     return target
+
+
+def _labelled(label: list[Any], volume: Any, asked: tuple[int, ...]) -> None:
+    label.append(labels.beside(None, volume, asked)[0])
 
 
 def _labels(data: bytes, folder: Path) -> Taken:
@@ -91,9 +96,12 @@ def _labels(data: bytes, folder: Path) -> Taken:
     taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, kinds="biuf")), VolumeError, NoRoom)}
     if not found:
         return taken
-    volume, label, lung = found[0], [], []
-    for asked in ((), (1,), (1, 2)):
-        _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, NoRoom)
+    volume = found[0]
+    label: list[Any] = []
+    lung: list[Any] = []
+    values: tuple[tuple[int, ...], ...] = ((), (1,), (1, 2))
+    for asked in values:
+        _taken(partial(_labelled, label, volume, asked), VolumeError, NoRoom)
     _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, NoRoom)
     return {
         **taken,
@@ -140,9 +148,9 @@ def _sealed(name: str, kind: sealed.Kind, *errors: type[Exception], **readers: C
 
     def target(data: bytes, folder: Path) -> Taken:
         path = _file(folder, name, data)
-        taken = {what: _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
+        taken = {what: _taken(partial(read, path), *errors) for what, read in readers.items()}
         if seal(data, path, kind):
-            taken |= {f"{what}, sealed": _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
+            taken |= {f"{what}, sealed": _taken(partial(read, path), *errors) for what, read in readers.items()}
         return taken
 
     return target
@@ -170,7 +178,7 @@ def _key(data: bytes, folder: Path) -> Taken:
     path = _file(folder, "a.key", data)
     path.chmod(0o600)
     readers = {"KeyPair.load": keys.KeyPair.load, "load_allowed": keys.load_allowed, "load_public": keys.load_public}
-    return {what: _taken(lambda read=read: read(path), BadKey) for what, read in readers.items()}
+    return {what: _taken(partial(read, path), BadKey) for what, read in readers.items()}
 
 
 def experiment(text: str) -> bool:
@@ -191,7 +199,8 @@ def _experiment(data: bytes, folder: Path) -> Taken:
 
 def _message(data: bytes, folder: Path) -> Taken:
     """The parts of a message: each begins with its length, two bytes."""
-    parts, rest = [], data
+    parts: list[bytes] = []
+    rest = data
     while rest and len(parts) < 8:
         size = int.from_bytes(rest[:2], "little")
         parts.append(rest[2 : 2 + size])
@@ -211,9 +220,9 @@ def handshake(body: Any) -> Taken:
     return {
         "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), RunError, ChannelError),  # type: ignore[arg-type]
         "answer": _taken(
-            lambda: session.answer(alice, lambda *_: seeds.small_offer()),
+            lambda: session.answer(alice, lambda *_: seeds.small_offer()),  # type: ignore[arg-type]
             RunError,
-            ChannelError,  # type: ignore[arg-type]
+            ChannelError,
         ),
     }
 
