@@ -218,9 +218,9 @@ def handshake(body: Any) -> Taken:
     ready = Control("ready", {"digest": seeds.small_model().program.digest()})
     alice = Recorder(Control("open", known), ready)
     return {
-        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), RunError, ChannelError),  # type: ignore[arg-type]
+        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), RunError, ChannelError),
         "answer": _taken(
-            lambda: session.answer(alice, lambda *_: seeds.small_offer()),  # type: ignore[arg-type]
+            lambda: session.answer(alice, lambda *_: seeds.small_offer()),
             RunError,
             ChannelError,
         ),
@@ -234,8 +234,8 @@ def vote(body: Any) -> Taken:
     known = {"version": session.software(), "protocol": session.PROTOCOL_VERSION, **body}
     bob, alice = Recorder(Control("accept", known)), Recorder(Control("open", known))
     return {
-        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), RunError, ChannelError),  # type: ignore[arg-type]
-        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), RunError, ChannelError),  # type: ignore[arg-type]
+        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), RunError, ChannelError),
+        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), RunError, ChannelError),
     }
 
 

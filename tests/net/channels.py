@@ -70,7 +70,7 @@ def zeromq_curve(tmp_path: Path) -> Iterator[Pair]:
 @contextmanager
 def zeromq_shaped(tmp_path: Path) -> Iterator[Pair]:
     with _zeromq("tcp://127.0.0.1:0") as (alice, bob):
-        yield Shaper(alice, PRESETS["lan"]), Shaper(bob, PRESETS["lan"])  # type: ignore[arg-type]
+        yield Shaper(alice, PRESETS["lan"]), Shaper(bob, PRESETS["lan"])
 
 
 CHANNELS: dict[str, Callable[[Path], AbstractContextManager[Pair]]] = {

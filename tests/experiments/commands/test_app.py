@@ -265,7 +265,7 @@ def test_bench_says_what_lies_beyond_calibration(monkeypatch: pytest.MonkeyPatch
 
     class Pretended:
         def __call__(self, *_: object, **__: object) -> slices.Outcome:
-            return slices.Outcome(document, [], None)  # type: ignore[arg-type]
+            return slices.Outcome(document, [], None)
 
     monkeypatch.setattr(slices, "Bench", Pretended)
     result = CliRunner().invoke(app, ["bench", "slice", "--size", "16"])
