@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bunet import models
+from bunet.experiments import clinical_weights
 from bunet.experiments.settings import DEMO_SIZE, RunSettings
 from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
@@ -16,7 +17,6 @@ from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.weights import FloatWeights, WeightsError
 
 DEMO_FOLDER = Path(models.__file__).parent / "demo"
-CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,16 @@ def model_card(name: str, said: Mapping[str, str | None]) -> ModelCard:
 
 
 def weight_path(name: str) -> Path:
-    """The file of committed weights of this name, else the name as a path."""
-    return _committed().get(name, Path(name))
+    """The file of committed weights of this name, else the name as a path.
+
+    UsageError where it would be one of the clinical weights, and these are not installed.
+    """
+    path = _committed().get(name, Path(name))
+    if clinical_weights.NAME.fullmatch(name) and not path.exists():
+        clinical_weights.needed_folder(f"--weights {name}")
+    return path
 
 
 def _committed() -> dict[str, Path]:
-    folders = (DEMO_FOLDER, CLINICAL_FOLDER)
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
+    folders = (DEMO_FOLDER, clinical_weights.installed_folder())
+    return {path.stem: path for folder in folders if folder for path in sorted(folder.glob("*.safetensors"))}

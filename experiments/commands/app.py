@@ -6,11 +6,14 @@ shows the traceback instead.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from bunet.experiments.commands import bench as kernels
 from bunet.experiments.commands import demo, model, party, predict, slices, start, sweep, warmup
 from bunet.experiments.commands.failure import OneSentence
+from bunet.models.volumes.about import software
 
 app = typer.Typer(
     cls=OneSentence,
@@ -22,6 +25,18 @@ app = typer.Typer(
 )
 bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings of whole runs and of kernels.")
 app.add_typer(bench, name="bench")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bunet {software()}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version.")] = False,
+) -> None: ...
 
 
 @bench.callback()

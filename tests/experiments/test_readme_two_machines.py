@@ -111,8 +111,8 @@ def test_two_machines_can_be_typed_as_it_stands(machines: Machines) -> None:
         if sent := re.match(r"send (\S+) to (\w+)", comment):
             machines.send(whose, sent[1], sent[2].lower())
     digits = r"[0-9a-f]{4}(?: [0-9a-f]{4}){7}"
-    made = {re.search(digits, out)[0] for text, out in printed.items() if "keygen" in text}  # type: ignore[index]
-    seen = {re.search(digits, out)[0] for text, out in printed.items() if "fingerprint" in text}  # type: ignore[index]
+    made = {re.search(digits, out)[0] for text, out in printed.items() if "keygen" in text}
+    seen = {re.search(digits, out)[0] for text, out in printed.items() if "fingerprint" in text}
     assert made == seen
     assert len(made) == 2
     marked = [int(np.load(path)["array"].sum()) for path in (machines.folders["alice"] / "result").glob("*.npz")]

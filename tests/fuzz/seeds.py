@@ -114,19 +114,19 @@ def _spoken(channel: Recorder) -> bytes:
 def handshake() -> dict[str, bytes]:
     alice = Recorder()
     with suppress(session.PeerError):
-        session.ask(alice, REQUEST)  # type: ignore[arg-type]
+        session.ask(alice, REQUEST)
     bob = Recorder(alice.said[0])
     with suppress(session.PeerError):
-        session.answer(bob, lambda *_: small_offer())  # type: ignore[arg-type]
+        session.answer(bob, lambda *_: small_offer())
     return {"open": _spoken(alice), "accept": _spoken(bob)}
 
 
 def vote() -> dict[str, bytes]:
     alice = Recorder()
     with suppress(session.PeerError):
-        vote_session.ask(alice, VOTE)  # type: ignore[arg-type]
+        vote_session.ask(alice, VOTE)
     bob = Recorder(alice.said[0])
-    vote_session.answer(bob, VOTE)  # type: ignore[arg-type]
+    vote_session.answer(bob, VOTE)
     return {"open": _spoken(alice), "accept": _spoken(bob)}
 
 

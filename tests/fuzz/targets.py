@@ -10,6 +10,7 @@ import gzip
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,15 @@ def _volume(name: str) -> Target:
         if name.endswith(".npz"):
             keys_of: list[str] = []
             _taken(lambda: keys_of.extend(formats.keys_of(path)), VolumeError)
-            read = [_taken(lambda key=key: formats.read_array(path, key), VolumeError, DiskFull) for key in keys_of]
+            read = [_taken(partial(formats.read_array, path, key), VolumeError, DiskFull) for key in keys_of]
             taken["read_array"] = any(read)
         return taken
 
     return target
+
+
+def _labelled(label: list[Any], volume: Any, asked: tuple[int, ...]) -> None:
+    label.append(labels.beside(None, volume, asked)[0])
 
 
 def _labels(data: bytes, folder: Path) -> Taken:
@@ -88,9 +93,12 @@ def _labels(data: bytes, folder: Path) -> Taken:
     taken = {"read_volume": _taken(lambda: found.append(formats.read_volume(path, dtype_kinds="biuf")), VolumeError, DiskFull)}
     if not found:
         return taken
-    volume, label, lung = found[0], [], []
-    for asked in ((), (1,), (1, 2)):
-        _taken(lambda asked=asked: label.append(labels.beside(None, volume, asked)[0]), VolumeError, DiskFull)
+    volume = found[0]
+    label: list[Any] = []
+    lung: list[Any] = []
+    values: tuple[tuple[int, ...], ...] = ((), (1,), (1, 2))
+    for asked in values:
+        _taken(partial(_labelled, label, volume, asked), VolumeError, DiskFull)
     _taken(lambda: lung.append(labels.lung_of(path, volume)), VolumeError, DiskFull)
     return {
         **taken,
@@ -137,9 +145,9 @@ def _sealed(name: str, format: sealed.FileFormat, *errors: type[Exception], **re
 
     def target(data: bytes, folder: Path) -> Taken:
         path = _file(folder, name, data)
-        taken = {what: _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
+        taken = {what: _taken(partial(read, path), *errors) for what, read in readers.items()}
         if seal(data, path, format):
-            taken |= {f"{what}, sealed": _taken(lambda read=read: read(path), *errors) for what, read in readers.items()}
+            taken |= {f"{what}, sealed": _taken(partial(read, path), *errors) for what, read in readers.items()}
         return taken
 
     return target
@@ -167,7 +175,7 @@ def _key(data: bytes, folder: Path) -> Taken:
     path = _file(folder, "a.key", data)
     path.chmod(0o600)
     readers = {"KeyPair.load": keys.KeyPair.load, "load_allowed": keys.load_allowed, "load_public": keys.load_public}
-    return {what: _taken(lambda read=read: read(path), BadKey) for what, read in readers.items()}
+    return {what: _taken(partial(read, path), BadKey) for what, read in readers.items()}
 
 
 def experiment(text: str) -> bool:
@@ -188,7 +196,8 @@ def _experiment(data: bytes, folder: Path) -> Taken:
 
 def _message(data: bytes, folder: Path) -> Taken:
     """The parts of a message: each begins with its length, two bytes."""
-    parts, rest = [], data
+    parts: list[bytes] = []
+    rest = data
     while rest and len(parts) < 8:
         size = int.from_bytes(rest[:2], "little")
         parts.append(rest[2 : 2 + size])
@@ -206,10 +215,10 @@ def handshake(body: Any) -> Taken:
     ready = Control("ready", {"digest": seeds.small_model().program.digest()})
     alice = Recorder(Control("open", known), ready)
     return {
-        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), PeerError),  # type: ignore[arg-type]
+        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), PeerError),
         "answer": _taken(
             lambda: session.answer(alice, lambda *_: seeds.small_offer()),
-            PeerError,  # type: ignore[arg-type]
+            PeerError,
         ),
     }
 
@@ -221,8 +230,8 @@ def vote(body: Any) -> Taken:
     known = {"version": session.software(), "protocol": session.PROTOCOL_VERSION, **body}
     bob, alice = Recorder(Control("accept", known)), Recorder(Control("open", known))
     return {
-        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), PeerError),  # type: ignore[arg-type]
-        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), PeerError),  # type: ignore[arg-type]
+        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), PeerError),
+        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), PeerError),
     }
 
 

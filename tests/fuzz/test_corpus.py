@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Never
 
@@ -30,7 +31,7 @@ def mutated(data: bytes, generator: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path: Path, name) -> None:
+def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
     if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
     paths = sorted((CORPUS / name).iterdir())
@@ -45,7 +46,7 @@ def test_the_corpus_is_read_or_refused_in_a_sentence(tmp_path: Path, name) -> No
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_reader_takes_a_seed(tmp_path: Path, name) -> None:
+def test_every_reader_takes_a_seed(tmp_path: Path, name: str) -> None:
     """A corpus that is refused at once, such as one of an earlier version, leads the fuzzer nowhere: see seeds.py."""
     if importlib.util.find_spec(NEEDS.get(name, "json")) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
@@ -60,7 +61,7 @@ def test_every_reader_takes_a_seed(tmp_path: Path, name) -> None:
 
 
 def test_an_internal_error_and_a_sentence_of_several_lines_are_findings() -> None:
-    def raising(error):
+    def raising(error: Exception) -> Callable[[], Never]:
         def read() -> Never:
             raise error
 
@@ -74,7 +75,7 @@ def test_an_internal_error_and_a_sentence_of_several_lines_are_findings() -> Non
         _taken(raising(KeyError("x")), WeightsError)
 
 
-def in_a_process(script, *arguments):
+def in_a_process(script: str, *arguments: str) -> tuple[int, str, str]:
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 

@@ -122,7 +122,7 @@ def test_sizes_slices_rates_and_addresses(text: str) -> None:
 
 def structured() -> dict[str, Callable[[bytes], object]]:
     """The tests above as functions of the bytes that their choices are drawn from."""
-    tests = {
+    tests: dict[str, Any] = {
         "handshake-values": test_handshakes,
         "program-values": test_programs_of_a_handshake,
         "vote-values": test_handshakes_of_a_vote,

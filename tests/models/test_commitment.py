@@ -14,7 +14,7 @@ from bunet.models.integers import IntegerWeights
 SALT = bytes(range(32))
 
 
-def layer(values, shape, bias):
+def layer(values: list[int], shape: tuple[int, ...], bias: list[int]) -> IntegerWeights:
     return IntegerWeights(np.array(values, np.int64).reshape(shape), np.array(bias, np.int64))
 
 

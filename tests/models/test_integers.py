@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bunet.models import integers as convolve
 
 
-def naive_conv(x, weight, bias):
+def naive_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Python integers, straight from the definition."""
     outputs, channels, kernel, _ = weight.shape
     _, height, width = x.shape
@@ -30,7 +30,7 @@ def naive_conv(x, weight, bias):
     return out
 
 
-def naive_transpose(x, weight, bias):
+def naive_transpose(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     channels, outputs = weight.shape[:2]
     _, height, width = x.shape
     out = np.zeros((outputs, 2 * height, 2 * width), dtype=object)
@@ -43,13 +43,13 @@ def naive_transpose(x, weight, bias):
     return out
 
 
-def signed(values, width):
+def signed(values: np.ndarray, width: int) -> np.ndarray:
     """The representative in [-2^(width-1), 2^(width-1)) of Python integers."""
     half = 1 << (width - 1)
     return np.vectorize(lambda v: (int(v) + half) % (2 * half) - half, otypes=[np.int64])(values)
 
 
-def integers(rng, shape, bits):
+def integers(rng: np.random.Generator, shape: np.int64 | int | tuple[np.int64 | int, ...], bits: int) -> np.ndarray:
     return rng.integers(-(1 << (bits - 1)), 1 << (bits - 1), shape, dtype=np.int64)
 
 
@@ -61,7 +61,7 @@ def integers(rng, shape, bits):
     x_bits=st.integers(1, 64),
     weight_bits=st.integers(1, 62),
 )
-def test_integer_convolutions_equal_the_definition(seed, kernel, width, x_bits, weight_bits) -> None:
+def test_integer_convolutions_equal_the_definition(seed: int, kernel: int, width: int, x_bits: int, weight_bits: int) -> None:
     rng = np.random.default_rng(seed)
     channels, outputs, height, columns = rng.integers(1, 4), rng.integers(1, 4), rng.integers(1, 6), rng.integers(1, 6)
     x = integers(rng, (channels, height, columns), x_bits)
@@ -92,6 +92,6 @@ def test_norms_are_the_largest_sum_that_meets_one_output() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 8, 31, 32, 33, 63, 64])
-def test_wrap_gives_the_signed_representative(width) -> None:
+def test_wrap_gives_the_signed_representative(width: int) -> None:
     values = integers(np.random.default_rng(width), 200, 64)
     np.testing.assert_array_equal(convolve.wrap(values, width), signed(values, width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -47,13 +48,14 @@ def test_documents_are_read_back() -> None:
         ({"more": 1}, "not a table of"),
     ],
 )
-def test_what_is_no_card_is_refused(changes, words) -> None:
+def test_what_is_no_card_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelCardError, match=words):
         ModelCard.from_document({**CARD.to_document(), **changes})
 
 
 def test_what_is_no_table_is_refused() -> None:
-    for document in (None, [], "card", {}, {"axis": "z"}):
+    documents: tuple[Any, ...] = (None, [], "card", {}, {"axis": "z"})
+    for document in documents:
         for kind in (ModelCard, ModelWish):
             with pytest.raises(ModelCardError, match="not a table of"):
                 kind.from_document(document)
@@ -73,7 +75,7 @@ def test_what_is_no_table_is_refused() -> None:
         (ModelWish(name="infection-z", version="1"), False),
     ],
 )
-def test_what_fits(wish, fits) -> None:
+def test_what_fits(wish: ModelWish, fits: bool) -> None:
     assert wish.fits(CARD) is fits
     assert wish.fits(None) is (wish == ModelWish())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,19 @@ from bunet.models.integers import IntegerWeights
 from bunet.models.program import Format, Node, Program, TensorType
 
 
-def node(operation, shape, width=12, frac=0, attributes=None, inputs=1):
+def node(
+    operation: str,
+    shape: tuple[int, int, int],
+    width: int = 12,
+    frac: int = 0,
+    attributes: dict[str, Any] | None = None,
+    inputs: int = 1,
+) -> Node:
     kind = TensorType(shape, width, frac, 0)
     return Node("n", operation, tuple(f"x{i}" for i in range(inputs)), kind, attributes or {})
 
 
-def values(rng, shape, bits=9):
+def values(rng: np.random.Generator, shape: tuple[int, int, int], bits: int = 9) -> np.ndarray:
     return rng.integers(-(1 << bits), 1 << bits, shape, dtype=np.int64)
 
 
@@ -34,7 +43,7 @@ def test_elementwise_operations_and_pools() -> None:
 
 
 @pytest.mark.parametrize("width", [8, 17, 32, 63, 64])
-def test_square_and_sums_wrap_in_their_ring(width) -> None:
+def test_square_and_sums_wrap_in_their_ring(width: int) -> None:
     half = 1 << (width - 1)
     x = np.array([[[half - 1, -half], [3, -3]]], dtype=np.int64)
     reduced = [((int(v) ** 2 + half) % (2 * half)) - half for v in x.flat]
@@ -76,7 +85,7 @@ def test_verdicts_name_the_place() -> None:
 
 
 @pytest.mark.parametrize("kind", ["argmax", "label-share"])
-def test_readouts(kind) -> None:
+def test_readouts(kind: str) -> None:
     logits = np.array([[[0, 1, 5, -7]], [[0, 2, 4, -6]]], dtype=np.int64)
     label = node("readout", (1, 1, 4), 2, attributes={"kind": kind})
     np.testing.assert_array_equal(oracle.apply(label, None, logits), [[[0, 1, 0, 1]]])
@@ -128,7 +137,9 @@ def test_a_program_runs_and_frees_what_is_used_up() -> None:
         oracle.run(program, weights, x, keep=["nobody"])
 
 
-def layer(operation, x, weights, kind, source, **attributes):
+def layer(
+    operation: str, x: np.ndarray, weights: IntegerWeights | None, kind: TensorType, source: TensorType, **attributes: int
+) -> oracle.Verdict:
     """The verdict of one layer that did what its ring makes of it."""
     made = Node("n", operation, ("x",), kind, attributes)
     output = oracle.apply(made, weights, x, rounding="floor")

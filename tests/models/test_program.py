@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_the_digest_sees_every_public_fact() -> None:
         ("out", {"bound": 0, "shape": (2, 2, 3)}, "one channel"),
     ],
 )
-def test_wrong_types_are_refused_with_the_node_s_name(name, change, message) -> None:
+def test_wrong_types_are_refused_with_the_node_s_name(name: str, change: dict[str, Any], message: str) -> None:
     nodes = [
         dataclasses.replace(node, type=dataclasses.replace(node.type, **change)) if node.name == name else node
         for node in small_program()
@@ -80,7 +81,7 @@ def test_wrong_types_are_refused_with_the_node_s_name(name, change, message) -> 
         Program(Format(8, 4), tuple(nodes))
 
 
-def with_calibrated(value):
+def with_calibrated(value: int | str) -> Program:
     nodes = list(small_program())
     nodes[0] = dataclasses.replace(nodes[0], attributes={"calibrated": value})
     return Program(Format(8, 4), tuple(nodes))
@@ -117,13 +118,13 @@ def test_extension_without_headroom_is_refused() -> None:
         "[" * 100_000,
     ],
 )
-def test_what_is_no_program_is_refused(text) -> None:
+def test_what_is_no_program_is_refused(text: str) -> None:
     with pytest.raises(ProgramError):
         Program.from_json(text)
 
 
 @pytest.mark.parametrize("text", ["8", "8.", "a.b", "-8.4", "1.0", "20.20", "8.4.2"])
-def test_wrong_formats_are_refused(text) -> None:
+def test_wrong_formats_are_refused(text: str) -> None:
     with pytest.raises(ProgramError, match="format"):
         Format.parse(text)
 
@@ -134,7 +135,7 @@ def test_formats_count_their_bits() -> None:
 
 @pytest.mark.parametrize("text", ["c\x1b[2J", "c\n", "", "x" * 65, "c\u202e", "\u0441"])
 @pytest.mark.parametrize("place", ["name", "operation", "key", "text"])
-def test_texts_of_a_program_are_short_and_plain(place, text) -> None:
+def test_texts_of_a_program_are_short_and_plain(place: str, text: str) -> None:
     """The program is Bob's, and Alice's terminal shows its names."""
     document = json.loads(small_program().to_json())
     node = document["nodes"][3]

@@ -8,7 +8,7 @@ import pytest
 from bunet.models.oracle import shifted
 
 
-def splits(width):
+def splits(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All (signed x, share a, share b) with a + b = x modulo 2^width, as flat arrays."""
     size = 1 << width
     x, a = (grid.reshape(-1) for grid in np.meshgrid(np.arange(-(size // 2), size // 2), np.arange(size)))
@@ -16,7 +16,7 @@ def splits(width):
 
 
 @pytest.mark.parametrize("width", range(2, 9))
-def test_truncate_reduce_gives_floor_or_one_more(width) -> None:
+def test_truncate_reduce_gives_floor_or_one_more(width: int) -> None:
     x, a, b = splits(width)
     for shift in range(1, width):
         ring = 1 << (width - shift)
@@ -33,14 +33,14 @@ def test_truncate_reduce_gives_floor_or_one_more(width) -> None:
 
 
 @pytest.mark.parametrize("width", range(2, 9))
-def test_a_shift_of_zero_only_drops_high_bits(width) -> None:
+def test_a_shift_of_zero_only_drops_high_bits(width: int) -> None:
     x, a, b = splits(width)
     for narrow in range(1, width + 1):
         np.testing.assert_array_equal((a + b) % (1 << narrow), x % (1 << narrow))
 
 
 @pytest.mark.parametrize("width", range(3, 9))
-def test_extension_with_one_bit_of_headroom_is_exact(width) -> None:
+def test_extension_with_one_bit_of_headroom_is_exact(width: int) -> None:
     x, a, b = splits(width)
     inside = np.abs(x) < 1 << (width - 2)
     x, a, b = x[inside], a[inside], b[inside]

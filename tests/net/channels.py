@@ -43,7 +43,7 @@ def memory_two_machines(tmp_path: Path) -> Iterator[Pair]:
 def _zeromq(address: str, server: KeyPair | None = None, client: KeyPair | None = None) -> Iterator[Pair]:
     allowed = None if client is None else {client.public}
     with Listener(address, server, allowed, limits=LIMITS) as listener:
-        with connect(listener.address, client, server and server.public, limits=LIMITS) as alice:
+        with connect(listener.address, client, server.public if server else None, limits=LIMITS) as alice:
             bob = listener.accept(10)
             assert bob is not None
             yield alice, bob
@@ -70,7 +70,7 @@ def zeromq_curve(tmp_path: Path) -> Iterator[Pair]:
 @contextmanager
 def zeromq_shaped(tmp_path: Path) -> Iterator[Pair]:
     with _zeromq("tcp://127.0.0.1:0") as (alice, bob):
-        yield Shaper(alice, PRESETS["lan"]), Shaper(bob, PRESETS["lan"])  # type: ignore[arg-type]
+        yield Shaper(alice, PRESETS["lan"]), Shaper(bob, PRESETS["lan"])
 
 
 CHANNELS: dict[str, Callable[[Path], AbstractContextManager[Pair]]] = {

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bunet.net.channel import ChannelClosed, MalformedFrame
-from bunet.net.frame import Control, Frame, encode
+from bunet.net.channel import ChannelClosed
+from bunet.net.frame import Control, Frame, MalformedFrame, encode
 from tests.net.channels import CHANNELS, LIMITS, Pair
 
 WAIT_S = 20.0
@@ -34,7 +35,7 @@ def random_words(nbytes: int, seed: int = 0) -> np.ndarray:
 
 
 def test_frames_arrive_as_sent_and_read_only(pair: Pair) -> None:
-    arrays = (
+    arrays: tuple[np.ndarray, ...] = (
         np.arange(7, dtype=np.uint8),
         random_words(4096).reshape(2, 4, 64),
         np.zeros((3, 0), np.uint32),
@@ -203,7 +204,7 @@ def test_what_may_not_travel_is_refused_at_once(pair: Pair) -> None:
         (TypeError, frame(0, np.zeros(3))),
         (TypeError, frame(0, np.zeros(3, np.int64))),
         (TypeError, frame(0, np.zeros(3, ">u4"))),
-        (TypeError, frame(0, [1, 2])),  # type: ignore[arg-type]
+        (TypeError, frame(0, [1, 2])),
         (TypeError, frame(0, np.array([None]))),
         (TypeError, "text"),
         (TypeError, Control("x", {"a": object()})),
@@ -219,7 +220,7 @@ def test_what_may_not_travel_is_refused_at_once(pair: Pair) -> None:
     ]
     for kind, message in bad:
         with pytest.raises(kind):
-            alice.send(message)  # type: ignore[arg-type]
+            alice.send(message)
     assert alice.counters.messages_sent == 0
     alice.send(frame(5))
     got = bob.receive(WAIT_S)
@@ -229,7 +230,7 @@ def test_what_may_not_travel_is_refused_at_once(pair: Pair) -> None:
 
 def test_a_malformed_frame_is_the_receivers_error_and_can_be_answered(pair: Pair) -> None:
     alice, bob = pair
-    inner = getattr(alice, "_inner", alice)
+    inner: Any = getattr(alice, "_inner", alice)
     alice.send(frame(1))
     if getattr(alice, "_holder", None) is not None:
         assert bob.receive(WAIT_S) is not None  # held at the sender: let it pass before what goes by it

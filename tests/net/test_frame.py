@@ -89,7 +89,7 @@ def test_unaligned_buffers_are_copied() -> None:
     block = np.zeros(81, np.uint8)
     block[1:] = array.view(np.uint8)
     header = bytes(encode(Frame(0, 0, 0, 0, "", (array,))).parts()[0])
-    got = decode([header, memoryview(block)[1:]]).message
+    got = decode([header, block.data[1:]]).message
     assert isinstance(got, Frame)
     assert got.arrays[0].flags.aligned
     assert np.array_equal(got.arrays[0], array)

@@ -25,12 +25,11 @@ from bunet.net.channel import (
     ChannelClosed,
     ConnectFailed,
     InsecureChannel,
-    MalformedFrame,
     NotAllowed,
     PeerGone,
 )
 from bunet.net.clock import RealClock
-from bunet.net.frame import Frame, Limits
+from bunet.net.frame import Frame, Limits, MalformedFrame
 from bunet.net.keys import BadKey, KeyPair
 from bunet.net.link import PRESETS
 from bunet.net.shaper import Shaper
@@ -248,9 +247,9 @@ def test_too_many_clients() -> None:
 
 
 @contextmanager
-def dealer(address: str) -> Iterator[zmq.Socket]:
+def dealer(address: str) -> Iterator[zmq.Socket[bytes]]:
     """A client that does not know how to behave."""
-    context: zmq.Context = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
     socket.rcvtimeo = int(WAIT_S * 1000)
@@ -297,7 +296,7 @@ def test_a_bad_client_harms_nobody_else() -> None:
 
 
 def test_a_client_of_no_bunet_service_says_so() -> None:
-    context: zmq.Context = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with context, context.socket(zmq.ROUTER) as router:
         port = router.bind_to_random_port("tcp://127.0.0.1")
 

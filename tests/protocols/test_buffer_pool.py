@@ -8,7 +8,7 @@ from bunet.protocols import buffer_pool
 from bunet.protocols.buffer_pool import BUFFER_BYTES, lend
 
 
-def address(array):
+def address(array: np.ndarray) -> int:
     return array.ctypes.data
 
 

@@ -1,40 +1,43 @@
 """Lockstep: order, checks and counts on little made-up protocols."""
 
+from collections.abc import Generator
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bunet.protocols.counting import counted
 from bunet.protocols.lockstep import lockstep
-from bunet.protocols.steps import ProtocolError, Receive, Send, spec
+from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, spec
 
 one = np.zeros(3, np.uint32)
 
 
-def sender(count, tag="m", array=one):
+def sender(count: int, tag: str = "m", array: np.ndarray = one) -> Steps[str]:
     for _ in range(count):
         yield Send(tag, (array,))
     return "sent"
 
 
-def receiver(count, tag="m", shape=(3,)):
+def receiver(count: int, tag: str = "m", shape: tuple[int] = (3,)) -> Steps[np.ndarray]:
     for _ in range(count):
         (array,) = yield Receive(tag, (spec(np.uint32, *shape),))
     return array
 
 
-def ping(times):
+def ping(times: int) -> Steps[None]:
     for _ in range(times):
         yield Send("ping", (one,))
         yield Receive("pong", (spec(np.uint32, 3),))
 
 
-def pong(times):
+def pong(times: int) -> Steps[None]:
     for _ in range(times):
         yield Receive("ping", (spec(np.uint32, 3),))
         yield Send("pong", (one,))
 
 
-def swap():
+def swap() -> Steps[None]:
     yield Send("swap", (one,))
     yield Receive("swap", (spec(np.uint32, 3),))
 
@@ -73,7 +76,9 @@ def test_delivered_arrays_are_read_only() -> None:
         (sender(2), receiver(1), "Bob ended without reading 'm'"),
     ],
 )
-def test_a_message_that_nobody_waits_for_is_an_error(alice, bob, message) -> None:
+def test_a_message_that_nobody_waits_for_is_an_error(
+    alice: Generator[Any, Any, Any], bob: Generator[Any, Any, Any], message: str
+) -> None:
     with pytest.raises(ProtocolError, match=message):
         counted(alice, bob)
 

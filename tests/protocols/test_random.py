@@ -27,7 +27,7 @@ def test_bytes_are_uniform_and_uncorrelated() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 5, 8, 24, 33, 64])
-def test_uniform_covers_its_range(width) -> None:
+def test_uniform_covers_its_range(width: int) -> None:
     values = Random(b"0123456789abcdef").uniform((64, 1024), width)
     assert values.shape == (64, 1024)
     assert values.dtype == np.uint64

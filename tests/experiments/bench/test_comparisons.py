@@ -154,7 +154,7 @@ def test_loops_over_others_kernels_are_compiled() -> None:
 
     loop = foreign.compiled(triangle)
     assert loop(5) == 10
-    assert loop.signatures  # type: ignore[attr-defined]
+    assert loop.signatures
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------

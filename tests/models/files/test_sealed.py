@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import bunet_clinical
 from bunet.experiments.predict.case import OPENED
 from bunet.models.compiled import CompileError, load_compiled, save_compiled
 from bunet.models.errors import UsageError
@@ -31,41 +34,41 @@ BITS = np.random.default_rng(0).integers(0, 2, (8, 11), np.uint8)
 VOTES = np.random.default_rng(0).integers(0, 2, (3, 4, 5), np.uint8)
 
 
-def small_weights(folder: Path):
+def small_weights(folder: Path) -> tuple[Path, Callable[..., Any]]:
     path = folder / "w.safetensors"
     weights.save(seeded_weights(SMALL), path, half=True, notes={"axis": "z"})
     return path, lambda: weights.load(path)
 
 
-def small_model(folder: Path):
+def small_model(folder: Path) -> tuple[Path, Callable[..., Any]]:
     path = folder / "m.model"
     image = seeded_slice(SMALL, 8, 8, 1)
     save_compiled(compile_model(seeded_weights(SMALL), 8, 8, "8.4", [image]), path)
     return path, lambda: load_compiled(path)
 
 
-def finished_slice(folder: Path):
+def finished_slice(folder: Path) -> tuple[Path, Callable[..., Any]]:
     outcomes.write(folder, 12, BITS)
     return outcomes.path_of(folder, 12), lambda: outcomes.read(folder, 12)
 
 
-def share(folder: Path):
+def share(folder: Path) -> tuple[Path, Callable[..., Any]]:
     shares.write(folder, ("z", 12), SESSION, BITS)
     return shares.path_of(folder, ("z", 12), SESSION), lambda: shares.read(folder, ("z", 12), SESSION)
 
 
-def ballot(folder: Path):
+def ballot(folder: Path) -> tuple[Path, Callable[..., Any]]:
     ballots.write(folder, "lung-x", VOTES, "of these")
     return folder / "lung-x.ballot", lambda: ballots.read(folder, "lung-x", (3, 4, 5))
 
 
-def opened_vote(folder: Path):
+def opened_vote(folder: Path) -> tuple[Path, Callable[..., Any]]:
     path = folder / "vote.safetensors"
     sealed.save(path, OPENED, {"mask": VOTES})
     return path, lambda: sealed.load(path, OPENED)
 
 
-def checkpoint(folder: Path):
+def checkpoint(folder: Path) -> tuple[Path, Callable[..., Any]]:
     torch = pytest.importorskip("torch")
     from bunet.models.training.files import read_tensors, write_tensors
 
@@ -78,7 +81,7 @@ KINDS = [small_weights, small_model, finished_slice, share, ballot, opened_vote,
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_every_flipped_bit_of_every_kind_of_file_is_refused(tmp_path: Path, make) -> None:
+def test_every_flipped_bit_of_every_kind_of_file_is_refused(tmp_path: Path, make: Callable[..., Any]) -> None:
     path, read = make(tmp_path)
     read()
     whole, generator = path.read_bytes(), random.Random(0)
@@ -95,7 +98,7 @@ def test_every_flipped_bit_of_every_kind_of_file_is_refused(tmp_path: Path, make
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_what_is_cut_off_or_longer_is_refused(tmp_path: Path, make) -> None:
+def test_what_is_cut_off_or_longer_is_refused(tmp_path: Path, make: Callable[..., Any]) -> None:
     path, read = make(tmp_path)
     whole = path.read_bytes()
     for damaged in (b"", whole[:5], whole[:-1], whole + b"\0", whole[: len(whole) // 2], bytes(len(whole))):
@@ -144,7 +147,7 @@ def test_the_same_contents_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_arrays_and_texts_come_back(tmp_path: Path, mapped) -> None:
+def test_arrays_and_texts_come_back(tmp_path: Path, mapped: bool) -> None:
     kinds = (np.uint8, np.int16, np.int64, np.float16, np.float32, np.float64, np.bool_)
     arrays = {np.dtype(kind).name: np.arange(6).reshape(2, 3).astype(kind) for kind in kinds}
     arrays |= {"turned": np.arange(6.0).reshape(2, 3).T, "number": np.array(7.0), "none": np.zeros((0, 4))}
@@ -176,8 +179,9 @@ def test_weights_of_the_version_before_are_sealed_on_demand(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("folder", ["demo", "clinical"])
-def test_committed_weights_say_what_they_are(folder) -> None:
-    paths = sorted((Path(weights.__file__).parents[1] / folder).glob("*.safetensors"))
+def test_committed_weights_say_what_they_are(folder: str) -> None:
+    demo = Path(weights.__file__).parents[1] / "demo"
+    paths = sorted((demo if folder == "demo" else bunet_clinical.FOLDER).glob("*.safetensors"))
     assert paths
     for path in paths:
         notes = weights.read_notes(path)  # verifies the checksum
@@ -197,8 +201,8 @@ def test_mapped_arrays_are_verified_where_they_are_mapped(tmp_path: Path, monkey
     """The file may be another by the time it is mapped."""
     path, array, read = tmp_path / "note", np.arange(300), sealed._read
 
-    def exchanged(content):
-        def reading(*given):
+    def exchanged(content: bytes) -> Callable[..., Any]:
+        def reading(*given: Any) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             found = read(*given)
             path.write_bytes(content)
             return found

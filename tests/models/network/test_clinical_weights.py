@@ -16,8 +16,9 @@ from bunet.models.network.reference import FloatModel
 from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slicing.slices import AXES, slice_at
+from bunet.models.volumes.synthetic import SyntheticVolume
+from bunet_clinical import FOLDER
 
-FOLDER = Path(weights.__file__).parents[1] / "clinical"
 FILES = sorted(FOLDER.glob("*.safetensors"))
 SLICES = (30, 60)
 TRUTH_AT_LEAST = 0.9
@@ -25,7 +26,7 @@ FLOAT_AT_LEAST = 0.95
 
 
 @pytest.fixture(scope="module")
-def chest():
+def chest() -> SyntheticVolume:
     return synthetic.generate(size=128, slices=128, seed=synthetic.TEST_SEEDS[0])
 
 
@@ -35,7 +36,7 @@ def test_together_they_are_small() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_each_says_what_it_is(path) -> None:
+def test_each_says_what_it_is(path: Path) -> None:
     target, axis, *hybrid = path.stem.split("-")
     notes = weights.read_notes(path)
     assert (notes["target"], notes["axis"], notes["size"], notes["source"]) == (target, axis, 128, "cases")
@@ -47,7 +48,7 @@ def test_each_says_what_it_is(path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_each_finds_something_on_a_synthetic_chest_and_survives_12_bits(path, chest) -> None:
+def test_each_finds_something_on_a_synthetic_chest_and_survives_12_bits(path: Path, chest: SyntheticVolume) -> None:
     target, axis, *_ = path.stem.split("-")
     model = weights.load(path)
     compiled = compile_model(model, 128, 128, "8.4", weights.read_notes(path)["ranges"])

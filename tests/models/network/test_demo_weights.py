@@ -14,6 +14,7 @@ from bunet.models.network.graph import lower
 from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slicing.slices import slice_at
+from bunet.models.volumes.synthetic import SyntheticVolume
 
 FOLDER = Path(weights.__file__).parents[1] / "demo"
 DEMOS = {"demo-relu": "relu", "demo-hybrid": "hybrid"}
@@ -22,18 +23,18 @@ FLOAT_AT_LEAST = 0.97
 
 
 @pytest.fixture(scope="module")
-def chest():
+def chest() -> SyntheticVolume:
     return synthetic.generate(size=128, slices=32, seed=synthetic.TEST_SEEDS[0])
 
 
 @pytest.fixture(scope="module")
-def calibration():
+def calibration() -> list[np.ndarray]:
     volume = synthetic.generate(size=128, slices=32, seed=synthetic.VALIDATION_SEEDS[0]).volume
     return [slice_at(volume, "z", k) for k in (6, 16, 26)]
 
 
 @pytest.mark.parametrize("name", DEMOS)
-def test_they_are_small_and_described(name) -> None:
+def test_they_are_small_and_described(name: str) -> None:
     path = FOLDER / f"{name}.safetensors"
     assert path.stat().st_size <= 10_000_000
     assert f"`{name}.safetensors`" in (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -43,7 +44,9 @@ def test_they_are_small_and_described(name) -> None:
 
 
 @pytest.mark.parametrize("name", DEMOS)
-def test_they_segment_a_chest_not_seen_in_training_and_survive_12_bits(name, chest, calibration) -> None:
+def test_they_segment_a_chest_not_seen_in_training_and_survive_12_bits(
+    name: str, chest: SyntheticVolume, calibration: list[np.ndarray]
+) -> None:
     model = weights.load(FOLDER / f"{name}.safetensors")
     graph = lower(model.architecture)
     folded = fold(graph, model.tensors)

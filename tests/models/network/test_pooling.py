@@ -13,7 +13,7 @@ from bunet.models.volumes.slicing import slices
 
 @pytest.mark.parametrize("activation", ["relu", "hybrid"])
 @pytest.mark.parametrize("kind", ["avg", "max"])
-def test_the_pooling_of_the_training_is_told(kind, activation) -> None:
+def test_the_pooling_of_the_training_is_told(kind: str, activation: str) -> None:
     architecture = Architecture(features=4, pooling=kind, activation=activation)
     weights = seeded_weights(architecture, 1)  # its norms are measured on slices of this kind
     images = [seeded_slice(architecture, 64, 64, 100 + k) for k in range(3)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,18 +28,18 @@ FLOATS = seeded_weights(SMALL, 3)
 
 
 @pytest.fixture
-def state():
+def state() -> dict[str, Any]:
     return from_weights(FLOATS).state_dict()
 
 
-def same(found, exact=True) -> None:
+def same(found: weights.FloatWeights, exact: bool = True) -> None:
     for name, tensor in FLOATS.tensors.items():
         assert found.tensors[name].dtype == np.float32
         np.testing.assert_allclose(found.tensors[name], tensor, rtol=0 if exact else 2**-8, atol=0 if exact else 1e-7)
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16", "float64"])
-def test_floats_of_any_kind_become_float32(tmp_path: Path, state, kind) -> None:
+def test_floats_of_any_kind_become_float32(tmp_path: Path, state: dict[str, Any], kind: str) -> None:
     changed = {name: t.to(getattr(torch, kind)) if t.is_floating_point() else t for name, t in state.items()}
     torch.save({"state_dict": changed}, tmp_path / "w.pth")
     found = read_checkpoint(tmp_path / "w.pth")
@@ -46,7 +48,7 @@ def test_floats_of_any_kind_become_float32(tmp_path: Path, state, kind) -> None:
         np.testing.assert_array_equal(tensor, changed[name].float().numpy())
 
 
-def test_networks_saved_from_their_wrappers(tmp_path: Path, state) -> None:
+def test_networks_saved_from_their_wrappers(tmp_path: Path, state: dict[str, Any]) -> None:
     """The names that torch's own wrappers give, not ours for them."""
     model = from_weights(FLOATS)
     wrapped = [torch.nn.DataParallel(model).state_dict(), torch.compile(model, backend="eager").state_dict()]
@@ -60,7 +62,7 @@ def test_networks_saved_from_their_wrappers(tmp_path: Path, state) -> None:
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_a_bare_dictionary_and_one_with_other_keys(tmp_path: Path, state) -> None:
+def test_a_bare_dictionary_and_one_with_other_keys(tmp_path: Path, state: dict[str, Any]) -> None:
     torch.save(state, tmp_path / "w.pth")
     same(read_checkpoint(tmp_path / "w.pth"))
     others = {"epoch": 7, "best": 0.7, "optimizer": {"lr": [0.1], "step": torch.tensor(3)}}
@@ -68,7 +70,7 @@ def test_a_bare_dictionary_and_one_with_other_keys(tmp_path: Path, state) -> Non
     same(read_checkpoint(tmp_path / "w.pth"))
 
 
-def test_what_torch_will_not_load_safely_says_how_to_save_it_again(tmp_path: Path, state) -> None:
+def test_what_torch_will_not_load_safely_says_how_to_save_it_again(tmp_path: Path, state: dict[str, Any]) -> None:
     torch.save({"state_dict": state, "best": np.float64(0.7)}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"nothing of it was loaded; save it again with `torch\.save") as caught:
         read_checkpoint(tmp_path / "w.pth")
@@ -78,13 +80,13 @@ def test_what_torch_will_not_load_safely_says_how_to_save_it_again(tmp_path: Pat
 
 
 @pytest.mark.parametrize("document", [[1], {"network": {"a": 1}}, {}, {"state_dict": {}}, {"state_dict": [1, 2]}, 7, None])
-def test_what_holds_no_tensors_is_one_sentence(tmp_path: Path, document) -> None:
+def test_what_holds_no_tensors_is_one_sentence(tmp_path: Path, document: int | list[int] | dict[str, Any] | None) -> None:
     torch.save(document, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"no dictionary of tensors .*: save it again with"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_tensors_of_odd_kinds_are_named(tmp_path: Path, state) -> None:
+def test_tensors_of_odd_kinds_are_named(tmp_path: Path, state: dict[str, Any]) -> None:
     for odd, words in (
         (state["conv.weight"].to(torch.complex64), "'conv.weight' holds complex64"),
         (state["conv.weight"].to_sparse(), "'conv.weight' is of a kind that is not read"),
@@ -97,7 +99,7 @@ def test_tensors_of_odd_kinds_are_named(tmp_path: Path, state) -> None:
             read_checkpoint(tmp_path / "w.pth")
 
 
-def test_a_wrong_byte_or_a_cut_is_found(tmp_path: Path, state) -> None:
+def test_a_wrong_byte_or_a_cut_is_found(tmp_path: Path, state: dict[str, Any]) -> None:
     path = tmp_path / "w.pth"
     torch.save({"state_dict": state}, path)
     whole = path.read_bytes()
@@ -115,15 +117,15 @@ def test_a_wrong_byte_or_a_cut_is_found(tmp_path: Path, state) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net.", "ema_model.", "net.module.", "module.model."])
-def test_a_prefix_that_all_names_share_is_left_off_and_said(tmp_path: Path, state, prefix) -> None:
-    said = []
+def test_a_prefix_that_all_names_share_is_left_off_and_said(tmp_path: Path, state: dict[str, Any], prefix: str) -> None:
+    said: list[str] = []
     torch.save({"state_dict": {prefix + name: tensor for name, tensor in state.items()}}, tmp_path / "w.pth")
     same(read_checkpoint(tmp_path / "w.pth", say=said.append))
     left = prefix.removeprefix("module.")
     assert said == [f"{tmp_path / 'w.pth'}: the names of its tensors begin with {left!r}, which is left off"]
 
 
-def test_a_prefix_that_not_all_share_or_before_another_network_stays(tmp_path: Path, state) -> None:
+def test_a_prefix_that_not_all_share_or_before_another_network_stays(tmp_path: Path, state: dict[str, Any]) -> None:
     torch.save({**{f"net.{name}": tensor for name, tensor in state.items()}, "loss.weight": torch.ones(1)}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"not of a U-Net: its state_dict lacks 'encoder1\.enc1conv1\.weight'"):
         read_checkpoint(tmp_path / "w.pth")
@@ -133,8 +135,8 @@ def test_a_prefix_that_not_all_share_or_before_another_network_stays(tmp_path: P
 
 
 @pytest.mark.parametrize("key", ["model_state_dict", "model", "weights", 3])
-def test_the_one_dictionary_of_tensors_is_taken_whatever_its_key(tmp_path: Path, state, key) -> None:
-    said = []
+def test_the_one_dictionary_of_tensors_is_taken_whatever_its_key(tmp_path: Path, state: dict[str, Any], key: str | int) -> None:
+    said: list[str] = []
     torch.save({key: state, "epoch": 7, "optimizer": {"state": {}, "param_groups": []}}, tmp_path / "w.pth")
     same(read_checkpoint(tmp_path / "w.pth", say=said.append))
     assert said == [f"{tmp_path / 'w.pth'}: the weights are those under its key {key!r}"]
@@ -148,7 +150,12 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "4d7a" * 16 + "\nsize 12345\n"
     for name in ("w.pth", "w.safetensors", "ct.npz", "ct.nii.gz"):
         (tmp_path / name).write_text(pointer)
-    readers = [("w.pth", read_checkpoint), ("w.safetensors", weights.load), ("ct.npz", read_volume), ("ct.nii.gz", read_volume)]
+    readers: list[tuple[str, Callable[[Path], object]]] = [
+        ("w.pth", read_checkpoint),
+        ("w.safetensors", weights.load),
+        ("ct.npz", read_volume),
+        ("ct.nii.gz", read_volume),
+    ]
     for name, reader in readers:
         with pytest.raises(UsageError, match=rf"{name} is a Git LFS pointer, .*: run `git lfs pull`"):
             reader(tmp_path / name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_levels_of_activations() -> None:
         {"in_channels": True},
     ],
 )
-def test_wrong_architectures_are_refused(wrong) -> None:
+def test_wrong_architectures_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArchitectureError, match=next(iter(wrong))):
         Architecture(**wrong)
 
@@ -64,7 +66,7 @@ def test_wrong_sizes_and_texts_are_refused() -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_file_gives_back_what_was_saved(tmp_path: Path, half) -> None:
+def test_a_file_gives_back_what_was_saved(tmp_path: Path, half: bool) -> None:
     original = seeded_weights(SMALL, 1)
     path = tmp_path / "w.safetensors"
     weights.save(original, path, half=half)
@@ -86,7 +88,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path, half) -> None:
         (lambda t: t["encoder1.enc1norm1.running_var"].fill(-1), "negative variance"),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(change, message) -> None:
+def test_tensors_that_do_not_fit_are_named(change: Callable[..., Any], message: str) -> None:
     tensors = {name: tensor.copy() for name, tensor in seeded_weights(SMALL).tensors.items()}
     change(tensors)
     with pytest.raises(WeightsError, match=message):
@@ -110,7 +112,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "square", "hybrid"])
-def test_seeded_weights_are_reproducible_and_stay_in_range(activation) -> None:
+def test_seeded_weights_are_reproducible_and_stay_in_range(activation: str) -> None:
     architecture = Architecture(features=4, activation=activation)
     first, second = seeded_weights(architecture, 3), seeded_weights(architecture, 3)
     for name, tensor in first.tensors.items():
@@ -137,7 +139,7 @@ def test_calibration_refuses_slices_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("activation", ["relu", "hybrid"])
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-def test_folded_numpy_network_equals_the_unfolded_torch_one(activation, pooling) -> None:
+def test_folded_numpy_network_equals_the_unfolded_torch_one(activation: str, pooling: str) -> None:
     torch = pytest.importorskip("torch")
     from bunet.models.network.unet import from_weights
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,11 +33,13 @@ SMALL = Architecture(features=4, in_channels=5, depth=3)
 CARD = ModelCard("lung", "y", "small", "2", 32, "as-is")
 
 
-def slices_of(architecture, size=32, count=4):
+def slices_of(architecture: Architecture, size: int = 32, count: int = 4) -> list[np.ndarray]:
     return [seeded_slice(architecture, size, size, 100 + k) for k in range(count)]
 
 
-def compiled(architecture, format="8.4", size=32, readout="argmax", seed=0):
+def compiled(
+    architecture: Architecture, format: str = "8.4", size: int = 32, readout: str = "argmax", seed: int = 0
+) -> tuple[Compiled, FloatWeights]:
     model = seeded_weights(architecture, seed)
     return compile_model(model, size, size, format, slices_of(architecture), readout), model
 
@@ -43,7 +47,7 @@ def compiled(architecture, format="8.4", size=32, readout="argmax", seed=0):
 @pytest.mark.parametrize("format", ["8.4", "12.4", "8.8", "4.4", "16.8"])
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("activation", ["relu", "square", "hybrid", "relu,square,relu,square"])
-def test_every_option_type_checks_and_stays_within_its_bounds(format, pooling, activation) -> None:
+def test_every_option_type_checks_and_stays_within_its_bounds(format: str, pooling: str, activation: str) -> None:
     architecture = dataclasses.replace(SMALL, activation=activation, pooling=pooling)
     result, _ = compiled(architecture, format)
     image = quantise_input(result.program, slices_of(architecture)[0])
@@ -59,7 +63,7 @@ def test_every_option_type_checks_and_stays_within_its_bounds(format, pooling, a
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 32), (64, 96), (128, 128)])
 @pytest.mark.parametrize("depth", [2, 4])
-def test_sizes_and_depths(height, width, depth) -> None:
+def test_sizes_and_depths(height: int, width: int, depth: int) -> None:
     architecture = Architecture(features=2, depth=depth)
     model = seeded_weights(architecture)
     program = compile_model(model, height, width, "8.4", slices_of(architecture)).program
@@ -94,7 +98,7 @@ def test_each_operand_is_extended_once() -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "hybrid"])
-def test_more_bits_come_closer_to_the_float_network(activation) -> None:
+def test_more_bits_come_closer_to_the_float_network(activation: str) -> None:
     architecture = dataclasses.replace(SMALL, activation=activation)
     errors, scores = {}, {}
     for format in ("4.4", "8.4", "12.4", "8.8", "12.8"):
@@ -180,7 +184,7 @@ def test_a_file_gives_back_card_and_salt(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named, path = dataclasses.replace(compiled(SMALL)[0], card=CARD, salt=bytes(32)), tmp_path / "model.safetensors"
-    good = {"card": CARD.to_document(), "salt": "00" * 32}
+    good: dict[str, Any] = {"card": CARD.to_document(), "salt": "00" * 32}
     for text, message in (
         ("", "which model it is"),
         ("[" * 100_000, "which model it is"),
@@ -251,7 +255,7 @@ def test_ranges_that_were_measured_before_give_the_same_program() -> None:
         (lambda r: r.update(conv="1"), "node 'conv' is '1'"),
     ],
 )
-def test_ranges_that_do_not_fit_are_refused(change, message) -> None:
+def test_ranges_that_do_not_fit_are_refused(change: Callable[..., Any], message: str) -> None:
     model = seeded_weights(SMALL)
     graph = lower(SMALL)
     ranges = dict.fromkeys((node.name for node in graph), 1.0)
@@ -271,12 +275,13 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x00" * 64)
     with pytest.raises(CompileError, match=r"model\.safetensors"):
         load_compiled(path)
-    for change, message in (
+    changes: tuple[tuple[Callable[[Any], object], str], ...] = (
         (lambda w: w.pop("conv"), "no weights for 'conv'"),
         (lambda w: w.update(other=w["conv"]), "'other'"),
         (lambda w: w.update(conv=w["upconv1"]), "shape"),
         (lambda w: w.update(conv=dataclasses.replace(w["conv"], weight=w["conv"].weight * 4)), "norm"),
-    ):
+    )
+    for change, message in changes:
         layers = dict(result.weights)
         change(layers)
         with pytest.raises(CompileError, match=message):

@@ -1,6 +1,7 @@
 """Folders of made-up cases for tests: synthetic chests in the layout of real ones."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ def write_case(path: Path, seed: int, slices: int = 12, rows: int = 32, infected
     """A chest of 32 columns as 8-bit, windowed."""
     chest = synthetic.generate(32, slices, seed, lesions=4)
     arrays = {"ct": chest.volume * 255, "infection": chest.lesion & infected, "lung_derived": chest.lung}
-    np.savez_compressed(path, **{key: np.asarray(array[:, :rows], np.uint8) for key, array in arrays.items()})
+    kept: dict[str, Any] = {key: np.asarray(array[:, :rows], np.uint8) for key, array in arrays.items()}
+    np.savez_compressed(path, **kept)
 
 
 def write_folder(folder: Path, names: tuple[str, ...] = ("a", "b", "c", "d"), infected: bool = True) -> Path:

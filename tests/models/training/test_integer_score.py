@@ -16,14 +16,14 @@ SMALL = Architecture(features=2, depth=2)
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_a_volume_is_segmented_as_the_float_network_does(axis) -> None:
+def test_a_volume_is_segmented_as_the_float_network_does(axis: str) -> None:
     model = seeded_weights(SMALL, 1)
     volume = np.random.default_rng(0).random((9, 24, 20), dtype=np.float32)
     numbers = range(volume.shape["zyx".index(axis)])
     source = SliceSource.of(volume, axis, 32)
     slices = [source.image(k) for k in numbers]
     compiled = compile_model(model, 32, 32, "12.8", slices)
-    done = []
+    done: list[int] = []
     mask = integer_score.segment(compiled, volume, axis, 0, done.append)
     assert done == [k + 1 for k in numbers]
     assert mask.shape == volume.shape
@@ -35,12 +35,13 @@ def test_a_volume_is_segmented_as_the_float_network_does(axis) -> None:
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_slices_are_cut_to_the_body_as_everywhere(axis) -> None:
+def test_slices_are_cut_to_the_body_as_everywhere(axis: str) -> None:
     model, crop = seeded_weights(SMALL, 1), Crop((6, 30), (3, 23))
     volume = np.random.default_rng(0).random((9, 40, 32), dtype=np.float32)
     source = SliceSource.of(volume, axis, 32, crop)
     numbers = {"x": range(3, 23), "y": range(6, 30), "z": range(9)}[axis]
-    compiled, done = compile_model(model, 32, 32, "12.8", [source.image(k) for k in numbers]), []
+    compiled = compile_model(model, 32, 32, "12.8", [source.image(k) for k in numbers])
+    done: list[int] = []
     mask = integer_score.segment(compiled, volume, axis, 0, done.append, crop)
     assert done == [n + 1 for n in range(len(numbers))]
     assert mask.any()

@@ -1,5 +1,7 @@
 """A ReLU replaced by the nearest parabola."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,11 @@ from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.weights import WeightsError
 from bunet.models.training.parabola import carried_over, nearest_square
 
-SMALL = {"features": 2, "depth": 2}
+SMALL: dict[str, Any] = {"features": 2, "depth": 2}
 
 
 @pytest.mark.parametrize(("gamma", "beta"), [(1.0, 0.0), (0.7, 0.5), (-1.3, -0.4), (0.4, 0.6)])
-def test_it_is_the_least_squares_fit_under_the_normal_distribution(gamma, beta) -> None:
+def test_it_is_the_least_squares_fit_under_the_normal_distribution(gamma: float, beta: float) -> None:
     a, b = (float(v[0]) for v in nearest_square(np.array([gamma]), np.array([beta])))
     n = np.linspace(-8, 8, 40001)
     root = np.sqrt(np.exp(-0.5 * n * n))

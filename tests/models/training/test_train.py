@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from bunet.models.network.fold import fold
 from bunet.models.network.graph import lower
 from bunet.models.network.weights import FloatWeights
 from bunet.models.passes.calibrate import calibrate
+from bunet.models.training.config import TrainProgress
 
 torch = pytest.importorskip("torch")
 
@@ -33,8 +35,8 @@ from bunet.models.volumes import synthetic  # noqa: E402
 TINY = Architecture(features=2, depth=2)
 
 
-def config(tmp_path: Path, name="w", **changes):
-    arguments = {
+def config(tmp_path: Path, name: str = "w", **changes: float | Architecture | Path) -> TrainConfig:
+    arguments: dict[str, Any] = {
         "output": tmp_path / f"{name}.safetensors",
         "architecture": TINY,
         "size": 32,
@@ -50,11 +52,11 @@ def config(tmp_path: Path, name="w", **changes):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    reports = []
+    reports: list[TrainProgress] = []
     whole = train(config(tmp_path, "whole"), reports.append)
     assert [r.step for r in reports] == [2, 4]
 
-    def interrupt(report) -> Never:
+    def interrupt(report: TrainProgress) -> Never:
         raise KeyboardInterrupt
 
     broken = config(tmp_path, "broken")
@@ -173,7 +175,7 @@ def test_no_progress_ends_early(tmp_path: Path) -> None:
         ({"architecture": Architecture(in_channels=3)}, "5 input channels"),
     ],
 )
-def test_settings_that_cannot_be_are_named(tmp_path: Path, changes, message) -> None:
+def test_settings_that_cannot_be_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config(tmp_path, **changes)
 
@@ -236,6 +238,6 @@ def test_a_cap_keeps_squares_of_squares_finite_and_their_price_too() -> None:
 
 def test_training_on_squares_runs_through_its_settled_half(tmp_path: Path) -> None:
     square = Architecture(features=2, depth=2, activation="square,square,relu")
-    reports = []
+    reports: list[TrainProgress] = []
     train(config(tmp_path, architecture=square, steps=6), reports.append)
     assert all(np.isfinite([r.loss, r.peak]).all() for r in reports)

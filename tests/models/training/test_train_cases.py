@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,12 +27,12 @@ TINY = Architecture(features=2, depth=2)
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "cases")
 
 
-def config(tmp_path: Path, folder, **changes):
-    arguments = {
+def config(tmp_path: Path, folder: Path | None, **changes: Any) -> TrainConfig:
+    arguments: dict[str, Any] = {
         "output": tmp_path / "w.safetensors",
         "architecture": TINY,
         "size": 32,
@@ -48,7 +49,7 @@ def config(tmp_path: Path, folder, **changes):
 
 @pytest.mark.parametrize("target", ["infection", "lung"])
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_a_training_keeps_to_its_split_and_says_so(tmp_path: Path, folder, axis, target) -> None:
+def test_a_training_keeps_to_its_split_and_says_so(tmp_path: Path, folder: Path, axis: str, target: str) -> None:
     settings = config(tmp_path, folder, axis=axis, target=target)
     result = train(settings)
     notes = weights.read_notes(result.output)
@@ -68,10 +69,10 @@ def test_a_training_keeps_to_its_split_and_says_so(tmp_path: Path, folder, axis,
     assert set(labels.unique().tolist()) <= {0, 1}
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, folder) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, folder: Path) -> None:
     whole = train(config(tmp_path, folder, output=tmp_path / "whole.safetensors"))
 
-    def interrupt(step, loss) -> None:
+    def interrupt(step: int, loss: float) -> None:
         if step == 3:
             raise KeyboardInterrupt
 
@@ -88,7 +89,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, folder) -> No
         train(config(tmp_path, folder, output=broken.output, axis="x"), resume=True)
 
 
-def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, folder) -> None:
+def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, folder: Path) -> None:
     settings = config(tmp_path, folder, steps=40, evaluate_every=1, patience=2, rate=1e-12)
     first = train(settings)
     assert first.stopped_early
@@ -96,11 +97,11 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, folder) -> None:
     assert (again.step, again.stopped_early) == (first.step, True)
 
 
-def test_what_is_learned_is_found_again_in_the_case(tmp_path: Path, folder) -> None:
+def test_what_is_learned_is_found_again_in_the_case(tmp_path: Path, folder: Path) -> None:
     settings = config(tmp_path, folder, target="lung", steps=100, evaluate_every=50, batch=4, rate=1e-2)
     result = train(settings)
     case = read_case(folder, "d", "lung")
-    done = []
+    done: list[int] = []
     mask = segment(load(result.output), case.volume, "z", 32, done.append)
     assert mask.shape == case.volume.shape
     assert done[-1] == len(case.volume)
@@ -109,14 +110,14 @@ def test_what_is_learned_is_found_again_in_the_case(tmp_path: Path, folder) -> N
     assert figures["overlap"] == pytest.approx(figures["dice"] / (2 - figures["dice"]))
 
 
-def test_the_infected_share_of_the_lung(folder) -> None:
+def test_the_infected_share_of_the_lung(folder: Path) -> None:
     case = read_case(folder, "a", "infection")
     figures = case_figures(case, case.label, "infection")
     assert figures["dice"] == figures["sensitivity"] == 1
     assert figures["infected_share"] == figures["infected_share_true"] == case.label.sum() / case.lung.sum()
 
 
-def test_slices_are_drawn_mostly_from_those_that_show_the_target(tmp_path: Path, folder) -> None:
+def test_slices_are_drawn_mostly_from_those_that_show_the_target(tmp_path: Path, folder: Path) -> None:
     source = CaseSource(config(tmp_path, folder))
     rng = np.random.default_rng(0)
     drawn = [source.draw(rng) for _ in range(300)]
@@ -125,7 +126,7 @@ def test_slices_are_drawn_mostly_from_those_that_show_the_target(tmp_path: Path,
     assert {source.cases[number].name for number, _ in drawn} == {"a", "b"}
 
 
-def test_squares_also_see_the_border(tmp_path: Path, folder) -> None:
+def test_squares_also_see_the_border(tmp_path: Path, folder: Path) -> None:
     source = CaseSource(config(tmp_path, folder, architecture=Architecture(features=2, depth=2, activation="square")))
     rng = np.random.default_rng(0)
     drawn = [source.draw(rng) for _ in range(200)]
@@ -161,7 +162,7 @@ def test_slices_beyond_the_border_stay_zero() -> None:
     assert (other[2:] > 0).all()
 
 
-def test_a_case_s_slices_and_labels_are_cut_alike(folder) -> None:
+def test_a_case_s_slices_and_labels_are_cut_alike(folder: Path) -> None:
     case = read_case(folder, "b", "infection")
     for axis in "xyz":
         index = int(showing(case.label, axis)[0])
@@ -191,7 +192,7 @@ def test_the_standard_split_has_no_case_on_two_sides() -> None:
         (("a",), (), "no case is left for validation"),
     ],
 )
-def test_splits_that_cannot_be_are_named(folder, test, validation, words) -> None:
+def test_splits_that_cannot_be_are_named(folder: Path, test: tuple[str, ...], validation: tuple[str, ...], words: str) -> None:
     with pytest.raises(TrainError, match=words):
         split(folder, test, validation)
 
@@ -206,7 +207,7 @@ def test_folders_that_cannot_be_are_named(tmp_path: Path) -> None:
 
 def _damage(path: Path, change: str) -> None:
     chest = synthetic.generate(32, 6, 1)
-    good = {"ct": (chest.volume * 255).astype(np.uint8), "infection": chest.lesion, "lung_derived": chest.lung}
+    good: dict[str, Any] = {"ct": (chest.volume * 255).astype(np.uint8), "infection": chest.lesion, "lung_derived": chest.lung}
     good = {key: array.astype(np.uint8) for key, array in good.items()}
     if change == "missing":
         del good["infection"]
@@ -231,7 +232,7 @@ def _damage(path: Path, change: str) -> None:
         ("other", r"a\.npz: not a readable \.npz file"),
     ],
 )
-def test_bad_cases_are_named(tmp_path: Path, change, words) -> None:
+def test_bad_cases_are_named(tmp_path: Path, change: str, words: str) -> None:
     write_case(tmp_path / "b.npz", 2)
     _damage(tmp_path / "a.npz", change)
     with pytest.raises(TrainError, match=words):
@@ -246,7 +247,7 @@ def test_bad_cases_are_named(tmp_path: Path, change, words) -> None:
         ({"validation_slices": 0}, "validation_slices must be a positive"),
     ],
 )
-def test_settings_that_cannot_be_are_named(tmp_path: Path, changes, words) -> None:
+def test_settings_that_cannot_be_are_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(TrainError, match=words):
         config(tmp_path, tmp_path, **changes)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def flipped(path: Path, at: int, bit: int = 0) -> None:
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_a_wrong_byte_of_an_archive_is_found(tmp_path: Path, save) -> None:
+def test_a_wrong_byte_of_an_archive_is_found(tmp_path: Path, save: Callable[..., None]) -> None:
     path = tmp_path / "ct.npz"
     save(path, array=CHEST)
     start = path.read_bytes().index(b"\x93NUMPY") + 128 if save is np.savez else 100
@@ -49,7 +51,7 @@ def test_zeroed_pages_of_a_stored_archive_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_every_flip_is_refused_or_changes_nothing(tmp_path: Path, save) -> None:
+def test_every_flip_is_refused_or_changes_nothing(tmp_path: Path, save: Callable[..., None]) -> None:
     """Some bytes of a zip file say nothing (dates, attributes): there the array comes out as it went in."""
     path, generator = tmp_path / "ct.npz", random.Random(1)
     save(path, array=CHEST)
@@ -68,7 +70,7 @@ def test_every_flip_is_refused_or_changes_nothing(tmp_path: Path, save) -> None:
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_labels_and_cases_are_checked_too(tmp_path: Path, save) -> None:
+def test_labels_and_cases_are_checked_too(tmp_path: Path, save: Callable[..., None]) -> None:
     path = tmp_path / "one.npz"
     volume = Volume(CHEST)
     save(path, label=(CHEST > 300).astype(np.uint8))
@@ -85,7 +87,7 @@ def test_labels_and_cases_are_checked_too(tmp_path: Path, save) -> None:
 
 def test_arrays_of_any_shape_are_read_with_their_checksum(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    arrays = {"one": np.arange(5), "none": np.zeros((0, 3)), "number": np.array(7.5), "text": np.array("z")}
+    arrays: dict[str, Any] = {"one": np.arange(5), "none": np.zeros((0, 3)), "number": np.array(7.5), "text": np.array("z")}
     np.savez(path, **arrays)
     assert keys_of(path) == list(arrays)
     for key, array in arrays.items():

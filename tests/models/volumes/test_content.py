@@ -9,7 +9,7 @@ import pytest
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.content import remarks
 from bunet.models.volumes.content.intensity import windowed
-from bunet.models.volumes.formats import load, on_scale, write
+from bunet.models.volumes.formats import LoadedVolume, load, on_scale, write
 from bunet.models.volumes.volume import Volume
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
@@ -17,13 +17,13 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real che
 
 
 @pytest.fixture(scope="module")
-def hu():
+def hu() -> np.ndarray:
     """A chest in Hounsfield units, with the noise that every scanner has."""
     noise = np.random.default_rng(5).normal(0, 12, (16, 64, 64))
     return synthetic.generate(size=64, slices=16, seed=3).volume * 1500 - 1250 + noise
 
 
-def saved(folder, array):
+def saved(folder: Path, array: np.ndarray) -> LoadedVolume:
     np.save(folder / "ct.npy", array)
     return load(folder / "ct.npy")
 
@@ -39,7 +39,7 @@ def saved(folder, array):
         (-1000, 200, np.uint8),
     ],
 )
-def test_another_window_is_said(tmp_path: Path, hu, low, high, kind) -> None:
+def test_another_window_is_said(tmp_path: Path, hu: np.ndarray, low: int, high: int, kind: type[np.generic]) -> None:
     values = (hu.clip(low, high) - low) / (high - low)
     loaded = saved(tmp_path, values.astype(kind) if kind is np.float32 else np.round(values * 255).astype(kind))
     (warning,) = loaded.notes
@@ -49,7 +49,7 @@ def test_another_window_is_said(tmp_path: Path, hu, low, high, kind) -> None:
     assert loaded.crop is None
 
 
-def test_the_training_s_window_is_not_warned_of(tmp_path: Path, hu) -> None:
+def test_the_training_s_window_is_not_warned_of(tmp_path: Path, hu: np.ndarray) -> None:
     for array in (((hu.clip(-1250, 250) + 1250) / 1500).astype(np.float32), hu.astype(np.int16)):
         assert saved(tmp_path, array).notes == ()
 
@@ -57,26 +57,28 @@ def test_the_training_s_window_is_not_warned_of(tmp_path: Path, hu) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "said"), [(0.0, 1.0, False), (-0.005, 1.005, False), (-1000, 3000, True), (-0.3, 0.5, True)]
 )
-def test_of_values_that_are_taken_as_they_are_the_range_is_said(tmp_path: Path, hu, low, high, said) -> None:
+def test_of_values_that_are_taken_as_they_are_the_range_is_said(
+    tmp_path: Path, hu: np.ndarray, low: float, high: float, said: bool
+) -> None:
     values = low + (high - low) * (hu - hu.min()) / np.ptp(hu)
     np.save(tmp_path / "ct.npy", values.astype(np.float32))
     notes = load(tmp_path / "ct.npy", "as-is").notes
     assert [f"values from {low:g} to {high:g} are taken as they are" in note for note in notes] == [True] * said
 
 
-def test_the_field_of_view_is_warned_of_whatever_the_intensities(tmp_path: Path, hu) -> None:
+def test_the_field_of_view_is_warned_of_whatever_the_intensities(tmp_path: Path, hu: np.ndarray) -> None:
     """512 pixels of 1.68 mm, as a whole-body scanner's; the rule `as-is` is the default of published models."""
     np.savez(tmp_path / "ct.npz", array=np.clip(hu / 1500 + 0.83, 0, 1), spacing_zyx_mm=[5, 860 / 64, 860 / 64])
     for rule in ("as-is", "unit"):
         assert any("slices show 860 mm" in line for line in load(tmp_path / "ct.npz", rule).remarks())
 
 
-def test_what_is_said_of_a_crop_is_said_where_there_is_one(tmp_path: Path, hu) -> None:
+def test_what_is_said_of_a_crop_is_said_where_there_is_one(tmp_path: Path, hu: np.ndarray) -> None:
     """At the volume's own size nothing is cropped: 860 mm stay 860 mm, and no slice is cut to the body."""
     wide = np.pad(hu, ((0, 0), (40, 40), (40, 40)), constant_values=-1000)
     np.savez(tmp_path / "ct.npz", array=wide.astype(np.int16), spacing_zyx_mm=[5, 860 / 144, 860 / 144])
 
-    def said(lines):
+    def said(lines: list[str]) -> list[bool]:
         return ["are cut to the body" in "".join(lines), "slices show 860 mm" in "".join(lines)]
 
     loaded = load(tmp_path / "ct.npz")
@@ -88,7 +90,7 @@ def test_what_is_said_of_a_crop_is_said_where_there_is_one(tmp_path: Path, hu) -
     assert (own.crop, said(own.remarks())) == (None, [False, True])
 
 
-def test_a_volume_without_air_or_without_tissue_is_said(hu) -> None:
+def test_a_volume_without_air_or_without_tissue_is_said(hu: np.ndarray) -> None:
     (full, _), (empty, _) = windowed(np.clip(hu, -150, None), "hu"), windowed(np.clip(hu, None, -600), "hu")
     assert "only 0.0 % of the values are air or lung" in remarks.air_remark(full)
     assert "only 0.0 % of the values are denser than lung" in remarks.air_remark(empty)
@@ -108,13 +110,15 @@ def test_a_volume_without_air_or_without_tissue_is_said(hu) -> None:
         ((10, 0.8, 0.8), (30, 512, 512), []),
     ],
 )
-def test_a_field_of_view_that_no_chest_has_is_said(spacing, shape, words) -> None:
+def test_a_field_of_view_that_no_chest_has_is_said(
+    spacing: tuple[int, float, float] | None, shape: tuple[int, int, int], words: list[str]
+) -> None:
     found = remarks.field_remarks(spacing, shape)
     assert len(found) == len(words)
     assert all(word in text for word, text in zip(words, found, strict=True))
 
 
-def axes(shear=0.0, turned=0.0):
+def axes(shear: float = 0.0, turned: float = 0.0) -> np.ndarray:
     """Of (slice, row, column) with steps of 5, 0.8 and 0.8 mm; degrees about the axis from right to left, as a gantry tilts."""
     affine = np.diag([0, 0, 0, 1.0])
     affine[:3, 0] = [0, 0, 5]
@@ -138,7 +142,7 @@ def axes(shear=0.0, turned=0.0):
         (axes(turned=15), "tilted by 15 degrees against the patient's axes"),
     ],
 )
-def test_slices_that_are_tilted_are_said(tmp_path: Path, hu, affine, said) -> None:
+def test_slices_that_are_tilted_are_said(tmp_path: Path, hu: np.ndarray, affine: np.ndarray | None, said: str | None) -> None:
     volume = Volume(hu.astype(np.int16), affine, source=tmp_path)
     notes = [note for note in on_scale(volume, tmp_path).notes if "tilted" in note]
     assert [said in note for note in notes] == [True] * (said is not None)
@@ -159,7 +163,7 @@ def test_of_real_chests_nothing_is_said_or_cropped() -> None:
 
 
 @pytest.mark.parametrize("rule", ["auto", "as-is"])
-def test_pixels_that_are_not_square_are_said(tmp_path: Path, hu, rule) -> None:
+def test_pixels_that_are_not_square_are_said(tmp_path: Path, hu: np.ndarray, rule: str) -> None:
     np.savez(tmp_path / "ct.npz", array=hu[:, ::2].astype(np.int16), spacing_zyx_mm=[5, 10, 5])
     for field in ("auto", "whole"):
         loaded = load(tmp_path / "ct.npz", rule, field_of_view=field)
@@ -180,7 +184,7 @@ def test_pixels_that_are_not_square_are_said(tmp_path: Path, hu, rule) -> None:
     ],
 )
 def test_values_that_were_never_normalised_are_warned_of_with_their_rule(
-    tmp_path: Path, hu, scale, offset, kind, words
+    tmp_path: Path, hu: np.ndarray, scale: float, offset: float, kind: type[np.generic], words: str
 ) -> None:
     """Published models take values as they are, and find nothing in Hounsfield units."""
     values = hu * scale + offset

@@ -2,15 +2,18 @@
 
 import importlib.util
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
 
 from bunet.models.volumes.formats import load, read_volume, write
-from bunet.models.volumes.volume import DICOM, NIFTI, Volume, VolumeError
+from bunet.models.volumes.volume import DICOM, NIFTI, Layout, Volume, VolumeError
 from tests.models.volumes.test_volume import ANGLE, AXIAL, LAYOUTS, turned
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra `clinical`")
@@ -18,7 +21,15 @@ pydicom = pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def write_ct(folder, hu, affine=AXIAL, slope=1, intercept=-1024, edit=None, names=None):
+def write_ct(
+    folder: Path,
+    hu: np.ndarray,
+    affine: np.ndarray = AXIAL,
+    slope: float = 1,
+    intercept: int = -1024,
+    edit: Callable[..., Any] | None = None,
+    names: list[str] | None = None,
+) -> Path:
     """A CT series of (slice, row, column) Hounsfield units. edit(k, dataset) changes a slice before it is written."""
     folder.mkdir(exist_ok=True)
     steps = np.linalg.norm(affine[:3, :3], axis=0)
@@ -51,11 +62,11 @@ def write_ct(folder, hu, affine=AXIAL, slope=1, intercept=-1024, edit=None, name
 
 
 @pytest.fixture
-def hu():
+def hu() -> np.ndarray:
     return np.random.default_rng(0).integers(-1024, 3071, (6, 5, 7))
 
 
-def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path: Path, hu) -> None:
+def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path: Path, hu: np.ndarray) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu))
     np.testing.assert_array_equal(volume.array, hu)
     assert (volume.array.dtype, volume.file_format) == (np.int16, DICOM)
@@ -68,7 +79,7 @@ def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path: Path, hu) 
 @settings(max_examples=15, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from([layout for layout in LAYOUTS if layout.order != (2, 1, 0)]))
 def test_oblique_coronal_and_sagittal_series_are_turned(
-    tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout
+    tmp_path_factory: pytest.TempPathFactory, yaw: float, pitch: float, roll: float, layout: Layout
 ) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
@@ -90,8 +101,8 @@ def test_oblique_coronal_and_sagittal_series_are_turned(
     np.testing.assert_allclose(nifti.affine, affine, atol=1e-4)
 
 
-def test_each_slice_has_its_own_rescaling(tmp_path: Path, hu) -> None:
-    def per_slice(k, data) -> None:
+def test_each_slice_has_its_own_rescaling(tmp_path: Path, hu: np.ndarray) -> None:
+    def per_slice(k: int, data: Dataset) -> None:
         data.RescaleSlope, data.RescaleIntercept = 2, -1024 - k
         stored = (hu[k] - hu[k] % 2 + 1024) // 2
         data.PixelData = stored.astype("<u2").tobytes()
@@ -104,8 +115,8 @@ def test_each_slice_has_its_own_rescaling(tmp_path: Path, hu) -> None:
     np.testing.assert_array_equal(read_volume(write_ct(tmp_path / "c", hu_low, slope=0.5)).array, hu_low)
 
 
-def test_an_intercept_that_differs_alone_is_said(tmp_path: Path, hu) -> None:
-    def stored(k, data) -> None:
+def test_an_intercept_that_differs_alone_is_said(tmp_path: Path, hu: np.ndarray) -> None:
+    def stored(k: int, data: Dataset) -> None:
         data.RescaleIntercept = -24 if k == 2 else -1024
 
     volume = read_volume(write_ct(tmp_path / "a", hu, edit=stored, names=[f"slice{k}" for k in range(6)]))
@@ -113,17 +124,17 @@ def test_an_intercept_that_differs_alone_is_said(tmp_path: Path, hu) -> None:
     (note,) = volume.notes
     assert note.startswith("WARNING: another RescaleIntercept than -1024 in 1 of its 6 slices, such as slice2 with -24: ")
 
-    def scaled(k, data) -> None:
+    def scaled(k: int, data: Dataset) -> None:
         data.RescaleSlope, data.RescaleIntercept = 1 + k / 8, -k
 
-    def unscaled(k, data) -> None:
+    def unscaled(k: int, data: Dataset) -> None:
         del data.RescaleSlope, data.RescaleIntercept
 
     for name, edit in (("pet", scaled), ("none", unscaled)):
         assert read_volume(write_ct(tmp_path / name, hu, edit=edit)).notes == ()
 
 
-def test_a_tilted_gantry_keeps_its_shear(tmp_path: Path, hu) -> None:
+def test_a_tilted_gantry_keeps_its_shear(tmp_path: Path, hu: np.ndarray) -> None:
     tilted = AXIAL.copy()
     tilted[1, 0] = 0.6
     volume = read_volume(write_ct(tmp_path / "ct", hu, tilted))
@@ -134,16 +145,16 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path: Path, hu) -> None:
         np.testing.assert_allclose(read_volume(tmp_path / result).affine, tilted, atol=1e-5)
 
 
-def test_a_single_slice_is_as_thick_as_it_says(tmp_path: Path, hu) -> None:
+def test_a_single_slice_is_as_thick_as_it_says(tmp_path: Path, hu: np.ndarray) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu[:1]))
     assert volume.shape == (1, 5, 7)
     assert volume.spacing == pytest.approx((2.5, 0.7, 0.8))
 
 
-def with_(**values):
+def with_(**values: Any) -> Callable[..., Any]:
     """An edit that changes attributes of slice 2."""
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         if k == 2:
             for name, value in values.items():
                 setattr(data, name, value)
@@ -151,15 +162,15 @@ def with_(**values):
     return edit
 
 
-def without(name):
-    def edit(k, data) -> None:
+def without(name: str) -> Callable[..., Any]:
+    def edit(k: int, data: Dataset) -> None:
         if k == 2:
             delattr(data, name)
 
     return edit
 
 
-def edited_size(k, data) -> None:
+def edited_size(k: int, data: Dataset) -> None:
     if k == 2:
         data.Rows, data.PixelData = 4, data.PixelData[: 4 * 7 * 2]
 
@@ -194,7 +205,9 @@ def edited_size(k, data) -> None:
         (with_(RescaleIntercept=""), "slice2: has no RescaleIntercept"),
     ],
 )
-def test_a_slice_that_does_not_belong_is_named(tmp_path: Path, hu, edit, match) -> None:
+def test_a_slice_that_does_not_belong_is_named(
+    tmp_path: Path, hu: np.ndarray, edit: Callable[..., Any], match: str | None
+) -> None:
     names = [f"slice{k}" for k in range(6)]
     folder = write_ct(tmp_path / "ct", hu, edit=edit, names=names)
     if match is None:
@@ -208,18 +221,18 @@ def test_a_slice_that_does_not_belong_is_named(tmp_path: Path, hu, edit, match) 
     assert "\n" not in str(caught.value)
 
 
-def test_bits_beyond_the_stored_ones_do_not_count(tmp_path: Path, hu) -> None:
-    def high_bits(k, data) -> None:
+def test_bits_beyond_the_stored_ones_do_not_count(tmp_path: Path, hu: np.ndarray) -> None:
+    def high_bits(k: int, data: Dataset) -> None:
         data.PixelData = (np.frombuffer(data.PixelData, "<u2") | 0xF000).tobytes()
 
     np.testing.assert_array_equal(read_volume(write_ct(tmp_path / "ct", hu, edit=high_bits)).array, hu)
 
 
-def test_compressed_slices_are_decoded_or_their_encoding_named(tmp_path: Path, hu) -> None:
+def test_compressed_slices_are_decoded_or_their_encoding_named(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "rle", hu, edit=lambda k, data: data.compress(pydicom.uid.RLELossless))
     np.testing.assert_array_equal(read_volume(folder).array, hu)
 
-    def unknown(k, data) -> None:
+    def unknown(k: int, data: Dataset) -> None:
         data.compress(pydicom.uid.RLELossless)
         data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
 
@@ -227,7 +240,7 @@ def test_compressed_slices_are_decoded_or_their_encoding_named(tmp_path: Path, h
         read_volume(write_ct(tmp_path / "jpeg", hu, edit=unknown))
 
 
-def test_the_slice_after_a_gap_is_named(tmp_path: Path, hu) -> None:
+def test_the_slice_after_a_gap_is_named(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=[f"slice{k}" for k in range(6)])
     (folder / "slice3").unlink()
     (folder / "slice2").unlink()
@@ -235,21 +248,21 @@ def test_the_slice_after_a_gap_is_named(tmp_path: Path, hu) -> None:
         read_volume(folder)
 
 
-def test_a_copy_of_a_slice_is_named(tmp_path: Path, hu) -> None:
+def test_a_copy_of_a_slice_is_named(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=[f"slice{k}" for k in range(6)])
     (folder / "slice7").write_bytes((folder / "slice2").read_bytes())
     with pytest.raises(VolumeError, match="slice7: is the same slice as slice2"):
         read_volume(folder)
 
 
-def test_two_series_in_one_folder_are_refused(tmp_path: Path, hu) -> None:
+def test_two_series_in_one_folder_are_refused(tmp_path: Path, hu: np.ndarray) -> None:
     write_ct(tmp_path / "ct", hu, names=[f"a{k}" for k in range(6)])
     write_ct(tmp_path / "ct", hu, names=[f"b{k}" for k in range(6)])
     with pytest.raises(VolumeError, match="ct: holds 2 series; choose one by its number"):
         read_volume(tmp_path / "ct")
 
 
-def test_folders_that_hold_no_series(tmp_path: Path, hu) -> None:
+def test_folders_that_hold_no_series(tmp_path: Path, hu: np.ndarray) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(VolumeError, match=f"{empty}: holds no files"):
@@ -270,7 +283,9 @@ def test_folders_that_hold_no_series(tmp_path: Path, hu) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
 @pytest.mark.filterwarnings("ignore")  # pydicom warns of values that it takes all the same
-def test_a_damaged_slice_gives_a_volume_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, changes) -> None:
+def test_a_damaged_slice_gives_a_volume_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]]
+) -> None:
     folder = write_ct(tmp_path_factory.mktemp("damaged") / "ct", np.zeros((2, 3, 4)), names=["a", "b"])
     data = bytearray((folder / "b").read_bytes())
     for where, value in changes:
@@ -284,7 +299,7 @@ def test_a_damaged_slice_gives_a_volume_or_a_sentence(tmp_path_factory: pytest.T
     assert message.startswith(str(folder))
 
 
-def test_a_written_series_lies_with_the_one_it_came_from(tmp_path: Path, hu) -> None:
+def test_a_written_series_lies_with_the_one_it_came_from(tmp_path: Path, hu: np.ndarray) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu))
     write(volume.like(hu > 100), tmp_path / "mask")
     source = pydicom.dcmread(next((tmp_path / "ct").iterdir()))
@@ -309,7 +324,9 @@ def test_a_written_series_lies_with_the_one_it_came_from(tmp_path: Path, hu) -> 
     [([0, 4095], np.int16), ([-1024, 3071], np.int16), ([0, 32767], np.int16), ([0, 65535], np.int32)],
 )
 @pytest.mark.parametrize("layout", LAYOUTS[::7])
-def test_volumes_of_other_files_become_series(tmp_path: Path, values, kind, layout) -> None:
+def test_volumes_of_other_files_become_series(
+    tmp_path: Path, values: list[int], kind: type[np.generic], layout: Layout
+) -> None:
     array = np.resize(np.array(values), (3, 4, 5))
     volume = Volume(array, AXIAL, NIFTI, layout)
     write(volume, tmp_path / "series")
@@ -320,7 +337,7 @@ def test_volumes_of_other_files_become_series(tmp_path: Path, values, kind, layo
 
 
 def test_what_no_series_can_hold_is_refused(tmp_path: Path) -> None:
-    def refused(match, *arguments) -> None:
+    def refused(match: str, *arguments: Any) -> None:
         with pytest.raises(VolumeError, match=match):
             write(Volume(*arguments), tmp_path / "series")
         assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,12 @@
 """Folders as they come from a CD: other files, subfolders, scouts, several series."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from bunet.models.volumes.formats import load, read_volume
 from bunet.models.volumes.volume import VolumeError
@@ -15,10 +18,10 @@ pydicom = pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 SCOUT = np.array([[0, 0, 0, 0], [0, 0, 1, 0], [1, -1, 0, 0], [0, 0, 0, 1.0]])  # a sagittal image
 
 
-def marked(**values):
+def marked(**values: Any) -> Callable[..., Any]:
     """An edit that sets attributes of all slices."""
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         for name, value in values.items():
             setattr(data, name, value)
 
@@ -26,15 +29,15 @@ def marked(**values):
 
 
 @pytest.fixture
-def hu():
+def hu() -> np.ndarray:
     return np.random.default_rng(0).integers(-1024, 3071, (5, 6, 7))
 
 
-def names(letter, count=5):
+def names(letter: str, count: int = 5) -> list[str]:
     return [f"{letter}{k}" for k in range(count)]
 
 
-def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path: Path, hu) -> None:
+def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu)
     alone = read_volume(folder)
     for name in ("Thumbs.db", "README.txt", "LOCKFILE", "AUTORUN.INF"):
@@ -46,7 +49,7 @@ def test_what_is_no_dicom_is_passed_over_and_counted(tmp_path: Path, hu) -> None
     assert "4 files that are no DICOM were left out" in load(folder).remarks()
 
 
-def test_a_cd_with_an_index_and_subfolders(tmp_path: Path, hu) -> None:
+def test_a_cd_with_an_index_and_subfolders(tmp_path: Path, hu: np.ndarray) -> None:
     (tmp_path / "cd" / "DICOM" / "PA1").mkdir(parents=True)
     write_ct(tmp_path / "cd" / "DICOM" / "PA1", hu)
     (tmp_path / "cd" / "DICOM" / ".Trashes").mkdir()
@@ -67,7 +70,7 @@ def test_a_cd_with_an_index_and_subfolders(tmp_path: Path, hu) -> None:
 
 @pytest.mark.parametrize("is_marked", [True, False], ids=["marked as a scout", "of another plane only"])
 @pytest.mark.parametrize("first", [True, False], ids=["first by name", "last by name"])
-def test_a_scout_of_the_same_series_is_left_out(tmp_path: Path, hu, is_marked, first) -> None:
+def test_a_scout_of_the_same_series_is_left_out(tmp_path: Path, hu: np.ndarray, is_marked: bool, first: bool) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names("m"))
     data = pydicom.dcmread(folder / "m0")
     same = {name: data[name].value for name in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")}
@@ -79,14 +82,14 @@ def test_a_scout_of_the_same_series_is_left_out(tmp_path: Path, hu, is_marked, f
     assert volume.files == tuple(folder / name for name in names("m"))
 
 
-def test_scouts_alone_are_no_volume(tmp_path: Path, hu) -> None:
+def test_scouts_alone_are_no_volume(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu, edit=marked(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
     with pytest.raises(VolumeError, match="scout images only"):
         read_volume(folder)
 
 
-def test_an_odd_image_is_no_scout_where_a_slice_is_missing_without_it(tmp_path: Path, hu) -> None:
-    def turned(k, data) -> None:
+def test_an_odd_image_is_no_scout_where_a_slice_is_missing_without_it(tmp_path: Path, hu: np.ndarray) -> None:
+    def turned(k: int, data: Dataset) -> None:
         if k == 0:
             data.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
 
@@ -95,7 +98,7 @@ def test_an_odd_image_is_no_scout_where_a_slice_is_missing_without_it(tmp_path: 
         read_volume(folder)
 
 
-def test_one_volume_beside_single_images_is_taken(tmp_path: Path, hu) -> None:
+def test_one_volume_beside_single_images_is_taken(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names("m"), edit=marked(SeriesNumber=2))
     write_ct(folder, hu[:1], names=["a"], edit=marked(SeriesNumber=2))
     write_ct(folder, hu[:2], names=["s0", "s1"], edit=marked(SeriesNumber=1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
@@ -106,7 +109,7 @@ def test_one_volume_beside_single_images_is_taken(tmp_path: Path, hu) -> None:
     assert "(CT, 1 image of 6x7)" in note
 
 
-def test_several_series_are_listed_and_one_is_chosen(tmp_path: Path, hu) -> None:
+def test_several_series_are_listed_and_one_is_chosen(tmp_path: Path, hu: np.ndarray) -> None:
     secret = {"SeriesDescription": "Doe Jane thin"}
     folder = write_ct(tmp_path / "ct", hu, names=names("b"), edit=marked(SeriesNumber=4, **secret))
     write_ct(folder, hu[:4] // 2, names=names("a", 4), edit=marked(SeriesNumber=12, **secret))
@@ -129,7 +132,7 @@ def test_several_series_are_listed_and_one_is_chosen(tmp_path: Path, hu) -> None
         load(folder.parent / "ct.npy", series="4")
 
 
-def test_series_of_one_number_are_told_apart(tmp_path: Path, hu) -> None:
+def test_series_of_one_number_are_told_apart(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names("a"), edit=marked(SeriesNumber=2, SeriesInstanceUID="1.2.4"))
     write_ct(folder, hu // 2, names=names("b"), edit=marked(SeriesNumber=2, SeriesInstanceUID="1.2.3"))
     with pytest.raises(VolumeError, match=r"2\.1 \(CT, 5 images of 6x7\); 2\.2 \(CT"):
@@ -139,11 +142,13 @@ def test_series_of_one_number_are_told_apart(tmp_path: Path, hu) -> None:
 
 
 @pytest.mark.parametrize(("step", "modality", "is_one"), [(1, "CT", True), (2, "CT", False), (1, "PT", False)])
-def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(tmp_path: Path, step, modality, is_one) -> None:
+def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(
+    tmp_path: Path, step: int, modality: str, is_one: bool
+) -> None:
     """step: 2 leaves out a slice, so that it is no stack."""
     folder = tmp_path / "ct"
 
-    def own(k, data) -> None:
+    def own(k: int, data: Dataset) -> None:
         data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = f"1.2.{k}", f"1.3.{k}", f"1.4.{k}"
         data.SeriesNumber, data.Modality = 5, modality
 
@@ -161,8 +166,8 @@ def test_a_stack_of_which_each_file_is_its_own_series_is_said_to_be_one(tmp_path
         read_volume(folder, series="7")
 
 
-def test_objects_without_images_are_passed_over(tmp_path: Path, hu) -> None:
-    def report(k, data) -> None:
+def test_objects_without_images_are_passed_over(tmp_path: Path, hu: np.ndarray) -> None:
+    def report(k: int, data: Dataset) -> None:
         for name in ("Rows", "Columns", "BitsAllocated", "PixelData", "SamplesPerPixel", "PhotometricInterpretation"):
             delattr(data, name)
         data.Modality, data.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
@@ -175,7 +180,7 @@ def test_objects_without_images_are_passed_over(tmp_path: Path, hu) -> None:
         read_volume(tmp_path / "reports")
 
 
-def test_the_files_of_a_volume_are_in_the_order_of_its_slices(tmp_path: Path, hu) -> None:
+def test_the_files_of_a_volume_are_in_the_order_of_its_slices(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu)
     volume = read_volume(folder)
     for path, image in zip(volume.files, volume.stored()[0], strict=True):
@@ -184,7 +189,9 @@ def test_the_files_of_a_volume_are_in_the_order_of_its_slices(tmp_path: Path, hu
 
 
 @pytest.mark.parametrize("modality", ["MR", "PT"])
-def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_path: Path, hu, modality) -> None:
+def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(
+    tmp_path: Path, hu: np.ndarray, modality: str
+) -> None:
     folder = write_ct(tmp_path / "other", hu, edit=marked(Modality=modality))
     with pytest.raises(VolumeError, match=f"other: its modality is {modality}, not CT, which the models are for"):
         load(folder)
@@ -198,10 +205,10 @@ def test_another_modality_than_ct_is_refused_unless_its_values_are_stated(tmp_pa
 @pytest.mark.parametrize(
     "edit", [marked(Modality=None), marked(ImageType=["DERIVED", "SECONDARY", "REFORMATTED"])], ids=["no modality", "derived"]
 )
-def test_a_series_that_may_be_a_ct_is_read(tmp_path: Path, hu, edit) -> None:
+def test_a_series_that_may_be_a_ct_is_read(tmp_path: Path, hu: np.ndarray, edit: Callable[..., Any]) -> None:
     assert not any("modality" in note for note in load(write_ct(tmp_path / "ct", hu, AXIAL, edit=edit)).notes)
 
 
-def test_modality_other_tells_nothing_and_is_remarked(tmp_path: Path, hu) -> None:
+def test_modality_other_tells_nothing_and_is_remarked(tmp_path: Path, hu: np.ndarray) -> None:
     note = load(write_ct(tmp_path / "ct", hu, AXIAL, edit=marked(Modality="OT"))).notes[0]
     assert note.startswith("its modality is OT, not CT")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset, FileDataset
 
 from bunet.models.volumes.dicom import segmentation as dicom_segmentation
 from bunet.models.volumes.formats import read_volume, write
@@ -32,11 +33,11 @@ ODD = {
 }
 
 
-def masks_of(volume):
+def masks_of(volume: Volume) -> dict[str, np.ndarray]:
     return {"infection": (volume.array > 2000).astype(np.uint8), "lung": (volume.array > 0).astype(np.uint8)}
 
 
-def written(folder, volume):
+def written(folder: Path, volume: Volume) -> tuple[Path, Path, Path]:
     """Both derived series and the Segmentation of a volume, in a folder: their paths."""
     masks = masks_of(volume)
     for target, mask in masks.items():
@@ -45,11 +46,11 @@ def written(folder, volume):
     return folder / "infection", folder / "lung", folder / "seg.dcm"
 
 
-def images(folder):
+def images(folder: Path) -> list[FileDataset]:
     return [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
 
 
-def enhanced(folder, order=(2, 0, 3, 1)):
+def enhanced(folder: Path, order: tuple[int, ...] = (2, 0, 3, 1)) -> tuple[FileDataset, Volume]:
     """A CT as one file of four frames that are not in the order of their places, and the volume that it holds."""
     series = write_ct(folder / "ct", HU, names=[f"{k}.dcm" for k in range(4)])
     data = pydicom.dcmread(series / "0.dcm")
@@ -84,11 +85,11 @@ def enhanced(folder, order=(2, 0, 3, 1)):
 
 
 @pytest.fixture
-def volume(tmp_path: Path):
+def volume(tmp_path: Path) -> Volume:
     return read_volume(write_ct(tmp_path / "ct", HU))
 
 
-def test_a_derived_series_says_what_it_is(tmp_path: Path, volume) -> None:
+def test_a_derived_series_says_what_it_is(tmp_path: Path, volume: Volume) -> None:
     infection, lung, _ = written(tmp_path, volume)
     sources = {data.SOPInstanceUID: data for data in images(tmp_path / "ct")}
     known = {str(next(iter(sources.values())).SeriesInstanceUID), *map(str, sources)}
@@ -114,7 +115,7 @@ def test_a_derived_series_says_what_it_is(tmp_path: Path, volume) -> None:
     assert len(numbers) == 2
 
 
-def test_a_mask_is_black_and_white_in_a_viewer(tmp_path: Path, volume) -> None:
+def test_a_mask_is_black_and_white_in_a_viewer(tmp_path: Path, volume: Volume) -> None:
     for data in images(written(tmp_path, volume)[0]):
         values = data.pixel_array
         assert set(np.unique(values)) <= {0, 1}
@@ -125,7 +126,7 @@ def test_a_mask_is_black_and_white_in_a_viewer(tmp_path: Path, volume) -> None:
 
 
 @pytest.mark.parametrize("itk", VERSIONS)
-def test_itk_lays_every_series_over_its_volume(tmp_path: Path, itk) -> None:
+def test_itk_lays_every_series_over_its_volume(tmp_path: Path, itk: str) -> None:
     paths = []
     for number, layout in enumerate([layout for layout in LAYOUTS if layout.order != (2, 1, 0)][::4]):
         affine = AXIAL.copy()
@@ -142,7 +143,7 @@ def test_itk_lays_every_series_over_its_volume(tmp_path: Path, itk) -> None:
         np.testing.assert_array_equal(found[k + 2], found[k])
 
 
-def test_highdicom_reads_the_segmentation_back(tmp_path: Path, volume) -> None:
+def test_highdicom_reads_the_segmentation_back(tmp_path: Path, volume: Volume) -> None:
     path = written(tmp_path, volume)[2]
     segmentation, masks = highdicom.seg.segread(path), masks_of(volume)
     assert list(segmentation.segment_numbers) == [1, 2]
@@ -169,20 +170,20 @@ def test_highdicom_reads_the_segmentation_back(tmp_path: Path, volume) -> None:
 
 
 @pytest.mark.parametrize("itk", VERSIONS)
-def test_itk_finds_a_segmentation_where_the_volume_lies(tmp_path: Path, volume, itk) -> None:
+def test_itk_finds_a_segmentation_where_the_volume_lies(tmp_path: Path, volume: Volume, itk: str) -> None:
     mask = {"lung": masks_of(volume)["lung"]}  # of several segments ITK makes one image, one after the other
     dicom_segmentation.write_segmentation(volume, mask, tmp_path / "seg.dcm")
     ct, segmentation = corners(itk, [tmp_path / "ct", tmp_path / "seg.dcm"])
     if segmentation is None:
         pytest.skip(f"ITK {itk} does not read Segmentations")
 
-    def in_order(places):
+    def in_order(places: np.ndarray) -> np.ndarray:
         return places[np.lexsort(places.round(3).T)]
 
     np.testing.assert_allclose(in_order(segmentation), in_order(ct), atol=1e-3)
 
 
-def test_an_empty_mask_has_its_frames(tmp_path: Path, volume) -> None:
+def test_an_empty_mask_has_its_frames(tmp_path: Path, volume: Volume) -> None:
     empty = {target: np.zeros(volume.shape, np.uint8) for target in STRUCTURES}
     dicom_segmentation.write_segmentation(volume, empty, tmp_path / "seg.dcm")
     data = highdicom.seg.segread(tmp_path / "seg.dcm")
@@ -230,7 +231,7 @@ def test_compressed_slices_lead_to_outputs(tmp_path: Path) -> None:
 
 
 def test_what_was_lost_stays_lost(tmp_path: Path) -> None:
-    def lossy(k, data) -> None:
+    def lossy(k: int, data: Dataset) -> None:
         data.LossyImageCompression, data.LossyImageCompressionRatio = "01", "12"
 
     infection, _, segmentation = written(tmp_path, read_volume(write_ct(tmp_path / "ct", HU, edit=lossy)))
@@ -239,7 +240,7 @@ def test_what_was_lost_stays_lost(tmp_path: Path) -> None:
 
 
 def test_odd_values_are_copied_and_nothing_of_a_patient_is_said(tmp_path: Path) -> None:
-    def odd(k, data) -> None:
+    def odd(k: int, data: Dataset) -> None:
         with pydicom.config.disable_value_validation():
             for name, value in ODD.items():
                 setattr(data, name, value)
@@ -259,7 +260,7 @@ def test_odd_values_are_copied_and_nothing_of_a_patient_is_said(tmp_path: Path) 
 
 
 def test_a_source_without_identifiers_has_outputs_in_one_study(tmp_path: Path) -> None:
-    def bare(k, data) -> None:
+    def bare(k: int, data: Dataset) -> None:
         del data.StudyInstanceUID, data.FrameOfReferenceUID, data.PatientName
 
     volume = read_volume(write_ct(tmp_path / "ct", HU, edit=bare))
@@ -268,7 +269,7 @@ def test_a_source_without_identifiers_has_outputs_in_one_study(tmp_path: Path) -
     assert len({(data.StudyInstanceUID, data.FrameOfReferenceUID) for data in made}) == 1
 
 
-def test_a_volume_whose_images_lie_elsewhere_refers_to_none(tmp_path: Path, volume) -> None:
+def test_a_volume_whose_images_lie_elsewhere_refers_to_none(tmp_path: Path, volume: Volume) -> None:
     affine = volume.affine.copy()
     affine[:3, 3] += 100
     moved = replace(volume, affine=affine)
@@ -298,7 +299,7 @@ def test_volumes_of_no_scanner_keep_their_pixels_and_get_no_window(tmp_path: Pat
 
 
 def test_slices_do_not_share_what_is_one_slice_s_own(tmp_path: Path) -> None:
-    def first_only(k, data) -> None:
+    def first_only(k: int, data: Dataset) -> None:
         if k == 0:
             data.LossyImageCompression, data.KVP = "01", "120"
 

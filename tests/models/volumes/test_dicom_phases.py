@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from bunet.models.volumes.formats import read_volume
 from bunet.models.volumes.volume import VolumeError
@@ -15,12 +16,12 @@ pydicom = pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 COUNT, STEP = 8, 2.5
 
 
-def written(folder, hu, start, **values):
+def written(folder: Path, hu: np.ndarray, start: float, **values: int | str) -> Path:
     """A stack of series 2 whose first slice lies `start` steps above the usual place."""
     affine = AXIAL.copy()
     affine[:3, 3] += start * affine[:3, 0]
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = "1.2.3", "1.2.4", "1.2.5"
         data.SeriesNumber = 2
         for name, value in values.items():
@@ -31,7 +32,7 @@ def written(folder, hu, start, **values):
 
 
 @pytest.fixture
-def hu():
+def hu() -> np.ndarray:
     return np.random.default_rng(0).integers(-1024, 3071, (COUNT, 5, 7))
 
 
@@ -44,7 +45,9 @@ def hu():
         ("ConvolutionKernel", ("DOE JANE", "I70f"), ("reconstruction no. 2", "reconstruction no. 1")),
     ],
 )
-def test_stacks_that_lie_over_each_other_are_chosen_from(tmp_path: Path, hu, start, name, values, said) -> None:
+def test_stacks_that_lie_over_each_other_are_chosen_from(
+    tmp_path: Path, hu: np.ndarray, start: float, name: str, values: tuple[int | str, int | str], said: tuple[str, str]
+) -> None:
     written(tmp_path / "ct", hu, 0, **{name: values[0]})
     written(tmp_path / "ct", hu // 2, start, **{name: values[1]})
     with pytest.raises(VolumeError, match=r"choose one by its number, such as --series 2\.1: ") as caught:
@@ -57,7 +60,7 @@ def test_stacks_that_lie_over_each_other_are_chosen_from(tmp_path: Path, hu, sta
         assert volume.spacing[0] == pytest.approx(STEP)
 
 
-def test_two_marks_at_once_make_four_stacks(tmp_path: Path, hu) -> None:
+def test_two_marks_at_once_make_four_stacks(tmp_path: Path, hu: np.ndarray) -> None:
     for phase in (1, 2):
         for kernel in ("B30f", "B60f"):
             written(tmp_path / "ct", hu // phase, 0, AcquisitionNumber=phase, ConvolutionKernel=kernel)
@@ -67,7 +70,7 @@ def test_two_marks_at_once_make_four_stacks(tmp_path: Path, hu) -> None:
 
 
 @pytest.mark.parametrize("split", [1, 2, 4])
-def test_parts_that_follow_one_another_are_one_volume(tmp_path: Path, hu, split) -> None:
+def test_parts_that_follow_one_another_are_one_volume(tmp_path: Path, hu: np.ndarray, split: int) -> None:
     """A scan in steps, of as many slices each."""
     for k in range(0, COUNT, split):
         written(tmp_path / "ct", hu[k : k + split], k, AcquisitionNumber=k)
@@ -76,13 +79,13 @@ def test_parts_that_follow_one_another_are_one_volume(tmp_path: Path, hu, split)
     assert volume.notes == ()
 
 
-def test_a_slice_of_another_acquisition_within_a_stack_stays_in_it(tmp_path: Path, hu) -> None:
+def test_a_slice_of_another_acquisition_within_a_stack_stays_in_it(tmp_path: Path, hu: np.ndarray) -> None:
     for k in range(COUNT):
         written(tmp_path / "ct", hu[k : k + 1], k, AcquisitionNumber=2 if k == 3 else 1)
     np.testing.assert_array_equal(read_volume(tmp_path / "ct").array, hu)
 
 
-def test_a_stack_with_a_slice_missing_is_not_laid_over_another(tmp_path: Path, hu) -> None:
+def test_a_stack_with_a_slice_missing_is_not_laid_over_another(tmp_path: Path, hu: np.ndarray) -> None:
     written(tmp_path / "ct", hu, 0, AcquisitionNumber=1)
     folder = written(tmp_path / "ct", hu, 0.5, AcquisitionNumber=2)
     next(path for path in folder.iterdir() if path.name.endswith("-0.5-3")).unlink()

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from bunet.models.volumes.formats import load, read_volume, write
 from bunet.models.volumes.volume import VolumeError
@@ -25,11 +28,11 @@ GDCM = {
 
 
 @pytest.fixture
-def hu():
+def hu() -> np.ndarray:
     return np.random.default_rng(0).integers(-1024, 3071, (4, 20, 24))
 
 
-def compressed_by_gdcm(folder, syntax):
+def compressed_by_gdcm(folder: Path, syntax: str) -> Path:
     """Compress a folder's files as they lie, by GDCM's encoder."""
     gdcm = pytest.importorskip("gdcm", reason="needs the extra `clinical`")
     for path in folder.iterdir():
@@ -52,10 +55,10 @@ def compressed_by_gdcm(folder, syntax):
 @pytest.mark.parametrize("syntax", GDCM)
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bits", [12, 16])
-def test_lossless_pixels_come_back_as_they_were(tmp_path: Path, hu, syntax, signed, bits) -> None:
+def test_lossless_pixels_come_back_as_they_were(tmp_path: Path, hu: np.ndarray, syntax: str, signed: bool, bits: int) -> None:
     hu = np.clip(hu, -1024, 2047)
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         data.BitsStored, data.HighBit = bits, bits - 1
         if signed:
             data.PixelRepresentation, data.RescaleIntercept = 1, 0
@@ -65,7 +68,7 @@ def test_lossless_pixels_come_back_as_they_were(tmp_path: Path, hu, syntax, sign
     np.testing.assert_array_equal(read_volume(folder).array, hu)
 
 
-def test_a_missing_decoder_is_named_with_one_command(tmp_path: Path, hu) -> None:
+def test_a_missing_decoder_is_named_with_one_command(tmp_path: Path, hu: np.ndarray) -> None:
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     script = (
         "import sys; sys.modules.update({'gdcm': None, 'PIL': None, 'jpeg_ls': None, 'pylibjpeg': None})\n"
@@ -81,7 +84,7 @@ def test_a_missing_decoder_is_named_with_one_command(tmp_path: Path, hu) -> None
     assert done.stderr == ""
 
 
-def flipped(data, where) -> None:
+def flipped(data: bytearray, where: range | list[int]) -> None:
     for k in where:
         data[k] ^= 0x5A
 
@@ -95,7 +98,7 @@ def flipped(data, where) -> None:
     ids=["data", "precision"],
 )
 def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(
-    tmp_path: Path, hu, capfd: pytest.CaptureFixture[str], damage
+    tmp_path: Path, hu: np.ndarray, capfd: pytest.CaptureFixture[str], damage: Callable[..., Any]
 ) -> None:
     folder = compressed_by_gdcm(write_ct(tmp_path / "ct", hu), "JPEGLosslessSV1")
     path = next(folder.iterdir())
@@ -110,13 +113,15 @@ def test_damaged_pixels_are_a_sentence_even_where_the_decoder_dies(
 @pytest.mark.parametrize(
     ("value", "limit", "padded"), [(-2000, None, [-2000]), (-2000, -1500, [-2000, -1700, -1500]), (3071, None, [3071])]
 )
-def test_pixels_that_the_scanner_did_not_see_become_air(tmp_path: Path, hu, value, limit, padded) -> None:
+def test_pixels_that_the_scanner_did_not_see_become_air(
+    tmp_path: Path, hu: np.ndarray, value: int, limit: int | None, padded: list[int]
+) -> None:
     hu = np.clip(hu, -1000, 2000)
     expected = hu.copy()
     hu[1, :2, : len(padded)] = padded
     expected[1, :2, : len(padded)] = -1024
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
         data.PixelData = hu[k].astype("<i2").tobytes()
         data.add_new("PixelPaddingValue", "SS", value)
@@ -129,10 +134,10 @@ def test_pixels_that_the_scanner_did_not_see_become_air(tmp_path: Path, hu, valu
     assert volume.notes == (f"{share:.2g} % of its pixels are padding by the header, and taken as air (-1024 HU)",)
 
 
-def test_padding_written_as_if_it_were_unsigned(tmp_path: Path, hu) -> None:
+def test_padding_written_as_if_it_were_unsigned(tmp_path: Path, hu: np.ndarray) -> None:
     hu[0, 0, 0] = -2000
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
         data.PixelData = hu[k].astype("<i2").tobytes()
         data.add_new("PixelPaddingValue", "US", 0x10000 - 2000)
@@ -140,15 +145,15 @@ def test_padding_written_as_if_it_were_unsigned(tmp_path: Path, hu) -> None:
     assert read_volume(write_ct(tmp_path / "ct", hu, edit=edit)).array[0, 0, 0] == -1024
 
 
-def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path: Path, hu) -> None:
-    def edit(k, data) -> None:
+def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path: Path, hu: np.ndarray) -> None:
+    def edit(k: int, data: Dataset) -> None:
         data.add_new("PixelPaddingValue", "US", 1024)  # water
 
     volume = read_volume(write_ct(tmp_path / "water", hu, edit=edit))
     np.testing.assert_array_equal(volume.array, hu)
     assert volume.notes == ("its header names 0 HU as padding, which the body has, too: such pixels stay as they are",)
 
-    def other(k, data) -> None:
+    def other(k: int, data: Dataset) -> None:
         data.add_new("PixelPaddingValue", "US", 4095)
         data.Modality = "OT"
 
@@ -159,8 +164,8 @@ def test_padding_is_believed_of_a_ct_only_and_never_within_the_body(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("value", "limit"), [(-2000, 3500), (3500, -2000), (-1500, 40)])
-def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path: Path, hu, value, limit) -> None:
-    def edit(k, data) -> None:
+def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path: Path, hu: np.ndarray, value: int, limit: int) -> None:
+    def edit(k: int, data: Dataset) -> None:
         data.PixelRepresentation, data.RescaleIntercept, data.BitsStored, data.HighBit = 1, 0, 16, 15
         data.PixelData = hu[k].astype("<i2").tobytes()
         data.add_new("PixelPaddingValue", "SS", value)
@@ -173,14 +178,14 @@ def test_a_range_of_padding_that_holds_the_body_is_not_believed(tmp_path: Path, 
 
 
 @pytest.fixture
-def enhanced(tmp_path: Path, hu):
+def enhanced(tmp_path: Path, hu: np.ndarray) -> tuple[Path, Path]:
     """(the folder of a series with its gantry tilted, an enhanced file that highdicom made of it)."""
     legacy = pytest.importorskip("highdicom.legacy", reason="highdicom is not installed")
     affine = AXIAL.copy()
     affine[1, 0] = 0.6
     folder, k = tmp_path / "ct", iter(range(99))
 
-    def edit(_, data) -> None:
+    def edit(_: int, data: Dataset) -> None:
         data.Manufacturer = data.ManufacturerModelName = data.InstitutionName = "none"
         data.KVP, data.AcquisitionNumber, data.PatientPosition, data.PositionReferenceIndicator = "120", 1, "HFS", ""
         data.PatientBirthDate, data.PatientSex, data.AccessionNumber, data.StudyID, data.StudyTime = "", "O", "", "1", "120000"
@@ -198,7 +203,7 @@ def enhanced(tmp_path: Path, hu):
     return folder, tmp_path / "enhanced" / "IM1.dcm"
 
 
-def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced, tmp_path: Path, hu) -> None:
+def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced: tuple[Path, Path], tmp_path: Path, hu: np.ndarray) -> None:
     folder, path = enhanced
     series = read_volume(folder)
     np.testing.assert_array_equal(series.array, hu - np.arange(4)[:, None, None])
@@ -213,7 +218,7 @@ def test_an_enhanced_file_is_the_series_it_was_made_of(enhanced, tmp_path: Path,
 
 
 @pytest.mark.parametrize("syntax", GDCM)
-def test_frames_of_an_enhanced_file_may_be_compressed(enhanced, syntax) -> None:
+def test_frames_of_an_enhanced_file_may_be_compressed(enhanced: tuple[Path, Path], syntax: str) -> None:
     folder, path = enhanced
     data = pydicom.dcmread(path)
     encoded = pydicom.dcmread(next(compressed_by_gdcm(path.parent, syntax).iterdir()))
@@ -223,7 +228,7 @@ def test_frames_of_an_enhanced_file_may_be_compressed(enhanced, syntax) -> None:
     np.testing.assert_array_equal(read_volume(path).array, read_volume(folder).array)
 
 
-def test_enhanced_files_of_one_series_are_put_together(enhanced, hu) -> None:
+def test_enhanced_files_of_one_series_are_put_together(enhanced: tuple[Path, Path], hu: np.ndarray) -> None:
     folder, path = enhanced
     whole = pydicom.dcmread(path)
     frames, size = whole.PerFrameFunctionalGroupsSequence, len(whole.PixelData) // 4
@@ -243,7 +248,7 @@ def test_enhanced_files_of_one_series_are_put_together(enhanced, hu) -> None:
 
 
 @pytest.mark.parametrize("shift", [0, 0.5])
-def test_phases_of_an_enhanced_file_are_chosen_from(enhanced, hu, shift) -> None:
+def test_phases_of_an_enhanced_file_are_chosen_from(enhanced: tuple[Path, Path], hu: np.ndarray, shift: float) -> None:
     _, path = enhanced
     data = pydicom.dcmread(path)
     frames = data.PerFrameFunctionalGroupsSequence
@@ -265,7 +270,7 @@ def test_phases_of_an_enhanced_file_are_chosen_from(enhanced, hu, shift) -> None
         np.testing.assert_allclose(volume.affine[:3, 0], step, atol=1e-6)
 
 
-def test_an_enhanced_file_that_contradicts_itself(enhanced) -> None:
+def test_an_enhanced_file_that_contradicts_itself(enhanced: tuple[Path, Path]) -> None:
     _, path = enhanced
     data = pydicom.dcmread(path)
     shared = data.SharedFunctionalGroupsSequence[0]
@@ -281,7 +286,7 @@ def test_an_enhanced_file_that_contradicts_itself(enhanced) -> None:
         read_volume(path)
 
 
-def test_a_slice_of_a_series_is_no_volume_by_itself(tmp_path: Path, hu) -> None:
+def test_a_slice_of_a_series_is_no_volume_by_itself(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu)
     with pytest.raises(VolumeError, match="is one slice: give the folder of its series"):
         read_volume(next(folder.iterdir()))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from tests.models.volumes.test_dicom import write_ct
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom writes what it is t
 
 SECRETS = ("DOE", "JANE", "19500401", "4711")
 NAMES = {"PatientName": "DOE^JANE^" + "X" * 70, "PatientID": "4711 " * 20, "PatientBirthDate": "19500401 JANE"}
-KINDS = {
+KINDS: dict[str, dict[str, str | list[str]]] = {
     "identifiers": {"StudyInstanceUID": "1.2.DOE.JANE.4711", "FrameOfReferenceUID": "DOE JANE"},
     "character set": {"SpecificCharacterSet": "DOE^JANE 4711"},
     "age and dates": {"PatientAge": "DOE", "StudyDate": "JANE 19500401", "StudyTime": "DOE", "AccessionNumber": "JANE" * 20},
@@ -28,10 +29,10 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def series(request, tmp_path: Path):
+def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Six slices; a few of their elements hold what they must not, with the patient in it."""
 
-    def edit(k, data) -> None:
+    def edit(k: int, data: Dataset) -> None:
         for name, value in {**NAMES, **KINDS[request.param]}.items():
             tag = pydicom.tag.Tag(name)
             values = value if isinstance(value, list) else [value]
@@ -44,11 +45,11 @@ def series(request, tmp_path: Path):
     return write_ct(tmp_path / "ct", np.random.default_rng(0).integers(-1024, 3071, (6, 5, 7)), edit=edit)
 
 
-def run(*arguments):
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_the_command_line_says_nothing_of_the_patient(series, tmp_path: Path) -> None:
+def test_the_command_line_says_nothing_of_the_patient(series: Path, tmp_path: Path) -> None:
     done = run("-m", "bunet.experiments", "predict", "--volume", series, "--model-lung-dir", tmp_path / "no", "--float")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -56,7 +57,7 @@ def test_the_command_line_says_nothing_of_the_patient(series, tmp_path: Path) ->
         assert not [secret for secret in SECRETS if secret in text.upper().replace(str(tmp_path).upper(), "")]
 
 
-def test_reading_and_writing_say_nothing_of_the_patient_at_all(series) -> None:
+def test_reading_and_writing_say_nothing_of_the_patient_at_all(series: Path) -> None:
     script = (
         "from bunet.models.volumes.formats import read_volume, write\n"
         "from bunet.models.volumes.volume import VolumeError\n"
@@ -69,7 +70,7 @@ def test_reading_and_writing_say_nothing_of_the_patient_at_all(series) -> None:
 
 
 @pytest.mark.parametrize("series", ["character set"], indirect=True)
-def test_pydicom_would_say_it(series) -> None:
+def test_pydicom_would_say_it(series: Path) -> None:
     """What the other tests are worth: the library alone quotes the values."""
     done = run("-c", f"import pydicom; str(pydicom.dcmread({str(next(series.iterdir()))!r}))")
     assert "DOE^JANE 4711" in done.stderr

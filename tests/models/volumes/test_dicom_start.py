@@ -15,15 +15,15 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
 
 @pytest.fixture
-def hu():
+def hu() -> np.ndarray:
     return np.random.default_rng(0).integers(-1024, 3071, (5, 6, 7))
 
 
-def names():
+def names() -> list[str]:
     return [f"IM{k}" for k in range(5)]
 
 
-def bared(path, syntax, group_length=False) -> None:
+def bared(path: Path, syntax: str, group_length: bool = False) -> None:
     """The data set alone, as a stream of DIMSE has it."""
     data = pydicom.dcmread(path)
     if group_length:  # retired; old files begin with it
@@ -36,7 +36,7 @@ def bared(path, syntax, group_length=False) -> None:
 
 @pytest.mark.parametrize("ending", ["", ".dcm"])
 @pytest.mark.parametrize("length", [1, 100, 131, 133, 200, 300, 600, 930])
-def test_a_file_cut_within_its_header_is_refused(tmp_path: Path, hu, length, ending) -> None:
+def test_a_file_cut_within_its_header_is_refused(tmp_path: Path, hu: np.ndarray, length: int, ending: str) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=[name + ending for name in names()])
     last = folder / f"IM4{ending}"
     last.write_bytes(last.read_bytes()[:length])
@@ -47,7 +47,7 @@ def test_a_file_cut_within_its_header_is_refused(tmp_path: Path, hu, length, end
 
 @pytest.mark.parametrize("group_length", [False, True])
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT])
-def test_data_sets_without_a_header_are_read(tmp_path: Path, hu, syntax, group_length) -> None:
+def test_data_sets_without_a_header_are_read(tmp_path: Path, hu: np.ndarray, syntax: str, group_length: bool) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names())
     whole = read_volume(folder)
     for path in list(folder.iterdir()):
@@ -62,7 +62,7 @@ def test_data_sets_without_a_header_are_read(tmp_path: Path, hu, syntax, group_l
     assert {pydicom.dcmread(path).PatientID for path in (tmp_path / "mask").iterdir()} == {"17"}
 
 
-def test_the_header_s_group_without_a_preamble_is_read(tmp_path: Path, hu) -> None:
+def test_the_header_s_group_without_a_preamble_is_read(tmp_path: Path, hu: np.ndarray) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names())
     for path in list(folder.iterdir()):
         path.write_bytes(path.read_bytes()[132:])
@@ -70,7 +70,7 @@ def test_the_header_s_group_without_a_preamble_is_read(tmp_path: Path, hu) -> No
 
 
 @pytest.mark.parametrize("length", [20, 300])
-def test_what_begins_as_a_data_set_but_is_no_image_is_refused(tmp_path: Path, hu, length) -> None:
+def test_what_begins_as_a_data_set_but_is_no_image_is_refused(tmp_path: Path, hu: np.ndarray, length: int) -> None:
     folder = write_ct(tmp_path / "ct", hu, names=names())
     bared(folder / "IM4", EXPLICIT)
     (folder / "IM4").write_bytes((folder / "IM4").read_bytes()[:length])

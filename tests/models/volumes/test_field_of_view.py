@@ -9,20 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bunet_clinical
 from bunet.models.network import weights as weight_files
 from bunet.models.network.reference import FloatModel
 from bunet.models.volumes.content.intensity import windowed
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part, pixels_of
 
-CLINICAL = Path(weight_files.__file__).parents[1] / "clinical"
-
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
 AIR, TISSUE, LUNG = 0.15, 0.86, 0.25
 
 
-def scan(rows, columns, width, at, table=False):
+def scan(rows: int, columns: int, width: float, at: tuple[float, float], table: bool = False) -> np.ndarray:
     """An ellipse `width` columns wide and two thirds as high around `at`, with lungs; below it a thin table."""
     y, x = np.ogrid[:rows, :columns]
     inside = ((y - at[0]) / (width / 3)) ** 2 + ((x - at[1]) / (width / 2)) ** 2
@@ -35,7 +34,7 @@ def scan(rows, columns, width, at, table=False):
 
 @pytest.mark.parametrize(("rows", "columns"), [(128, 128), (300, 300), (512, 512), (200, 300)])
 @pytest.mark.parametrize("table", [False, True])
-def test_a_small_body_gets_the_training_s_share(rows, columns, table) -> None:
+def test_a_small_body_gets_the_training_s_share(rows: int, columns: int, table: bool) -> None:
     longer = max(rows, columns)
     volume = scan(rows, columns, 0.45 * longer, (0.5 * rows, 0.55 * columns), table)
     crop = crop_of(volume)
@@ -76,12 +75,12 @@ def test_a_crop_knows_its_place_along_every_axis() -> None:
     part = volume[:, 2:6, 3:9]
     for axis, number in (("z", 0), ("y", 1), ("x", 2)):
         start = crop.along(axis, volume.shape[number])[0]
-        np.testing.assert_array_equal(volume.take(start, number)[crop.flat(axis)], part.take(0, number))
+        np.testing.assert_array_equal(np.take(volume, start, number)[crop.flat(axis)], part.take(0, number))
     assert crop.shape(5) == part.shape
     assert Crop.of_list(crop.as_list()) == crop
 
 
-def flood(mask):
+def flood(mask: np.ndarray) -> list[tuple[int, tuple[int, int, int, int]]]:
     """Boxes and areas of all parts, by filling them one after the other."""
     left, found = {tuple(p) for p in np.argwhere(mask).tolist()}, []
     while left:
@@ -98,7 +97,7 @@ def flood(mask):
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0.2, 0.9), st.integers(0, 2**32 - 1))
-def test_the_largest_part_is_that_of_a_flood_fill(rows, columns, share, seed) -> None:
+def test_the_largest_part_is_that_of_a_flood_fill(rows: int, columns: int, share: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((rows, columns)) < share
     parts = flood(mask)
     box = largest_part(mask)
@@ -123,10 +122,10 @@ def test_air_around_a_real_chest_is_cut_off_again() -> None:
 @needs_data
 def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own() -> None:
     """The same patient on 517, 605 and 732 mm in place of 430, pixels of 3.36 mm: every fourth slice of 16 of the chest."""
-    network = FloatModel(weight_files.load(CLINICAL / "lung-z.safetensors"))
+    network = FloatModel(weight_files.load(bunet_clinical.FOLDER / "lung-z.safetensors"))
     hu = np.load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")["hu"][16:32, ::2, ::2]
 
-    def lung(array):
+    def lung(array: np.ndarray) -> np.ndarray:
         volume, _ = windowed(array)
         source = SliceSource.of(volume, "z", 128, crop_of(volume))
         return np.stack([source.frame.restore(network.label(source.image(k))) for k in range(2, 16, 4)]) != 0

@@ -4,7 +4,9 @@ import os
 import sys
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,7 +27,8 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real che
 def test_npz_and_npy_are_read(tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
     for key in ("array", "ct"):
-        np.savez_compressed(tmp_path / "a.npz", other=np.zeros(2), **{key: array})
+        members: dict[str, Any] = {"other": np.zeros(2), key: array}
+        np.savez_compressed(tmp_path / "a.npz", **members)
         np.testing.assert_array_equal(read(tmp_path / "a.npz"), array)
     np.save(tmp_path / "a.npy", array)
     mapped = read(tmp_path / "a.npy")
@@ -38,7 +41,7 @@ def test_npz_and_npy_are_read(tmp_path: Path) -> None:
 def test_bad_files_are_named_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
 
-    def refused(match, name=path) -> None:
+    def refused(match: str, name: Path = path) -> None:
         with pytest.raises(VolumeError, match=match) as caught:
             load(name)
         assert str(name) in str(caught.value)
@@ -76,7 +79,9 @@ NUMBERS = st.sampled_from([np.uint8, np.int16, ">i2", np.uint16, np.int64, np.fl
 
 @settings(max_examples=40, deadline=None)
 @given(SHAPES, NUMBERS, st.booleans())
-def test_npz_round_trips_with_its_place(tmp_path_factory: pytest.TempPathFactory, shape, kind, placed) -> None:
+def test_npz_round_trips_with_its_place(
+    tmp_path_factory: pytest.TempPathFactory, shape: tuple[int, int, int], kind: str | type[np.generic], placed: bool
+) -> None:
     array = np.random.default_rng(0).integers(0, 100, shape).astype(kind)
     path = tmp_path_factory.mktemp("npz") / "a.npz"
     write(Volume(array, AXIAL if placed else None), path)
@@ -94,7 +99,7 @@ def test_npz_round_trips_with_its_place(tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_members_of_an_archive_are_on_the_disk(tmp_path: Path, save, order) -> None:
+def test_members_of_an_archive_are_on_the_disk(tmp_path: Path, save: Callable[..., None], order: Literal["C", "F"]) -> None:
     array = np.asarray(np.random.default_rng(0).integers(0, 9, (3, 4, 5)).astype(np.int16), order=order)
     save(tmp_path / "a.npz", before=np.zeros(1000), ct=array, infection=array > 4)
     volume = read_volume(tmp_path / "a.npz")
@@ -116,7 +121,8 @@ def test_spacing_of_an_archive(tmp_path: Path) -> None:
         ("spacing_zyx_mm", np.array(["a", "b", "c"])),
         ("spacing_zyx_mm", np.array([0, 1, 1])),
     ):
-        np.savez(path, hu=array, **{key: wrong})
+        members: dict[str, Any] = {"hu": array, key: wrong}
+        np.savez(path, **members)
         with pytest.raises(VolumeError, match=f"{path}: "):
             read_volume(path)
 
@@ -169,7 +175,7 @@ def test_an_older_file_gives_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "module"), [("a.nii", "nibabel"), ("series", "pydicom")])
-def test_the_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name, module) -> None:
+def test_the_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(VolumeError, match=r"need the extra `clinical`: pip install"):
         write(Volume(np.zeros((2, 3, 4), np.int16), AXIAL), tmp_path / name)
@@ -205,7 +211,7 @@ def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path: Path) -> None:
         ("radiopaedia_14_85914_0", "windowed"),
     ],
 )
-def test_real_volumes_read_and_slice(name, rule) -> None:
+def test_real_volumes_read_and_slice(name: str | Path, rule: str) -> None:
     path = DATA / "covid_ct_seg_128" / f"{name}.npz"
     loaded = load(path)
     assert loaded.rule == rule
@@ -228,7 +234,9 @@ def test_the_real_volume_in_hounsfield_units_reads() -> None:
 
 @pytest.mark.parametrize("order", "CF")
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (3, 4, 5, 1), (1, 1, 3, 4, 5), (1, 3, 4, 5, 1)])
-def test_axes_of_length_one_beyond_three_are_left_off_and_said(tmp_path: Path, shape, order) -> None:
+def test_axes_of_length_one_beyond_three_are_left_off_and_said(
+    tmp_path: Path, shape: tuple[int, ...], order: Literal["C", "F"]
+) -> None:
     array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
     given = np.asarray(array.reshape(shape), order=order)
     np.save(tmp_path / "a.npy", given)
@@ -242,14 +250,14 @@ def test_axes_of_length_one_beyond_three_are_left_off_and_said(tmp_path: Path, s
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 3), (2, 3, 4, 5), (4, 5)])
-def test_other_axes_are_refused(tmp_path: Path, shape) -> None:
+def test_other_axes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "a.npy", np.zeros(shape, np.int16))
     with pytest.raises(VolumeError, match=r"a volume has shape \(slices, rows, columns\), this one has"):
         read_volume(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("spacing", [(-5, 1, 1), (5, -0.8, 0.8), (5, 0.8, 0), (np.nan, 1, 1)])
-def test_spacings_that_are_none_are_refused(tmp_path: Path, spacing) -> None:
+def test_spacings_that_are_none_are_refused(tmp_path: Path, spacing: tuple[float, float, float]) -> None:
     np.savez(tmp_path / "a.npz", array=np.zeros((3, 4, 5), np.int16), spacing_zyx_mm=spacing)
     with pytest.raises(VolumeError, match=r"a\.npz: `spacing_zyx_mm` is .*: spacings are above 0"):
         read_volume(tmp_path / "a.npz")

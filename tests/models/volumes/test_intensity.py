@@ -10,40 +10,40 @@ from bunet.models.volumes.volume import VolumeError
 
 
 @pytest.fixture(scope="module")
-def chest():
+def chest() -> np.ndarray:
     return synthetic.generate(size=64, slices=12, seed=3).volume
 
 
-def normalise(array, rule="auto"):
+def normalise(array: np.ndarray, rule: str = "auto") -> tuple[np.ndarray, str]:
     """(the whole volume on the scale, the rule)."""
     lazy, rule = windowed(array, rule)
     return np.asarray(lazy), rule
 
 
-def hounsfield(unit):
+def hounsfield(unit: np.ndarray) -> np.ndarray:
     return np.round(unit * 1500 - 1250).astype(np.int16)
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
-def test_hounsfield_units_land_on_the_synthetic_scale(chest, kind) -> None:
+def test_hounsfield_units_land_on_the_synthetic_scale(chest: np.ndarray, kind: type[np.generic]) -> None:
     back, rule = normalise(hounsfield(chest).astype(kind))
     assert rule == "hu"
     np.testing.assert_allclose(back, chest, atol=1e-3)
 
 
-def test_stored_values_with_offset_lose_only_what_lies_below_air(chest) -> None:
+def test_stored_values_with_offset_lose_only_what_lies_below_air(chest: np.ndarray) -> None:
     back, rule = normalise((np.maximum(hounsfield(chest), -1024) + 1024).astype(np.uint16))
     assert rule == "hu+1024"
     np.testing.assert_allclose(back, np.maximum(chest, 226 / 1500), atol=1e-3)
 
 
-def test_windowed_bytes_land_on_the_synthetic_scale(chest) -> None:
+def test_windowed_bytes_land_on_the_synthetic_scale(chest: np.ndarray) -> None:
     back, rule = normalise(np.round(chest * 255).astype(np.uint8))
     assert rule == "windowed"
     np.testing.assert_allclose(back, chest, atol=3e-3)
 
 
-def test_slices_scaled_one_by_one_land_near_the_synthetic_scale(chest) -> None:
+def test_slices_scaled_one_by_one_land_near_the_synthetic_scale(chest: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     hu = np.maximum(hounsfield(chest), -1024).astype(np.float32)
     top = rng.uniform(1200, 1700, size=(len(hu), 1, 1))  # the brightest bone of each slice
@@ -54,7 +54,7 @@ def test_slices_scaled_one_by_one_land_near_the_synthetic_scale(chest) -> None:
     assert np.median(error) < 0.03
 
 
-def test_a_rule_can_be_forced_and_must_exist(chest) -> None:
+def test_a_rule_can_be_forced_and_must_exist(chest: np.ndarray) -> None:
     assert normalise(np.zeros((1, 2, 2), np.uint8), "windowed")[1] == "windowed"
     assert normalise(np.zeros((1, 2, 2), np.uint8))[0].max() == 0
     with pytest.raises(VolumeError, match="not one of auto"):
@@ -71,7 +71,7 @@ def test_otsu_splits_two_heaps() -> None:
 
 
 @pytest.mark.parametrize("rule", ["tissue", "windowed"])
-def test_cutting_and_the_whole_agree_along_every_axis(chest, rule) -> None:
+def test_cutting_and_the_whole_agree_along_every_axis(chest: np.ndarray, rule: str) -> None:
     array = np.round(chest * 255).astype(np.uint8)
     lazy, _ = windowed(array, rule)
     whole = np.asarray(lazy)
@@ -86,7 +86,7 @@ def test_cutting_and_the_whole_agree_along_every_axis(chest, rule) -> None:
         np.array(lazy, copy=False)
 
 
-def test_the_slice_that_is_not_finite_is_named(chest) -> None:
+def test_the_slice_that_is_not_finite_is_named(chest: np.ndarray) -> None:
     for wrong in (np.nan, np.inf, -np.inf):
         broken = chest.copy()
         broken[4, 3, 2] = wrong
@@ -102,7 +102,7 @@ def test_values_that_are_taken_as_they_are_are_not_clipped() -> None:
     assert np.abs(array).max() > 3
 
 
-def with_corner(array, value):
+def with_corner(array: np.ndarray, value: int) -> np.ndarray:
     """What lies outside of a scanner's round field of view is often such a corner."""
     out = array.copy()
     out[:, :12, :12] = value
@@ -111,7 +111,7 @@ def with_corner(array, value):
 
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
 @pytest.mark.parametrize("padding", [-1024, -2000, -3024, -32768])
-def test_padding_does_not_decide_the_scale(chest, padding, kind) -> None:
+def test_padding_does_not_decide_the_scale(chest: np.ndarray, padding: int, kind: type[np.generic]) -> None:
     hu = np.maximum(hounsfield(chest), -1024).astype(kind)
     for array, rule in ((hu + 1024, "hu+1024"), (hu, "hu")):
         back, found = normalise(with_corner(array.astype(kind), padding))
@@ -120,7 +120,7 @@ def test_padding_does_not_decide_the_scale(chest, padding, kind) -> None:
         np.testing.assert_array_equal(back[inside], normalise(array)[0][inside])
 
 
-def test_padding_that_wrapped_around_is_no_bone(chest) -> None:
+def test_padding_that_wrapped_around_is_no_bone(chest: np.ndarray) -> None:
     stored = (np.maximum(hounsfield(chest), -1024) + 1024).astype(np.uint16)
     back, rule = normalise(with_corner(stored, 63536))
     assert rule == "hu+1024"
@@ -128,13 +128,13 @@ def test_padding_that_wrapped_around_is_no_bone(chest) -> None:
     np.testing.assert_array_equal(back[:, 12:], normalise(stored)[0][:, 12:])
 
 
-def test_noise_below_air_does_not_decide_the_scale(chest) -> None:
+def test_noise_below_air_does_not_decide_the_scale(chest: np.ndarray) -> None:
     stored = np.maximum(hounsfield(chest), -1024) + 1024
     stored[3, 2, 1] = -40
     assert normalise(stored)[1] == "hu+1024"
 
 
-def test_whole_numbers_that_a_slope_made_floats_are_recognised(chest) -> None:
+def test_whole_numbers_that_a_slope_made_floats_are_recognised(chest: np.ndarray) -> None:
     for bytes_like, rule in ((chest * 255, "windowed"), ((np.maximum(hounsfield(chest), -1024) + 1024) / 12, "tissue")):
         array = np.clip(np.round(bytes_like), 0, 255)
         whole, found = normalise(array.astype(np.float32))
@@ -142,7 +142,7 @@ def test_whole_numbers_that_a_slope_made_floats_are_recognised(chest) -> None:
         np.testing.assert_array_equal(whole, normalise(array.astype(np.uint8))[0])
 
 
-def test_real_numbers_with_the_offset_are_recognised_where_it_is_clear(chest) -> None:
+def test_real_numbers_with_the_offset_are_recognised_where_it_is_clear(chest: np.ndarray) -> None:
     values = (chest * 1500 - 1250 + 1024).clip(0).astype(np.float32)
     back, rule = normalise(values)
     assert rule == "hu+1024"
@@ -157,21 +157,21 @@ def test_real_numbers_with_the_offset_are_recognised_where_it_is_clear(chest) ->
         (np.arange(-90, 10, dtype=np.int16).reshape(4, 5, 5), "say `--intensity hu` if they are Hounsfield units"),
     ],
 )
-def test_a_refusal_names_the_option_and_the_rule(array, words) -> None:
+def test_a_refusal_names_the_option_and_the_rule(array: np.ndarray, words: str) -> None:
     with pytest.raises(VolumeError, match=words):
         normalise(array)
 
 
 @pytest.mark.parametrize("rule", ["auto", "hu", "hu+1024"])
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
-def test_hounsfield_units_that_wrapped_around_are_refused(chest, kind, rule) -> None:
+def test_hounsfield_units_that_wrapped_around_are_refused(chest: np.ndarray, kind: type[np.generic], rule: str) -> None:
     wrapped = hounsfield(chest).astype(np.uint16)
     assert wrapped.max() > 64000
     with pytest.raises(VolumeError, match=r"wrapped around \(65536 - 1000\): save it as int16"):
         windowed(wrapped.astype(kind), rule)
 
 
-def test_what_to_do_about_nan_is_said(chest) -> None:
+def test_what_to_do_about_nan_is_said(chest: np.ndarray) -> None:
     array = np.array(chest)
     array[2, 0, 0] = np.nan
     with pytest.raises(VolumeError, match=r"slice 2 holds NaN or infinite values: replace them first, such as by -1024 HU"):

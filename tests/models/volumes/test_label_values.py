@@ -20,7 +20,7 @@ def masked(array: np.ndarray, *asked: int, file: str = "label.npy") -> tuple[np.
 
 @pytest.mark.parametrize("value", [1, 3, 255])
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int64, np.uint64, np.float16, np.float32, np.float64])
-def test_one_value_besides_0_is_inside(value, kind) -> None:
+def test_one_value_besides_0_is_inside(value: int, kind: type[np.generic]) -> None:
     mask, notes = masked((INSIDE * value).astype(kind))
     np.testing.assert_array_equal(mask, INSIDE)
     assert notes == ()
@@ -28,14 +28,14 @@ def test_one_value_besides_0_is_inside(value, kind) -> None:
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, np.float32])
 @pytest.mark.parametrize("asked", [(3,), (1, 2), (1, 2, 3)])
-def test_values_that_are_asked_for_are_inside_exactly(kind, asked) -> None:
+def test_values_that_are_asked_for_are_inside_exactly(kind: type[np.generic], asked: tuple[int, ...]) -> None:
     mask, notes = masked(LUNGS_AND_INFECTION.astype(kind), *asked)
     np.testing.assert_array_equal(mask, np.isin(LUNGS_AND_INFECTION, asked))
     assert notes == ()
 
 
 @pytest.mark.parametrize("values", [(0, 1, 3), (-128, 127), (0, 65535, 70000), (2**63, 2**63 + 5), (-(2**62), 2**62), (7,)])
-def test_voxels_are_counted_by_value(values) -> None:
+def test_voxels_are_counted_by_value(values: tuple[int, ...]) -> None:
     kind = np.uint64 if max(values) >= 2**63 else np.int8 if min(values) == -128 else np.int64
     array = np.resize(np.array(values, kind), (3, 4, 5))
     assert count(array, "it") == {value: int((array == kind(value)).sum()) for value in values}
@@ -67,13 +67,13 @@ def test_both_signs_are_for_people_to_decide() -> None:
         (np.arange(1500.0).reshape(3, 5, 100) * 100_000, "more than 1000 different values: is it the CT?"),
     ],
 )
-def test_what_does_not_tell_its_inside_is_refused(array, words) -> None:
+def test_what_does_not_tell_its_inside_is_refused(array: np.ndarray, words: str) -> None:
     with pytest.raises(LabelError, match=words):
         masked(array)
 
 
 @pytest.mark.parametrize("array", [np.where(INSIDE, 1, 0.5), np.where(INSIDE, 1, np.nan)])
-def test_no_value_makes_a_label_of_what_is_none(array) -> None:
+def test_no_value_makes_a_label_of_what_is_none(array: np.ndarray) -> None:
     with pytest.raises(LabelError):
         masked(array, 1)
 
@@ -95,7 +95,7 @@ def test_an_empty_label_is_one_and_said() -> None:
 
 
 @pytest.mark.parametrize(("values", "asked"), [((0, 255), 1), ((0, 1, 2, 3), 4), ((-1, 0), 1), ((1, 2, 4), 3)])
-def test_a_value_that_is_not_there_is_refused(values, asked) -> None:
+def test_a_value_that_is_not_there_is_refused(values: tuple[int, ...], asked: int) -> None:
     with pytest.raises(LabelError, match=rf"has the values {listed(values)}: there is no {asked}, which --label-value"):
         masked(np.resize(values, (4, 3, 5)), asked)
 
@@ -107,7 +107,7 @@ def test_one_of_several_that_is_not_there_is_said() -> None:
 
 
 @pytest.mark.parametrize("asked", [(), (5,)])
-def test_a_label_without_background_is_said(asked) -> None:
+def test_a_label_without_background_is_said(asked: tuple[int, ...]) -> None:
     mask, notes = masked(np.full((4, 3, 5), 5), *asked)
     assert mask.all()
     assert notes == ("the label has no background: every voxel is 5",)
@@ -122,11 +122,11 @@ def test_whole_numbers_that_a_file_scaled_are_whole() -> None:
 
 
 @pytest.mark.parametrize(("text", "values"), [("3", (3,)), ("2,1", (1, 2)), (" 1 , 2 ", (1, 2)), (3, (3,)), ("255", (255,))])
-def test_values_are_read(text, values) -> None:
+def test_values_are_read(text: str | int, values: tuple[int, ...]) -> None:
     assert parse(text) == values
 
 
 @pytest.mark.parametrize("text", ["", "a", "1;2", "1.5", "0", "-1", "1,1", "1,", 0])
-def test_what_names_no_value_is_refused(text) -> None:
+def test_what_names_no_value_is_refused(text: str | int) -> None:
     with pytest.raises(LabelError):
         parse(text)

@@ -1,6 +1,8 @@
 """Labels of volumes: every kind of file, the keys of an `.npz` and their order, shape and place."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def needed(name: str) -> None:
         pytest.importorskip("pydicom" if name == "series" else "nibabel", reason="needs the extra `clinical`")
 
 
-def written(folder, name, array=INSIDE, place=PLACE):
+def written(folder: Path, name: str, array: np.ndarray = INSIDE, place: np.ndarray = PLACE) -> tuple[Volume, Path]:
     """(the volume as read, the label's path): both in the format that `name` ends with."""
     needed(name)
     dot = "" if name == "series" else "."
@@ -33,7 +35,7 @@ def written(folder, name, array=INSIDE, place=PLACE):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", [1, 255])
-def test_every_kind_of_file_can_be_a_label(tmp_path: Path, name, value) -> None:
+def test_every_kind_of_file_can_be_a_label(tmp_path: Path, name: str, value: int) -> None:
     volume, path = written(tmp_path, name, INSIDE * value)
     label = labels.read(path, volume)
     np.testing.assert_array_equal(label.mask, INSIDE)
@@ -45,14 +47,14 @@ def test_every_kind_of_file_can_be_a_label(tmp_path: Path, name, value) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("asked", [(3,), (1, 2)])
-def test_of_several_classes_those_that_are_asked_for(tmp_path: Path, name, asked) -> None:
+def test_of_several_classes_those_that_are_asked_for(tmp_path: Path, name: str, asked: tuple[int, ...]) -> None:
     volume, path = written(tmp_path, name, CLASSES)
     with pytest.raises(LabelError, match=r"the values 1, 2, 3 besides 0: .* --label-value 3 is the infection"):
         labels.read(path, volume)
     label = labels.read(path, volume, asked)
     np.testing.assert_array_equal(label.mask, np.isin(CLASSES, asked))
     assert label.inside == asked
-    assert label.voxels == {value: int((value == CLASSES).sum()) for value in range(4)}
+    assert label.voxels == {value: np.count_nonzero(value == CLASSES) for value in range(4)}
 
 
 def test_real_numbers_of_a_nifti_file_that_are_whole(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_real_numbers_of_a_nifti_file_that_are_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_numpy_files_of_truth_values(tmp_path: Path, kind, save) -> None:
+def test_numpy_files_of_truth_values(tmp_path: Path, kind: type[bool | np.generic], save: Callable[..., None]) -> None:
     save(tmp_path / "label.npz", array=INSIDE.astype(kind))
     np.save(tmp_path / "label.npy", INSIDE.astype(kind))
     for name in ("label.npz", "label.npy"):
@@ -82,7 +84,7 @@ def test_numpy_files_of_truth_values(tmp_path: Path, kind, save) -> None:
 
 @pytest.mark.parametrize("name", ["nii.gz", "series", "npz"])
 @pytest.mark.parametrize(("shift", "fits"), [(0.3, True), (4.0, False)])
-def test_a_label_of_another_place_is_refused(tmp_path: Path, name, shift, fits) -> None:
+def test_a_label_of_another_place_is_refused(tmp_path: Path, name: str, shift: float, fits: bool) -> None:
     elsewhere = PLACE.copy()
     elsewhere[2, 3] += shift
     volume, path = written(tmp_path, name, place=elsewhere)
@@ -127,7 +129,7 @@ def test_what_reading_its_file_had_to_say_is_said(tmp_path: Path, monkeypatch: p
     assert label.notes == (f"{tmp_path / 'label.nii'}: the label: its orientation is a guess",)
 
 
-def own(folder, **arrays):
+def own(folder: Path, **arrays: Any) -> Volume:
     np.savez(folder / "ct.npz", ct=HU, **arrays)
     return formats.read_volume(folder / "ct.npz")
 
@@ -175,7 +177,7 @@ def test_an_own_label_that_is_none_is_passed_over_with_a_word_unless_asked_for(t
 
 
 @pytest.mark.parametrize("values", [(1, 1), (1, 2), (255, 255)])
-def test_two_lungs_are_one_beside_a_label(tmp_path: Path, values) -> None:
+def test_two_lungs_are_one_beside_a_label(tmp_path: Path, values: tuple[int, int]) -> None:
     left = np.arange(14) < 7
     lung = np.where(HU < 0, np.where(left, *values), 0)
     volume = own(tmp_path, infection=INSIDE, lung=lung)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from bunet.models.volumes.formats import load, read_volume, write
 from bunet.models.volumes.slicing.slices import slice_at
-from bunet.models.volumes.volume import NIFTI, Volume, VolumeError
+from bunet.models.volumes.volume import NIFTI, Layout, Volume, VolumeError
 from tests.models.volumes.test_volume import ANGLE, AXIAL, LAYOUTS, turned
 
 nibabel = pytest.importorskip("nibabel", reason="needs the extra `clinical`")
 
 
-def save(path, array, affine, **header):
+def save(path: Path, array: np.ndarray, affine: np.ndarray, **header: float) -> Path:
     image = nibabel.Nifti1Image(array, affine)
     for name, value in header.items():
         image.header[name] = value
@@ -25,7 +25,12 @@ def save(path, array, affine, **header):
     return path
 
 
-def ras(orientation, shape, spacing=(0.7, 0.8, 2.5), origin=(-90, 40, 7)):
+def ras(
+    orientation: str,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float] = (0.7, 0.8, 2.5),
+    origin: tuple[int, int, int] = (-90, 40, 7),
+) -> np.ndarray:
     """The affine of a grid whose axes run to what three letters say, such as LPS."""
     affine = np.eye(4)
     affine[:3, :3] = 0
@@ -38,7 +43,7 @@ def ras(orientation, shape, spacing=(0.7, 0.8, 2.5), origin=(-90, 40, 7)):
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "LAS", "RPI", "SAL", "ILP", "PSR"])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_every_orientation_is_turned_to_head_back_left(tmp_path: Path, orientation, ending) -> None:
+def test_every_orientation_is_turned_to_head_back_left(tmp_path: Path, orientation: str, ending: str) -> None:
     array = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
     affine = ras(orientation, array.shape)
     volume = read_volume(save(tmp_path / f"ct{ending}", array, affine))
@@ -64,7 +69,14 @@ def test_every_orientation_is_turned_to_head_back_left(tmp_path: Path, orientati
     st.booleans(),
 )
 def test_oblique_volumes_round_trip(
-    tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, kind, ending, from_nifti
+    tmp_path_factory: pytest.TempPathFactory,
+    yaw: float,
+    pitch: float,
+    roll: float,
+    layout: Layout,
+    kind: type[np.generic],
+    ending: str,
+    from_nifti: bool,
 ) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
@@ -106,7 +118,7 @@ def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     volume = read_volume(save(tmp_path / "a.nii", stored, np.diag([-1, -1, 1, 1.0])))
     assert volume.array.dtype == np.uint16
 
-    def scaled(slope, intercept):
+    def scaled(slope: float, intercept: float) -> np.ndarray:
         image = nibabel.Nifti1Image(stored, np.diag([-1, -1, 1, 1.0]))
         image.header.set_slope_inter(slope, intercept)
         data = bytearray(image.to_bytes())
@@ -163,7 +175,9 @@ def test_a_volume_of_512_cubed_stays_on_the_disk(tmp_path: Path) -> None:
     st.sampled_from([".nii", ".nii.gz"]),
     st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=4),
 )
-def test_a_damaged_header_gives_a_volume_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, ending, changes) -> None:
+def test_a_damaged_header_gives_a_volume_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, changes: list[tuple[int, int]]
+) -> None:
     folder = tmp_path_factory.mktemp("damaged")
     data = bytearray(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([1, 2, 3, 1])).to_bytes())
     for where, value in changes:
@@ -179,7 +193,7 @@ def test_a_damaged_header_gives_a_volume_or_a_sentence(tmp_path_factory: pytest.
 
 
 def test_damage_is_named_in_one_sentence(tmp_path: Path) -> None:
-    def refused(name, match) -> None:
+    def refused(name: str, match: str) -> None:
         with pytest.raises(VolumeError, match=match) as caught:
             load(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
@@ -215,7 +229,7 @@ def test_damage_is_named_in_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 @pytest.mark.parametrize(("name", "zipped"), [("a.nii", True), ("a.nii.gz", False), ("A.Nii", False), ("A.NII.Gz", True)])
-def test_whether_a_file_is_zipped_is_told_by_its_bytes(tmp_path: Path, version, name, zipped) -> None:
+def test_whether_a_file_is_zipped_is_told_by_its_bytes(tmp_path: Path, version: type, name: str, zipped: bool) -> None:
     array = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
     data = version(array, np.diag([-1, -1, 2, 1.0])).to_bytes()
     (tmp_path / name).write_bytes(gzip.compress(data) if zipped else data)

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from bunet.models.volumes.about import About
 from bunet.models.volumes.formats import load, read_volume, write
-from bunet.models.volumes.volume import Volume
+from bunet.models.volumes.volume import Layout, Volume
 from tests.models.volumes.itk_readers import VERSIONS, corners
 from tests.models.volumes.test_volume import ANGLE, AXIAL, LAYOUTS, turned
 
@@ -35,7 +36,15 @@ OF_THE_VALUES = {
 }
 
 
-def ct(path, sform=None, qform=None, version=nibabel.Nifti1Header, endianness="<", units="mm", **fields):
+def ct(
+    path: Path,
+    sform: tuple[np.ndarray, int] | None = None,
+    qform: tuple[np.ndarray, int] | None = None,
+    version: type = nibabel.Nifti1Header,
+    endianness: Literal["<", ">"] = "<",
+    units: str = "mm",
+    **fields: int | list[float],
+) -> Path:
     """A CT file. sform, qform: (affine, code), or None for code 0. fields: put into the header as they are."""
     header = version(endianness=endianness)
     header.set_data_shape(SHAPE)
@@ -56,7 +65,7 @@ def ct(path, sform=None, qform=None, version=nibabel.Nifti1Header, endianness="<
     return path
 
 
-def raw_header(path):
+def raw_header(path: Path) -> Any:
     """The header's fields as they lie in the file; nibabel's `load` would mend some."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     version = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
@@ -67,14 +76,14 @@ def raw_header(path):
     raise AssertionError("no NIfTI header")
 
 
-def mask_of(path, name="mask"):
+def mask_of(path: Path, name: str = "mask") -> Path:
     volume = read_volume(path)
     out = path.with_name(path.name.replace("ct", name))
     write(volume.like(volume.array > 0), out, About("BUNET lung"))
     return out
 
 
-def shifted(affine, mm):
+def shifted(affine: np.ndarray, mm: float | list[float]) -> np.ndarray:
     out = affine.copy()
     out[:3, 3] += mm
     return out
@@ -84,7 +93,7 @@ SKEW = RAS.copy()
 SKEW[1, 2] = 0.5
 OBLIQUE = RAS.copy()
 OBLIQUE[:3, :3] = turned(0.2, -0.3, 0.1) @ RAS[:3, :3]
-HEADERS = {
+HEADERS: dict[str, dict[str, Any]] = {
     "no code": {},
     "sform only": {"sform": (RAS, 1)},
     "sform of a template": {"sform": (RAS, 4)},
@@ -109,7 +118,7 @@ HEADERS = {
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.filterwarnings("ignore")  # numpy's, of quaternions that nibabel tries
-def test_the_header_is_the_one_that_was_read(tmp_path: Path, header, ending) -> None:
+def test_the_header_is_the_one_that_was_read(tmp_path: Path, header: str, ending: str) -> None:
     path = ct(tmp_path / f"ct{ending}", **HEADERS[header])
     mask = mask_of(path)
     theirs, ours = raw_header(path), raw_header(mask)
@@ -126,7 +135,7 @@ def test_the_header_is_the_one_that_was_read(tmp_path: Path, header, ending) -> 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_itk_lays_every_mask_over_its_volume(tmp_path: Path, version) -> None:
+def test_itk_lays_every_mask_over_its_volume(tmp_path: Path, version: str) -> None:
     pairs = []
     for number, header in enumerate(HEADERS.values()):
         path = ct(tmp_path / f"ct-{number}.nii.gz", **header)
@@ -159,7 +168,14 @@ def test_itk_lays_every_mask_over_its_volume(tmp_path: Path, version) -> None:
     st.floats(-100, 100),
 )
 def test_both_transforms_come_back_whatever_the_axes(
-    tmp_path_factory: pytest.TempPathFactory, yaw, pitch, roll, layout, sform, qform, apart
+    tmp_path_factory: pytest.TempPathFactory,
+    yaw: float,
+    pitch: float,
+    roll: float,
+    layout: Layout,
+    sform: int,
+    qform: int,
+    apart: float,
 ) -> None:
     affine = AXIAL.copy()
     affine[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
@@ -217,7 +233,7 @@ def test_a_volume_that_was_moved_has_no_use_for_the_header(tmp_path: Path) -> No
         ("micron", None),
     ],
 )
-def test_what_is_odd_about_a_place_is_said(tmp_path: Path, header, words) -> None:
+def test_what_is_odd_about_a_place_is_said(tmp_path: Path, header: str, words: str | None) -> None:
     path = ct(tmp_path / "ct.nii", **HEADERS[header])
     usual = ("chests", "not square")  # of 4 mm, turned, and of pixels that are none
     remarks = [remark for remark in load(path).remarks()[1:] if not any(word in remark for word in usual)]
@@ -226,7 +242,7 @@ def test_what_is_odd_about_a_place_is_said(tmp_path: Path, header, words) -> Non
 
 
 def test_a_shift_below_half_a_voxel_is_not_worth_a_word(tmp_path: Path) -> None:
-    def said(mm, units="mm"):
+    def said(mm: float, units: str = "mm") -> tuple[str, ...]:
         path = ct(tmp_path / "ct.nii", sform=(RAS, 1), qform=(shifted(RAS, [mm, 0, 0]), 1), units=units)
         return read_volume(path).notes
 
@@ -242,7 +258,7 @@ def test_a_qform_that_is_no_rotation_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_file_without_a_code_is_not_oriented(tmp_path: Path, name) -> None:
+def test_a_file_without_a_code_is_not_oriented(tmp_path: Path, name: str) -> None:
     volume = read_volume(ct(tmp_path / "ct.nii", **HEADERS[name]))
     assert volume.oriented == ("no code" not in name)
     write(volume.like(np.zeros(volume.shape, np.uint8)), tmp_path / "mask.nii")

@@ -20,7 +20,7 @@ def test_reduction_by_whole_factors_is_the_mean_of_blocks() -> None:
 
 
 @pytest.mark.parametrize("size", [3, 5, 17, (6, 20)])
-def test_bilinear_keeps_linear_images_between_the_pixel_centres(size) -> None:
+def test_bilinear_keeps_linear_images_between_the_pixel_centres(size: int | tuple[int, int]) -> None:
     rows, columns = (size, size) if isinstance(size, int) else size
     y, x = np.mgrid[0:8, 0:11].astype(np.float32)
     out = resample((2 * y + 3 * x)[None], size)[0]
@@ -40,11 +40,13 @@ def test_resampling_refuses_nothing_and_flat_arrays() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, SIZES)
-def test_trilinear_keeps_linear_volumes_between_the_voxel_centres(source, target) -> None:
+def test_trilinear_keeps_linear_volumes_between_the_voxel_centres(
+    source: tuple[int, int, int], target: tuple[int, int, int]
+) -> None:
     volume = np.indices(source).astype(np.float32)
     volume = 2 * volume[0] - 3 * volume[1] + 5 * volume[2]
 
-    def centres(theirs, ours):  # a mean of blocks hits the same places
+    def centres(theirs: int, ours: int) -> np.ndarray:  # a mean of blocks hits the same places
         return np.clip((np.arange(ours) + 0.5) * theirs / ours - 0.5, 0, theirs - 1)
 
     z, y, x = (centres(theirs, ours) for theirs, ours in zip(source, target, strict=True))
@@ -54,7 +56,9 @@ def test_trilinear_keeps_linear_volumes_between_the_voxel_centres(source, target
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, SIZES, st.sampled_from([np.uint8, np.bool_, np.int16]))
-def test_every_voxel_of_a_mask_has_the_label_of_the_nearest(source, target, kind) -> None:
+def test_every_voxel_of_a_mask_has_the_label_of_the_nearest(
+    source: tuple[int, int, int], target: tuple[int, int, int], kind: type[np.generic]
+) -> None:
     labels = np.random.default_rng(0).integers(0, 2, source).astype(kind)
     out = resample_mask(labels, target)
     assert out.dtype == labels.dtype
@@ -66,7 +70,7 @@ def test_every_voxel_of_a_mask_has_the_label_of_the_nearest(source, target, kind
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
-def test_enlarged_by_whole_factors_and_back_is_the_same_mask(source, a, b, c) -> None:
+def test_enlarged_by_whole_factors_and_back_is_the_same_mask(source: tuple[int, int, int], a: int, b: int, c: int) -> None:
     labels = np.random.default_rng(1).integers(0, 9, source).astype(np.uint8)
     large = resample_mask(labels, (source[0] * a, source[1] * b, source[2] * c))
     np.testing.assert_array_equal(resample_mask(large, source), labels)
@@ -74,7 +78,7 @@ def test_enlarged_by_whole_factors_and_back_is_the_same_mask(source, a, b, c) ->
 
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40)), st.sampled_from("xyz"), st.data())
-def test_fitting_slices_pads_and_masks_come_back_exactly(shape, axis, data) -> None:
+def test_fitting_slices_pads_and_masks_come_back_exactly(shape: tuple[int, int, int], axis: str, data: st.DataObject) -> None:
     volume = np.random.default_rng(2).random(shape, dtype=np.float32)
     fit = SliceFit.along(axis, shape)
     index = data.draw(st.integers(0, shape[axis_number(axis)] - 1))
@@ -88,7 +92,7 @@ def test_fitting_slices_pads_and_masks_come_back_exactly(shape, axis, data) -> N
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 @pytest.mark.parametrize("size", [32, 20, (48, 7), None])
-def test_a_whole_mask_comes_back_in_the_volumes_shape(axis, size) -> None:
+def test_a_whole_mask_comes_back_in_the_volumes_shape(axis: str, size: int | tuple[int, int] | None) -> None:
     shape = (24, 30, 33)
     number = axis_number(axis)
     inside = np.linalg.norm((np.indices(shape) + 0.5) / np.reshape(shape, (3, 1, 1, 1)) - 0.5, axis=0) < 0.35
@@ -97,7 +101,7 @@ def test_a_whole_mask_comes_back_in_the_volumes_shape(axis, size) -> None:
     for k in range(shape[number]):
         image = fit.image(slice_at(inside.astype(np.float32), axis, k))
         assert image.shape == (5, *fit.padded)
-        where = [slice(None)] * 3
+        where: list[slice | int] = [slice(None)] * 3
         where[number] = k
         back[tuple(where)] = fit.mask((image[2] > 0.5).astype(np.uint8))
     wrong = (back != inside).mean()

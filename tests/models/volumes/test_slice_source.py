@@ -15,7 +15,7 @@ NUMBER = {"z": 0, "y": 1, "x": 2}
 
 
 @pytest.fixture
-def volume():
+def volume() -> np.ndarray:
     return np.random.default_rng(2).random(SHAPE, dtype=np.float32)
 
 
@@ -94,7 +94,7 @@ def test_pixels_that_are_not_square_become_so_in_images_and_labels() -> None:
 
 
 @pytest.mark.parametrize("axis", "xyz")
-def test_at_the_volume_s_own_size_slices_are_padded_and_never_cropped(axis, volume) -> None:
+def test_at_the_volume_s_own_size_slices_are_padded_and_never_cropped(axis: str, volume: np.ndarray) -> None:
     source = SliceSource.of(volume, axis, None, CROP)
     assert source.frame.crop is None
     own, padded = volume.take(7, NUMBER[axis]), source.image(7)
@@ -107,7 +107,7 @@ def test_at_the_volume_s_own_size_slices_are_padded_and_never_cropped(axis, volu
 
 
 @pytest.mark.parametrize("axis", "xyz")
-def test_a_crop_is_cut_out_and_put_back(axis, volume) -> None:
+def test_a_crop_is_cut_out_and_put_back(axis: str, volume: np.ndarray) -> None:
     part = volume[:, 5:37, 10:42]
     source, (start, stop) = SliceSource.of(volume, axis, 64, CROP), CROP.along(axis, SHAPE[NUMBER[axis]])
     inner = SliceSource.of(part, axis, 64)

@@ -12,7 +12,7 @@ from bunet.models.volumes.slicing.slices import OFFSETS, crop, slice_at, slice_c
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 14), st.integers(1, 14), st.integers(1, 14), st.sampled_from("xyz"), st.data())
-def test_channels_are_the_offset_slices_and_zero_beyond(z, y, x, axis, data) -> None:
+def test_channels_are_the_offset_slices_and_zero_beyond(z: int, y: int, x: int, axis: str, data: st.DataObject) -> None:
     volume = np.arange(1, 1 + z * y * x, dtype=np.int16).reshape(z, y, x)
     count = slice_count(volume, axis)
     index = data.draw(st.integers(0, count - 1))
@@ -40,7 +40,7 @@ def test_a_mapped_volume_is_read_in_place(tmp_path: Path) -> None:
         ((3, 4), "z", 0, "has shape"),
     ],
 )
-def test_bad_arguments_are_named(shape, axis, index, message) -> None:
+def test_bad_arguments_are_named(shape: tuple[int, ...], axis: str, index: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         slice_at(np.zeros(shape), axis, index)
 

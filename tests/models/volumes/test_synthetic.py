@@ -9,17 +9,18 @@ from bunet.models.volumes.synthetic import (
     TEST_SEEDS,
     TRAINING_SEEDS,
     VALIDATION_SEEDS,
+    SyntheticVolume,
     embedded,
     generate,
 )
 
 
 @pytest.fixture(scope="module")
-def chests():
+def chests() -> list[SyntheticVolume]:
     return [generate(size=64, slices=16, seed=seed, lesions=4) for seed in range(4)]
 
 
-def test_equal_seeds_give_equal_volumes_and_others_do_not(chests) -> None:
+def test_equal_seeds_give_equal_volumes_and_others_do_not(chests: list[SyntheticVolume]) -> None:
     again = generate(size=64, slices=16, seed=1, lesions=4)
     np.testing.assert_array_equal(again.volume, chests[1].volume)
     np.testing.assert_array_equal(again.lesion, chests[1].lesion)
@@ -27,7 +28,7 @@ def test_equal_seeds_give_equal_volumes_and_others_do_not(chests) -> None:
     assert (chests[0].lung != chests[1].lung).mean() > 0.005
 
 
-def test_kinds_ranges_and_nesting(chests) -> None:
+def test_kinds_ranges_and_nesting(chests: list[SyntheticVolume]) -> None:
     for chest in chests:
         assert chest.volume.dtype == np.float32
         assert chest.lung.dtype == chest.lesion.dtype == np.bool_
@@ -38,7 +39,7 @@ def test_kinds_ranges_and_nesting(chests) -> None:
         assert 0 < chest.lesion.sum() < chest.lung.sum()
 
 
-def test_tissues_have_their_densities(chests) -> None:
+def test_tissues_have_their_densities(chests: list[SyntheticVolume]) -> None:
     for chest in chests:
         healthy = np.median(chest.volume[chest.lung & ~chest.lesion])
         opaque = np.median(chest.volume[chest.lesion])
@@ -49,7 +50,7 @@ def test_tissues_have_their_densities(chests) -> None:
         assert opaque - healthy > 0.08
 
 
-def test_neighbouring_slices_are_alike_but_not_equal(chests) -> None:
+def test_neighbouring_slices_are_alike_but_not_equal(chests: list[SyntheticVolume]) -> None:
     for chest in chests:
         near = np.abs(np.diff(chest.volume, axis=0)).mean()
         far = np.abs(chest.volume[10:] - chest.volume[:-10]).mean()
@@ -84,6 +85,6 @@ def test_the_embedded_volume_shows_lesions_and_is_in_no_split() -> None:
         ({"lesions": -1}, "negative"),
     ],
 )
-def test_bad_arguments_are_named(arguments, message) -> None:
+def test_bad_arguments_are_named(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         generate(**arguments)

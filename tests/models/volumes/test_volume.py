@@ -12,12 +12,14 @@ from bunet.models.volumes import formats
 from bunet.models.volumes.volume import DICOM, NIFTI, Layout, Volume, VolumeError
 
 LAYOUTS = [
-    Layout(order, flips) for order in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)
+    Layout((i, j, k), (a, b, c))
+    for i, j, k in itertools.permutations(range(3))
+    for a, b, c in itertools.product((False, True), repeat=3)
 ]
 AXIAL = np.array([[0, 0, 0.8, -200.0], [0, 0.7, 0, -180], [2.5, 0, 0, 30], [0, 0, 0, 1]])
 
 
-def turned(yaw, pitch, roll):
+def turned(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """A rotation by three angles in radians."""
     out = np.eye(3)
     for axis, angle in enumerate((yaw, pitch, roll)):
@@ -30,7 +32,7 @@ def turned(yaw, pitch, roll):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_a_view_and_goes_back(layout) -> None:
+def test_every_layout_is_a_view_and_goes_back(layout: Layout) -> None:
     array = np.arange(24).reshape(2, 3, 4)
     there = layout.turned(array)
     assert np.shares_memory(there, array)
@@ -44,9 +46,9 @@ def test_every_layout_is_a_view_and_goes_back(layout) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_files_in_any_order_become_slices_rows_columns(layout) -> None:
+def test_files_in_any_order_become_slices_rows_columns(layout: Layout) -> None:
     array = np.arange(60).reshape(3, 4, 5)
-    stored = Volume.of_file(layout.stored(array), layout.stored_affine(AXIAL, array.shape), NIFTI, "f.nii")
+    stored = Volume.of_file(layout.stored(array), layout.stored_affine(AXIAL, array.shape), NIFTI, Path("f.nii"))
     assert stored.layout == layout
     np.testing.assert_array_equal(stored.array, array)
     np.testing.assert_allclose(stored.affine, AXIAL, atol=1e-9)
@@ -61,7 +63,7 @@ ANGLE = st.floats(-0.4, 0.4)
 
 @settings(max_examples=50, deadline=None)
 @given(ANGLE, ANGLE, ANGLE, st.sampled_from(LAYOUTS))
-def test_oblique_grids_turn_to_the_nearest_axes(yaw, pitch, roll, layout) -> None:
+def test_oblique_grids_turn_to_the_nearest_axes(yaw: float, pitch: float, roll: float, layout: Layout) -> None:
     oblique = AXIAL.copy()
     oblique[:3, :3] = turned(yaw, pitch, roll) @ AXIAL[:3, :3]
     assert Layout.nearest(layout.stored_affine(oblique, (3, 4, 5))) == layout
@@ -74,7 +76,7 @@ def test_a_volume_cannot_be_changed() -> None:
         with pytest.raises(ValueError, match="read-only"):
             held[0, 0] = 1
     with pytest.raises(AttributeError):
-        volume.file_format = DICOM
+        volume.file_format = DICOM  # type: ignore[misc]
     affine[0, 0] = 7  # the caller's own
     array[0, 0, 0] = 7
     assert volume.affine[0, 0] == 0
@@ -99,12 +101,12 @@ def test_a_mask_takes_its_volumes_place() -> None:
         (np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), "flat"),
     ],
 )
-def test_affines_that_are_none_are_refused(affine, match) -> None:
+def test_affines_that_are_none_are_refused(affine: np.ndarray, match: str) -> None:
     with pytest.raises(VolumeError, match=match):
         Volume(np.zeros((2, 3, 4)), affine)
     if affine.shape == (4, 4):
         with pytest.raises(VolumeError, match=match):
-            Volume.of_file(np.zeros((2, 3, 4)), affine, NIFTI, "f.nii")
+            Volume.of_file(np.zeros((2, 3, 4)), affine, NIFTI, Path("f.nii"))
 
 
 def test_no_volume() -> None:

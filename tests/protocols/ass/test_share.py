@@ -17,7 +17,7 @@ def all_pairs(width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("width", [1, 5, 31, 32, 33, 63, 64])
-def test_split_opens_to_the_secret(width) -> None:
+def test_split_opens_to_the_secret(width: int) -> None:
     bound = width - 1
     kind = TensorType((1, 4, 8), width, 0, bound)
     limit = 1 << bound
@@ -41,7 +41,7 @@ def test_a_share_of_the_wrong_kind_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("width", "shift"), [(6, 1), (6, 3), (7, 2), (8, 4)])
-def test_truncate_reduce_is_floor_or_one_more_for_every_sharing(width, shift) -> None:
+def test_truncate_reduce_is_floor_or_one_more_for_every_sharing(width: int, shift: int) -> None:
     secret, mine = all_pairs(width)
     kind = TensorType((1, 1, secret.size), width, shift, width - 1)
     smaller = TensorType((1, 1, secret.size), width - shift, 0, width - shift - 1)
@@ -68,7 +68,7 @@ def test_truncation_by_zero_is_exact_and_drops_high_bits() -> None:
 
 
 @pytest.mark.parametrize("width", [3, 4, 6, 7])
-def test_the_wrap_is_an_or_of_top_bits_when_there_is_headroom(width) -> None:
+def test_the_wrap_is_an_or_of_top_bits_when_there_is_headroom(width: int) -> None:
     """The identity behind `extend`, for every secret |x| < 2^(width-2) and every sharing."""
     secret, mine = all_pairs(width)
     x = signed(secret, width)

@@ -7,7 +7,7 @@ from bunet.protocols.gc.circuit import Circuit
 
 
 @st.composite
-def circuits(draw) -> Circuit:
+def circuits(draw: st.DrawFn) -> Circuit:
     """A circuit over up to three words each, with constants, complements, repeated and cancelling operands."""
     builder = CircuitBuilder()
     widths = st.lists(st.integers(1, 6), min_size=0, max_size=3)

@@ -1,6 +1,8 @@
 """The builder: what it merges, what it leaves out, what it costs; and the interpreter in the clear."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.gc.builder import ONE, ZERO, CircuitBuilder
-from bunet.protocols.gc.circuit import Op
+from bunet.protocols.gc.circuit import Circuit, Op
+from bunet.protocols.gc.schedule import Wire
 from tests.protocols.gc.plain import evaluate_plain
 from tests.protocols.gc.random_circuits import circuits
 
 
-def u64(*values):
+def u64(*values: int) -> np.ndarray:
     return np.array(values, np.uint64)
 
 
-def two_bits():
+def two_bits() -> tuple[CircuitBuilder, Wire, Wire]:
     builder = CircuitBuilder()
     (a,), (b,) = builder.garbler_word(1), builder.evaluator_word(1)
     return builder, a, b
@@ -32,7 +35,7 @@ def two_bits():
     ],
 )
 @pytest.mark.parametrize("flips", range(8))
-def test_gates_equal_integers_under_any_complements(name, function, flips) -> None:
+def test_gates_equal_integers_under_any_complements(name: str, function: Callable[..., Any], flips: int) -> None:
     builder, a, b = two_bits()
     x = builder.not_(a) if flips & 1 else a
     y = builder.not_(b) if flips & 2 else b
@@ -107,7 +110,7 @@ def test_dead_gates_are_left_out_and_wires_reused() -> None:
 
 
 def test_digest_tells_circuits_apart() -> None:
-    def build(gate):
+    def build(gate: str) -> Circuit:
         builder, a, b = two_bits()
         builder.output_word([getattr(builder, gate)(a, b)])
         return builder.build()
@@ -121,7 +124,7 @@ def test_digest_tells_circuits_apart() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(circuits(), st.integers(0, 2**32))
-def test_instances_are_independent(circuit, seed) -> None:
+def test_instances_are_independent(circuit: Circuit, seed: int) -> None:
     """One instance alone gives what it gives among others."""
     generator = np.random.default_rng(seed)
     garbler = [generator.integers(0, 1 << w, 5, np.uint64) for w in circuit.garbler_words]
@@ -134,7 +137,7 @@ def test_instances_are_independent(circuit, seed) -> None:
 
 
 @pytest.mark.parametrize("width", [0, 65])
-def test_word_widths_are_checked(width) -> None:
+def test_word_widths_are_checked(width: int) -> None:
     builder = CircuitBuilder()
     with pytest.raises(ValueError, match="64 bits"):
         builder.garbler_word(width)

@@ -1,19 +1,23 @@
 """Every library circuit, in the clear, against integers: exhaustively where it is small, at random where it is large."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
 from bunet.protocols.gc import library
+from bunet.protocols.gc.circuit import Circuit
 from tests.protocols.gc.plain import evaluate_plain
 
 LARGE = 500
 
 
 class PowerOfTwo:
-    def __init__(self, width) -> None:
+    def __init__(self, width: int) -> None:
         self.width, self.modulus = width, 1 << width
 
-    def __call__(self, name, *arguments):
+    def __call__(self, name: str, *arguments: int) -> Circuit:
         return getattr(library, name)(self.width, *arguments)
 
     def __repr__(self) -> str:
@@ -21,10 +25,10 @@ class PowerOfTwo:
 
 
 class Prime:
-    def __init__(self, modulus) -> None:
+    def __init__(self, modulus: int) -> None:
         self.modulus = modulus
 
-    def __call__(self, name, *arguments):
+    def __call__(self, name: str, *arguments: int) -> Circuit:
         return getattr(library, name + "_mod")(self.modulus, *arguments)
 
     def __repr__(self) -> str:
@@ -36,18 +40,18 @@ TINY = [PowerOfTwo(2), Prime(3)]
 WIDE = [PowerOfTwo(w) for w in (13, 32, 37, 63, 64)] + [Prime(65537), Prime((1 << 31) - 1), Prime((1 << 61) - 1)]
 
 
-def signed(x, modulus):
+def signed(x: int, modulus: int) -> int:
     x %= modulus
     return x - modulus if 2 * x >= modulus else x
 
 
-def every(modulus, words):
+def every(modulus: int, words: int) -> list[np.ndarray]:
     """All combinations of that many residues."""
     grids = np.meshgrid(*[np.arange(modulus, dtype=np.uint64)] * words, indexing="ij")
     return [g.reshape(-1) for g in grids]
 
 
-def some(modulus, words):
+def some(modulus: int, words: int) -> list[np.ndarray]:
     """Random residues, and those around the ring's edges."""
     generator = np.random.default_rng(7)
     edge = np.array([0, 1, modulus // 2 - 1, modulus // 2, modulus // 2 + 1, modulus - 1], np.uint64)
@@ -57,12 +61,12 @@ def some(modulus, words):
     ]
 
 
-def run(circuit, garbler, evaluator):
+def run(circuit: Circuit, garbler: list[np.ndarray], evaluator: list[np.ndarray]) -> list[int]:
     (out,) = evaluate_plain(circuit, garbler, evaluator)
     return [int(v) for v in out]
 
 
-def columns(*words):
+def columns(*words: np.ndarray) -> Iterator[Any]:
     return zip(*(w.tolist() for w in words), strict=True)
 
 
@@ -71,20 +75,20 @@ TINY_CASES = [pytest.param(r, every, id=repr(r)) for r in TINY] + [pytest.param(
 
 
 @pytest.mark.parametrize(("ring", "inputs"), CASES)
-def test_sign(ring, inputs) -> None:
+def test_sign(ring: PowerOfTwo | Prime, inputs: Callable[..., Any]) -> None:
     a, b = inputs(ring.modulus, 2)
     assert run(ring("sign"), [a], [b]) == [signed(x + y, ring.modulus) < 0 for x, y in columns(a, b)]
 
 
 @pytest.mark.parametrize(("ring", "inputs"), CASES)
-def test_relu(ring, inputs) -> None:
+def test_relu(ring: PowerOfTwo | Prime, inputs: Callable[..., Any]) -> None:
     a, b, r = inputs(ring.modulus, 3)
     want = [(max(signed(x + y, ring.modulus), 0) - s) % ring.modulus for x, y, s in columns(a, b, r)]
     assert run(ring("relu"), [a, r], [b]) == want
 
 
 @pytest.mark.parametrize(("ring", "inputs"), CASES)
-def test_maximum_of_two(ring, inputs) -> None:
+def test_maximum_of_two(ring: PowerOfTwo | Prime, inputs: Callable[..., Any]) -> None:
     if inputs is every and ring.modulus > 7:
         inputs = some
     a, c, b, d, r = inputs(ring.modulus, 5)
@@ -94,7 +98,7 @@ def test_maximum_of_two(ring, inputs) -> None:
 
 
 @pytest.mark.parametrize(("ring", "inputs"), TINY_CASES)
-def test_maximum_of_four(ring, inputs) -> None:
+def test_maximum_of_four(ring: PowerOfTwo | Prime, inputs: Callable[..., Any]) -> None:
     *shares, r = inputs(ring.modulus, 9)
     a, b = shares[:4], shares[4:]
     want = [
@@ -106,7 +110,7 @@ def test_maximum_of_four(ring, inputs) -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize(("ring", "inputs"), [case for case in TINY_CASES if isinstance(case.values[0], Prime)])
-def test_argmax_is_the_first_of_the_largest(ring, inputs, count) -> None:
+def test_argmax_is_the_first_of_the_largest(ring: PowerOfTwo | Prime, inputs: Callable[..., Any], count: int) -> None:
     if count > 3:
         inputs = some
     shares = inputs(ring.modulus, 2 * count)
@@ -119,7 +123,7 @@ def test_argmax_is_the_first_of_the_largest(ring, inputs, count) -> None:
 
 
 @pytest.mark.parametrize("width", [2, 8, 20, 32, 64])
-def test_and_gates_are_as_stated(width) -> None:
+def test_and_gates_are_as_stated(width: int) -> None:
     assert library.sign(width).and_gates == width - 1
     assert len(library.sign(width).evaluator_labels) == width - 1
     assert library.relu(width).and_gates == 3 * (width - 1)

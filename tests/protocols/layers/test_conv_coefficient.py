@@ -1,6 +1,7 @@
 """The secure convolution equals the integer one modulo 2^width, and costs exactly what it states."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,23 +18,26 @@ from bunet.protocols.kernels.ring import convolve
 from bunet.protocols.layers import conv_coefficient, conv_plan
 from bunet.protocols.layers.conv_plan import plan_of
 from bunet.protocols.layers.tiling import Image
-from bunet.protocols.lockstep import lockstep
+from bunet.protocols.lockstep import Traffic, lockstep
 from bunet.protocols.pahe import bfv, setup
+from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer
 from tests.protocols.pahe.noise import noise_budget
 
 
 @lru_cache
-def keys(name):
+def keys(name: str) -> tuple[dict[str, SecretKey], dict[str, PublicKey]]:
     return lockstep(setup.setup_alice(context(Role.ALICE), [name]), setup.setup_bob(context(Role.BOB), [name]))
 
 
-def context(role, pahe=None):
+def context(role: Role, pahe: dict[str, Any] | None = None) -> Context:
     return Context(role, Random(), pahe=pahe)
 
 
-def conv_layer(channels, height, width, out_channels, kernel, ring, weight, bias):
+def conv_layer(
+    channels: int, height: int, width: int, out_channels: int, kernel: int, ring: int, weight: np.ndarray, bias: np.ndarray
+) -> tuple[Layer, Layer]:
     norm_bits = int(np.abs(weight).sum((1, 2, 3)).max()).bit_length()
     source = TensorType((channels, height, width), ring, 0, ring - 1)
     target = TensorType((out_channels, height, width), ring, 0, ring - 1)
@@ -42,7 +46,9 @@ def conv_layer(channels, height, width, out_channels, kernel, ring, weight, bias
     return Layer(node, (source,)), Layer(node, (source,), IntegerWeights(weight, bias))
 
 
-def transposed_layer(channels, height, width, out_channels, ring, weight, bias):
+def transposed_layer(
+    channels: int, height: int, width: int, out_channels: int, ring: int, weight: np.ndarray, bias: np.ndarray
+) -> tuple[Layer, Layer]:
     norm_bits = int(np.abs(weight).sum(0).max()).bit_length()
     source = TensorType((channels, height, width), ring, 0, ring - 1)
     target = TensorType((out_channels, 2 * height, 2 * width), ring, 0, ring - 1)
@@ -51,13 +57,13 @@ def transposed_layer(channels, height, width, out_channels, ring, weight, bias):
     return Layer(node, (source,)), Layer(node, (source,), IntegerWeights(weight, bias))
 
 
-def run(layers, secret):
+def run(layers: tuple[Layer, Layer], secret: np.ndarray) -> tuple[np.ndarray, Traffic]:
     """(opened result modulo 2^width, traffic) of one counted run on fresh shares."""
     x_alice, x_bob = split(secret, layers[0].inputs[0], Random())
     return run_shares(layers, x_alice, x_bob)
 
 
-def run_shares(layers, x_alice, x_bob):
+def run_shares(layers: tuple[Layer, Layer], x_alice: Share, x_bob: Share) -> tuple[np.ndarray, Traffic]:
     own, other = layers
     alice_keys, bob_keys = keys(plan_of(own).set_name)
     a, b, traffic = counted(
@@ -68,7 +74,7 @@ def run_shares(layers, x_alice, x_bob):
     return reduce_to(a.values + b.values, a.width).astype(np.uint64), traffic
 
 
-def reference(secret, weight, bias, ring):
+def reference(secret: np.ndarray, weight: np.ndarray, bias: np.ndarray, ring: int) -> np.ndarray:
     """Zero-padded convolution modulo 2^ring."""
     k = weight.shape[2]
     _, h, w = secret.shape
@@ -80,7 +86,7 @@ def reference(secret, weight, bias, ring):
     return reduce_to(out, ring).astype(np.uint64)
 
 
-def transposed_reference(secret, weight, bias, ring):
+def transposed_reference(secret: np.ndarray, weight: np.ndarray, bias: np.ndarray, ring: int) -> np.ndarray:
     _, h, w = secret.shape
     out = np.zeros((weight.shape[1], 2 * h, 2 * w), np.uint64) + bias.astype(np.uint64)[:, None, None]
     for i in range(2):
@@ -89,7 +95,7 @@ def transposed_reference(secret, weight, bias, ring):
     return reduce_to(out, ring).astype(np.uint64)
 
 
-def assert_cost(own, traffic) -> None:
+def assert_cost(own: Layer, traffic: Traffic) -> None:
     cost = conv_coefficient.cost(own)
     assert (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (cost.alice_bytes, cost.bob_bytes, cost.rounds)
 
@@ -105,7 +111,9 @@ def assert_cost(own, traffic) -> None:
     st.integers(0, 2**32),
     st.integers(1, 12),
 )
-def test_conv_equals_the_integers(channels, height, width, out_channels, kernel, ring, seed, weight_bits) -> None:
+def test_conv_equals_the_integers(
+    channels: int, height: int, width: int, out_channels: int, kernel: int, ring: int, seed: int, weight_bits: int
+) -> None:
     rng = np.random.default_rng(seed)
     secret = rng.integers(-(2 ** (ring - 1)) + 1, 2 ** (ring - 1), (channels, height, width))
     weight = rng.integers(-(2**weight_bits), 2**weight_bits, (out_channels, channels, kernel, kernel))
@@ -125,7 +133,9 @@ def test_conv_equals_the_integers(channels, height, width, out_channels, kernel,
     st.integers(12, 44),
     st.integers(0, 2**32),
 )
-def test_conv_transpose_equals_the_integers(channels, height, width, out_channels, ring, seed) -> None:
+def test_conv_transpose_equals_the_integers(
+    channels: int, height: int, width: int, out_channels: int, ring: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     secret = rng.integers(-(2 ** (ring - 1)) + 1, 2 ** (ring - 1), (channels, height, width))
     weight = rng.integers(-(2**8), 2**8, (channels, out_channels, 2, 2))
@@ -140,7 +150,7 @@ def test_conv_transpose_equals_the_integers(channels, height, width, out_channel
     ("channels", "size", "out_channels", "kernel", "ring"),
     [(5, 96, 4, 3, 30), (3, 70, 2, 3, 40), (40, 16, 24, 3, 36), (64, 8, 96, 3, 26), (6, 100, 2, 1, 33)],
 )
-def test_layers_of_many_tiles_groups_and_bundles(channels, size, out_channels, kernel, ring) -> None:
+def test_layers_of_many_tiles_groups_and_bundles(channels: int, size: int, out_channels: int, kernel: int, ring: int) -> None:
     rng = np.random.default_rng(channels)
     secret = rng.integers(-(2 ** (ring - 1)) + 1, 2 ** (ring - 1), (channels, size, size))
     weight = rng.integers(-100, 101, (out_channels, channels, kernel, kernel))
@@ -153,7 +163,7 @@ def test_layers_of_many_tiles_groups_and_bundles(channels, size, out_channels, k
 
 @pytest.mark.parametrize(("ring", "fill"), [(32, 2**32 - 1), (32, 0), (44, 2**44 - 1)])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_extreme_weights_and_shares(ring, fill, sign) -> None:
+def test_extreme_weights_and_shares(ring: int, fill: int, sign: int) -> None:
     """All weights of the layer at the bound's edge and both shares all ones: the largest noise and every wrap."""
     weight = np.full((2, 3, 3, 3), sign * 37, np.int64)
     weight[:, 0, 0, 0] += sign * (1023 - 27 * 37)  # the norm is 2^10 - 1

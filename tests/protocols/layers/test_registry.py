@@ -3,6 +3,7 @@
 A new protocol joins by existing: cases are made per operation, and a protocol may bring along its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,9 @@ from tests.protocols.contexts import contexts
 rng = np.random.default_rng(2024)
 
 
-def _conv(c, h, w, out, kernel, width, weight_bits=6):
+def _conv(
+    c: int, h: int, w: int, out: int, kernel: int, width: int, weight_bits: int = 6
+) -> tuple[Node, tuple[TensorType], IntegerWeights]:
     weight = rng.integers(-(1 << weight_bits) + 1, 1 << weight_bits, (out, c, kernel, kernel))
     bias = rng.integers(-100, 100, out)
     norm = int(np.abs(weight).sum(axis=(1, 2, 3)).max()).bit_length()
@@ -37,7 +40,7 @@ def _conv(c, h, w, out, kernel, width, weight_bits=6):
     return node, (source,), IntegerWeights(weight, bias)
 
 
-def _transpose(c, h, w, out, width):
+def _transpose(c: int, h: int, w: int, out: int, width: int) -> tuple[Node, tuple[TensorType], IntegerWeights]:
     weight = rng.integers(-31, 32, (c, out, 2, 2))
     norm = int(np.abs(weight).sum(axis=0).max()).bit_length()
     source = TensorType((c, h, w), width, 4, width - 2 - norm)
@@ -51,13 +54,21 @@ def _transpose(c, h, w, out, width):
     return node, (source,), IntegerWeights(weight, rng.integers(-100, 100, out))
 
 
-def _unary(operation, shape, width, out_shape=None, bound=None, out=None, **attributes):
+def _unary(
+    operation: str,
+    shape: tuple[int, int, int],
+    width: int,
+    out_shape: tuple[int, int, int] | None = None,
+    bound: int | None = None,
+    out: TensorType | None = None,
+    **attributes: int | str,
+) -> tuple[Node, tuple[TensorType], None]:
     source = TensorType(shape, width, 4, width - 2 if bound is None else bound)
     out = out or TensorType(out_shape or shape, width, 4, source.bound)
     return Node("n", operation, ("x",), out, attributes), (source,), None
 
 
-CASES = {
+CASES: dict[str, Sequence[tuple[Node, tuple[TensorType], IntegerWeights | None]]] = {
     "conv": [_conv(3, 8, 12, 2, 3, 24), _conv(20, 4, 4, 5, 3, 28), _conv(4, 8, 8, 2, 1, 30), _conv(2, 16, 16, 3, 3, 40)],
     "conv_transpose": [_transpose(6, 4, 6, 3, 26), _transpose(2, 8, 8, 1, 36)],
     "relu": [_unary("relu", (2, 5, 7), width) for width in (4, 13, 33)] + [_unary("relu", (3, 64, 64), 12)],

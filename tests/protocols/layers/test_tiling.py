@@ -39,7 +39,7 @@ def convolve_by_polynomials(tiling: Tiling, x: np.ndarray, weight: np.ndarray) -
     half = tiling.tiles // 2
     for tiles in (range(half), range(half, tiling.tiles)):
         replies = [
-            sum(negacyclic(messages[t, g], kernels[g, b]) for g in range(tiling.groups))[tiling.positions]
+            np.sum([negacyclic(messages[t, g], kernels[g, b]) for g in range(tiling.groups)], axis=0)[tiling.positions]
             for t in tiles
             for b in range(tiling.bundles)
         ]
@@ -51,7 +51,7 @@ def convolve_by_polynomials(tiling: Tiling, x: np.ndarray, weight: np.ndarray) -
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_every_candidate_computes_the_convolution(data) -> None:
+def test_every_candidate_computes_the_convolution(data: st.DataObject) -> None:
     image = Image(
         data.draw(st.integers(1, 5)),
         data.draw(st.integers(1, 12)),

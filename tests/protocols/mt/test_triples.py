@@ -1,32 +1,37 @@
 """Triples and square pairs are exact modulo 2^width, from both sources, and cost what they state."""
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.ass.share import dtype_of, reduce_to
+from bunet.protocols.context import Context
+from bunet.protocols.cost import Cost
 from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import lockstep
+from bunet.protocols.lockstep import Traffic, lockstep
 from bunet.protocols.mt import gilboa, multiply, opening, slot_products, square, triples
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(7)
 
 
-def both(source, terms, width):
+def both(source: str, terms: int, width: int) -> tuple[Context, Context, ModuleType]:
     """Contexts with the keys that this source needs, and its module."""
     sets = (slot_products.plan_of(terms, width).set_name,) if source == "pahe" else ()
     return *contexts(sets), triples.source_of(source)
 
 
-def numbers(shape, width):
+def numbers(shape: tuple[int, int], width: int) -> np.ndarray:
     values = reduce_to(rng.integers(0, 2**64, shape, dtype=np.uint64), width)
     values.reshape(-1)[0] = (1 << width) - 1
     return values
 
 
-def total(a, b, width):
+def total(a: np.ndarray, b: np.ndarray, width: int) -> np.ndarray:
     assert a.dtype == b.dtype == dtype_of(width)
     return reduce_to(a + b, width)
 
@@ -37,13 +42,13 @@ def squared(ctx, x, pair):
     return square.finish(ctx, opened, pair)
 
 
-def assert_cost(stated, traffic) -> None:
+def assert_cost(stated: Cost, traffic: Traffic) -> None:
     assert (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (stated.alice_bytes, stated.bob_bytes, stated.rounds)
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 300), st.integers(1, 64))
-def test_gilboa_products(terms, count, width) -> None:
+def test_gilboa_products(terms: int, count: int, width: int) -> None:
     u, v = numbers((terms, count), width), numbers((terms, count), width)
     alice, bob, source = both("ot", terms, width)
     a, b, traffic = counted(source.alice(alice, u, width), source.bob(bob, v, width))
@@ -53,7 +58,7 @@ def test_gilboa_products(terms, count, width) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 2), st.sampled_from([1, 100, 8192, 9000]), st.integers(1, 64))
-def test_slot_products(terms, count, width) -> None:
+def test_slot_products(terms: int, count: int, width: int) -> None:
     u, v = numbers((terms, count), width), numbers((terms, count), width)
     u[:, -1], v[:, -1] = u.dtype.type((1 << width) - 1), v.dtype.type((1 << width) - 1)  # the largest integer
     alice, bob, source = both("pahe", terms, width)
@@ -76,12 +81,14 @@ def test_many_messages_of_each_source(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
 @pytest.mark.parametrize("width", [9, 32, 33, 44])
-def test_triples_multiply(source, width) -> None:
+def test_triples_multiply(source: str, width: int) -> None:
     count = 500
     alice, bob, _ = both(source, 2, width)
-    a, b, made = counted(
-        *(triples.triple(ctx, *(triples.random_share(ctx, count, width) for _ in "ab"), width, source) for ctx in (alice, bob))
-    )
+    halves = []
+    for ctx in (alice, bob):
+        first, second = (triples.random_share(ctx, count, width) for _ in "ab")
+        halves.append(triples.triple(ctx, first, second, width, source))
+    a, b, made = counted(*halves)
     np.testing.assert_array_equal(total(a.ab, b.ab, width), reduce_to(total(a.a, b.a, width) * total(a.b, b.b, width), width))
     assert_cost(triples.triple_cost(count, width, source), made)
     x, y = numbers((2, count), width), numbers((2, count), width)
@@ -93,7 +100,7 @@ def test_triples_multiply(source, width) -> None:
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
 @pytest.mark.parametrize("width", [1, 2, 25, 33, 50])
-def test_square_pairs_square(source, width) -> None:
+def test_square_pairs_square(source: str, width: int) -> None:
     count = 700
     alice, bob, _ = both(source, 1, max(1, width - 1))
     a, b, made = counted(
@@ -108,7 +115,7 @@ def test_square_pairs_square(source, width) -> None:
 
 
 @pytest.mark.parametrize("source", ["ot", "pahe"])
-def test_product_shares_are_uniform(source) -> None:
+def test_product_shares_are_uniform(source: str) -> None:
     """Each party's share of a constant product, by a chi-square on its top 4 bits (99.99 % quantile, 15 degrees)."""
     alice, bob, module = both(source, 1, 20)
     u = np.full((1, 8192), 12345, np.uint32)
@@ -122,7 +129,7 @@ def test_masks_and_recombination_against_big_integers() -> None:
 
     primes = slot_products.plan_of(1, 44).primes
     mask = slot_products.Mask.draw(Random(), 2, 8192, slot_products.plan_of(1, 44).mask_bits)
-    whole = sum(word.astype(object) << (64 * k) for k, word in enumerate(mask.words))
+    whole: Any = sum(word.astype(object) << (64 * k) for k, word in enumerate(mask.words))
     assert int(whole.max()).bit_length() == slot_products.plan_of(1, 44).mask_bits
     residues = [mask.modulo(t) for t in primes]
     for t, residue in zip(primes, residues, strict=True):

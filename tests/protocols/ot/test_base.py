@@ -3,18 +3,18 @@ import pytest
 
 from bunet.protocols.context import Context, Role
 from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import lockstep
+from bunet.protocols.lockstep import Traffic, lockstep
 from bunet.protocols.ot import base
 from bunet.protocols.random import Random
-from bunet.protocols.steps import ProtocolError, Receive, Send
+from bunet.protocols.steps import ProtocolError, Receive, Send, Steps
 
 
-def setup():
+def setup() -> tuple[base.OtSeeds, base.OtSeeds, Traffic]:
     return counted(base.setup_alice(Context(Role.ALICE, Random())), base.setup_bob(Context(Role.BOB, Random())))
 
 
 @pytest.fixture(scope="module")
-def session():
+def session() -> tuple[base.OtSeeds, base.OtSeeds, Traffic]:
     return setup()
 
 
@@ -22,7 +22,7 @@ def schedule(schedules: np.ndarray, index: int) -> bytes:
     return schedules[index // 4, :, 2 * (index % 4) : 2 * (index % 4) + 2].tobytes()
 
 
-def test_the_chosen_seeds_are_the_peers_and_the_others_unknown(session) -> None:
+def test_the_chosen_seeds_are_the_peers_and_the_others_unknown(session: tuple[base.OtSeeds, base.OtSeeds, Traffic]) -> None:
     alice, bob, _ = session
     for sender, receiver in ((alice, bob), (bob, alice)):
         bits = np.unpackbits(sender.delta.view(np.uint8), bitorder="little")
@@ -36,14 +36,14 @@ def test_the_chosen_seeds_are_the_peers_and_the_others_unknown(session) -> None:
     assert not np.array_equal(alice.delta, bob.delta)
 
 
-def test_sessions_share_nothing(session) -> None:
+def test_sessions_share_nothing(session: tuple[base.OtSeeds, base.OtSeeds, Traffic]) -> None:
     alice, _, _ = session
     other, _, _ = setup()
     assert not np.array_equal(alice.delta, other.delta)
     assert not np.array_equal(alice.hash_key, other.hash_key)
 
 
-def test_stated_cost_is_counted(session) -> None:
+def test_stated_cost_is_counted(session: tuple[base.OtSeeds, base.OtSeeds, Traffic]) -> None:
     _, _, traffic = session
     cost = base.setup_cost()
     assert (cost.alice_bytes, cost.bob_bytes, cost.rounds) == (
@@ -53,7 +53,7 @@ def test_stated_cost_is_counted(session) -> None:
     )
 
 
-def test_seeds_are_read_only_and_not_printed(session) -> None:
+def test_seeds_are_read_only_and_not_printed(session: tuple[base.OtSeeds, base.OtSeeds, Traffic]) -> None:
     alice, _, _ = session
     for array in (alice.delta, alice.sender_schedules, alice.receiver_schedules, alice.hash_key):
         with pytest.raises(ValueError, match="read-only"):
@@ -88,10 +88,10 @@ BAD_POINTS = {
 
 @pytest.mark.parametrize("name", BAD_POINTS)
 @pytest.mark.parametrize("place", ["key", "points"])
-def test_a_bad_point_is_refused(name, place) -> None:
+def test_a_bad_point_is_refused(name: str, place: str) -> None:
     point = np.frombuffer(BAD_POINTS[name], np.uint8)
 
-    def meddler():
+    def meddler() -> Steps[None]:
         steps = base.setup_bob(Context(Role.BOB, Random()))
         nonce, key, points = next(steps).arrays
         if place == "key":
@@ -107,7 +107,7 @@ def test_a_bad_point_is_refused(name, place) -> None:
 
 
 def test_a_reflection_is_refused() -> None:
-    def mirror():
+    def mirror() -> Steps[None]:
         message = yield Receive("base-ot", base._EXPECT)
         yield Send("base-ot", message)
 

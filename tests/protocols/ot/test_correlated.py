@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from bunet.protocols.ass.share import dtype_of, mask_of
 from bunet.protocols.context import Role
 from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import lockstep
+from bunet.protocols.lockstep import Traffic, lockstep
 from bunet.protocols.ot import correlated, extension, streamed
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts
 
 
-def run(count: int, width: int, sender: Role):
+def run(count: int, width: int, sender: Role) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Traffic]:
     """(correlation, choices, sender's result, receiver's result, traffic)"""
     alice, bob = contexts()
     correlation = Random().uniform(count, width).astype(dtype_of(width))
@@ -26,7 +26,7 @@ def run(count: int, width: int, sender: Role):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1500), st.integers(1, 64), st.sampled_from(list(Role)))
-def test_the_shares_differ_by_the_product(count, width, sender) -> None:
+def test_the_shares_differ_by_the_product(count: int, width: int, sender: Role) -> None:
     correlation, choices, mine, theirs, traffic = run(count, width, sender)
     assert mine.dtype == theirs.dtype == dtype_of(width)
     assert ((theirs - mine - choices * correlation) & mine.dtype.type(mask_of(width)) == 0).all()

@@ -1,3 +1,6 @@
+from collections.abc import Generator
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +11,7 @@ from bunet.protocols.counting import counted
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import base, extension, iknp
 from bunet.protocols.random import Random
-from bunet.protocols.steps import ProtocolError, Receive, Send, spec
+from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, spec
 from tests.protocols.contexts import contexts
 
 COUNTS = [0, 1, 127, 128, 129, 1000, 1024, 1025, 9001]
@@ -19,7 +22,7 @@ kinds = pytest.mark.parametrize("kind", extension.NAMES)
 
 @kinds
 @pytest.mark.parametrize("sender", list(Role))
-def test_rows_differ_by_the_chosen_delta(kind, sender) -> None:
+def test_rows_differ_by_the_chosen_delta(kind: str, sender: Role) -> None:
     for count in COUNTS:
         alice, bob = contexts(ot=kind)
         choices = Random().bits(count)
@@ -37,7 +40,7 @@ def test_rows_differ_by_the_chosen_delta(kind, sender) -> None:
 
 
 @kinds
-def test_stated_cost_of_the_setup_is_counted(kind) -> None:
+def test_stated_cost_of_the_setup_is_counted(kind: str) -> None:
     alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
     _, _, traffic = counted(extension.setup(alice, kind), extension.setup(bob, kind))
     cost = extension.setup_cost(kind)
@@ -52,7 +55,7 @@ def transcript(context: Context, choices: np.ndarray) -> np.ndarray:
 
 
 @kinds
-def test_the_message_hides_the_choices(kind) -> None:
+def test_the_message_hides_the_choices(kind: str) -> None:
     """All-zero and all-one choices give messages without bias, at significance 1e-6."""
     _, bob = contexts(ot=kind)
     for choices in (np.zeros(1 << 14, np.uint8), np.ones(1 << 14, np.uint8)):
@@ -62,7 +65,7 @@ def test_the_message_hides_the_choices(kind) -> None:
 
 
 @kinds
-def test_streams_never_repeat(kind) -> None:
+def test_streams_never_repeat(kind: str) -> None:
     """Calls of one chain and of different chains take their columns at different places."""
     _, bob = contexts(ot=kind)
     choices = np.zeros(256, np.uint8)
@@ -71,7 +74,7 @@ def test_streams_never_repeat(kind) -> None:
     assert np.unique(words).size == words.size
 
 
-def result(steps, message=None):
+def result(steps: Generator[Any, Any, Any], message: tuple[np.ndarray] | None = None) -> np.ndarray:
     """What a half returns that ends once it has got the message, or once it has sent its own."""
     with pytest.raises(StopIteration) as stop:
         steps.send(message)
@@ -79,7 +82,7 @@ def result(steps, message=None):
 
 
 @kinds
-def test_chains_do_not_depend_on_their_order(kind) -> None:
+def test_chains_do_not_depend_on_their_order(kind: str) -> None:
     alice, bob = contexts(ot=kind)
     choices = Random().bits(300)
     messages, rows = [], []
@@ -95,7 +98,7 @@ def test_chains_do_not_depend_on_their_order(kind) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 5000))
-def test_bytes(count) -> None:
+def test_bytes(count: int) -> None:
     for kind, k in base.GROUP_BITS.items():
         assert extension.bytes_for(count, kind) == (count + 127) // 128 * 2048 // k
 
@@ -126,7 +129,7 @@ def test_bad_arguments() -> None:
 def test_a_message_of_the_wrong_size_is_refused() -> None:
     alice, bob = contexts()
 
-    def short():
+    def short() -> Steps[None]:
         yield Send("iknp", (np.zeros(256, np.uint64),))
         yield Receive("never", (spec(np.uint8, 1),))
 

@@ -16,7 +16,7 @@ def naive(top: list[bytes], levels: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4, 8])
-def test_all_leaves_but_one_are_known(levels) -> None:
+def test_all_leaves_but_one_are_known(levels: int) -> None:
     trees = 5
     tops = np.frombuffer(Random().bytes(trees * 32), np.uint8).reshape(trees, 2, 16)
     leaves, sums = ggm.complete(tops, levels)

@@ -8,7 +8,7 @@ from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import base, extension, softspoken
 from bunet.protocols.random import Random
-from bunet.protocols.steps import ProtocolError, Receive, Send, spec
+from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, spec
 from tests.protocols.contexts import contexts
 
 KINDS = extension.NAMES[1:]
@@ -28,7 +28,7 @@ def parts(delta: np.ndarray, k: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_sender_knows_every_leaf_but_one(kind) -> None:
+def test_the_sender_knows_every_leaf_but_one(kind: str) -> None:
     k = base.GROUP_BITS[kind]
     for sender, receiver in (contexts(ot=kind), contexts(ot=kind)[::-1]):
         all_leaves, known = keys(receiver.ot.receiver_schedules), keys(sender.ot.sender_schedules)
@@ -44,7 +44,7 @@ def test_the_sender_knows_every_leaf_but_one(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_message_and_rows_are_the_sums_of_the_definition(kind) -> None:
+def test_message_and_rows_are_the_sums_of_the_definition(kind: str) -> None:
     k, count = base.GROUP_BITS[kind], 300
     _, bob = contexts(ot=kind)
     choices = Random().bits(count)
@@ -70,7 +70,7 @@ def test_message_and_rows_are_the_sums_of_the_definition(kind) -> None:
 
 
 def test_a_puncturing_message_of_another_kind_is_refused() -> None:
-    def other():
+    def other() -> Steps[None]:
         yield from base.setup_bob(Context(Role.BOB, Random()))
         yield Send("ggm", (np.zeros((64, 1, 2, 16), np.uint8),))
         yield Receive("ggm", (spec(np.uint8, 1),))

@@ -18,7 +18,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 1), (255, 12), (256, 32), (700, 33), (1000, 64)])
-def test_streamed_correlated_ot(small_blocks, count, width) -> None:
+def test_streamed_correlated_ot(small_blocks: None, count: int, width: int) -> None:
     a, b = contexts()
     random = Random()
     correlation, choices = random.uniform((count,), width), random.bits(count)
@@ -30,14 +30,14 @@ def test_streamed_correlated_ot(small_blocks, count, width) -> None:
 
 
 @pytest.mark.parametrize(("count", "width"), [(1, 2), (256, 12), (700, 33)])
-def test_multiplexer(small_blocks, count, width) -> None:
+def test_multiplexer(small_blocks: None, count: int, width: int) -> None:
     a, b = contexts()
     random = Random()
-    kind = np.uint32 if width <= 32 else np.uint64
+    kind: type[np.generic] = np.uint32 if width <= 32 else np.uint64
     y = [random.uniform((count,), width).astype(kind) for _ in range(2)]
     d = [random.bits(count) for _ in range(2)]
     ra, rb, traffic = counted(multiplex.first(a, y[0], d[0], width), multiplex.second(b, y[1], d[1], width))
-    expected = (y[0].astype(np.uint64) + y[1]) * (d[0] ^ d[1])
+    expected = (y[0].astype(np.uint64) + y[1].astype(np.uint64)) * (d[0] ^ d[1])
     assert (signed(ra.astype(np.uint64) + rb - expected, width) == 0).all()
     stated = multiplex.cost(count, width)
     assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)

@@ -1,5 +1,8 @@
 """BFV and Paillier give the same results behind the same interface."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,7 +48,7 @@ def test_a_fresh_paillier_key() -> None:
 
 
 @pytest.mark.parametrize("make", [bfv, paillier])
-def test_a_linear_combination(make) -> None:
+def test_a_linear_combination(make: Callable[..., Any]) -> None:
     scheme = make()
     x, y, w, b = np.random.default_rng(0).integers(0, T, (4, 1), dtype=np.uint64)
     a = scheme.multiply_plain(scheme.encrypt(x), w)

@@ -46,7 +46,7 @@ def polynomial(factor: dict[int, int], degree: int = PARAMS.degree) -> np.ndarra
 
 
 @pytest.mark.parametrize("name", [n for n in parameters.names() if n != "n16384-q376"])
-def test_decrypts_what_was_encrypted(name) -> None:
+def test_decrypts_what_was_encrypted(name: str) -> None:
     params = parameters.get(name)
     key = SecretKey.generate(params, RANDOM)
     for t in (2, 1 << 20, 1 << 41, *parameters.ntt_primes(params.degree, 30), 1 << 60):
@@ -59,7 +59,7 @@ def test_decrypts_what_was_encrypted(name) -> None:
 
 @given(st.integers(1, 41), st.integers(0, 1 << 30))
 @settings(max_examples=10, deadline=None)
-def test_sums(width, seed) -> None:
+def test_sums(width: int, seed: int) -> None:
     t = 1 << width
     x, y = messages(t, 2, seed), messages(t, 2, seed + 1)
     a, b = encrypted(x, t), encrypted(y, t)
@@ -74,7 +74,7 @@ def test_sums(width, seed) -> None:
     st.integers(0, 1 << 30),
 )
 @settings(max_examples=10, deadline=None)
-def test_products_with_polynomials(width, factor, seed) -> None:
+def test_products_with_polynomials(width: int, factor: dict[int, int], seed: int) -> None:
     t = 1 << width
     x = messages(t, 2, seed)
     product = bfv.multiply_plain(PARAMS, encrypted(x, t), bfv.transform(PARAMS, polynomial(factor)))

@@ -25,7 +25,7 @@ def rows(values: np.ndarray) -> np.ndarray:
 
 @given(st.sampled_from([(2048, 13), (4096, 20), (8192, 41), (16384, 50)]), st.integers(0, 1 << 30))
 @settings(max_examples=8, deadline=None)
-def test_slots_are_a_ring_isomorphism(size, seed) -> None:
+def test_slots_are_a_ring_isomorphism(size: tuple[int, int], seed: int) -> None:
     degree, bits = size
     (t,) = parameters.ntt_primes(degree, max(bits, 16 if degree < 16384 else 18))
     rng = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def test_rotations() -> None:
     x = np.random.default_rng(0).integers(0, T, (2, 4096), dtype=np.uint64)
     a = bfv.expand_request(PARAMS, *bfv.encrypt(KEY, encoding.encode_slots(x, T), T, RANDOM))
 
-    def slots(ciphertexts):
+    def slots(ciphertexts: np.ndarray) -> np.ndarray:
         return rows(encoding.decode_slots(bfv.decrypt(KEY, ciphertexts, T), T))
 
     for steps in STEPS:

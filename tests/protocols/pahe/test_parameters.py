@@ -9,7 +9,7 @@ from bunet.protocols.pahe.parameters import CAUTIOUS_LIMITS, LIMITS, ParameterEr
 
 
 @pytest.mark.parametrize("name", parameters.names())
-def test_named_sets_are_secure(name) -> None:
+def test_named_sets_are_secure(name: str) -> None:
     params = parameters.get(name)
     degree, bits = name[1:].split("-q")
     assert (params.degree, params.modulus.bit_length()) == (int(degree), int(bits))
@@ -41,7 +41,7 @@ def test_a_widely_copied_insecure_set_is_refused() -> None:
         (4096, (ntt_primes(2048, 40, 3)[1],), "1 modulo 8192"),
     ],
 )
-def test_refusals(degree, primes, reason) -> None:
+def test_refusals(degree: int, primes: tuple[int, ...], reason: str) -> None:
     with pytest.raises(ParameterError, match=reason):
         Parameters(degree, primes)
 

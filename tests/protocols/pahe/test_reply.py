@@ -1,13 +1,15 @@
 """Bob's masked replies: exact in the worst case, and hiding all but the masked plaintext."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.kernels.ring import ntt, rlwe
-from bunet.protocols.pahe import bfv, encoding, parameters, reply
-from bunet.protocols.pahe.keys import SecretKey
+from bunet.protocols.pahe import bfv, encoding, parameters, reply, wire
+from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.pahe.parameters import ParameterError
 from bunet.protocols.random import Random
 from bunet.protocols.security import DECLARED
@@ -20,7 +22,16 @@ PUBLIC = KEY.public_key(RANDOM)
 DEGREE = PARAMS.degree
 
 
-def exchange(accumulators, masks, positions, t, noise_bits, key=KEY, public=PUBLIC, random=RANDOM):
+def exchange(
+    accumulators: np.ndarray,
+    masks: np.ndarray,
+    positions: np.ndarray,
+    t: int,
+    noise_bits: int,
+    key: SecretKey = KEY,
+    public: PublicKey = PUBLIC,
+    random: Any = RANDOM,
+) -> np.ndarray:
     arrays = reply.reply(public, accumulators, masks, positions, t, noise_bits, random)
     n, count = len(accumulators), np.asarray(positions).shape[-1]
     width = encoding.width_of(t)
@@ -41,13 +52,13 @@ def noisy(values: np.ndarray, size: int, t: int, key: SecretKey = KEY) -> np.nda
     return np.stack([c0, c1], axis=1)
 
 
-def random_values(t: int, shape, seed: int = 0) -> np.ndarray:
+def random_values(t: int, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, t, shape, dtype=np.uint64)
 
 
 @given(st.integers(1, 37), st.integers(1, 20), st.integers(0, 1 << 30))
 @settings(max_examples=8, deadline=None)
-def test_a_reply_opens_to_the_masked_plaintext(width, count, seed) -> None:
+def test_a_reply_opens_to_the_masked_plaintext(width: int, count: int, seed: int) -> None:
     t = 1 << width
     rng = np.random.default_rng(seed)
     x = random_values(t, (3, DEGREE), seed)
@@ -83,7 +94,7 @@ def test_every_set_has_its_widths() -> None:
 
 
 @pytest.mark.parametrize(("name", "width"), POSSIBLE)
-def test_the_largest_noise_decrypts(name, width) -> None:
+def test_the_largest_noise_decrypts(name: str, width: int) -> None:
     """Noise, flood and a prime close to the bound all at their worst: at the limit every coefficient is exact."""
     params = parameters.get(name)
     most = reply.max_noise_bits(params, width)
@@ -169,7 +180,7 @@ def test_replies_to_the_same_accumulators_are_independent() -> None:
     sent = []
     for _ in range(2):
         arrays = reply.reply(PUBLIC, zeros, masks, np.arange(DEGREE), t, noise_bits, RANDOM)
-        sent.append([reply.wire.unpack(a, (4, DEGREE), small.bits) for a in arrays])
+        sent.append([wire.unpack(a, (4, DEGREE), small.bits) for a in arrays])
     for first, second in zip(*sent, strict=True):
         assert (first != second).mean() > 0.999
         for values in (first, second, (first - second) % np.uint64(small.modulus)):
@@ -186,7 +197,7 @@ def test_the_flood_drowns_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     zeros = np.zeros((4, DEGREE), np.uint64)
     for size in (0, (1 << min(noise_bits, 62)) - 1):
         arrays = reply.reply(PUBLIC, noisy(zeros, size, t), zeros, np.arange(DEGREE), t, noise_bits, RANDOM)
-        c0, c1 = (reply.wire.unpack(a, zeros.shape, small.bits) for a in arrays)
+        c0, c1 = (wire.unpack(a, zeros.shape, small.bits) for a in arrays)
         product = ntt.forward(rlwe.reduce(c1, small.tables), small.tables)
         product = ntt.inverse(rlwe.multiply_fixed(product, KEY.fixed(small.tables), small.tables), small.tables)
         phase = rlwe.add_values(rlwe.reduce(c0, small.tables), product, small.tables)

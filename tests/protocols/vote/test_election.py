@@ -1,6 +1,7 @@
 """The vote in lockstep: what is opened is the clear rule's mask, and it costs what it states."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from bunet.models.volumes import ensemble
 from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import lockstep
+from bunet.protocols.lockstep import Traffic, lockstep
 from bunet.protocols.steps import Send
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election
@@ -17,7 +18,7 @@ from tests.protocols.contexts import contexts, tapped
 from tests.protocols.vote.test_gates import agrees, shared
 
 
-def in_the_clear(facts, ballots):
+def in_the_clear(facts: Election, ballots: np.ndarray) -> np.ndarray:
     """The published rule on opened ballots: uint8 (Z, H, W)."""
     mask, start = np.ones(facts.shape, bool), 0
     for size in facts.groups:
@@ -28,7 +29,7 @@ def in_the_clear(facts, ballots):
     return mask.astype(np.uint8)
 
 
-def cast(facts, ballots, ot="iknp"):
+def cast(facts: Election, ballots: np.ndarray, ot: str = "iknp") -> tuple[np.ndarray, Traffic]:
     """(mask, traffic) of the secure vote; Bob has learnt nothing."""
     pairs = [shared(ballot) for ballot in ballots]
     a, b = contexts(ot=ot)
@@ -40,7 +41,7 @@ def cast(facts, ballots, ot="iknp"):
 
 
 @pytest.mark.parametrize("groups", [*product((1, 2, 3)), *product((1, 2, 3), (1, 2, 3))])
-def test_every_pattern_of_ballots_of_one_voxel(groups) -> None:
+def test_every_pattern_of_ballots_of_one_voxel(groups: tuple[int, ...]) -> None:
     """Voxels so far apart that the filter never joins them: one for each pattern."""
     patterns = 1 << sum(groups)
     facts = Election((3 * patterns, 1, 1), groups)
@@ -54,7 +55,7 @@ def test_every_pattern_of_ballots_of_one_voxel(groups) -> None:
 
 @pytest.mark.parametrize("length", range(1, 9))
 @pytest.mark.parametrize("axis", range(3))
-def test_every_pattern_of_a_line_through_the_filter(length, axis) -> None:
+def test_every_pattern_of_a_line_through_the_filter(length: int, axis: int) -> None:
     """All 2^length lines at once, side by side along another axis of `maximum` on that axis alone."""
     lines = (np.arange(1 << length)[:, None] >> np.arange(length) & 1).astype(np.uint8)
     volume = np.moveaxis(lines[:, :, None], (0, 1), ((axis + 1) % 3, axis))
@@ -76,7 +77,9 @@ def test_every_pattern_of_a_line_through_the_filter(length, axis) -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=25, deadline=None)
-def test_random_votes_are_the_clear_rules_and_cost_what_they_state(shape, groups, filtered, ot, density, seed) -> None:
+def test_random_votes_are_the_clear_rules_and_cost_what_they_state(
+    shape: tuple[int, int, int], groups: tuple[int, ...], filtered: bool, ot: str, density: float, seed: int
+) -> None:
     facts = Election(shape, groups, filtered)
     ballots = (np.random.default_rng(seed).random((sum(groups), *shape)) < density).astype(np.uint8)
     mask, traffic = cast(facts, ballots, ot)
@@ -110,7 +113,7 @@ def test_bob_sends_the_mask_under_alices_share_and_nothing_else_of_it(monkeypatc
     ("shape", "groups"),
     [((4, 4), (1,)), ((0, 4, 4), (1,)), ((4, 4, 4), ()), ((4, 4, 4), (3, 3, 3)), ((4, 4, 4), (4,)), ((4, 4, 4), (3, 0))],
 )
-def test_a_vote_that_is_none_is_refused(shape, groups) -> None:
+def test_a_vote_that_is_none_is_refused(shape: Any, groups: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="a vote is on"):
         Election(shape, groups)
 
@@ -124,7 +127,7 @@ def test_ballots_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize("bit", [0, 1])
-def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_ballots(bit) -> None:
+def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_ballots(bit: int) -> None:
     """Chi-square over byte values of what each party sends, even where its shares are as far from uniform as they can be.
     375 is beyond the 99.9999th percentile of 255 degrees of freedom."""
     facts = Election((16, 32, 32), (3, 2))

@@ -5,26 +5,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bunet.protocols.cost import Cost
 from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import lockstep
+from bunet.protocols.lockstep import Traffic, lockstep
 from bunet.protocols.ot import extension, streamed
 from bunet.protocols.random import Random
 from bunet.protocols.vote import gates
 from tests.protocols.contexts import contexts
 
 
-def shared(bits):
+def shared(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(Alice's share, Bob's share) by XOR."""
     mine = Random().bits(bits.size).reshape(bits.shape)
     return mine, mine ^ bits.astype(np.uint8)
 
 
-def agrees(traffic, stated):
+def agrees(traffic: Traffic, stated: Cost) -> bool:
     return (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds) == (stated.alice_bytes, stated.bob_bytes, stated.rounds)
 
 
 @pytest.mark.parametrize("ot", extension.NAMES)
-def test_all_shares_of_all_bits(ot) -> None:
+def test_all_shares_of_all_bits(ot: str) -> None:
     """Every one of the 16 ways to share two bits; the order of the shares does not matter."""
     xa, xb, ya, yb = (np.array([k >> bit & 1 for k in range(16)], np.uint8) for bit in range(4))
     for gate, expected in ((gates.and_bits, (xa ^ xb) & (ya ^ yb)), (gates.or_bits, (xa ^ xb) | (ya ^ yb))):
@@ -36,7 +37,7 @@ def test_all_shares_of_all_bits(ot) -> None:
 
 @given(count=st.integers(0, 3000), window=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=15, deadline=None)
-def test_any_count_of_blocks_and_windows(count, window, seed) -> None:
+def test_any_count_of_blocks_and_windows(count: int, window: int, seed: int) -> None:
     bits = np.random.default_rng(seed).integers(0, 2, (2, count), np.uint8)
     (xa, xb), (ya, yb) = shared(bits[0]), shared(bits[1])
     with pytest.MonkeyPatch.context() as patch:
@@ -76,7 +77,7 @@ def test_numbers_are_used_once() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.zeros(3, np.uint8), np.zeros(4, np.uint32), np.zeros((2, 2), np.uint8)])
-def test_what_is_not_two_shares_of_one_shape_is_refused(bad) -> None:
+def test_what_is_not_two_shares_of_one_shape_is_refused(bad: np.ndarray) -> None:
     a, _ = contexts()
     with pytest.raises(ValueError, match="uint8 of one shape"):
         next(gates.and_bits(a, np.zeros(4, np.uint8), bad))
