@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
 from bunet.parties.errors import RunError
 from bunet.parties.local.inputs import open_source, to_document
+from bunet.parties.local.pair import PairJob
 from tests.experiments.commands.test_party import Session, bunet
 from tests.parties.programs import named, small
 
@@ -62,14 +64,14 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
     settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, field_of_view=field)
     seen: dict[str, np.ndarray] = {}
 
-    def floats(model, threads):
-        def logits(image):
+    def floats(model: PredictModel, threads: int) -> Callable[..., Any]:
+        def logits(image: np.ndarray) -> np.ndarray:
             seen["predict --float"] = image
             return np.zeros((2, *image.shape[1:]), np.float32)
 
         return logits
 
-    def pair(job, bus) -> Never:
+    def pair(job: PairJob, bus: Callable[..., Any]) -> Never:
         source = open_source(json.loads(json.dumps(to_document(job.inputs))), job.labels)
         seen["predict"] = source.slice_at(small(SIZE).program, 0)
         raise Enough("seen")
@@ -304,7 +306,8 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
 
 
 def test_a_sweep_says_how_its_volume_is_read(tmp_path: Path) -> None:
-    path, said = chest(tmp_path, WIDE), []
+    path = chest(tmp_path, WIDE)
+    said: list[Any] = []
     config = parse(f"name: a\nvolume: {path}\nweights: infection-z\n", "x")
     data = sweep_data.chosen_data(config, say=said.append)
     assert said[0] == "intensities of ct.npy: rule `hu`"

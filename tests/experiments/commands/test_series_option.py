@@ -14,7 +14,7 @@ pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 
 
 @pytest.mark.parametrize("command", ["predict", "demo", "alice"])
-def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command) -> None:
+def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command: str) -> None:
     hu = np.random.default_rng(0).integers(-1024, 1000, (5, 16, 16))
     for number, values, modality in ((2, hu, "CT"), (3, hu, "PT")):
         write_ct(
@@ -61,7 +61,7 @@ def test_series_needs_a_folder_that_holds_some(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".NII.GZ", ".Nii", ".NPZ", ".npy"])
-def test_endings_are_read_in_any_case(tmp_path: Path, ending) -> None:
+def test_endings_are_read_in_any_case(tmp_path: Path, ending: str) -> None:
     (tmp_path / "A").mkdir()
     for name in (f"A{ending}", f"A_label{ending}"):
         (tmp_path / "A" / name).write_bytes(b"")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,8 +32,11 @@ from bunet.models.volumes import synthetic
         ({"lung": True, "infection": False}, "nothing was marked: the models found no infection in the lung of 16384 voxels"),
     ],
 )
-def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, words) -> None:
-    run, said = a_run(tmp_path, monkeypatch, marked), []
+def test_an_empty_or_impossible_mask_is_said_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: dict[str, bool], words: str
+) -> None:
+    run = a_run(tmp_path, monkeypatch, marked)
+    said: list[str] = []
     with run.open():
         run.run_stages(lambda text: None)
         write_case(run, run.combine(), "2026-01-01", said.append)
@@ -40,13 +45,13 @@ def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypa
     assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
 
 
-def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, **changes):
+def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: dict[str, bool], **changes: Any) -> CaseRun:
     """In the clear, with networks that mark everything or nothing."""
     np.save(tmp_path / "ct.npy", synthetic.generate(32, 16, 3).volume)
     weights = weight_files.seeded(Architecture(features=2), 1)
     models = {target: {"z": PredictModel(target, "z", weights, "m", 32)} for target in ("infection", "lung")}
 
-    def answer(model, threads):
+    def answer(model: PredictModel, threads: int) -> Callable[..., Any]:
         value = 9.0 if marked[model.target] else -9.0
         return lambda image: np.stack([np.zeros(image.shape[1:]), np.full(image.shape[1:], value)])
 
@@ -73,7 +78,7 @@ def test_a_lung_of_a_chest_s_size_is_not_warned_of() -> None:
     ],
 )
 def test_a_vote_is_warned_of_by_the_lung_that_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared, words
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: bool, words: str
 ) -> None:
     """A vote opens one mask; the clear run beside it has a lung."""
     run, empty = a_run(tmp_path, monkeypatch, {"lung": False, "infection": True}), np.zeros((16, 32, 32), bool)

@@ -18,7 +18,7 @@ ARRAY = np.random.default_rng(0).integers(-1000, 1000, (4, 32, 32)).astype(np.in
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     """A folder with the series `ct1`, a link to it, and a file."""
     pytest.importorskip("pydicom", reason="needs the extra `clinical`")
     formats.write(Volume(ARRAY, AFFINE), tmp_path / "study" / "ct1")
@@ -51,9 +51,11 @@ def study(tmp_path: Path):
         ("absent", "absent", None, False),
     ],
 )
-def test_whatever_would_write_into_its_input_is_refused(study, given, folder, file, refused) -> None:
+def test_whatever_would_write_into_its_input_is_refused(
+    study: Path, given: str, folder: str, file: str | None, refused: bool
+) -> None:
     def check() -> None:
-        check_apart([study / given, None], study / folder, [file and study / file])
+        check_apart([study / given, None], study / folder, [study / file if file else None])
 
     if not refused:
         check()
@@ -62,13 +64,13 @@ def test_whatever_would_write_into_its_input_is_refused(study, given, folder, fi
         check()
 
 
-def files_of(folder):
+def files_of(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo"])
 @pytest.mark.parametrize("out", ["study", "study/ct1", "study/ct1/result", "link"])
-def test_every_command_says_so_before_it_runs(study, command, out) -> None:
+def test_every_command_says_so_before_it_runs(study: Path, command: str, out: str) -> None:
     before = files_of(study)
     result = CliRunner().invoke(app, [command, "--volume", str(study / "study" / "ct1"), "--out", str(study / out)])
     assert result.exit_code == 2, result.output
@@ -79,7 +81,7 @@ def test_every_command_says_so_before_it_runs(study, command, out) -> None:
 
 @pytest.mark.parametrize("out", [".", "one", "results"])
 @pytest.mark.parametrize("kind", ["npz", "dicom"])
-def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind) -> None:
+def test_cases_are_no_place_for_their_results(tmp_path: Path, out: str, kind: str) -> None:
     (tmp_path / "one").mkdir()
     if kind == "npz":
         np.savez(tmp_path / "one" / "one.npz", array=ARRAY)
@@ -93,7 +95,7 @@ def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind) -> None
     assert files_of(tmp_path) == before
 
 
-def test_results_do_not_go_into_calibration_data(study) -> None:
+def test_results_do_not_go_into_calibration_data(study: Path) -> None:
     before = files_of(study)
     result = CliRunner().invoke(app, [
         "predict", "--volume", str(study / "study" / "ct2.npz"), "--calibration", str(study / "study" / "ct1"),
