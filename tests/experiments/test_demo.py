@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 from collections.abc import Callable
@@ -100,8 +101,8 @@ class LinkSchema(Strict):
 
 
 class DiceSchema(Strict):
-    float: float | None
-    truth: float | None
+    float: builtins.float | None
+    truth: builtins.float | None
 
 
 class DocumentSchema(Strict):

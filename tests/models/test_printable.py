@@ -26,7 +26,7 @@ from bunet.models.printable import MAX_PEER_TEXT, plain
         (b"\x1b[m", "b'\\x1b[m'"),
     ],
 )
-def test_control_characters_and_newlines_become_spaces(text, shown) -> None:
+def test_control_characters_and_newlines_become_spaces(text: str | list[str], shown: str) -> None:
     assert plain(text) == shown
 
 
@@ -43,7 +43,7 @@ def test_what_is_cut_off_is_said_to_be() -> None:
 
 
 @given(st.text() | st.text(alphabet=st.characters(categories=["Cc", "Cf", "Zl", "Zp", "Zs", "Cs"])))
-def test_any_text_is_one_short_printable_line(text) -> None:
+def test_any_text_is_one_short_printable_line(text: str) -> None:
     shown = plain(text)
     assert shown.isprintable()
     assert len(shown) <= MAX_PEER_TEXT + 3

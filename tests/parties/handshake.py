@@ -1,17 +1,19 @@
 """Both halves of a handshake against each other, over memory."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from bunet.models.errors import BunetError
 from bunet.net.memory import memory_pair
 
 
-def shake(hers, his):
+def shake(hers: Callable[[Any], Any], his: Callable[[Any], Any]) -> tuple[Terms | PeerError | RunError, Terms | PeerError]:
     """Both halves of a handshake in two threads: what each ended with."""
     alice, bob = memory_pair()
     ended = {}
 
-    def run(role, half) -> None:
+    def run(role: str, half: Callable[[], Any]) -> None:
         try:
             ended[role] = half()
         except BunetError as error:

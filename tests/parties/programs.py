@@ -23,7 +23,7 @@ from tests.protocols.contexts import contexts
 
 
 def small(
-    size: int = 16, features: int = 2, format: str = "8.4", seed: int = 0, readout: str = "argmax", **architecture
+    size: int = 16, features: int = 2, format: str = "8.4", seed: int = 0, readout: str = "argmax", **architecture: Any
 ) -> Compiled:
     """A compiled U-Net of depth 2 with seeded random weights, calibrated on the slices that `slices` makes."""
     shape = Architecture(features=features, depth=2, **architecture)
@@ -34,7 +34,7 @@ def small(
 CARD = ModelCard("infection", "z", "small", size=16)
 
 
-def named(compiled: Compiled, salt: bytes = bytes(32), **card) -> Compiled:
+def named(compiled: Compiled, salt: bytes = bytes(32), **card: Any) -> Compiled:
     """As `bunet compile` leaves it: with a card and a salt (a fixed one, for a test's sake)."""
     return replace(compiled, card=replace(CARD, **card), salt=salt)
 
@@ -62,7 +62,9 @@ def noise(compiled: Compiled, count: int, seed: int = 0) -> np.ndarray:
     return images
 
 
-def run(compiled: Compiled, image: np.ndarray, overrides=None, options=None) -> tuple[dict[str, Any], dict[str, Any]]:
+def run(
+    compiled: Compiled, image: np.ndarray, overrides: dict[str, str] | None = None, options: dict[str, str] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """One slice in lockstep; returns ({node: Alice's result}, {node: Bob's result})."""
     program = compiled.program
     chosen = choose(program, overrides)
@@ -108,7 +110,7 @@ MOST_ELEMENTS = 1500  # of one tensor: keeps an example far below a second
 class _Builder:
     """Grows a program node by node with a bound that holds, so that what needs headroom is only put where there is some."""
 
-    def __init__(self, draw, format: str) -> None:
+    def __init__(self, draw: st.DrawFn, format: str) -> None:
         self.draw = draw
         self.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="weights"))
         self.format = Format.parse(format)
@@ -226,7 +228,7 @@ FORMATS = ("8.4", "12.4", "8.8", "6.3", "2.1")
 
 
 @st.composite
-def graphs(draw, most_layers: int = 8) -> Compiled:
+def graphs(draw: st.DrawFn, most_layers: int = 8) -> Compiled:
     """Any program that type-checks, not only networks; weights are random integers within the stated norms."""
     builder = _Builder(draw, draw(st.sampled_from(FORMATS), label="format"))
     node = builder.nodes[0]

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +138,7 @@ def mask_of(path: Path) -> np.ndarray:
         return stored["array"]
 
 
-def test_a_run_with_its_document(folder) -> None:
+def test_a_run_with_its_document(folder: Path) -> None:
     with Bob(folder) as bob:
         code, out, err = finish(
             alice(
@@ -169,7 +171,7 @@ def test_a_run_with_its_document(folder) -> None:
     assert all(sum(layer["bytes_sent"] for layer in entry["layers"]) == stated for entry in document["slices"])
 
 
-def test_a_run_goes_on_after_alice_is_killed(folder) -> None:
+def test_a_run_goes_on_after_alice_is_killed(folder: Path) -> None:
     """A killed client leaves whole slices; the same command does the rest, and the files are those of a run in one piece."""
     slow = ("--link", "loopback", "--bandwidth", "200Mbit", "--rtt", "40ms")
     with Bob(folder, *slow) as bob:
@@ -204,7 +206,7 @@ def test_a_run_goes_on_after_alice_is_killed(folder) -> None:
     assert (mask_of(folder / "whole") == mask_of(folder / "result")).all()
 
 
-def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder) -> None:
+def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder: Path) -> None:
     save_compiled(named(exact(4), target="lung", name="lung-z"), folder / "lung.model")
     with Bob(folder, "--model", str(folder / "lung.model")) as bob:
         for target, seed in (("infection", 3), ("lung", 4)):
@@ -232,7 +234,7 @@ def test_of_two_models_of_one_size_alice_gets_the_one_that_she_asks_for(folder) 
     assert "serves lung along z (lung-z@1)\n" in bob.lines
 
 
-def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_other(folder) -> None:
+def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_other(folder: Path) -> None:
     with Bob(folder) as bob:
         code, _, err = finish(alice(folder, bob.address, "--slices", "0:2"))
         assert code == 0, err
@@ -256,7 +258,7 @@ def test_a_run_goes_on_after_bob_is_restarted_with_the_same_file_and_with_no_oth
     assert json.loads((folder / "result" / "run.json").read_text()) == noted
 
 
-def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folder) -> None:
+def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folder: Path) -> None:
     """The grid is 1/16, the calibrated range 15/16: what rounds to 1 lies beyond."""
     volume = np.zeros((SLICES, SIZE, SIZE), np.float32)
     volume[10, :8] = 1.0
@@ -270,7 +272,7 @@ def test_values_beyond_calibration_are_said_before_they_are_sent_and_noted(folde
     assert json.loads((folder / "run.json").read_text())["run"]["input_beyond_calibration"] == {"z10": 0.5}
 
 
-def test_a_port_in_use_is_one_sentence(folder) -> None:
+def test_a_port_in_use_is_one_sentence(folder: Path) -> None:
     with zeromq.Listener("tcp://127.0.0.1:*") as taken:
         refused = subprocess.run(
             [BUNET, "bob", "--model", str(folder / "exact.model"), "--listen", taken.address],
@@ -284,7 +286,7 @@ def test_a_port_in_use_is_one_sentence(folder) -> None:
     assert sentence.startswith(f"bunet: {taken.address} is in use")
 
 
-def test_nobody_there_is_one_sentence(folder) -> None:
+def test_nobody_there_is_one_sentence(folder: Path) -> None:
     with zeromq.Listener("tcp://127.0.0.1:*") as gone:
         address = gone.address
     code, _, err = finish(alice(folder, address, "--slices", "0:1"))
@@ -294,7 +296,7 @@ def test_nobody_there_is_one_sentence(folder) -> None:
     assert not (folder / "result" / "mask.npz").exists()
 
 
-def test_links_that_differ_end_both_sides_with_the_same_sentence(folder) -> None:
+def test_links_that_differ_end_both_sides_with_the_same_sentence(folder: Path) -> None:
     with Bob(folder, "--link", "lan") as bob:
         code, _, err = finish(alice(folder, bob.address, "--slices", "0:1"))
         assert code == 1
@@ -309,14 +311,14 @@ def test_links_that_differ_end_both_sides_with_the_same_sentence(folder) -> None
         assert len(bob.said().strip().splitlines()) == 1
 
 
-def test_bob_once_ends_after_one_session(folder) -> None:
+def test_bob_once_ends_after_one_session(folder: Path) -> None:
     with Bob(folder, "--once") as bob:
         code, _, err = finish(alice(folder, bob.address, "--slices", "0:1"))
         assert code == 0, err
         assert bob.process.wait(20) == 0
 
 
-def test_bob_stops_at_an_interrupt(folder) -> None:
+def test_bob_stops_at_an_interrupt(folder: Path) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         pytest.skip("this process, and with it Bob's, ignores interrupts")
     with Bob(folder) as bob:
@@ -327,11 +329,11 @@ def test_bob_stops_at_an_interrupt(folder) -> None:
 
 def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
     compiled = exact()
-    events: list = []
+    events: list[Any] = []
     stop, hold = threading.Event(), threading.Event()
     image = np.zeros(compiled.program.input.type.shape, np.int64)
 
-    def run(slice_at) -> np.ndarray:
+    def run(slice_at: Callable[..., Any]) -> np.ndarray:
         results: list[np.ndarray] = []
         alice_party.run(
             lambda: zeromq.connect(listener.address),
@@ -344,12 +346,12 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
 
     started = threading.Event()
 
-    def held(program, k):
+    def held(program: Program, k: int) -> np.ndarray:
         started.set()
         assert hold.wait(30)
         return image
 
-    def ended(kind, words: str) -> bool:
+    def ended(kind: str, words: str) -> bool:
         return any(isinstance(e, kind) and words in (e.message if kind is Failed else e.text) for e in list(events))
 
     with zeromq.Listener("tcp://127.0.0.1:*") as listener, contextlib.ExitStack() as clean_up:
@@ -380,7 +382,7 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
         assert not any(isinstance(e, Failed) for e in events)
 
 
-def test_commands_do_not_trace_back(folder) -> None:
+def test_commands_do_not_trace_back(folder: Path) -> None:
     """BUNET_DEBUG off: a missing model is one sentence, status 2."""
     environment = {k: v for k, v in os.environ.items() if k != "BUNET_DEBUG"}
     refused = subprocess.run(

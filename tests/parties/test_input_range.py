@@ -23,7 +23,9 @@ KIND = PROGRAM.input.type
 WITHIN = f"{np.ldexp(PROGRAM.calibrated, -KIND.frac):g}"
 
 
-def looked_at(*slices, program=PROGRAM, size=None):
+def looked_at(
+    *slices: np.ndarray, program: Program = PROGRAM, size: tuple[int, int] | None = None
+) -> tuple[dict[str, float], list[str]]:
     """(shares, what was said) of slices along z from position 20 on."""
     said: list[Note] = []
     labels = [("z", 20 + k) for k in range(len(slices))]
@@ -32,7 +34,7 @@ def looked_at(*slices, program=PROGRAM, size=None):
     ]
 
 
-def with_beyond(count, value):
+def with_beyond(count: int, value: int) -> np.ndarray:
     """A slice whose first `count` pixels are beyond."""
     image = np.full(KIND.shape, PROGRAM.calibrated, np.int64)
     image[2].reshape(-1)[:count] = value
@@ -40,12 +42,12 @@ def with_beyond(count, value):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_what_is_within_the_range_is_not_mentioned(sign) -> None:
+def test_what_is_within_the_range_is_not_mentioned(sign: int) -> None:
     assert looked_at(with_beyond(5, sign * PROGRAM.calibrated)) == ({}, [])
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_share_of_one_slice(sign) -> None:
+def test_the_share_of_one_slice(sign: int) -> None:
     shares, said = looked_at(with_beyond(40, sign * (PROGRAM.calibrated + 1)))
     assert shares == {"z20": 40 / (16 * 16)}
     assert said == [
@@ -90,7 +92,7 @@ def test_shares_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     input_range.save({"z3": 0.25}, tmp_path)
     assert input_range.load(tmp_path) == {"z3": 0.25}
 
-    def full(descriptor) -> Never:
+    def full(descriptor: int) -> Never:
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(atomic.os, "fsync", full)

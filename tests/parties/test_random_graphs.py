@@ -1,6 +1,7 @@
 """Random layer graphs, not only networks: in lockstep, and over ZeroMQ through real sessions; every layer verified."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,15 +36,19 @@ PROTOCOLS = {"relu": st.sampled_from(["gc", "gc-sign"]), "square": st.sampled_fr
     st.integers(0, 1000),
 )
 @settings(max_examples=15, **LIMITS)
-def test_random_graphs_in_lockstep_equal_the_oracle(compiled, overrides, options, seed) -> None:
+def test_random_graphs_in_lockstep_equal_the_oracle(
+    compiled: Compiled, overrides: dict[str, str], options: dict[str, str], seed: int
+) -> None:
     (image,) = noise(compiled, 1, seed)
     verify(compiled, image, *run(compiled, image, overrides, options))
 
 
-def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, overrides, options):
+def session(
+    compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, overrides: dict[str, str], options: dict[str, str]
+) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]], dict[int, Any]]:
     """Both parties in two threads over ZeroMQ: ({slice: {node: Alice's}}, {slice: {node: Bob's}}, {slice: read-out})."""
-    of_alice: dict[int, dict] = {k: {} for k in range(len(images))}
-    of_bob: dict[int, dict] = {k: {} for k in range(len(images))}
+    of_alice: dict[int, dict[str, Any]] = {k: {} for k in range(len(images))}
+    of_bob: dict[int, dict[str, Any]] = {k: {} for k in range(len(images))}
     results: dict[int, np.ndarray] = {}
     outcome: list[BaseException] = []
     with zeromq.Listener("tcp://127.0.0.1:*") as listener:
@@ -82,7 +87,9 @@ def session(compiled: Compiled, images: np.ndarray, in_flight: int, cores: int, 
 
 @given(graphs(), st.fixed_dictionaries(PROTOCOLS), st.integers(1, 3), st.integers(1, 2), st.integers(0, 1000))
 @settings(max_examples=4, **LIMITS)
-def test_random_graphs_over_sessions_equal_the_oracle(compiled, overrides, in_flight, cores, seed) -> None:
+def test_random_graphs_over_sessions_equal_the_oracle(
+    compiled: Compiled, overrides: dict[str, str], in_flight: int, cores: int, seed: int
+) -> None:
     images = noise(compiled, 3, seed)
     of_alice, of_bob, results = session(compiled, images, in_flight, cores, overrides, {"ot": "iknp"})
     assert sorted(results) == [5, 6, 7]
@@ -92,7 +99,7 @@ def test_random_graphs_over_sessions_equal_the_oracle(compiled, overrides, in_fl
 
 @given(compiled=graphs())
 @settings(max_examples=15, **LIMITS)
-def test_random_graphs_survive_a_file(compiled, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_random_graphs_survive_a_file(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("graph") / "graph.model"
     save_compiled(compiled, path)
     again = load_compiled(path)
@@ -104,7 +111,7 @@ def test_random_graphs_survive_a_file(compiled, tmp_path_factory: pytest.TempPat
 
 @given(graphs().filter(lambda compiled: compiled.weights), st.data())
 @settings(max_examples=3, **LIMITS)
-def test_a_run_with_another_weight_is_noticed(compiled, data) -> None:
+def test_a_run_with_another_weight_is_noticed(compiled: Compiled, data: st.DataObject) -> None:
     """The check itself can fail: one unit more in one bias is seen."""
     name = data.draw(st.sampled_from(sorted(compiled.weights)))
     (image,) = noise(compiled, 1)

@@ -1,12 +1,15 @@
 """What Bob sees of a run: ciphertexts, OT columns, garbled tables, masked numbers; nothing without Alice's key."""
 
 from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bunet.models.passes.compile import Compiled
 from bunet.parties.engine.program import whole_program
-from bunet.parties.planner import choose, pahe_names, plan
+from bunet.parties.planner import PlannedLayer, choose, pahe_names, plan
 from bunet.protocols import buffer_pool
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
@@ -33,12 +36,19 @@ MASKED = {
 }
 
 
-def run(compiled, image, choices=None, made=contexts, bobs=None):
+def run(
+    compiled: Compiled,
+    image: np.ndarray,
+    choices: dict[str, str] | None = None,
+    made: Callable[..., Any] = contexts,
+    bobs: list[Any] | None = None,
+) -> tuple[list[Send], Context, list[PlannedLayer]]:
     """(Alice's messages in order, Alice's contexts, her layers); made: what makes the contexts; bobs: gets Bob's messages."""
     chosen = choose(compiled.program, choices)
     hers, his = plan(compiled.program, chosen), plan(compiled.program, chosen, weights=compiled.weights)
     alice, bob = made(pahe_names(hers))
-    kind, seen = compiled.program.input.type, []
+    kind = compiled.program.input.type
+    seen: list[Any] = []
     lockstep(
         tapped(whole_program(alice, hers, Share.of(image.astype(np.uint64), kind)), seen),
         tapped(whole_program(bob, his, Share.of(np.zeros(kind.shape, np.uint64), kind)), [] if bobs is None else bobs),
@@ -50,7 +60,7 @@ def run(compiled, image, choices=None, made=contexts, bobs=None):
     ("architecture", "choices"),
     [({}, {}), ({"activation": "hybrid", "pooling": "max"}, {"relu": "gc"}), ({"activation": "square"}, {"square": "mt-ot"})],
 )
-def test_every_message_is_of_a_kind_that_hides_its_content(architecture, choices) -> None:
+def test_every_message_is_of_a_kind_that_hides_its_content(architecture: dict[str, str], choices: dict[str, str]) -> None:
     compiled = small(16, 2, **architecture)
     (image,) = slices(compiled, 1)
     seen, _, _ = run(compiled, image, choices)
@@ -63,7 +73,7 @@ def test_bytes_of_every_kind_of_message_are_uniform_whatever_the_image() -> None
     compiled = small(32, 4, activation="hybrid")
     (bright,) = slices(compiled, 1)
     for image in (np.zeros_like(bright), bright):
-        kinds = defaultdict(list)
+        kinds: dict[Any, list[Any]] = defaultdict(list)
         for message in run(compiled, image)[0]:
             kinds[message.tag] += [array.tobytes() for array in message.arrays]
         for tag, parts in kinds.items():
@@ -97,16 +107,19 @@ def test_requests_decrypt_with_alices_key_and_to_noise_with_any_other() -> None:
 
 
 @pytest.mark.parametrize("choices", [{}, {"relu": "gc"}])
-def test_messages_hold_nothing_of_the_memory_they_were_written_into(choices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_hold_nothing_of_the_memory_they_were_written_into(
+    choices: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Buffers are lent uninitialised and hold what another session's message held; with all else equal, two fills of them
     must give the same bytes on the wire."""
     compiled = small(16, 2, activation="hybrid", pooling="max")
     (image,) = slices(compiled, 1)
 
-    def filled(value):
-        def made(names):
+    def filled(value: int) -> list[tuple[str, list[bytes]]]:
+        def made(names: tuple[str, str]) -> tuple[Context, Context]:
             roles = zip((Role.ALICE, Role.BOB), _ot_seeds("iknp"), _pahe_keys(names), (b"a" * 32, b"b" * 32), strict=True)
-            return tuple(Context(role, Random(seed), ot=ot, pahe=key).fork(0, 0) for role, ot, key, seed in roles)
+            alice, bob = (Context(role, Random(seed), ot=ot, pahe=key).fork(0, 0) for role, ot, key, seed in roles)
+            return alice, bob
 
         monkeypatch.setattr(buffer_pool, "_free", deque(maxlen=0))
         monkeypatch.setattr(rows, "_POOLED_BYTES", 0)
@@ -115,8 +128,8 @@ def test_messages_hold_nothing_of_the_memory_they_were_written_into(choices, mon
         hers = run(compiled, image, choices, made, bobs)[0]
         return [(m.tag, [array.tobytes() for array in m.arrays]) for m in (*hers, *bobs)]
 
-    def buffer(value):
-        def make(size):
+    def buffer(value: int) -> Callable[..., Any]:
+        def make(size: int) -> bytearray:
             lent.append(size)
             return bytearray([value]) * size
 

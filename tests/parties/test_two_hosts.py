@@ -46,7 +46,7 @@ def bob(host: Host, folder: Path) -> tuple[subprocess.Popen[str], str]:
     pytest.fail(process.stderr.read())
 
 
-def alice(host: Host, folder: Path, address: str, name: str = "alice") -> subprocess.CompletedProcess:
+def alice(host: Host, folder: Path, address: str, name: str = "alice") -> subprocess.CompletedProcess[str]:
     process = host.popen(
         [
             BUNET,
@@ -69,7 +69,7 @@ def alice(host: Host, folder: Path, address: str, name: str = "alice") -> subpro
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def test_two_hosts_with_curve_and_an_allow_list(hosts, folder) -> None:
+def test_two_hosts_with_curve_and_an_allow_list(hosts: tuple[Host, Host], folder: Path) -> None:
     here, there = hosts
     process, address = bob(there, folder)
     with process:
@@ -93,7 +93,7 @@ def test_two_hosts_with_curve_and_an_allow_list(hosts, folder) -> None:
             process.kill()
 
 
-def test_nobody_listens_off_loopback_without_keys(hosts, folder) -> None:
+def test_nobody_listens_off_loopback_without_keys(hosts: tuple[Host, Host], folder: Path) -> None:
     _, there = hosts
     process = there.popen([BUNET, "bob", "--model", str(folder / "small.model"), "--listen", f"{there.address}:0"])
     _, err = process.communicate(timeout=100)

@@ -22,7 +22,7 @@ from tests.parties.programs import run, slices, small, verify
 )
 @settings(max_examples=12, deadline=None)
 def test_random_programs_equal_the_oracle_layer_by_layer(
-    size, features, format, activation, pooling, relu, readout, garbler, seed
+    size: int, features: int, format: str, activation: str, pooling: str, relu: str, readout: str, garbler: str, seed: int
 ) -> None:
     compiled = small(size, features, format, seed, readout, activation=activation, pooling=pooling)
     (image,) = slices(compiled, 1, seed)
@@ -53,7 +53,7 @@ def test_shares_of_two_runs_on_the_same_slice_are_uniform_and_independent() -> N
 
 
 @pytest.mark.parametrize("garbler", ["alice", "bob"])
-def test_shares_of_a_label_are_unbiased_and_independent_between_runs(garbler) -> None:
+def test_shares_of_a_label_are_unbiased_and_independent_between_runs(garbler: str) -> None:
     """Of two runs on one slice: the bits of each party, also where the label is 0 and where it is 1, and between the runs.
 
     A fair count of n bits is within 5 sqrt(n) / 2 of n / 2 but once in 1.7 million."""
@@ -71,7 +71,7 @@ def test_shares_of_a_label_are_unbiased_and_independent_between_runs(garbler) ->
 
 
 @pytest.mark.parametrize("overrides", [{"square": "mt-ot"}])
-def test_squares_from_ot_pairs(overrides) -> None:
+def test_squares_from_ot_pairs(overrides: dict[str, str]) -> None:
     compiled = small(16, 1, activation="square")
     (image,) = slices(compiled, 1)
     verify(compiled, image, *run(compiled, image, overrides))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_a_mask_that_another_command_wrote_meanwhile_stays(
     """Such as `predict` with the same --out, while slices are run."""
     out, pretended = volume.parent / "out", Session(compiled)
 
-    def meanwhile(*given, **more) -> None:
+    def meanwhile(*given: Any, **more: Any) -> None:
         np.save(out / "ct_prediction.npy", np.ones((20, 30, 40), np.uint8))
         pretended(*given, **more)
 
@@ -67,7 +68,7 @@ def test_a_mask_that_another_command_wrote_meanwhile_stays(
     assert status == 2
     assert "ct_prediction.npy is there already" in error
 
-    def later(*given, **more) -> None:
+    def later(*given: Any, **more: Any) -> None:
         pretended(*given, **more)
         np.save(out / "ct_prediction.npy", np.ones((20, 30, 40), np.uint8))
 
@@ -85,7 +86,8 @@ def test_a_mask_that_another_command_wrote_meanwhile_stays(
 def test_a_kill_while_masks_are_replaced_can_be_gone_on_with(
     at: str, volume: Path, session: Session, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
-    out, write, written = volume.parent / "out", formats.write, []
+    out, write = volume.parent / "out", formats.write
+    written: list[Any] = []
     assert part(bunet, volume, "0:2")[0] == 0
     old = listed(out)
 

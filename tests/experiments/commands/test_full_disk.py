@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Never
@@ -25,7 +26,7 @@ from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_slice, seeded_weights
-from bunet.models.passes.compile import compile_model
+from bunet.models.passes.compile import Compiled, compile_model
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.net import keys
@@ -38,7 +39,7 @@ LIMIT = 200  # bytes of a file
 
 
 @contextmanager
-def files_end_at(limit: int):
+def files_end_at(limit: int) -> Iterator[None]:
     """No file grows beyond `limit` bytes: a write is cut there, and the next one fails, as on a full disk (EFBIG)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
@@ -48,7 +49,7 @@ def files_end_at(limit: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def small_model():
+def small_model() -> Compiled:
     return compile_model(seeded_weights(SMALL), 8, 8, "8.4", [seeded_slice(SMALL, 8, 8, 1)])
 
 
@@ -56,7 +57,7 @@ def volume() -> Volume:
     return Volume(np.random.default_rng(0).integers(-1000, 400, (4, 16, 16)).astype(np.int16), np.diag([5.0, 1, 1, 1]))
 
 
-WRITERS = {
+WRITERS: dict[str, Callable[[Path], object]] = {
     "weights": lambda folder: weights.save(seeded_weights(SMALL), folder / "w.safetensors"),
     "model": lambda folder: save_compiled(small_model(), folder / "m.model"),
     "slice": lambda folder: outcomes.write(folder, 3, BIG),
@@ -72,7 +73,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("what", WRITERS)
-def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, what) -> None:
+def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, what: str) -> None:
     folder = tmp_path / "full"
     folder.mkdir()
     with files_end_at(0 if what == "key" else LIMIT):
@@ -92,7 +93,7 @@ def test_a_key_without_its_public_half_is_not_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ""])
-def test_clinical_formats(tmp_path: Path, ending) -> None:
+def test_clinical_formats(tmp_path: Path, ending: str) -> None:
     pytest.importorskip("nibabel" if ending else "pydicom")
     folder = tmp_path / "full"
     folder.mkdir()
@@ -111,7 +112,7 @@ def test_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".npz", ".nii.gz"])
-def test_unpacking_needs_room_among_the_temporary_files(tmp_path: Path, ending) -> None:
+def test_unpacking_needs_room_among_the_temporary_files(tmp_path: Path, ending: str) -> None:
     """The file is not at fault, so it is not called unreadable."""
     if ending == ".nii.gz":
         pytest.importorskip("nibabel")
@@ -137,7 +138,7 @@ def test_a_series_is_unpacked_there_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the quota is used up")])
-def test_the_kinds_of_no_room(tmp_path: Path, number, words) -> Never:
+def test_the_kinds_of_no_room(tmp_path: Path, number: int, words: str) -> Never:
     with pytest.raises(DiskFull, match=f"no room in {tmp_path / 'a'}: {words}"), explaining_full_disk(tmp_path / "a"):
         raise OSError(number, os.strerror(number))
     assert explain(OSError(number, os.strerror(number))) == (f"no room to write: {words}", 1)

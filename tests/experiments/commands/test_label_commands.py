@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def expected_dice(found: np.ndarray, true: np.ndarray) -> float:
     return 2 * int((found & true).sum()) / (int(found.sum()) + int(true.sum()))
 
 
-def document_of(out: Path, name: str) -> dict:
+def document_of(out: Path, name: str) -> dict[str, Any]:
     return json.loads((out / name / "result.json").read_text())
 
 
@@ -90,7 +91,7 @@ def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path: P
     assert document["asked"]["label_values"] == values
 
 
-def test_predict_refuses_a_label_that_does_not_tell_its_inside(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_predict_refuses_a_label_that_does_not_tell_its_inside(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     inside = array(given, "inside")
     for name, label, words in (
         ("classes", array(given, "classes"), CONVENTION),
@@ -110,7 +111,7 @@ def test_predict_refuses_a_label_that_does_not_tell_its_inside(given, tmp_path: 
     assert f"Dice {expected_dice(array(given, 'mask'), inside):.4f}" in out
 
 
-def test_predict_uses_the_label_inside_the_volumes_file(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_predict_uses_the_label_inside_the_volumes_file(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     np.savez(tmp_path / "ct.npz", array=cube(), infection=array(given, "inside"), lung_derived=cube() > 0.3)
     status, out, error = bunet("predict", *models(given), "--volume", tmp_path / "ct.npz", *ALONE, "--out", tmp_path / "out")
     assert status == 0, error
@@ -121,7 +122,7 @@ def test_predict_uses_the_label_inside_the_volumes_file(given, tmp_path: Path, b
     assert "key `infection`" in (tmp_path / "out" / "ct" / "report.html").read_text()
 
 
-def test_predict_reads_the_labels_of_a_folder_of_cases(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_predict_reads_the_labels_of_a_folder_of_cases(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     """One of classes, one of a healthy lung, one without a label."""
     classes = array(given, "classes")
     published_case(tmp_path / "test", "a", cube(), classes)
@@ -140,7 +141,7 @@ def test_predict_reads_the_labels_of_a_folder_of_cases(given, tmp_path: Path, bu
     assert document_of(tmp_path / "out", "c")["label"] is None
 
 
-def test_predict_on_a_nifti_case_of_the_datasets_layout(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_predict_on_a_nifti_case_of_the_datasets_layout(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     pytest.importorskip("nibabel", reason="needs the extra `clinical`")
     place = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])
     for folder, values in (("COVID-19-CT-Seg_20cases", cube()), ("Lung_and_Infection_Mask", array(given, "classes"))):
@@ -181,7 +182,7 @@ def test_values_without_a_label_and_no_values_are_one_sentence(given, tmp_path: 
     assert not (tmp_path / "o").exists()
 
 
-def test_demo_and_sweep_read_by_the_same_rule(given, tmp_path: Path) -> None:
+def test_demo_and_sweep_read_by_the_same_rule(given: Path, tmp_path: Path) -> None:
     settings = SMALL
     with pytest.raises(UsageError, match=CONVENTION):
         volume_slices(settings, given / "ct.npz", given / "classes.npy", None)
@@ -228,7 +229,7 @@ def test_demo_says_what_it_needs(given, bunet: Bunet) -> None:
         assert words in error
 
 
-def test_a_sweep_knows_its_label_before_the_first_run(given, tmp_path: Path) -> None:
+def test_a_sweep_knows_its_label_before_the_first_run(given: Path, tmp_path: Path) -> None:
     weight_files.save(seeded_weights(Architecture(features=1)), tmp_path / "r.safetensors")
     text = (
         f"name: test\nslices: 1\nvolume: {given}/ct.npz\ntruth: {given}/classes.npy\nweights: {tmp_path}/r.safetensors\n"
@@ -268,7 +269,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_evaluate_gives_the_figures_of_the_right_mask(cases, tmp_path: Path, bunet: Bunet) -> None:
+def test_evaluate_gives_the_figures_of_the_right_mask(cases: Path, tmp_path: Path, bunet: Bunet) -> None:
     asked = ("evaluate", "--weights", cases / "w.safetensors", "--size", 32, "--cases", "a,b", "--json", tmp_path / "e.json")
     assert bunet(*asked, "--data", cases / "binary")[0] == 0
     right = json.loads((tmp_path / "e.json").read_text())
@@ -285,7 +286,7 @@ def test_evaluate_gives_the_figures_of_the_right_mask(cases, tmp_path: Path, bun
         assert (ours["label"]["inside"], theirs["label"]["inside"]) == ([3], [1])
 
 
-def test_train_learns_from_the_right_mask_and_notes_it(cases, tmp_path: Path, bunet: Bunet) -> None:
+def test_train_learns_from_the_right_mask_and_notes_it(cases: Path, tmp_path: Path, bunet: Bunet) -> None:
     short = ("--size", 32, "--features", 1, "--steps", 1, "--batch", 1, "--test", "d", "--validation", "c")
     status, _, error = bunet("train", "--out", tmp_path / "w.safetensors", "--data", cases / "classes", *short)
     assert status == 2
@@ -328,7 +329,7 @@ def test_train_says_which_label_is_empty(tmp_path: Path, bunet: Bunet) -> None:
     assert "a.npz: `infection` is empty: it is 0 everywhere" in out
 
 
-def test_evaluate_says_which_key_it_took_where_it_is_not_the_usual_one(cases, tmp_path: Path, bunet: Bunet) -> None:
+def test_evaluate_says_which_key_it_took_where_it_is_not_the_usual_one(cases: Path, tmp_path: Path, bunet: Bunet) -> None:
     (tmp_path / "other").mkdir()
     with np.load(cases / "binary" / "a.npz") as case:
         np.savez(tmp_path / "other" / "a.npz", ct=case["ct"], mask=case["infection"])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from tests.experiments.command_line import Bunet
 BUNET = [sys.executable, "-m", "bunet.experiments"]
 
 
-def run(*arguments: str | bytes | Path, **options) -> subprocess.CompletedProcess[bytes]:
+def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
     environment = {**os.environ, **options.pop("env", {})}
     command = [*BUNET, *(os.fsencode(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, env=environment, timeout=120, **options)
@@ -164,7 +165,7 @@ def test_closed_streams(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "environment", [{"TERM": "dumb"}, {"COLUMNS": "1"}, {"COLUMNS": "x"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
 )
-def test_terminals(tmp_path: Path, environment) -> None:
+def test_terminals(tmp_path: Path, environment: dict[str, str]) -> None:
     status, said = in_shell("$BUNET plan --size 32", tmp_path, **environment)
     assert status == 0, said
     assert "local layers" in " ".join(said.split())
@@ -191,7 +192,7 @@ DEEP = ["[" * 100_000, '{"a":' * 50_000]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", "null", '"a"', "NaN", "9" * 5000, "\ud800", "{} {}", "\ufeff{}", "\0", *DEEP])
-def test_json_of_all_kinds(tmp_path: Path, text) -> None:
+def test_json_of_all_kinds(tmp_path: Path, text: str) -> None:
     data = text.encode("utf-8", "surrogatepass")
     path = tmp_path / "x.json"
     path.write_bytes(data + b"\n")
@@ -236,7 +237,7 @@ def test_json_of_all_kinds(tmp_path: Path, text) -> None:
         "a: !!omap [x]",
     ],
 )
-def test_yaml_of_all_kinds(text) -> None:
+def test_yaml_of_all_kinds(text: str) -> None:
     with pytest.raises(ConfigError, match=r"x\.yaml") as caught:
         parse(text, "x.yaml")
     assert explain(caught.value)[1] == 2

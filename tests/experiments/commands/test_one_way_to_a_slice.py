@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from bunet.net.link import PRESETS
 from bunet.parties import alice as alice_party
 from bunet.parties.local.inputs import open_source
 from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairJob
 from tests.experiments.command_line import Bunet
 from tests.experiments.commands.test_party import Session
 from tests.experiments.predict.views import QuietView
@@ -67,14 +69,14 @@ def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, f
     settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, field_of_view=field)
     seen: dict[str, np.ndarray] = {}
 
-    def floats(model, threads):
-        def logits(image):
+    def floats(model: PredictModel, threads: int) -> Callable[..., Any]:
+        def logits(image: np.ndarray) -> np.ndarray:
             seen["predict --float"] = image
             return np.zeros((2, *image.shape[1:]), np.float32)
 
         return logits
 
-    def pair(job, bus) -> Never:
+    def pair(job: PairJob, bus: Callable[..., Any]) -> Never:
         told = PairJob.from_json(job.to_json("alice"))
         seen["predict"] = open_source(told.inputs, told.labels).slices.at(small(SIZE).program, 0)
         raise Enough("seen")
@@ -326,7 +328,8 @@ def test_a_vote_on_a_wide_field_of_view_is_that_of_the_clear_labels(tmp_path: Pa
 
 
 def test_a_sweep_says_how_its_volume_is_read(tmp_path: Path) -> None:
-    path, said = chest(tmp_path, WIDE), []
+    path = chest(tmp_path, WIDE)
+    said: list[Any] = []
     config = parse(f"name: a\nvolume: {path}\nweights: infection-z\n", "x")
     data = sweep_data.chosen_data(config, say=said.append)
     assert said[0] == "intensities of ct.npy: rule `hu`"

@@ -61,7 +61,7 @@ def test_series_needs_a_folder_that_holds_some(tmp_path: Path, bunet: Bunet) -> 
 
 
 @pytest.mark.parametrize("ending", [".NII.GZ", ".Nii", ".NPZ", ".npy"])
-def test_endings_are_read_in_any_case(tmp_path: Path, ending) -> None:
+def test_endings_are_read_in_any_case(tmp_path: Path, ending: str) -> None:
     (tmp_path / "A").mkdir()
     for name in (f"A{ending}", f"A_label{ending}"):
         (tmp_path / "A" / name).write_bytes(b"")

@@ -16,7 +16,7 @@ SIZE = 16
 def cube(seed: int = 0, size: int = SIZE) -> np.ndarray:
     """A smooth volume in [0, 1], float32 (size, size, size)."""
     generator = np.random.default_rng(seed)
-    volume = generator.random((size, size, size)).astype(np.float32)
+    volume: np.ndarray = generator.random((size, size, size)).astype(np.float32)
     for axis in range(3):
         volume = (volume + np.roll(volume, 1, axis) + np.roll(volume, -1, axis)) / 3
     return (volume - volume.min()) / (volume.max() - volume.min())

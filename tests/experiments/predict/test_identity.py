@@ -66,7 +66,7 @@ def test_the_same_weights_with_other_ranges_are_another_model(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("mask", "words"), [(None, "vote.safetensors is damaged"), ((3, 3, 3), "is not of this region")])
-def test_a_damaged_vote_is_named(tmp_path: Path, mask, words) -> None:
+def test_a_damaged_vote_is_named(tmp_path: Path, mask: tuple[int, int, int] | None, words: str) -> None:
     run = a_run(tmp_path, Calibration(), replace(SETTINGS, ensemble="majority"))
     with run.open() as folder:
         (folder.folder / "slices").mkdir()

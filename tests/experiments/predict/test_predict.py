@@ -7,7 +7,9 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from tests.experiments.predict.predict_inputs import SIZE, cube, publish, publis
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory):
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with models and a case `one`, whose label is what the script's steps give."""
     folder = tmp_path_factory.mktemp("given")
     publish(folder / "infection", 15)
@@ -49,7 +51,7 @@ def array(path: Path) -> np.ndarray:
         return archive["array"]
 
 
-def test_in_the_clear_it_is_the_published_script(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_in_the_clear_it_is_the_published_script(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     status, out, err = bunet(
         "predict", *models(given), "--test_data_dir", given / "test", "--float", "--out", tmp_path, "--probabilities"
     )
@@ -81,7 +83,7 @@ def cut_off(arguments: list[str], slices: Path, after: int) -> None:
     process.wait()
 
 
-def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_two_processes_agree_with_it_and_go_on_after_a_kill(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     asked = [
         "predict",
         *models(given),
@@ -118,7 +120,7 @@ def test_two_processes_agree_with_it_and_go_on_after_a_kill(given, tmp_path: Pat
     assert mask.sum() == mask[4:8, 4:8, 4:8].sum(), "outside the region nothing is marked"
 
 
-def test_a_vote_opens_the_majority_only(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_a_vote_opens_the_majority_only(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     asked = [
         "predict",
         *models(given),
@@ -162,7 +164,7 @@ def test_a_vote_opens_the_majority_only(given, tmp_path: Path, bunet: Bunet) -> 
     assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.99
 
 
-def test_a_folder_belongs_to_one_run(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_a_folder_belongs_to_one_run(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     asked = ["predict", *models(given), "--test-data-dir", given / "test", "--float", "--out", tmp_path / "out", "--axes", "z"]
     assert bunet(*asked)[0] == 0
     before = (tmp_path / "out" / "one_prediction.npz").read_bytes()
@@ -271,7 +273,7 @@ def test_the_maximum_filter_is_for_published_models_and_those_of_512_pixels(tmp_
     assert found == {"published": 27, "of-512": 27, "of-128": 1, "untold": 1}
 
 
-def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_letters_of_axes_and_slices_are_those_of_the_models(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     """Published ones count array axes: Z is axis 2. Models of ours call the slices z."""
     np.save(tmp_path / "ct.npy", cube())
     for name, letters in (("one", "z"), ("two", "x")):
@@ -326,7 +328,7 @@ def test_letters_of_axes_and_slices_are_those_of_the_models(given, tmp_path: Pat
     assert "say all of --axes x,y,z" in err
 
 
-def test_each_target_is_filtered_as_suits_its_own_models(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_each_target_is_filtered_as_suits_its_own_models(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     """A published infection with a lung of 128 pixels: only the infection's mask is widened."""
     for axis in "xyz":
         notes = {"axis": axis, "target": "lung", "size": 128}
@@ -379,7 +381,7 @@ def test_own_models_keep_their_axes_whatever_the_file_is_called(tmp_path: Path) 
         load_models("--models", str(folder), "infection", ("x",))
 
 
-def test_published_values_are_taken_as_they_are(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_published_values_are_taken_as_they_are(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     volume = 3 * cube() - 1  # beyond [0, 1], but no Hounsfield units
     np.save(tmp_path / "ct.npy", volume)
     asked = ["predict", *models(given), "--volume", tmp_path / "ct.npy", "--float", "--pool", "max"]
@@ -445,7 +447,7 @@ def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["..npz", "...npz", "...nii.gz"])
-def test_no_name_of_a_volume_leads_out_of_the_folder(name) -> None:
+def test_no_name_of_a_volume_leads_out_of_the_folder(name: str) -> None:
     assert one_case(Path(name), None).name == "volume"
 
 
@@ -478,7 +480,7 @@ def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words, bun
     assert not (tmp_path / "out").exists()
 
 
-def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     asked = ["predict", *models(given), "--test-data-dir", given / "test", "--out", tmp_path / "out", "--axes", "z"]
     status, _, err = bunet(*asked, "--protocol", "readout=argmax")
     assert status == 2
@@ -486,7 +488,7 @@ def test_a_plan_that_cannot_be_is_said_before_anything_is_run(given, tmp_path: P
     assert not (tmp_path / "out").exists(), "the folder would belong to a run that cannot be"
 
 
-def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path: Path, bunet: Bunet) -> None:
+def test_a_float_network_that_overflows_is_no_empty_mask(given: Path, tmp_path: Path, bunet: Bunet) -> None:
     status, _, err = bunet(
         "predict",
         *models(given),
@@ -506,7 +508,7 @@ def test_a_float_network_that_overflows_is_no_empty_mask(given, tmp_path: Path, 
 
 
 class Code:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return exec, ("raise SystemExit('it ran')",)
 
 

@@ -8,7 +8,9 @@ network of its own, and the array three different sizes, so that any two axes th
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ class Block(nn.Module):
             self.add_module(f"{name}conv{number}", nn.Conv2d(channels, given, kernel_size=3, padding=1, bias=False))
             self.add_module(f"{name}norm{number}", nn.BatchNorm2d(given))
 
-    def forward(self, image):
+    def forward(self, image: Any) -> Any:
         for number in (1, 2):
             convolved = self.get_submodule(f"{self.name}conv{number}")(image)
             image = torch.relu(self.get_submodule(f"{self.name}norm{number}")(convolved))
@@ -55,7 +57,7 @@ class PublishedNet(nn.Module):
         self.upconv1, self.decoder1 = nn.ConvTranspose2d(32, 16, kernel_size=2, stride=2), Block("dec1", 32, 16)
         self.conv = nn.Conv2d(16, 2, kernel_size=1)
 
-    def forward(self, image):
+    def forward(self, image: Any) -> Any:
         first = self.encoder1(image)
         second = self.encoder2(nn.functional.max_pool2d(first, 2))
         third = self.encoder3(nn.functional.max_pool2d(second, 2))
@@ -77,7 +79,7 @@ def plane(array: np.ndarray, letter: str, i: int) -> np.ndarray:
     return found if inside else np.zeros_like(found)
 
 
-def five_channels(array: np.ndarray, letter: str, i: int):
+def five_channels(array: np.ndarray, letter: str, i: int) -> Any:
     return torch.from_numpy(np.stack([plane(array, letter, i + offset) for offset in OFFSETS]).astype(np.float32))[None]
 
 
@@ -173,7 +175,7 @@ def predict(bunet: Bunet, given: Path, infection: str, lung: str, out: Path) -> 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread():
+def _one_thread() -> Iterator[None]:
     """Small layers, and other processes want the other cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

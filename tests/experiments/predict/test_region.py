@@ -32,20 +32,22 @@ XYZ = ("x", "y", "z")
         ("z=1:2, x=20:", XYZ, ((1, 2), (0, 20), (20, 30))),
     ],
 )
-def test_what_is_asked_for_is_a_box(text, axes, box) -> None:
+def test_what_is_asked_for_is_a_box(
+    text: str, axes: tuple[str, str, str], box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+) -> None:
     region = Region.of(text, SHAPE, axes)
     assert region.box == box
     assert [len(region.positions(axis)) for axis in "zyx"] == [stop - start for start, stop in box]
 
 
 @pytest.mark.parametrize("text", ["4:2", "z=1:9", "w=1:2", "y=1:2:3", "-1:3", "z=", "2:2"])
-def test_what_is_no_box_is_one_sentence(text) -> None:
+def test_what_is_no_box_is_one_sentence(text: str) -> None:
     with pytest.raises(UsageError, match="--slices"):
         Region.of(text, SHAPE, XYZ)
 
 
 @pytest.mark.parametrize("text", ["3:2", "2:2", "0:0", "9:8"])
-def test_a_range_that_ends_before_it_begins_is_called_that(text) -> None:
+def test_a_range_that_ends_before_it_begins_is_called_that(text: str) -> None:
     """Whether it is for all axes, for one, or what `bunet alice` asks: there is one rule."""
     for asked in (text, f"z={text}"):
         with pytest.raises(UsageError, match=f"--slices {asked}: A must be below B"):
@@ -64,7 +66,7 @@ def test_maps_go_back_where_their_slices_were_cut() -> None:
     region = Region.of("z=1:4,y=2:9,x=5:25", SHAPE, XYZ)
     taken = {"z": lambda k: volume[k], "y": lambda k: volume[:, k], "x": lambda k: volume[:, :, k]}
 
-    def padded(axis, k):
+    def padded(axis: str, k: int) -> np.ndarray:
         image = taken[axis](k)
         return np.pad(image, [(0, -n % 16) for n in image.shape])
 

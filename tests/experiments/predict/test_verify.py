@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ LOCAL = replace(SETTINGS, run=run_options(in_flight=2, link=PRESETS["loopback"])
 def test_a_layer_that_differs_ends_this_run_and_the_next(tmp_path: Path) -> None:
     ran: list[PairJob] = []
 
-    def disagreeing(job: PairJob, bus) -> PairResult:
+    def disagreeing(job: PairJob, bus: Callable[..., Any]) -> PairResult:
         ran.append(job)
         return replace(run_pair(job, bus), verified=False, mismatches=["slice 0, conv: 3 values differ"])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,13 +43,13 @@ def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypa
     assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
 
 
-def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, **changes):
+def a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: dict[str, bool], **changes: Any) -> CaseRun:
     """In the clear, with networks that mark everything or nothing."""
     np.save(tmp_path / "ct.npy", synthetic.generate(32, 16, 3).volume)
     weights = seeded_weights(Architecture(features=2), 1)
     models = {target: {"z": PredictModel(target, "z", weights, "m", 32)} for target in ("infection", "lung")}
 
-    def answer(model, threads):
+    def answer(model: PredictModel, threads: int) -> Callable[..., Any]:
         value = 9.0 if marked[model.target] else -9.0
         return lambda image: np.stack([np.zeros(image.shape[1:]), np.full(image.shape[1:], value)])
 
@@ -74,7 +76,7 @@ def test_a_lung_of_a_chest_s_size_is_not_warned_of() -> None:
     ],
 )
 def test_a_vote_is_warned_of_by_the_lung_that_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared, words
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: bool, words: str
 ) -> None:
     """A vote opens one mask; the clear run beside it has a lung."""
     run, empty = a_run(tmp_path, monkeypatch, {"lung": False, "infection": True}), np.zeros((16, 32, 32), bool)

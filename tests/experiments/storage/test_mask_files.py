@@ -2,7 +2,7 @@
 
 import errno
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -21,14 +21,14 @@ MASKS = {"infection": (ARRAY > 500).astype(np.uint8), "lung": (ARRAY > 0).astype
 DOTTED = ("1.2.840.99999.1.2.3", "patient.01", "study.nii", "Scan.NPZ", "a.tiff", "one")
 
 
-def series(folder):
+def series(folder: Path) -> Volume:
     pytest.importorskip("highdicom", reason="needs the extra `clinical`")
     formats.write(Volume(ARRAY, AFFINE), folder)
     return formats.read_volume(folder)
 
 
 @pytest.mark.parametrize("name", DOTTED)
-def test_a_folder_s_name_may_have_dots(tmp_path: Path, name) -> None:
+def test_a_folder_s_name_may_have_dots(tmp_path: Path, name: str) -> None:
     assert formats.format_of(tmp_path / name) == {"study.nii": NIFTI, "Scan.NPZ": NPZ}.get(name, DICOM)
     (tmp_path / "in").mkdir()
     (tmp_path / "whole").mkdir()
@@ -50,7 +50,7 @@ def test_a_folder_s_name_may_have_dots(tmp_path: Path, name) -> None:
     ("kind", "file", "ending"),
     [(NPZ, "CT.NPZ", ".npz"), (NPY, "Ct.Npy", ".npy"), (NIFTI, "CT.NII.GZ", ".nii.gz"), (NIFTI, "p.01.NII", ".nii.gz")],
 )
-def test_endings_are_known_in_any_case(tmp_path: Path, kind, file, ending) -> None:
+def test_endings_are_known_in_any_case(tmp_path: Path, kind: str, file: str, ending: str) -> None:
     if kind == NIFTI:
         pytest.importorskip("nibabel", reason="needs the extra `clinical`")
     volume = Volume(ARRAY, None if kind == NPY else AFFINE)
@@ -111,12 +111,12 @@ def test_masks_may_be_bool_and_of_other_targets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", ["write_series", "write_segmentation"])
-def test_a_series_that_cannot_be_replaced_keeps_its_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails) -> None:
+def test_a_series_that_cannot_be_replaced_keeps_its_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     """A full disk: the old mask lies there until the new one does."""
     volume = series(tmp_path / "ct")
     files = write_masks(volume, MASKS, tmp_path, "ct")
 
-    def full(*given, **more) -> Never:
+    def full(*given: Any, **more: Any) -> Never:
         assert all(path.exists() for path in files)
         raise OSError(errno.ENOSPC, "no space")
 
@@ -158,7 +158,7 @@ def test_a_kill_between_the_old_series_and_the_new_leaves_both_beside(tmp_path: 
     files = write_masks(volume, MASKS, tmp_path, "ct")
     rename = Path.rename
 
-    def killed(path, target):
+    def killed(path: Path, target: Path) -> Path:
         if path.name.endswith(".new"):
             raise KeyboardInterrupt
         return rename(path, target)

@@ -17,7 +17,7 @@ ARRAY = np.random.default_rng(0).integers(-1000, 1000, (4, 32, 32)).astype(np.in
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     """A folder with the series `ct1`, a link to it, and a file."""
     pytest.importorskip("pydicom", reason="needs the extra `clinical`")
     formats.write(Volume(ARRAY, AFFINE), tmp_path / "study" / "ct1")
@@ -50,9 +50,11 @@ def study(tmp_path: Path):
         ("absent", "absent", None, False),
     ],
 )
-def test_whatever_would_write_into_its_input_is_refused(study, given, folder, file, refused) -> None:
+def test_whatever_would_write_into_its_input_is_refused(
+    study: Path, given: str, folder: str, file: str | None, refused: bool
+) -> None:
     def check() -> None:
-        check_apart([study / given, None], study / folder, [file and study / file])
+        check_apart([study / given, None], study / folder, [study / file if file else None])
 
     if not refused:
         check()
@@ -61,7 +63,7 @@ def test_whatever_would_write_into_its_input_is_refused(study, given, folder, fi
         check()
 
 
-def files_of(folder):
+def files_of(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*"))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -12,7 +12,7 @@ from bunet.models.errors import UsageError
 IDENTITY = {"volume": "abc", "axes": ("x", "z")}
 
 
-def make(folder, identity=IDENTITY, **options):
+def make(folder: Path, identity: dict[str, Any] = IDENTITY, **options: tuple[str]) -> RunFolder:
     return RunFolder(folder, identity, command="bunet test", **options)
 
 
@@ -41,7 +41,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[]", json.dumps({"volume": "abc"})])
-def test_what_is_no_identity_is_named(tmp_path: Path, text) -> None:
+def test_what_is_no_identity_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(UsageError, match=r"run\.json"):
         make(tmp_path)
@@ -56,7 +56,7 @@ def test_slices_of_nobody_are_left_alone(tmp_path: Path) -> None:
 def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fcntl")
 
-    def refuse(*_) -> Never:
+    def refuse(*_: Any) -> Never:
         raise OSError("no locks here")
 
     monkeypatch.setattr("bunet.experiments.storage.lock.fcntl.flock", refuse)

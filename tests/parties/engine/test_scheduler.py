@@ -2,7 +2,8 @@
 
 import threading
 import time
-from typing import Never
+from collections.abc import Callable, Iterator
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from bunet.models.errors import PeerError
 from bunet.models.program import Format, Node, Program, TensorType
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame
-from bunet.net.memory import memory_pair
+from bunet.net.memory import MemoryChannel, memory_pair
 from bunet.parties.engine import mailbox as mailboxes
 from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.planner import PlannedLayer, choose
@@ -24,14 +25,14 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
-from bunet.protocols.steps import Receive, Send, spec
+from bunet.protocols.steps import Receive, Send, Steps, spec
 
 TYPE = TensorType((1, 2, 3), 16, 0, 10)
 EXPECT = (spec(np.uint32, 1, 2, 3),)
 INPUT = Node("input", "input", (), TYPE)
 
 
-def exchange(ctx, layer, share):
+def exchange(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     """Both send what they hold, and add what they get times a number of this chain's own."""
     factor = np.uint32(ctx.next_stream() % 251 + 1)
     for turn in range(3):
@@ -41,7 +42,7 @@ def exchange(ctx, layer, share):
     return share
 
 
-def relay(ctx, layer, share):
+def relay(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     """Alice speaks, Bob answers: many rounds, so that slices overtake each other."""
     for turn in range(5):
         if ctx.role is Role.ALICE:
@@ -55,7 +56,7 @@ def relay(ctx, layer, share):
     return share
 
 
-def planned(*protocols) -> list[PlannedLayer]:
+def planned(*protocols: tuple[Callable[..., Any], Callable[..., Any]]) -> list[PlannedLayer]:
     """The input, then one layer for each (Alice's half, Bob's half) in a row."""
     layers = [PlannedLayer(0, INPUT, None, Layer(INPUT, ()))]
     for index, (alice, bob) in enumerate(protocols, 1):
@@ -69,7 +70,16 @@ def jobs(count: int) -> list[SliceJob]:
     return [SliceJob(k, "z", k, Share.of(np.arange(6).reshape(1, 2, 3) * (k + 1), TYPE)) for k in range(count)]
 
 
-def one_side(role, channel, layers, count, in_flight=1, cores=1, events=None, **options):
+def one_side(
+    role: Role,
+    channel: MemoryChannel,
+    layers: list[PlannedLayer],
+    count: int,
+    in_flight: int = 1,
+    cores: int = 1,
+    events: list[Any] | None = None,
+    **options: Callable[..., Any],
+) -> dict[int, np.ndarray]:
     """Run one party's scheduler; returns {slice: its read-out}."""
     results: dict[int, np.ndarray] = {}
     emit = (lambda event: None) if events is None else events.append
@@ -83,7 +93,7 @@ def one_side(role, channel, layers, count, in_flight=1, cores=1, events=None, **
 class Beside:
     """The other party in a thread; `result()` raises what it raised."""
 
-    def __init__(self, function, *arguments, **options) -> None:
+    def __init__(self, function: Callable[..., Any], *arguments: Any, **options: Callable[..., Any]) -> None:
         self.value = self.error = None
 
         def target() -> None:
@@ -95,7 +105,7 @@ class Beside:
         self.thread = threading.Thread(target=target, daemon=True)
         self.thread.start()
 
-    def result(self):
+    def result(self) -> handshake.Finished | dict[int, np.ndarray] | None:
         self.thread.join(20)
         assert not self.thread.is_alive(), "the other party hangs"
         if self.error is not None:
@@ -104,7 +114,7 @@ class Beside:
 
 
 @pytest.fixture
-def pair():
+def pair() -> Iterator[tuple[MemoryChannel, MemoryChannel]]:
     alice, bob = memory_pair()
     yield alice, bob
     alice.close()
@@ -114,7 +124,9 @@ def pair():
 LAYERS = planned((exchange, exchange), (relay, relay), (exchange, exchange))
 
 
-def both(layers, count, in_flight=1, cores=1, events=None):
+def both(
+    layers: list[PlannedLayer], count: int, in_flight: int = 1, cores: int = 1, events: list[Any] | None = None
+) -> tuple[dict[int, np.ndarray], Any]:
     alice, bob = memory_pair()
     other = Beside(one_side, Role.BOB, bob, layers, count, in_flight, cores)
     results = one_side(Role.ALICE, alice, layers, count, in_flight, cores, events)
@@ -125,8 +137,8 @@ def both(layers, count, in_flight=1, cores=1, events=None):
 
 
 @pytest.mark.parametrize(("in_flight", "cores"), [(1, 3), (3, 1), (8, 1), (3, 2), (8, 4)])
-def test_results_do_not_depend_on_the_order_of_work(in_flight, cores) -> None:
-    events = []
+def test_results_do_not_depend_on_the_order_of_work(in_flight: int, cores: int) -> None:
+    events: list[Any] = []
     results, others = both(LAYERS, 8, in_flight, cores, events)
     expected, expected_others = both(LAYERS, 8)
     assert sorted(results) == sorted(others) == list(range(8))
@@ -146,7 +158,7 @@ def test_a_run_of_no_slices_ends_at_once() -> None:
     assert both(LAYERS, 0, in_flight=4) == ({}, {})
 
 
-def patient(ctx, layer, share):
+def patient(ctx: Context, layer: Layer | None, share: Share | None) -> Steps[Share | None]:
     yield Receive("never", EXPECT)
     return share
 
@@ -155,7 +167,9 @@ def patient(ctx, layer, share):
     ("limit", "value", "words"),
     [("MAX_UNREAD_FRAMES", 10, "sent 11 messages"), ("MAX_UNREAD_BYTES", 24 * 10, "messages, 0 MiB, before their time")],
 )
-def test_a_flood_is_cut_off(pair, monkeypatch: pytest.MonkeyPatch, limit, value, words) -> None:
+def test_a_flood_is_cut_off(
+    pair: tuple[MemoryChannel, MemoryChannel], monkeypatch: pytest.MonkeyPatch, limit: str, value: int, words: str
+) -> None:
     monkeypatch.setattr(mailboxes, limit, value)
     alice, bob = pair
     for step in range(20):  # for a slice that is not running yet
@@ -170,7 +184,9 @@ def test_what_has_been_read_no_longer_counts_as_unread(monkeypatch: pytest.Monke
     assert len(results) == 8
 
 
-def test_unread_limits_hold_in_the_set_up_too(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unread_limits_hold_in_the_set_up_too(
+    pair: tuple[MemoryChannel, MemoryChannel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mailboxes, "MAX_UNREAD_FRAMES", 10)
     alice, bob = pair
     for step in range(20):
@@ -184,8 +200,8 @@ class OurDefect(Exception):
     pass
 
 
-def test_an_exception_in_a_worker_ends_the_run_with_that_exception(pair) -> None:
-    def breaks(ctx, layer, share):
+def test_an_exception_in_a_worker_ends_the_run_with_that_exception(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
+    def breaks(ctx: Context, layer: Layer, share: Share) -> Steps[None]:
         yield Send("half0", (share.values,))
         raise OurDefect("made to break")
 
@@ -199,16 +215,16 @@ def test_an_exception_in_a_worker_ends_the_run_with_that_exception(pair) -> None
         other.result()
 
 
-def test_an_exception_in_on_layer_ends_the_run(pair) -> None:
-    def on_layer(job, layer, value) -> Never:
+def test_an_exception_in_on_layer_ends_the_run(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
+    def on_layer(job: SliceJob, layer: PlannedLayer, value: Share) -> Never:
         raise OurDefect("the recorder's disk is full")
 
     with pytest.raises(OurDefect, match="disk is full"):
         one_side(Role.ALICE, pair[0], planned((patient, patient)), 1, on_layer=on_layer)
 
 
-def test_an_exception_in_on_result_ends_the_run(pair) -> None:
-    def on_result(job, value) -> Never:
+def test_an_exception_in_on_result_ends_the_run(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
+    def on_result(job: SliceJob, value: Share) -> Never:
         raise OurDefect("the folder is gone")
 
     with Scheduler(Context(Role.ALICE, Random()), pair[0], lambda event: None) as scheduler:
@@ -217,7 +233,7 @@ def test_an_exception_in_on_result_ends_the_run(pair) -> None:
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_a_failing_thread_hook_does_not_hang(pair, cores) -> None:
+def test_a_failing_thread_hook_does_not_hang(pair: tuple[MemoryChannel, MemoryChannel], cores: int) -> None:
     def hook() -> Never:
         raise OurDefect("no such core")
 
@@ -227,7 +243,7 @@ def test_a_failing_thread_hook_does_not_hang(pair, cores) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_thread_hooks_run_once_in_each_compute_thread(pair) -> None:
+def test_thread_hooks_run_once_in_each_compute_thread(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
     names = []
     alice, bob = pair
     other = Beside(one_side, Role.BOB, bob, LAYERS, 4, 4)
@@ -238,7 +254,9 @@ def test_thread_hooks_run_once_in_each_compute_thread(pair) -> None:
 
 
 @pytest.mark.parametrize("in_setup", [False, True])
-def test_an_idle_peer_is_given_up(pair, monkeypatch: pytest.MonkeyPatch, in_setup) -> None:
+def test_an_idle_peer_is_given_up(
+    pair: tuple[MemoryChannel, MemoryChannel], monkeypatch: pytest.MonkeyPatch, in_setup: bool
+) -> None:
     monkeypatch.setattr(mailboxes, "IDLE_LIMIT_S", 0.2)
     alice, _ = pair
     started = time.monotonic()
@@ -255,18 +273,18 @@ def test_an_idle_peer_is_given_up(pair, monkeypatch: pytest.MonkeyPatch, in_setu
     assert 0.2 <= time.monotonic() - started < 5
 
 
-def test_a_long_computation_is_not_idleness(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_computation_is_not_idleness(pair: tuple[MemoryChannel, MemoryChannel], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailboxes, "IDLE_LIMIT_S", 0.1)
 
-    def thinks(ctx, layer, share):
+    def thinks(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
         time.sleep(0.5)
         return share
-        yield
+        yield Receive("never", EXPECT)
 
     assert len(one_side(Role.ALICE, pair[0], planned((thinks, thinks)), 1)) == 1
 
 
-def hears(ctx, layer, share):
+def hears(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     for _ in range(2):
         yield Receive("word", EXPECT)
     return share
@@ -291,7 +309,7 @@ WORD = np.zeros((1, 2, 3), np.uint32)
         ([Control("\x07open", {})], "sent 'open' in the middle of the run"),
     ],
 )
-def test_lies_are_refused(pair, frames, words) -> None:
+def test_lies_are_refused(pair: tuple[MemoryChannel, MemoryChannel], frames: list[Frame | Control], words: str) -> None:
     alice, bob = pair
     for frame in frames:
         bob.send(frame)
@@ -299,26 +317,26 @@ def test_lies_are_refused(pair, frames, words) -> None:
         one_side(Role.ALICE, alice, planned((hears, hears)), 1)
 
 
-def test_rounds_may_repeat_and_grow_by_one(pair) -> None:
+def test_rounds_may_repeat_and_grow_by_one(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
     alice, bob = pair
-    events = []
+    events: list[Any] = []
     for frame in (Frame(0, 1, 0, 1, "word", (WORD,)), Frame(0, 1, 1, 2, "word", (WORD,))):
         bob.send(frame)
     one_side(Role.ALICE, alice, planned((hears, hears)), 1, events=events)
     assert [e.rounds for e in events if type(e).__name__ == "LayerFinished"] == [0, 2]
 
 
-def test_a_peer_that_closes_in_mid_run_is_its_fault(pair) -> None:
+def test_a_peer_that_closes_in_mid_run_is_its_fault(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
     alice, bob = pair
     bob.close()
     with pytest.raises(PeerError, match="closed"):
         one_side(Role.ALICE, alice, planned((patient, patient)), 1)
 
 
-def test_what_had_finished_has_been_delivered(pair) -> None:
+def test_what_had_finished_has_been_delivered(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
     """Three slices go through before the peer leaves; their results stay."""
     alice, bob = pair
-    results = {}
+    results: dict[Any, Any] = {}
 
     def leaves() -> None:
         one_side(Role.BOB, bob, LAYERS, 3)
@@ -339,20 +357,22 @@ def tiny_terms(slices: int, in_flight: int) -> Terms:
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_an_early_bye_does_not_fail_a_slow_bob(pair, in_flight) -> None:
+def test_an_early_bye_does_not_fail_a_slow_bob(pair: tuple[MemoryChannel, MemoryChannel], in_flight: int) -> None:
     """Bob is still recording his last layers when Alice has everything, says bye and closes."""
     alice, bob = pair
     terms = tiny_terms(3, in_flight)
     results = {}
 
-    def slow(job, layer, value) -> None:
+    def slow(job: SliceJob, layer: PlannedLayer, value: Share | None) -> None:
         if layer.node.operation == "readout":
             time.sleep(0.3)
 
-    def keep(job, value) -> None:
+    def keep(job: SliceJob, value: np.ndarray) -> None:
         results[job.slice] = value
 
-    def side(role, channel, on_result, on_layer=None):
+    def side(
+        role: Role, channel: MemoryChannel, on_result: Callable[..., Any], on_layer: Callable[..., Any] | None = None
+    ) -> handshake.Finished:
         session = Session.of(role, terms, RunOptions())
         finished = run_session(session, channel, jobs(3), on_result, Hooks(lambda event: None, on_layer))
         if role is Role.ALICE:
@@ -368,14 +388,14 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair, in_flight) -> None:
         assert (results[k] == 2 * (k + 1) * np.arange(6).reshape(1, 2, 3)).all()
 
 
-def test_a_bye_before_its_time_is_the_peers_fault(pair) -> None:
+def test_a_bye_before_its_time_is_the_peers_fault(pair: tuple[MemoryChannel, MemoryChannel]) -> None:
     """Whoever says bye and closes while its messages are still due has broken off; what computes is waited for."""
     alice, bob = pair
     bob.send(Control("bye", {}))
     bob.close()
     finished = []
 
-    def thinks_and_waits(ctx, layer, share):
+    def thinks_and_waits(ctx: Context, layer: Layer, share: Share) -> Steps[None]:
         time.sleep(0.3)
         finished.append(True)
         yield Receive("never", EXPECT)

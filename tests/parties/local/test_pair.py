@@ -1,5 +1,7 @@
 """Alice and Bob as two processes over ZeroMQ: results, order, and what happens when something goes wrong."""
 
+from __future__ import annotations
+
 import json
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +40,9 @@ from bunet.parties.store import CompiledStore
 from tests.parties.programs import calibration, slices, small
 
 
-def prepare(folder, compiled, count, record=0, **options):
+def prepare(
+    folder: Path, compiled: compiling.Compiled, count: int, record=0, **options: int | Link | dict[str, str]
+) -> PairJob:
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     save_compiled(compiled, model)
     np.save(inputs, slices(compiled, count))
@@ -55,9 +60,9 @@ def prepare(folder, compiled, count, record=0, **options):
         ({"in_flight": 2}, {"readout": "label-share"}),
     ],
 )
-def test_a_pair_computes_what_the_oracle_says(tmp_path: Path, options, architecture) -> None:
+def test_a_pair_computes_what_the_oracle_says(tmp_path: Path, options: dict[str, Any], architecture: dict[str, str]) -> None:
     compiled = small(16, 2, **architecture)
-    events = []
+    events: list[Any] = []
     result = run_pair(prepare(tmp_path, compiled, 4, record=4, **options), events.append)
     assert result.mismatches == []
     assert result.verified is True
@@ -75,10 +80,10 @@ def test_a_pair_computes_what_the_oracle_says(tmp_path: Path, options, architect
 
 
 @pytest.mark.parametrize("ot", ["iknp", "softspoken-8"])
-def test_measured_traffic_is_the_plans(tmp_path: Path, ot) -> None:
+def test_measured_traffic_is_the_plans(tmp_path: Path, ot: str) -> None:
     """Every layer's bytes and rounds in a real run are those that its protocol states."""
     compiled = small(16, 2, pooling="max", activation="hybrid")
-    events = []
+    events: list[Any] = []
     run_pair(prepare(tmp_path, compiled, 1, settings={"ot": ot}), events.append)
     plan = {line.name: line for e in events if type(e).__name__ == "SessionStarted" for line in e.plan}
     layers = [e for e in events if isinstance(e, LayerFinished)]
@@ -112,7 +117,7 @@ def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path: Pa
     ranges = calibrate(graph, fold(graph, weights.tensors), calibration(shape, 16, 0))
     small_ranges = {name: value / (2 if name == "input" else 16) for name, value in ranges.items()}
     compiled = compile_model(weights, 16, 16, "8.4", small_ranges)
-    events: list = []
+    events: list[Any] = []
     result = run_pair(prepare(tmp_path, compiled, 2, record=2), events.append)
     assert (result.verified, result.mismatches) == (True, [])
     assert result.beyond
@@ -133,23 +138,23 @@ def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path: Pa
 class Service:
     """Bob in a thread of this process."""
 
-    def __init__(self, compiled) -> None:
-        self.events = []
+    def __init__(self, compiled: compiling.Compiled) -> None:
+        self.events: list[Any] = []
         self.listener = zeromq.Listener("tcp://127.0.0.1:*")
         self.stop = threading.Event()
         service = bob_party.Service(CompiledStore([compiled]), RunOptions(), Hooks(self.events.append))
         self.thread = threading.Thread(target=bob_party.serve, args=(self.listener, service), kwargs={"stop": self.stop})
 
-    def __enter__(self):
+    def __enter__(self) -> Service:
         self.thread.start()
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.stop.set()
         self.thread.join()
         self.listener.close()
 
-    def failures(self, count, timeout_s=15.0):
+    def failures(self, count: int, timeout_s: float = 15.0) -> list[Failed]:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             failed = [e for e in self.events if isinstance(e, Failed)]
@@ -159,7 +164,7 @@ class Service:
         raise AssertionError(f"Bob noticed nothing within {timeout_s} s: {self.events[-3:]}")
 
 
-def worker(folder, address, role="alice"):
+def worker(folder: Path, address: str, role: str = "alice") -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "bunet.parties.local.worker", role, str(folder / f"{role}.json")],
         stdin=subprocess.PIPE,
@@ -171,7 +176,7 @@ def worker(folder, address, role="alice"):
     return process
 
 
-def outcome(process, timeout_s):
+def outcome(process: subprocess.Popen[bytes], timeout_s: int) -> tuple[bytes, bytes]:
     """What it writes until it ends; its standard input, which tells it that its parent lives, stays open."""
     clock = threading.Timer(timeout_s, process.kill)
     clock.start()
@@ -250,7 +255,7 @@ def test_slices_cut_from_a_volume_are_kept_as_they_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["alice", "bob"])
-def test_a_party_ends_with_the_process_that_started_it(tmp_path: Path, role) -> None:
+def test_a_party_ends_with_the_process_that_started_it(tmp_path: Path, role: str) -> None:
     job = prepare(tmp_path, small(), 1)
     for each in ("alice", "bob"):
         job.write(each)
@@ -263,7 +268,7 @@ def test_a_party_ends_with_the_process_that_started_it(tmp_path: Path, role) -> 
         process.stderr.close()
 
 
-def listening_bob(folder):
+def listening_bob(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Bob's worker process and his address."""
     process = worker(folder, "", "bob")
     for line in process.stdout:
@@ -274,7 +279,7 @@ def listening_bob(folder):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])
-def test_alice_ends_by_herself_when_bob_is_gone(tmp_path: Path, sent) -> None:
+def test_alice_ends_by_herself_when_bob_is_gone(tmp_path: Path, sent: Any) -> None:
     """Nobody but the network tells Alice: no parent watches both processes."""
     job = prepare(tmp_path, small(64, 8), 50)
     for role in ("alice", "bob"):

@@ -1,7 +1,8 @@
 """The handshake: what does not fit ends both sides with the same sentence."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -10,6 +11,7 @@ from bunet.models.errors import LocalError, PeerError
 from bunet.models.integers import IntegerWeights
 from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.printable import MAX_PEER_TEXT
+from bunet.models.program import Program
 from bunet.net.frame import Control
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
@@ -32,11 +34,13 @@ OTHER_WEIGHTS = named(small(seed=1))
 BOTH = CompiledStore([INFECTION, LUNG])
 
 
-def wanting(request=GOOD, **fields):
+def wanting(request: Request = GOOD, **fields: str) -> Request:
     return replace(request, model=ModelWish(**fields))
 
 
-def shake(request, store=None, spoil=None):
+def shake(
+    request: Request, store: CompiledStore | None = None, spoil: Callable[..., Any] | None = None
+) -> tuple[session.Terms | PeerError | RunError, session.Terms | PeerError]:
     """Run both halves of the handshake; returns (Alice's outcome, Bob's outcome)."""
     offers = (store or CompiledStore([COMPILED])).offer
     return handshake.shake(
@@ -65,7 +69,7 @@ def test_both_sides_agree() -> None:
         (replace(GOOD, slices=0), "0 slices"),
     ],
 )
-def test_a_mismatch_ends_both_sides_with_one_sentence(request_, sentence) -> None:
+def test_a_mismatch_ends_both_sides_with_one_sentence(request_: Request, sentence: str) -> None:
     hers, his = shake(request_)
     assert isinstance(hers, PeerError)
     assert isinstance(his, PeerError)
@@ -83,7 +87,7 @@ def test_a_mismatch_ends_both_sides_with_one_sentence(request_, sentence) -> Non
         ({"version": "1"}, INFECTION),
     ],
 )
-def test_alice_gets_the_model_that_she_asks_for(wish, served) -> None:
+def test_alice_gets_the_model_that_she_asks_for(wish: dict[str, str], served: Compiled) -> None:
     hers, his = shake(wanting(**wish), BOTH)
     assert hers == his
     assert (hers.card, hers.commitment) == (served.card, served.commitment)
@@ -104,7 +108,7 @@ def test_alice_gets_the_model_that_she_asks_for(wish, served) -> None:
         ),
     ],
 )
-def test_no_other_model_is_served_and_none_of_several(wish, sentence) -> None:
+def test_no_other_model_is_served_and_none_of_several(wish: dict[str, str], sentence: str) -> None:
     hers, his = shake(wanting(**wish), BOTH)
     assert isinstance(hers, PeerError)
     assert sentence in str(hers)
@@ -162,7 +166,7 @@ def test_a_resumed_run_goes_on_with_the_same_weights_only() -> None:
         assert "Bob's weights are not those that this run began with (commitments differ" in str(hers)
 
 
-def changed(weights):
+def changed(weights: dict[str, IntegerWeights]) -> dict[str, IntegerWeights]:
     """The same program's weights with one bias that is another."""
     name = next(iter(weights))
     layer = weights[name]
@@ -182,8 +186,8 @@ def changed(weights):
         (Offer(COMPILED.program, CARD), replace(GOOD, committed=True), "does not commit to its weights"),
     ],
 )
-def test_alice_checks_what_bob_says_he_serves(offer, request_, sentence) -> None:
-    def careless(channel):
+def test_alice_checks_what_bob_says_he_serves(offer: Offer, request_: Request, sentence: str) -> None:
+    def careless(channel: MemoryChannel) -> Any:
         """A Bob who serves whatever he has, and does not look at what is expected of him."""
         return session.answer(Spoiled(channel, "open", commitment=None), lambda *request: offer)
 
@@ -206,7 +210,7 @@ def test_alice_checks_what_bob_says_he_serves(offer, request_, sentence) -> None
         {"program": 7},
     ],
 )
-def test_alice_refuses_an_answer_that_is_malformed(changes) -> None:
+def test_alice_refuses_an_answer_that_is_malformed(changes: dict[str, Any]) -> None:
     hers, his = handshake.shake(
         lambda channel: session.ask(Spoiled(channel, "accept", **changes), GOOD),
         lambda channel: session.answer(channel, CompiledStore([INFECTION]).offer),
@@ -222,13 +226,13 @@ WISH = {"target": None, "axis": None, "name": None, "version": None}
 class Spoiled:
     """A channel whose incoming control messages are changed on the way."""
 
-    def __init__(self, inner, kind, **changes) -> None:
+    def __init__(self, inner: MemoryChannel, kind: str, **changes: Any) -> None:
         self.inner, self.kind, self.changes = inner, kind, changes
 
-    def send(self, message) -> None:
+    def send(self, message: Control) -> None:
         self.inner.send(message)
 
-    def receive(self, timeout_s=None):
+    def receive(self, timeout_s: float | None = None) -> Any:
         message = self.inner.receive(timeout_s)
         if isinstance(message, Control) and message.type == self.kind:
             return Control(message.type, {**message.body, **self.changes})
@@ -264,7 +268,7 @@ class Spoiled:
         ("ready", {"digest": "00"}, "different programs"),
     ],
 )
-def test_bob_refuses_what_he_cannot_trust(kind, changes, sentence) -> None:
+def test_bob_refuses_what_he_cannot_trust(kind: str, changes: dict[str, Any], sentence: str) -> None:
     _, his = shake(GOOD, spoil=lambda channel: Spoiled(channel, kind, **changes))
     assert isinstance(his, PeerError)
     assert sentence in str(his)
@@ -274,7 +278,7 @@ def test_bob_is_told_where_alice_cannot_prepare_her_slices(monkeypatch: pytest.M
     """In a sentence that says nothing of her files."""
     why = LocalError("/home/ward/ct.npz: cannot be read")
 
-    def broken(program, k) -> Never:
+    def broken(program: Program, k: int) -> Never:
         raise why
 
     monkeypatch.setattr(bob_party.warmup, "compile_kernels", lambda *given: 0.0)

@@ -4,7 +4,7 @@ import json
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from rich.console import Console
 from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
 from bunet.net.link import PRESETS, Link
+from bunet.net.memory import MemoryChannel
 from bunet.parties.console import RunConsole
 from bunet.parties.events import LayerFinished, SessionStarted
 from bunet.parties.local.job import ROLES
@@ -41,7 +42,7 @@ def ignore(event) -> None:
     """Of events."""
 
 
-def cast(folder, names=NAMES, source="one run", seed=0):
+def cast(folder: Path, names: tuple[str, ...] = NAMES, source: str = "one run", seed: int = 0) -> tuple[VoteJob, np.ndarray]:
     """Random ballots as files of both parties: (job, ballots in the clear)."""
     clear = (np.random.default_rng(seed).random((len(names), *SHAPE)) < 0.2).astype(np.uint8)
     for name, ballot in zip(names, clear, strict=True):
@@ -53,7 +54,8 @@ def cast(folder, names=NAMES, source="one run", seed=0):
 
 def test_two_processes_open_the_clear_rules_mask_and_keep_books(tmp_path: Path) -> None:
     job, clear = cast(tmp_path)
-    events, console = [], RunConsole(console=Console(file=open(tmp_path / "console", "w"), width=100))  # noqa: SIM115
+    events: list[Any] = []
+    console = RunConsole(console=Console(file=open(tmp_path / "console", "w"), width=100))  # noqa: SIM115
 
     def emit(event) -> None:
         events.append(event)
@@ -117,7 +119,7 @@ def test_a_ballot_of_alices_that_is_damaged_is_one_sentence(tmp_path: Path) -> N
         ((), "one or two groups"),
     ],
 )
-def test_names_that_make_no_vote_are_refused(tmp_path: Path, names, sentence) -> None:
+def test_names_that_make_no_vote_are_refused(tmp_path: Path, names: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         run_vote(VoteJob(folder=tmp_path, shape=SHAPE, ballots=names), ignore)
 
@@ -160,7 +162,7 @@ def test_both_sides_agree_on_a_vote() -> None:
         ({"run": TERMS.run.model_copy(update={"link": PRESETS["wan"]})}, "emulates the link 'wan'"),
     ],
 )
-def test_a_vote_on_something_else_ends_both_with_one_sentence(changes, sentence) -> Never:
+def test_a_vote_on_something_else_ends_both_with_one_sentence(changes: dict[str, Any], sentence: str) -> Never:
     other = replace(TERMS, **changes)
     hers, his = shake(lambda c: vote_session.ask(c, other), lambda c: vote_session.answer(c, TERMS))
     assert isinstance(hers, PeerError)
@@ -185,16 +187,16 @@ def test_a_vote_on_something_else_ends_both_with_one_sentence(changes, sentence)
         ({"ot": ["iknp"]}, "different OT extensions"),
     ],
 )
-def test_bob_refuses_a_malformed_request(body, sentence) -> None:
+def test_bob_refuses_a_malformed_request(body: dict[str, Any], sentence: str) -> None:
     class Spoiled:
-        def __init__(self, inner) -> None:
+        def __init__(self, inner: MemoryChannel) -> None:
             self.inner = inner
 
-        def send(self, message) -> None:
+        def send(self, message: Control) -> None:
             spoiled = message.type == "open"
             self.inner.send(Control("open", {**message.body, **body}) if spoiled else message)
 
-        def receive(self, timeout_s=None):
+        def receive(self, timeout_s: float | None = None) -> Any:
             return self.inner.receive(timeout_s)
 
     hers, his = shake(lambda c: vote_session.ask(Spoiled(c), TERMS), lambda c: vote_session.answer(c, TERMS))
@@ -204,7 +206,7 @@ def test_bob_refuses_a_malformed_request(body, sentence) -> None:
 
 
 def test_alice_does_not_go_on_with_a_bob_who_agreed_to_something_else() -> None:
-    def agree(channel) -> None:
+    def agree(channel: MemoryChannel) -> None:
         handshake.expect(channel, "open")
         channel.send(Control("accept", {"digest": "00"}))
         handshake.expect(channel, "warm")

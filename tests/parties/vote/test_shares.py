@@ -3,8 +3,9 @@
 import contextlib
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from bunet.models import oracle
 from bunet.models.errors import BunetError, LocalError, PeerError
 from bunet.models.files import private
 from bunet.models.files.sealed import SealError
+from bunet.models.passes.compile import Compiled
 from bunet.net import zeromq
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
@@ -30,7 +32,7 @@ from tests.parties.programs import slices, small
 FIRST, SECOND = "1" * 32, "2" * 32
 
 
-def bits(height=5, width=11):
+def bits(height: int = 5, width: int = 11) -> np.ndarray:
     return Random().bits(height * width).reshape(height, width)
 
 
@@ -63,7 +65,7 @@ def test_only_shares_of_one_session_make_a_slice(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_was_writing_is_no_share_and_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(source, target) -> Never:
+    def killed(source: str, target: Path) -> Never:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -102,7 +104,7 @@ def test_a_share_is_never_written_over(tmp_path: Path) -> None:
         lambda p: p.rename(p.with_name(p.name.replace("z0001", "z0002"))),
     ],
 )
-def test_a_damaged_share_is_one_sentence(tmp_path: Path, damage) -> None:
+def test_a_damaged_share_is_one_sentence(tmp_path: Path, damage: Callable[..., Any]) -> None:
     shares.write(tmp_path, ("z", 1), FIRST, bits())
     (path,) = tmp_path.iterdir()
     damage(path)
@@ -112,14 +114,16 @@ def test_a_damaged_share_is_one_sentence(tmp_path: Path, damage) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 2), np.uint32), np.zeros(4, np.uint8), np.full((2, 2), 2, np.uint8)])
-def test_what_is_no_share_is_refused(tmp_path: Path, wrong) -> None:
+def test_what_is_no_share_is_refused(tmp_path: Path, wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
         shares.write(tmp_path, ("z", 1), FIRST, wrong)
     with pytest.raises(ValueError, match="no file name"):
         shares.path_of(tmp_path, ("z/..", 1), FIRST)
 
 
-def pair(compiled, images, hers, his, request, failed=None) -> None:
+def pair(
+    compiled: Compiled, images: np.ndarray, hers: Path, his: Path, request: Request, failed: list[Any] | None = None
+) -> None:
     """One session of both parties in threads; each keeps its shares. failed: gets what ended Bob's session, if that may be."""
     failed, may_fail = [] if failed is None else failed, failed is not None
     labels = [("y", 30 + k) for k in range(len(images))]
@@ -178,7 +182,7 @@ def test_a_session_number_that_comes_again_ends_the_session(tmp_path: Path) -> N
     images = slices(compiled, 1)
     request = Request(images.shape[1:], 1)
     pair(compiled, images, tmp_path / "a", tmp_path / "b", request)
-    failed = []
+    failed: list[Any] = []
     with contextlib.suppress(PeerError):  # Alice may have finished, and be gone, before Bob says why he ends
         pair(compiled, images, tmp_path / "another", tmp_path / "b", request, failed)
     assert [str(error).endswith("a session's number was used again") for error in failed] == [True]

@@ -13,7 +13,7 @@ from bunet.protocols.kernels.machine import tier
 SCRIPT = Path(__file__).with_name("tier_digest.py")
 
 
-def _run(code: list[str], **variables: str) -> subprocess.CompletedProcess:
+def _run(code: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key not in ("BUNET_TIER", "NUMBA_CPU_NAME")}
     return subprocess.run(
         [sys.executable, *code], env=environment | variables, capture_output=True, text=True, timeout=280, check=False
