@@ -42,13 +42,6 @@ def label_values(text: str | None) -> tuple[int, ...]:
         raise UsageError(f"--label-value: {error}") from error
 
 
-def max_in_flight() -> int:
-    """How many slices may interleave: what the parties' handshake accepts."""
-    from bunet.parties.session.handshake import MAX_IN_FLIGHT  # loads the kernels: not for every `bunet --help`
-
-    return MAX_IN_FLIGHT
-
-
 def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, int]:
     """(height, width) of `128`, a square, or of `96x128`; UsageError for other texts and sizes that are not taken."""
     first, cross, second = text.strip().lower().partition("x")

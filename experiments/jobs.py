@@ -10,7 +10,7 @@ from bunet.experiments.images import SliceSet
 from bunet.experiments.settings import RunSettings
 from bunet.models.compiled import Compiled, quantise_input, save_compiled
 from bunet.models.files.atomic import write_atomic
-from bunet.parties.local.pair import PairJob
+from bunet.parties.local.job import PairJob
 
 RECORDED_PIXELS = 512 * 512  # of the slices whose every layer is kept in memory for verification
 

@@ -15,11 +15,11 @@ from bunet.experiments.calibration import compile_for
 from bunet.experiments.settings import RunSettings
 from bunet.experiments.training.evaluation import Evaluation
 from bunet.experiments.weights_choice import ChosenWeights, named_weights, weight_path
+from bunet.models.compiled import Compiled
 from bunet.models.errors import UsageError
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import ArchitectureError
 from bunet.models.network.unet import UNet
-from bunet.models.passes.compile import Compiled
 from bunet.models.training import files
 from bunet.models.training.cases import case_names, known_cases, read_case
 from bunet.models.training.config import TARGETS, TrainConfig

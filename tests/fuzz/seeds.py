@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bunet.experiments.bench.cases import UNITS
+from bunet.experiments.bench.case import UNITS
 from bunet.experiments.predict.case import OPENED
 from bunet.models.compiled import FILE, Compiled, save_compiled
 from bunet.models.files import sealed

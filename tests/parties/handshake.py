@@ -8,7 +8,7 @@ from bunet.models.errors import BunetError
 from bunet.net.memory import memory_pair
 
 
-def shake(hers: Callable[[Any], Any], his: Callable[[Any], Any]) -> tuple[Terms | PeerError | RunError, Terms | PeerError]:
+def shake(hers: Callable[[Any], Any], his: Callable[[Any], Any]) -> tuple[Any, Any]:
     """Both halves of a handshake in two threads: what each ended with."""
     alice, bob = memory_pair()
     ended = {}

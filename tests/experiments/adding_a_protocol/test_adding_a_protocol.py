@@ -17,12 +17,14 @@ from bunet.experiments import warmup as warming
 from bunet.experiments.checks import relu_protocol
 from bunet.experiments.commands.app import app
 from bunet.experiments.report import costs
-from bunet.experiments.sweep import config
-from bunet.models.passes import compile as compiling
+from bunet.experiments.sweep import reading
+from bunet.models.compiled import save_compiled
 from bunet.parties import warmup
 from bunet.parties.ledger import Ledger
-from bunet.parties.local.pair import PairJob, run_pair
+from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import run_pair
 from bunet.parties.planner import choose, plan
+from bunet.parties.run_options import RunOptions
 from bunet.protocols import layers, registry
 from bunet.protocols.context import Role
 from bunet.protocols.registry import Protocol
@@ -63,7 +65,7 @@ def test_it_is_found_and_can_be_chosen(protocol: Protocol) -> None:
     assert protocol in registry.everything()
     assert relu_protocol("gc") == "gc"
     text = "name: toy\ngrid: {sizes: [32], activations: [hybrid], protocols: [{square: gilboa}]}\n"
-    assert config.parse(text, "toy.yaml").grid.protocols == [CHOICES]
+    assert reading.parse(text, "toy.yaml").grid.protocols == [CHOICES]
 
 
 def test_the_shared_tests_run_it(protocol: Protocol) -> None:
@@ -110,10 +112,20 @@ def test_a_pair_runs_it_from_a_package_and_reports_count_it(tmp_path: Path, monk
 
     compiled = programs.small(16, 2, activation="hybrid")
     model, inputs = tmp_path / "model.safetensors", tmp_path / "inputs.npy"
-    compiling.save(compiled, model)
+    save_compiled(compiled, model)
     np.save(inputs, programs.slices(compiled, 2))
     ledger = Ledger()
-    result = run_pair(PairJob(model, inputs, [("z", 0), ("z", 1)], tmp_path, in_flight=2, choices=CHOICES, record=2), ledger)
+    result = run_pair(
+        PairJob(
+            folder=tmp_path,
+            run=RunOptions(in_flight=2, protocols=CHOICES),
+            model=model,
+            inputs=inputs,
+            labels=(("z", 0), ("z", 1)),
+            record=2,
+        ),
+        ledger,
+    )
     assert result.verified is True, result.mismatches
     squares = [node.name for node in compiled.program if node.operation == "square"]
     document = ledger.document(link={}, environment={})

@@ -36,7 +36,6 @@ from bunet.net.link import PRESETS
 from bunet.parties import alice as alice_party
 from bunet.parties.local.inputs import open_source
 from bunet.parties.local.job import PairJob
-from bunet.parties.local.pair import PairJob
 from tests.experiments.command_line import Bunet
 from tests.experiments.commands.test_party import Session
 from tests.experiments.predict.views import QuietView

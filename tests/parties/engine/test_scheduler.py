@@ -18,7 +18,7 @@ from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.planner import PlannedLayer, choose
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Terms
-from bunet.parties.session.run import Hooks, Session
+from bunet.parties.session.run import Finished, Hooks, Session
 from bunet.parties.session.run import run as run_session
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
@@ -105,7 +105,7 @@ class Beside:
         self.thread = threading.Thread(target=target, daemon=True)
         self.thread.start()
 
-    def result(self) -> handshake.Finished | dict[int, np.ndarray] | None:
+    def result(self) -> Finished | dict[int, np.ndarray] | None:
         self.thread.join(20)
         assert not self.thread.is_alive(), "the other party hangs"
         if self.error is not None:
@@ -372,7 +372,7 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair: tuple[MemoryChannel, Memory
 
     def side(
         role: Role, channel: MemoryChannel, on_result: Callable[..., Any], on_layer: Callable[..., Any] | None = None
-    ) -> handshake.Finished:
+    ) -> Finished:
         session = Session.of(role, terms, RunOptions())
         finished = run_session(session, channel, jobs(3), on_result, Hooks(lambda event: None, on_layer))
         if role is Role.ALICE:

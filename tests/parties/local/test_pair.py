@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
-from bunet.models.compiled import quantise_input, save_compiled
+from bunet.models.compiled import Compiled, quantise_input, save_compiled
 from bunet.models.errors import LocalError, PeerError
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.fold import fold
@@ -40,9 +40,7 @@ from bunet.parties.store import CompiledStore
 from tests.parties.programs import calibration, slices, small
 
 
-def prepare(
-    folder: Path, compiled: compiling.Compiled, count: int, record=0, **options: int | Link | dict[str, str]
-) -> PairJob:
+def prepare(folder: Path, compiled: Compiled, count: int, record: int = 0, **options: Any) -> PairJob:
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     save_compiled(compiled, model)
     np.save(inputs, slices(compiled, count))
@@ -138,7 +136,7 @@ def test_values_beyond_calibration_are_reported_and_are_no_mismatch(tmp_path: Pa
 class Service:
     """Bob in a thread of this process."""
 
-    def __init__(self, compiled: compiling.Compiled) -> None:
+    def __init__(self, compiled: Compiled) -> None:
         self.events: list[Any] = []
         self.listener = zeromq.Listener("tcp://127.0.0.1:*")
         self.stop = threading.Event()

@@ -13,6 +13,7 @@ from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.printable import MAX_PEER_TEXT
 from bunet.models.program import Program
 from bunet.net.frame import Control
+from bunet.net.memory import MemoryChannel
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties.input_slices import InputSlices
@@ -38,9 +39,7 @@ def wanting(request: Request = GOOD, **fields: str) -> Request:
     return replace(request, model=ModelWish(**fields))
 
 
-def shake(
-    request: Request, store: CompiledStore | None = None, spoil: Callable[..., Any] | None = None
-) -> tuple[session.Terms | PeerError | RunError, session.Terms | PeerError]:
+def shake(request: Request, store: CompiledStore | None = None, spoil: Callable[..., Any] | None = None) -> tuple[Any, Any]:
     """Run both halves of the handshake; returns (Alice's outcome, Bob's outcome)."""
     offers = (store or CompiledStore([COMPILED])).offer
     return handshake.shake(

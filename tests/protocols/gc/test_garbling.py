@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.context import Role
-from bunet.protocols.counting import counted
+from bunet.protocols.counting import Traffic, counted
 from bunet.protocols.gc import garbling, library
 from bunet.protocols.gc.builder import CircuitBuilder
 from bunet.protocols.gc.circuit import Circuit
 from bunet.protocols.kernels.gc.layout import TILE
 from bunet.protocols.kernels.packing.bits import packed_bytes
-from bunet.protocols.lockstep import Traffic
 from tests.protocols.contexts import contexts
 from tests.protocols.gc.plain import evaluate_plain
 from tests.protocols.gc.random_circuits import circuits

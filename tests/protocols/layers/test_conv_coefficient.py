@@ -13,12 +13,12 @@ from bunet.models.program import Node, TensorType
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share, reduce_to, split
 from bunet.protocols.context import Context, Role
-from bunet.protocols.counting import counted
+from bunet.protocols.counting import Traffic, counted
 from bunet.protocols.kernels.ring import convolve
 from bunet.protocols.layers import conv_coefficient, conv_plan
 from bunet.protocols.layers.conv_plan import plan_of
 from bunet.protocols.layers.tiling import Image
-from bunet.protocols.lockstep import Traffic, lockstep
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.pahe import bfv, setup
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.random import Random

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bunet.protocols.ass.share import dtype_of, reduce_to
 from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
-from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import Traffic, lockstep
+from bunet.protocols.counting import Traffic, counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.mt import gilboa, multiply, opening, slot_products, square, triples
 from tests.protocols.contexts import contexts
 

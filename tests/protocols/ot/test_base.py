@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bunet.protocols.context import Context, Role
-from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import Traffic, lockstep
+from bunet.protocols.counting import Traffic, counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import base
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError, Receive, Send, Steps

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from bunet.protocols.ass.share import dtype_of, mask_of
 from bunet.protocols.context import Role
-from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import Traffic, lockstep
+from bunet.protocols.counting import Traffic, counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import correlated, extension, streamed
 from bunet.protocols.random import Random
 from tests.protocols.contexts import contexts

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.models.volumes import ensemble
-from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import Traffic, lockstep
+from bunet.protocols.counting import Traffic, counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.steps import Send
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.cost import Cost
-from bunet.protocols.counting import counted
-from bunet.protocols.lockstep import Traffic, lockstep
+from bunet.protocols.counting import Traffic, counted
+from bunet.protocols.lockstep import lockstep
 from bunet.protocols.ot import extension, streamed
 from bunet.protocols.random import Random
 from bunet.protocols.vote import gates
