@@ -1,4 +1,4 @@
-"""What README and the pages of docs/ speak of exists: commands and their options, files, modules, links."""
+"""What README and the pages of docs/ speak of exists: commands and their options, files, modules, links, sentences."""
 
 from __future__ import annotations
 
@@ -64,3 +64,17 @@ def test_files_and_modules_exist(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists() or target in GENERATED, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", ["hospital.md", "provider.md", "researcher.md"])
+def test_sentences_of_trouble_are_the_programs(page: str) -> None:
+    """Of each sentence that a table `it says` quotes, three words in a row stand in the source (the rest may be filled in)."""
+    table = (ROOT / "docs" / page).read_text(encoding="utf-8").partition("| it says | do |")[2].partition("\n\n")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    floors = (ROOT / floor for floor in ("experiments", "parties", "protocols", "net", "models"))
+    source = " ".join(path.read_text(encoding="utf-8") for floor in floors for path in floor.rglob("*.py"))
+    assert len(quoted) >= 5
+    for sentence in quoted:
+        words = sentence.split()
+        runs = [" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))]
+        assert any(run in source for run in runs), f"{page}: nothing says {sentence!r}"
