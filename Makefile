@@ -4,16 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup itk demo test test-slow check docs fuzz bench bench-kernels clean train-clinical evaluate-clinical clinical-data
+.PHONY: help setup itk demo test test-slow check docs fuzz bench bench-kernels clean wheel coverage train-clinical evaluate-clinical clinical-data
 
 help:
 	@echo "make demo           set up .venv, then segment two slices with two processes over an emulated network"
 	@echo "make test           set up .venv, then run all tests but the slow ones"
 	@echo "make itk            ITK 5.3 and 5.4 into .itk, for the tests that hold masks against them"
-	@echo "make check          ruff (lint and format), mypy and the import contracts"
+	@echo "make check          ruff (lint and format), mypy and the import contracts; .venv/bin/pre-commit install runs them at commits"
 	@echo "make docs           the documentation into site/: a broken link or a missing reference is an error"
 	@echo "make fuzz           every reader of files and messages under a coverage-guided fuzzer, FUZZ_SECONDS=600"
 	@echo "make test-slow      the exhaustive and slow tests, and only those"
+	@echo "make coverage       the same tests, with the lines and branches that they reach: htmlcov/index.html"
+	@echo "make wheel          into dist: the program (Apache-2.0), and the clinical weights (CC BY-NC-SA 4.0)"
 	@echo "make bench          time whole slices at 128x128 over the lan link"
 	@echo "make bench-kernels  time every kernel, beside other libraries where they are installed"
 	@echo "make train-clinical DATA=DIR     train the clinical models on real CT, about 85 minutes on one core"
@@ -21,12 +23,12 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt
+$(STAMP): setup.cfg pyproject.toml constraints.txt clinical/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "BUNET needs Python 3.11 or later, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# setuptools warns that an editable installation imports from this folder, which is what is wanted.
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,paillier,plots,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models,paillier,plots,dev]' --editable ./clinical
 	@# Readers and writers of NIfTI and DICOM: the demo goes without, and not every machine has all decoders.
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clinical]' \
 		|| { echo "the extra clinical cannot be installed here, for want of what pip names above: installing its readers alone"; \
@@ -74,6 +76,20 @@ fuzz: setup
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]' || true
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
+# Into dist/: the program (Apache-2.0) and the clinical weights (CC BY-NC-SA 4.0). What a build leaves behind is removed, before,
+# so that it gets into no wheel, and after, because metadata that lies here would be found before what is installed.
+BUILT = build *.egg-info clinical/build clinical/*.egg-info
+
+wheel: setup
+	rm -rf dist $(BUILT)
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./clinical
+	rm -rf $(BUILT)
+	@ls -l dist
+
+# Branches too, and the processes that tests start. The page is htmlcov/index.html. Kernels are compiled: coverage does not see into them.
+coverage: setup
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
+
 bench: setup
 	$(BIN)/bunet bench slice --size 128 --features 16 --relu gc-sign --format 8.4 --link lan --slices 2
 
@@ -81,7 +97,7 @@ bench-kernels: setup
 	$(BIN)/bunet bench kernels --compare
 
 # Lung and infection models for three axes, and infection models with squares that start from the latter: see
-# models/clinical/TRAIN.md. Interrupt at will, the same command goes on. `-j2` trains two at a time, one core each.
+# clinical/bunet_clinical/TRAIN.md. Interrupt at will, the same command goes on. `-j2` trains two at a time, one core each.
 # MIXED= (empty) where the processor has no bfloat16.
 CLINICAL := runs/clinical
 MIXED ?= --mixed
@@ -120,4 +136,4 @@ evaluate-clinical: clinical-data
 	done
 
 clean:
-	rm -rf $(VENV) .itk site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .itk site dist $(BUILT) .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bunet import models
+from bunet.experiments import clinical_weights
 from bunet.experiments.options import DEMO_SIZE, RunSettings, UsageError
 from bunet.models.files.atomic import write_whole
 from bunet.models.model_card import ModelCard, ModelCardError, card_of_notes
@@ -29,7 +30,6 @@ from bunet.models.volumes.volume import Sliceable
 from bunet.parties.local.pair import PairJob
 
 DEMO_FOLDER = Path(models.__file__).parent / "demo"
-CLINICAL_FOLDER = DEMO_FOLDER.parent / "clinical"
 EMBEDDED_SLICES = 32
 CALIBRATION_CHESTS = 6
 CALIBRATION_SIZE = 128  # calibration slices may be of another size than the compiled ones; larger ones only cost time
@@ -173,13 +173,17 @@ def model_card(name: str, said: Mapping[str, str | None]) -> ModelCard:
 
 
 def weight_path(name: str) -> Path:
-    """The file of committed weights of this name, else the name as a path."""
-    return _committed().get(name, Path(name))
+    """The file of committed weights of this name, else the name as a path. UsageError where it would be one of the clinical
+    weights, and these are not installed."""
+    path = _committed().get(name, Path(name))
+    if clinical_weights.NAME.fullmatch(name) and not path.exists():
+        clinical_weights.needed_folder(f"--weights {name}")
+    return path
 
 
 def _committed() -> dict[str, Path]:
-    folders = (DEMO_FOLDER, CLINICAL_FOLDER)
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.safetensors"))}
+    folders = (DEMO_FOLDER, clinical_weights.installed_folder())
+    return {path.stem: path for folder in folders if folder for path in sorted(folder.glob("*.safetensors"))}
 
 
 def embedded_slices(settings: RunSettings, size: int) -> SliceSet:

@@ -22,6 +22,7 @@ from bunet.experiments.options import RunSettings, UsageError
 from bunet.experiments.storage.apart import check_apart
 from bunet.experiments.sweep.config import ConfigError, Point
 from bunet.experiments.sweep.config import load as load_config
+from bunet.models.volumes.about import software
 
 STOPPED = 130
 UNREAD = 141  # as of a process that SIGPIPE ends
@@ -105,6 +106,20 @@ app = typer.Typer(
 )
 bench = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Timings of whole runs and of kernels.")
 app.add_typer(bench, name="bench")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bunet {software()}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version.")] = False,
+) -> None: ...
+
+
 model.register(app)
 commands_kernels.register(app, bench)
 party.register(app)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bunet.experiments import clinical_weights
 from bunet.experiments.options import UsageError
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.prepare import CLINICAL_FOLDER
 from bunet.models.network import pooling as pooling_of
 from bunet.models.network import weights as weight_files
 from bunet.models.network.weights import FloatWeights, WeightsError
@@ -148,9 +148,10 @@ def _load(
 
 def _file(option: str, where: str, target: str, axis: str) -> Path:
     if where in COMMITTED:
+        folder = clinical_weights.needed_folder(f"{option} {where}")
         # The published design has square activations where they are many; the lung's models are small as they are.
         for name in (COMMITTED[where], COMMITTED["clinical"]):
-            path = CLINICAL_FOLDER / name.format(target=target, axis=axis)
+            path = folder / name.format(target=target, axis=axis)
             if path.is_file():
                 return path
         raise UsageError(f"{option} {where}: there is no committed model for {target} along {axis}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import bunet_clinical
 from bunet.experiments.predict.case import OPENED
 from bunet.models.files import sealed
 from bunet.models.files.sealed import Kind, SealError
@@ -178,7 +179,8 @@ def test_weights_of_the_version_before_are_sealed_on_demand(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("folder", ["demo", "clinical"])
 def test_committed_weights_say_what_they_are(folder) -> None:
-    paths = sorted((Path(weights.__file__).parents[1] / folder).glob("*.safetensors"))
+    demo = Path(weights.__file__).parents[1] / "demo"
+    paths = sorted((demo if folder == "demo" else bunet_clinical.FOLDER).glob("*.safetensors"))
     assert paths
     for path in paths:
         notes = weights.read_notes(path)  # verifies the checksum

@@ -3,8 +3,6 @@
 How good they are on real CT is measured by `bunet evaluate` and stands in their card; here no real data is needed.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,8 +13,8 @@ from bunet.models.network.reference import FloatModel
 from bunet.models.passes.compile import compile_model, quantise_input
 from bunet.models.volumes import synthetic
 from bunet.models.volumes.slicing.slices import AXES, slice_at
+from bunet_clinical import FOLDER
 
-FOLDER = Path(weights.__file__).parents[1] / "clinical"
 FILES = sorted(FOLDER.glob("*.safetensors"))
 SLICES = (30, 60)
 TRUTH_AT_LEAST = 0.9

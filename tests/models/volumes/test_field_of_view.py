@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bunet_clinical
 from bunet.models.network import weights as weight_files
 from bunet.models.network.reference import FloatModel
 from bunet.models.volumes.content.intensity import windowed
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part, pixels_of
-
-CLINICAL = Path(weight_files.__file__).parents[1] / "clinical"
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
@@ -123,7 +122,7 @@ def test_air_around_a_real_chest_is_cut_off_again() -> None:
 @needs_data
 def test_the_lung_of_a_wide_field_of_view_is_that_of_the_chest_s_own() -> None:
     """The same patient on 517, 605 and 732 mm in place of 430, pixels of 3.36 mm: every fourth slice of 16 of the chest."""
-    network = FloatModel(weight_files.load(CLINICAL / "lung-z.safetensors"))
+    network = FloatModel(weight_files.load(bunet_clinical.FOLDER / "lung-z.safetensors"))
     hu = np.load(DATA / "lung_pet_ct_dx_A0001" / "ct_256.npz")["hu"][16:32, ::2, ::2]
 
     def lung(array):
