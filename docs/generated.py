@@ -24,7 +24,7 @@ FROM_OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "models/demo/MODEL_CARD.md": "demo-weights.md",
-    "models/clinical/MODEL_CARD.md": "clinical-weights.md",
+    "clinical/bunet_clinical/MODEL_CARD.md": "clinical-weights.md",
 }
 
 ERRORS = """
