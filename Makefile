@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup itk demo test test-slow check fuzz bench bench-kernels clean wheel coverage train-clinical evaluate-clinical clinical-data
+.PHONY: help setup itk demo test test-slow check docs fuzz bench bench-kernels clean wheel coverage train-clinical evaluate-clinical clinical-data
 
 help:
 	@echo "make demo           set up .venv, then segment two slices with two processes over an emulated network"
 	@echo "make test           set up .venv, then run all tests but the slow ones"
 	@echo "make itk            ITK 5.3 and 5.4 into .itk, for the tests that hold masks against them"
 	@echo "make check          ruff (lint and format), mypy and the import contracts; .venv/bin/pre-commit install runs them at commits"
+	@echo "make docs           the documentation into site/: a broken link or a missing reference is an error"
 	@echo "make fuzz           every reader of files and messages under a coverage-guided fuzzer, FUZZ_SECONDS=600"
 	@echo "make test-slow      the exhaustive and slow tests, and only those"
 	@echo "make coverage       the same tests, with the lines and branches that they reach: htmlcov/index.html"
@@ -62,6 +63,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Once its packages are installed it needs no network. site/index.html opens from the disk.
+docs: setup
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What is found lies in runs/fuzz; without atheris, which not every machine can have, it says so and does nothing.
 FUZZ_SECONDS ?= 600
@@ -130,4 +136,4 @@ evaluate-clinical: clinical-data
 	done
 
 clean:
-	rm -rf $(VENV) .itk dist $(BUILT) .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .itk site dist $(BUILT) .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -56,7 +56,7 @@ class DemoRequest:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """document: of DESIGN 14. files: what was written. mismatches: where a layer differs from the oracle."""
+    """document: as docs/documents.md has it. files: what was written. mismatches: where a layer differs from the oracle."""
 
     document: dict[str, Any]
     masks: np.ndarray

@@ -256,7 +256,7 @@ class Ledger:
         verified: bool | None = None,
         run: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The run as a JSON document of version 1 (docs/guide.md lists its keys).
+        """The run as a JSON document of version 1 (docs/documents.md lists its keys).
 
         dice: of the secure mask against the float model (`float`) and against the truth (`truth`), null where unknown.
         run: what was asked for, such as format, size and slices in flight. Raises LedgerError where the run failed or has

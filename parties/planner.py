@@ -1,7 +1,4 @@
-"""Which protocol runs which layer: a fixed choice per operation with overrides by operation or by layer name.
-
-The choice by cost and link (DESIGN 10) will take the place of `registry.DEFAULTS`; what follows from a choice stays.
-"""
+"""Which protocol runs which layer: the default of its operation, unless the operation or the layer is told another."""
 
 from __future__ import annotations
 

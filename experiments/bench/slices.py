@@ -34,7 +34,7 @@ RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave. document: the JSON document of DESIGN 14. mismatches: of the oracle, as sentences. profiles: by role,
+    """What a run gave. document: as docs/documents.md has it. mismatches: of the oracle, as sentences. profiles: by role,
     the functions that compute threads were in, where that was asked for.
     """
 

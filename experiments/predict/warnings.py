@@ -13,7 +13,7 @@ from bunet.experiments.predict.region import Region
 from bunet.models.volumes.slicing.field_of_view import Crop
 
 # Of the voxels that were segmented. Whole series of chests have 0.07 to 0.16, and at most 0.28 in any slice (17 series of
-# COVID-19 patients; docs/guide.md measures it, under "Field of view").
+# COVID-19 patients; docs/volumes.md measures it, under "Field of view").
 SMALLEST_LUNG, LARGEST_LUNG = 0.02, 0.4
 NOT_OPENED = "the lung was not opened, so that it may be empty or of an impossible size is not known (`--compare` tells)"
 

@@ -56,7 +56,7 @@ class Verification:
 
 
 def verify(compiled: Compiled, slice_at: Callable[[int], np.ndarray], count: int, alice: Path, bob: Path) -> Verification:
-    """Open every layer of the first `count` slices and compare it with the oracle applied to the opened inputs (DESIGN 3).
+    """Open every layer of the first `count` slices and compare it with the oracle applied to the opened inputs.
 
     slice_at: int64 (channels, height, width), what Alice was to share; the opened input layers must equal it.
     """

@@ -18,7 +18,7 @@ def truncate_reduce(share: Share, shift: int, type: TensorType, role: Role) -> S
     """Drop the low `shift` bits and whatever high bits `type.width` has no room for; no messages.
 
     The shares' low parts carry into the result with a probability that equals the dropped fraction, so the result is
-    floor(x / 2^shift) or one more: stochastic rounding with a bias of 2^-shift of a unit (DESIGN 3). Alice adds the
+    floor(x / 2^shift) or one more: stochastic rounding with a bias of 2^-shift of a unit. Alice adds the
     one unit that makes it so. shift = 0 is exact.
     """
     unit = 1 if shift and role is Role.ALICE else 0

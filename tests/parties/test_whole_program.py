@@ -1,4 +1,4 @@
-"""Whole programs in lockstep: every layer of both parties' shares, opened, is what the oracle promises (DESIGN 3)."""
+"""Whole programs in lockstep: every layer of both parties' shares, opened, is what the oracle promises."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Shares and their resizing: the identities of DESIGN 3, exhaustively at small widths."""
+"""Shares and their resizing: their identities, exhaustively at small widths."""
 
 import numpy as np
 import pytest
