@@ -123,9 +123,9 @@ THROUGHPUTS = {
 
 def host() -> Throughput | None:
     """This processor's throughputs, or None where they are not known."""
-    from llvmlite.binding import get_host_cpu_name
+    from bunet.protocols.kernels.machine.tier import processor  # loads numba
 
-    return THROUGHPUTS.get(get_host_cpu_name())
+    return THROUGHPUTS.get(processor())
 
 
 def limit(case: Case, tier: str, clock_hz: float, throughput: Throughput | None) -> float | None:

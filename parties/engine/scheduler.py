@@ -19,15 +19,15 @@ import numpy as np
 
 from bunet.models.errors import PeerError
 from bunet.models.printable import plain
+from bunet.models.program import Node
 from bunet.net.channel import Channel
 from bunet.net.frame import Frame
 from bunet.parties.engine.mailbox import Mailbox
 from bunet.parties.engine.meter import LayerMeter, TrafficMeter
-from bunet.parties.engine.program import layer_steps
 from bunet.parties.events import Event, LayerFinished, LayerStarted, SliceFinished, SliceStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.protocols.ass.share import Share
-from bunet.protocols.context import Context
+from bunet.protocols.context import Context, Role
 from bunet.protocols.steps import ProtocolError, Receive, Send, Steps, check_arrays
 
 # Slice number of a session's set-up messages; slices proper are below it.
@@ -302,3 +302,25 @@ class Scheduler:
     def _emit(self, event: Event) -> None:
         with self._emit_lock:
             self._emit_unlocked(event)
+
+
+def layer_steps(context: Context, slice_: int, planned: PlannedLayer, given: Share, inputs: list[Share]) -> Steps[Any]:
+    """This party's half of a layer. given: its share of the slice, for the input node.
+
+    context: of the session. Only a protocol gets a fork of it: forks draw from its randomness.
+    """
+    if planned.protocol is None:
+        return _structural(planned.node, given, inputs)
+    half = planned.protocol.alice if context.role is Role.ALICE else planned.protocol.bob
+    steps: Steps[Any] = half(context.fork(slice_, planned.index), planned.layer, *inputs)
+    return steps
+
+
+def _structural(node: Node, given: Share, inputs: list[Share]) -> Steps[Share]:
+    """input and concat as generators, so that every node runs alike; neither sends anything."""
+    if node.operation == "input":
+        return given
+    if node.operation == "concat":
+        return Share.of(np.concatenate([share.values for share in inputs]), node.type)
+    raise ValueError(f"{node.name}: operation {node.operation!r} has no protocol")
+    yield  # a generator that never yields

@@ -15,10 +15,10 @@ from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.models.program import LABELS, READOUTS, Format, Node, Program, TensorType
-from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
 from bunet.protocols.ass.share import Share, open_shares
 from bunet.protocols.lockstep import lockstep
+from tests.parties.whole_program import whole_program
 from tests.protocols.contexts import contexts
 
 

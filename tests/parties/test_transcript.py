@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bunet.models.passes.compile import Compiled
-from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import PlannedLayer, choose, pahe_names, plan
 from bunet.protocols import buffer_pool
 from bunet.protocols.ass.share import Share
@@ -21,6 +20,7 @@ from bunet.protocols.pahe.keys import SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.steps import Send
 from tests.parties.programs import slices, small
+from tests.parties.whole_program import whole_program
 from tests.protocols.contexts import _ot_seeds, _pahe_keys, contexts, tapped
 
 # Everything that Alice may send while slices run, and why it tells Bob nothing.

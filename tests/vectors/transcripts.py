@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from bunet.models.integers import IntegerWeights, l1_norm
 from bunet.models.program import Node, TensorType
-from bunet.parties.engine.program import whole_program
 from bunet.parties.planner import choose, pahe_names, plan
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share
@@ -26,6 +25,7 @@ from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.registry import Layer
 from bunet.protocols.steps import Send, Steps
 from bunet.protocols.vote import election
+from tests.parties.whole_program import whole_program
 from tests.protocols.contexts import tapped
 from tests.vectors import files
 from tests.vectors.contexts import fresh, seeded

@@ -50,6 +50,11 @@ def target_features() -> frozenset[str]:
     return frozenset(name for name, present in llvmlite.binding.get_host_cpu_features().items() if present)
 
 
+def processor() -> str:
+    """LLVM's name of this machine's processor, such as `znver4`."""
+    return str(llvmlite.binding.get_host_cpu_name())
+
+
 def available() -> tuple[str, ...]:
     """Tiers that this machine can run, best first; `portable` is always among them."""
     features = target_features()
@@ -93,7 +98,7 @@ def cache_folder(tier: str) -> Path:
             source_digest(Path(__file__).parents[1]),
             numba.__version__,
             llvmlite.__version__,
-            os.environ.get("NUMBA_CPU_NAME") or llvmlite.binding.get_host_cpu_name(),
+            os.environ.get("NUMBA_CPU_NAME") or processor(),
             ",".join(sorted(target_features())),
         )
     )

@@ -362,10 +362,12 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair: tuple[MemoryChannel, Memory
     alice, bob = pair
     terms = tiny_terms(3, in_flight)
     results = {}
+    left = threading.Event()
 
     def slow(job: SliceJob, layer: PlannedLayer, value: Share | None) -> None:
-        if layer.node.operation == "readout":
-            time.sleep(0.3)
+        if layer.node.operation == "readout" and job.slice == 2:
+            assert left.wait(20)
+            time.sleep(0.3)  # her bye is on its way
 
     def keep(job: SliceJob, value: np.ndarray) -> None:
         results[job.slice] = value
@@ -378,6 +380,7 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair: tuple[MemoryChannel, Memory
         if role is Role.ALICE:
             channel.send(Control("bye", {}))
             channel.close()
+            left.set()
         return finished
 
     other = Beside(side, Role.BOB, bob, lambda job, value: None, slow)
