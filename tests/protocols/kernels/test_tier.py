@@ -37,7 +37,7 @@ def test_the_portable_tier_runs_on_a_generic_processor() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in tier.available() if name != "portable"])
-def test_tiers_agree_bit_for_bit(name) -> None:
+def test_tiers_agree_bit_for_bit(name: str) -> None:
     mine, portable = _digests(BUNET_TIER=name), _portable()
     assert mine["tier"] == name
     assert {**mine, "tier": ""} == {**portable, "tier": ""}
