@@ -16,7 +16,7 @@ from bunet.net.frame import Control
 from bunet.net.link import PRESETS, Link
 from bunet.net.memory import MemoryChannel
 from bunet.parties.console import RunConsole
-from bunet.parties.events import LayerFinished, SessionStarted
+from bunet.parties.events import Event, LayerFinished, SessionStarted
 from bunet.parties.local.job import ROLES
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
@@ -38,7 +38,7 @@ NAMES = ("infection-x", "infection-y", "infection-z", "lung-x", "lung-z")
 TERMS = VoteTerms(SHAPE, NAMES, {name: name for name in NAMES}, RunOptions(settings={"ot": "softspoken-4"}))
 
 
-def ignore(event) -> None:
+def ignore(event: Event) -> None:
     """Of events."""
 
 
@@ -57,7 +57,7 @@ def test_two_processes_open_the_clear_rules_mask_and_keep_books(tmp_path: Path) 
     events: list[Any] = []
     console = RunConsole(console=Console(file=open(tmp_path / "console", "w"), width=100))  # noqa: SIM115
 
-    def emit(event) -> None:
+    def emit(event: Event) -> None:
         events.append(event)
         console(event)
 
