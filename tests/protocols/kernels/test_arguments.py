@@ -23,13 +23,14 @@ SCHEDULES = np.zeros(extension.SCHEDULES, U64)
 
 def test_a_check_names_what_it_wants_and_what_it_got() -> None:
     arguments.check("rows", np.zeros((3, 2), U64), arguments.U64, None, 2)
-    for array, words in (
+    bad: tuple[tuple[Any, str], ...] = (
         (np.zeros((3, 3), U64), r"rows must be C-contiguous uint64 \(any, 2\), not uint64 \(3, 3\)"),
         (np.zeros((3, 2), np.int64), r"not int64 \(3, 2\)"),
         (np.zeros(3, U64), r"not uint64 \(3,\)"),
         (np.zeros((2, 3), U64).T, r"not uint64 \(3, 2\) that is not contiguous"),
         ([[1, 2]], "rows must be an array, .* not list"),
-    ):
+    )
+    for array, words in bad:
         with pytest.raises(ValueError, match=words):
             arguments.check("rows", array, arguments.U64, None, 2)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.protocols.gc.circuit import Circuit, Op
-from bunet.protocols.kernels.gc import garble
+from bunet.protocols.kernels.gc import garble, garble_vaes
 from bunet.protocols.kernels.gc import garble_gates as gates
 from bunet.protocols.kernels.gc.layout import SCRATCH_WORDS, TILE, WORDS
 from bunet.protocols.kernels.machine.tier import available
@@ -20,12 +20,12 @@ from tests.protocols.gc.random_circuits import circuits
 
 DRAW = Random(b"garbling kernels")
 KEY = DRAW.words(2)
-DELTA = DRAW.words(2) | np.array([1, 0], np.uint64)
+DELTA: np.ndarray = DRAW.words(2) | np.array([1, 0], np.uint64)
 STREAM = 0xFEDCBA9876543210
 
 Gates = tuple[Callable[..., Any], ...]  # XOR, both halves of AND, first keys
 TIERS: dict[str, Gates] = {
-    "vaes": (gates.xor_vaes, gates.garble_and_vaes, gates.evaluate_and_vaes, gates.first_keys_vaes),
+    "vaes": (garble_vaes.xor_vaes, garble_vaes.garble_and_vaes, garble_vaes.evaluate_and_vaes, garble_vaes.first_keys_vaes),
     "aesni": (gates.xor_aesni, gates.garble_and_aesni, gates.evaluate_and_aesni, gates.first_keys_none),
     "portable": (gates.xor_portable, gates.garble_and_portable, gates.evaluate_and_portable, gates.first_keys_none),
 }
@@ -114,10 +114,10 @@ def test_input_labels_agree() -> None:
     for bit in (0, 31, 63):
         plain, wide = np.zeros(2 * WORDS, np.uint64), np.zeros(2 * WORDS, np.uint64)
         gates.input_portable(plain, 1, labels, 3, words, 5, np.uint64(bit), DELTA)
-        gates.input_vaes(wide, 1, labels, 3, words, 5, np.uint64(bit), DELTA)
+        garble_vaes.input_vaes(wide, 1, labels, 3, words, 5, np.uint64(bit), DELTA)
         assert (plain == wide).all()
         gates.copy_portable(plain, 0, labels, 3)
-        gates.copy_vaes(wide, 0, labels, 3)
+        garble_vaes.copy_vaes(wide, 0, labels, 3)
         assert (plain == wide).all()
         assert (plain[:WORDS] == labels[3:]).all()
 
@@ -128,12 +128,12 @@ def test_output_bits_agree(source: int, bit: int) -> None:
     wires, words, start = DRAW.words(2 * WORDS), DRAW.words(5 + TILE), DRAW.words(3 + TILE)
     u, plain, wide = np.uint64, start.copy(), start.copy()
     gates.output_portable(wires, 1, plain, 3, u(bit))
-    gates.output_vaes(wires, 1, wide, 3, u(bit))
+    garble_vaes.output_vaes(wires, 1, wide, 3, u(bit))
     assert (plain == wide).all()
     assert (plain[3:] == start[3:] ^ (wires[WORDS::2] & u(1)) << u(bit)).all()
     assert (plain[:3] == start[:3]).all()
     gates.local_portable(words, 5, u(source), plain, 3, u(bit))
-    gates.local_vaes(words, 5, u(source), wide, 3, u(bit))
+    garble_vaes.local_vaes(words, 5, u(source), wide, 3, u(bit))
     assert (plain == wide).all()
 
 
