@@ -34,7 +34,7 @@ BUNET = [sys.executable, "-m", "bunet.experiments"]
 
 def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
     environment = {**os.environ, **options.pop("env", {})}
-    command = [*BUNET, *(os.fsencode(argument) for argument in arguments)]
+    command: list[str | bytes] = [*BUNET, *(os.fsencode(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, env=environment, timeout=120, **options)
 
 

@@ -40,6 +40,7 @@ def test_an_empty_or_impossible_mask_is_said_everywhere(
     with run.open():
         run.run_stages()
         write_case(run, run.combine(), "2026-01-01")
+    assert isinstance(run.job.view, QuietView)
     assert words in "\n".join(run.job.view.said)
     assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
     assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()
