@@ -107,8 +107,8 @@ class Spoiled:
 def served(store: bob.Store, *sent: Control) -> tuple[list[tuple[str, Any]], Failed]:
     """(what a client is told who has sent these, Bob's last event)."""
     hers, his = memory_pair()
-    for message in sent:
-        hers.send(message)
+    for mine in sent:
+        hers.send(mine)
     events: list[Event] = []
     places = threading.BoundedSemaphore()
     assert places.acquire()
