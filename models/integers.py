@@ -19,7 +19,7 @@ WEIGHT_DIGIT_BITS = 24
 Linear = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IntegerWeights:
     """Bob's integers of one convolution.
 

@@ -61,7 +61,7 @@ class Link:
 
     @classmethod
     def of_description(cls, document: Mapping[str, Any]) -> Link:
-        """The inverse of `describe`. Raises KeyError, TypeError, ValueError for what is none."""
+        """The inverse of `describe`. Raises KeyError, TypeError, UsageError for what is none."""
         bandwidth = document["bandwidth_bps"]
         return cls(math.inf if bandwidth is None else bandwidth, document["rtt_s"], document["jitter_s"])
 

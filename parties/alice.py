@@ -20,6 +20,7 @@ from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request, Terms
 from bunet.parties.session.run import Hooks, OnResult, Session
 from bunet.parties.session.run import run as run_session
+from bunet.protocols import registry
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 
@@ -42,6 +43,7 @@ def run(
     """
     emit = hooks.emit
     with connected(connect, request.run.link, emit) as channel:
+        registry.load()  # an installed package that cannot be loaded is hers: nothing that Bob would be told of
         terms = handshake.ask(channel, request)
         session = Session.of(Role.ALICE, terms, request.run)
         if terms.card is not None:

@@ -26,6 +26,7 @@ from bunet.parties.session.handshake import Terms
 from bunet.parties.session.run import Hooks, OnResult, Session, zero_input
 from bunet.parties.session.run import run as run_session
 from bunet.parties.store import Offer
+from bunet.protocols import registry
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role
 
@@ -60,6 +61,10 @@ class Service:
     run: RunOptions
     hooks: Hooks
     keep: Callable[[Terms], OnResult] | None = None
+
+    def __post_init__(self) -> None:
+        """UsageError where an installed protocol package cannot be loaded: met here, before there is a client."""
+        registry.load()
 
     def session(self, connected: QueueChannel) -> None:
         """One client, from its handshake to its bye; raises a BunetError with one sentence."""
@@ -142,6 +147,8 @@ def _guarded(service: Service, connected: QueueChannel, places: threading.Bounde
         service.session(connected)
         service.hooks.emit(Note("bob", f"session of {who} ended; waiting for the next client"))
     except BunetError as error:
+        if not isinstance(error, PeerError):  # a defect of ours may be raised as a UsageError, too
+            log.exception("a session ended by a fault of this side")
         service.hooks.emit(Failed.of("bob", error, f"session of {who} ended: "))
     except Exception as error:
         log.exception("a session ended with an internal error")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from bunet.models.errors import UsageError
+from bunet.models.printable import reason
 from bunet.net.link import Link
 
 MAX_IN_FLIGHT = 64
@@ -27,7 +28,10 @@ def _whole_number(low: int, high: int) -> AfterValidator:
 
 
 def _link(value: Any) -> Link:
-    return value if isinstance(value, Link) else Link.of_description(value)
+    try:
+        return value if isinstance(value, Link) else Link.of_description(value)
+    except (UsageError, KeyError, TypeError) as error:  # of these, pydantic takes a ValueError only
+        raise ValueError(f"not a link: {reason(error)}") from error
 
 
 def _settings(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -93,7 +93,8 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 def lockstep(alice: Steps[A], bob: Steps[B], observer: Observer | None = None) -> tuple[A, B]:
     """Run both halves to the end in this thread; returns (Alice's result, Bob's result). observer: told of each message.
 
-    Raises ProtocolError if a message is not what its receiver waits for, if both wait, or if messages are left over.
+    RuntimeError if a message is not what its receiver waits for or allows, if both wait, or if messages are left over: both
+    halves are of this program, so that is a defect of it, and no peer's fault.
     """
     halves = {Role.ALICE: _Half(Role.ALICE, alice), Role.BOB: _Half(Role.BOB, bob)}
 
@@ -104,11 +105,14 @@ def lockstep(alice: Steps[A], bob: Steps[B], observer: Observer | None = None) -
 
     a, b = halves.values()
     while not (a.finished and b.finished):
-        progress = a.run(deliver)
-        progress |= b.run(deliver)
+        try:
+            progress = a.run(deliver)
+            progress |= b.run(deliver)
+        except ProtocolError as error:
+            raise RuntimeError(str(error)) from error
         if not progress:
-            raise ProtocolError(f"both halves wait: Alice for {a.wants}, Bob for {b.wants}")
+            raise RuntimeError(f"both halves wait: Alice for {a.wants}, Bob for {b.wants}")
     for half in (a, b):
         if half.mailbox:
-            raise ProtocolError(f"{half.role.value.title()} ended without reading {half.mailbox[0].tag!r}")
+            raise RuntimeError(f"{half.role.value.title()} ended without reading {half.mailbox[0].tag!r}")
     return a.result, b.result

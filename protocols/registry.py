@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any
 
+from bunet.models.errors import UsageError
 from bunet.models.integers import IntegerWeights
+from bunet.models.printable import reason
 from bunet.models.program import OPERATIONS, Node, TensorType
 from bunet.protocols.cost import Cost
 from bunet.protocols.steps import Steps
@@ -35,7 +37,7 @@ ENTRY_POINTS = "bunet.protocols"
 _LAYERS = "bunet.protocols.layers"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """A node with what a protocol needs beside shares; Bob's has weights, Alice's has None.
 
@@ -58,7 +60,7 @@ def _no_keys(layer: Layer) -> tuple[str, ...]:
     return ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Protocol:
     """alice, bob: (ctx, layer, *shares) -> Steps[Share] (a readout returns what its party learns, or None).
 
@@ -129,9 +131,26 @@ def default_of(node: Node) -> str:
 
 @cache
 def load() -> None:
-    """Import every module of `protocols/layers`, in the order of their names, then what installed packages offer."""
+    """Import every module of `protocols/layers`, in the order of their names, then what installed packages offer.
+
+    UsageError, with the package in its sentence, where one of those cannot be loaded.
+    """
     package = import_module(_LAYERS)
     for name in sorted(module.name for module in iter_modules(package.__path__)):
         import_module(f"{_LAYERS}.{name}")
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        _load_package(entry)
+
+
+def _load_package(entry: EntryPoint) -> None:
+    """What it has registered is forgotten where it fails: the next `load` runs it again."""
+    known = dict(_PROTOCOLS)
+    try:
         entry.load()
+    except Exception as error:
+        _PROTOCOLS.clear()
+        _PROTOCOLS.update(known)
+        name = entry.dist.name if entry.dist else entry.name
+        raise UsageError(
+            f"the protocol package {name} ({entry.value}) cannot be loaded: {reason(error)}", "mend it, or uninstall it"
+        ) from error

@@ -158,7 +158,7 @@ def answer(
     body = expect(channel, "open")
     try:
         terms = _terms(body, offers, link)
-    except BunetError as error:
+    except PeerError as error:  # what is this side's fault is said by `told`
         reason = plain(error)  # as Alice will read it
         refuse(channel, reason)
         raise PeerError(reason) from None
@@ -215,14 +215,21 @@ def _terms(body: dict[str, Any], offers: Offers, link: str) -> Terms:
         raise PeerError("the request is malformed")
     if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
         raise PeerError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
-    check_settings(settings)
+    try:
+        check_settings(settings)
+    except UsageError as error:  # hers
+        raise PeerError(str(error)) from None
     offer = offers(shape, wanted, readout, wish)
     digest = body.get("digest")
     if digest is not None and digest != offer.program.digest():
         raise PeerError(DIFFERENT_PROGRAMS)
     if commitment is not None and commitment != offer.commitment:
         raise PeerError(DIFFERENT_WEIGHTS)
-    return _agreed(offer, choose(offer.program, choices), settings, slices, in_flight, session)
+    try:
+        protocols = choose(offer.program, choices)
+    except UsageError as error:  # hers: no program is served that the defaults cannot run
+        raise PeerError(str(error)) from None
+    return _agreed(offer, protocols, settings, slices, in_flight, session)
 
 
 def _agreed(

@@ -32,6 +32,9 @@ def test_a_file_gives_back_what_was_written(options: RunOptions) -> None:
         ("settings", {"ot": "ferret"}, "setting ot=ferret is not one of iknp"),
         ("protocols", {"relu": 1}, "valid string"),
         ("cors", 1, "Extra inputs"),
+        ("link", {"bandwidth_bps": 0, "rtt_s": 0, "jitter_s": 0}, "not a link: the bandwidth of a link must be above 0 bit/s"),
+        ("link", {"bandwidth_bps": 1e9, "rtt_s": 0}, "not a link: 'jitter_s'"),
+        ("link", "wan", "not a link"),
     ],
 )
 def test_what_is_wrong_is_found_when_it_is_made(field: str, value: object, words: str) -> None:

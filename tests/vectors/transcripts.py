@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 from bunet.models.integers import IntegerWeights, l1_norm
 from bunet.models.program import Node, TensorType
 from bunet.parties.planner import choose, pahe_names, plan
-from bunet.protocols import registry
+from bunet.protocols import buffer_pool, registry
 from bunet.protocols.ass.share import Share
+from bunet.protocols.gc import garbling
+from bunet.protocols.kernels.ring import convolve
+from bunet.protocols.layers import conv_plan
 from bunet.protocols.lockstep import lockstep
-from bunet.protocols.ot import extension
+from bunet.protocols.mt import gilboa, opening, slot_products
+from bunet.protocols.ot import extension, rows, streamed
 from bunet.protocols.pahe import setup as pahe_setup
 from bunet.protocols.registry import Layer
 from bunet.protocols.steps import Send, Steps
-from bunet.protocols.vote import election
+from bunet.protocols.vote import election, gates
 from tests.parties.whole_program import whole_program
 from tests.protocols.contexts import tapped
 from tests.vectors import kept_files
@@ -196,4 +200,64 @@ def vote() -> Answers:
     return transcript(election.vote(alice, facts, list(bits[0])), election.vote(bob, facts, list(bits[1])))
 
 
-PRODUCERS: Producers = {"layers": layers, "setups": setups, "programs": programs, "vote": vote}
+# --- where messages end ----------------------------------------------------------------------------------------------
+
+
+def sizes() -> Answers:
+    """The sizes of messages that both parties must share, and by what they choose one plan of a convolution."""
+    plan_limits = ("_REQUEST_MESSAGE", "_REPLY_MESSAGE", "_CIPHERTEXT_BLOCK", "_ACCUMULATOR_BLOCK")
+    prices = [name for name in vars(conv_plan) if name.startswith("_SECONDS_PER_")]
+    return {
+        "buffer_pool.BUFFER_BYTES": buffer_pool.BUFFER_BYTES,
+        "rows.TILE": rows.TILE,
+        "streamed.BLOCK": streamed.BLOCK,
+        "opening.BLOCK": opening.BLOCK,
+        "gates.WINDOW": gates.WINDOW,
+        "gilboa._OTS": gilboa._OTS,
+        "slot_products._MESSAGE": slot_products._MESSAGE,
+        **{f"garbling.{name}": getattr(garbling, name) for name in ("CHUNK_BYTES", "WINDOW", "OUTPUT_BLOCK")},
+        "convolve.OUTPUTS": convolve.OUTPUTS,
+        "convolve.BLOCK": convolve.BLOCK,
+        **{f"conv_plan.{name}": getattr(conv_plan, name) for name in (*plan_limits, *prices)},
+    }
+
+
+def boundaries() -> Answers:
+    """What is a little longer than one message: correlated OTs, ANDs, products, openings, garbled tables, a convolution."""
+    ots, products, values = (1 << 17) + 128, (1 << 13) + 1, (1 << 19) + 1
+    words, bits = fixed(2, values), (fixed(2, 2, ots) & np.uint64(1)).astype(np.uint8)
+    alice, bob = seeded()
+    answers: Answers = {
+        "correlated ots": transcript(streamed.send(alice, words[0, :ots], 20), streamed.receive(bob, bits[0, 0], 20)),
+    }
+    alice, bob = seeded()
+    answers["ands"] = transcript(gates.and_bits(alice, *bits[0]), gates.and_bits(bob, *bits[1]))
+    factors = (words[:, :products] & np.uint64((1 << 16) - 1)).astype(np.uint32)
+    alice, bob = seeded()
+    answers["gilboa"] = transcript(gilboa.alice(alice, factors[:1], 16), gilboa.bob(bob, factors[1:], 16))
+    shares = (words & np.uint64((1 << 9) - 1)).astype(np.uint32)
+    alice, bob = seeded()
+    answers["opening"] = transcript(opening.exchange(alice, shares[0], 9), opening.exchange(bob, shares[1], 9))
+    cases = {"gc-sign": _unary("relu", (2, 64, 80), 13, 11), "pahe-coefficient": _many_replies()}
+    for name, case in cases.items():
+        answers[f"{case[0].operation} {name}"] = _of_layer(registry.get(case[0].operation, name), case, {})
+    return answers
+
+
+def _many_replies() -> Case:
+    """From 50 channels to 90 at each pixel: two messages of requests, and two of replies."""
+    weight = (fixed(90, 50, 1, 1) % np.uint64(63)).astype(np.int64) - 31
+    norm = l1_norm(weight).bit_length()
+    source, out = TensorType((50, 64, 64), 24, 4, 22 - norm), TensorType((90, 64, 64), 24, 8, 23)
+    facts = {"out_channels": 90, "kernel": 1, "norm_bits": norm}
+    return Node("n", "conv", ("x",), out, facts), source, IntegerWeights(weight, np.arange(90))
+
+
+PRODUCERS: Producers = {
+    "layers": layers,
+    "setups": setups,
+    "programs": programs,
+    "vote": vote,
+    "sizes": sizes,
+    "boundaries": boundaries,
+}

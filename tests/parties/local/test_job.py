@@ -26,6 +26,16 @@ def test_a_job_is_read_as_it_was_written() -> None:
     assert vote.run.ot == "softspoken-4"
 
 
+def test_a_vote_has_its_own_extension_unless_it_is_told_one() -> None:
+    def ot(run: RunOptions) -> str:
+        vote = VoteJob(folder=Path("/runs"), shape=(2, 3, 4), ballots=("lung-x",), run=run)
+        assert (vote.run.link, vote.run.settings.get("garbler")) == (run.link, run.settings.get("garbler"))
+        return VoteJob.from_json(vote.to_json("bob")).run.ot
+
+    assert ot(RunOptions(link=Link(1e9, 1e-3), settings={"garbler": "bob"})) == "softspoken-4"
+    assert ot(RunOptions(settings={"ot": "iknp"})) == "iknp"
+
+
 def test_no_party_is_told_where_the_others_shares_are() -> None:
     job = VoteJob(folder=Path("/runs"), shares=SHARES, shape=(2, 3, 4), ballots=("lung-x",))
     for role, other in (ROLES, ROLES[::-1]):
