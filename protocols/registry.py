@@ -17,20 +17,11 @@ from typing import Any
 
 from bunet.models.integers import IntegerWeights
 from bunet.models.program import OPERATIONS, Node, TensorType
+from bunet.protocols import defaults
 from bunet.protocols.cost import Cost
 from bunet.protocols.steps import Steps
 
-# Protocol of an operation that nobody chose otherwise; a readout's is named by its attribute `kind` (`default_of`).
-DEFAULTS = {
-    "conv": "pahe-coefficient",
-    "conv_transpose": "pahe-coefficient",
-    "relu": "gc-sign",
-    "square": "mt",
-    "avgpool": "local",
-    "maxpool": "gc",
-    "extend": "ot",
-    "truncate": "local",
-}
+DEFAULTS = defaults.DEFAULTS
 ENTRY_POINTS = "bunet.protocols"
 _LAYERS = "bunet.protocols.layers"
 
