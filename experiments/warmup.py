@@ -20,7 +20,6 @@ from bunet.parties.planner import STRUCTURAL, PlannedLayer
 from bunet.protocols import registry
 from bunet.protocols.context import Role
 from bunet.protocols.kernels.machine import tier
-from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer
 
 # (operand format, activation, pooling, readout): every operation, with shares of up to 32 and of more bits
@@ -39,18 +38,19 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Kind:
-    """Layers that compile the same kernels, except for their parameter sets. layers: at least one."""
+    """Layers that compile the same kernels, except for their parameter sets. layers: at least one. setting: empty for the
+    defaults, or the one setting that has another value."""
 
     operation: str
     protocol: str
     wide: tuple[bool, ...]
     layers: list[PlannedLayer]
-    ot: str = extension.DEFAULT
+    setting: str = ""
 
     @property
     def title(self) -> str:
-        means = "" if self.ot == extension.DEFAULT else f" by {self.ot}"
-        return f"{self.operation} {self.protocol}{means}, {'over 32' if any(self.wide) else 'up to 32'} bits"
+        setting = f" with {self.setting}" if self.setting else ""
+        return f"{self.operation} {self.protocol}{setting}, {'over 32' if any(self.wide) else 'up to 32'} bits"
 
 
 def programs() -> list[Program]:
@@ -81,15 +81,19 @@ def kinds(networks: Sequence[Program]) -> list[Kind]:
                 if protocol.supports(layer) is None:
                     kind = found.setdefault((node.operation, name, wide), Kind(node.operation, name, wide, []))
                     kind.layers.append(PlannedLayer(index, node, protocol, layer))
-    return [*found.values(), _other_extension(found.values())]
+    return [*found.values(), *_other_settings(found.values())]
 
 
-def _other_extension(found: Iterable[Kind]) -> Kind:
-    """A protocol that takes OTs, by SoftSpoken: its kernels are the same for every protocol and k."""
-    kind = next(one for one in found if (one.operation, one.protocol) == ("extend", "ot"))
-    first = kind.layers[0]
-    layer = Layer(first.layer.node, first.layer.inputs, settings={"ot": "softspoken-2"})
-    return replace(kind, layers=[replace(first, layer=layer)], ot="softspoken-2")
+def _other_settings(found: Iterable[Kind]) -> list[Kind]:
+    """Each public setting at each value but its default, with one protocol that has it: its kernels are the same for all."""
+    others = {}
+    for kind in found:
+        first = kind.layers[0]
+        for name, values in first.protocol.settings.items() if first.protocol else ():
+            for value in values[1:]:
+                layer = replace(first.layer, settings={name: value})
+                others.setdefault((name, value), replace(kind, layers=[replace(first, layer=layer)], setting=f"{name} {value}"))
+    return list(others.values())
 
 
 def _compile(layers: list[PlannedLayer]) -> None:

@@ -10,16 +10,10 @@ from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, Program
 from bunet.parties.events import LayerPlan
 from bunet.protocols import registry
-from bunet.protocols.context import Role
-from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol
 
 # Operations that only rearrange tensors: nothing to choose, nothing to pay.
 STRUCTURAL = ("input", "concat")
-
-
-# Public settings, equal at both parties, and their values.
-SETTINGS = {"garbler": tuple(role.value for role in Role), "ot": extension.NAMES}
 
 
 @dataclass
@@ -88,11 +82,12 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
 
 def check_settings(settings: Mapping[str, str]) -> None:
     """UsageError for a public setting that does not exist or has no such value."""
+    known = registry.settings()
     for name, value in settings.items():
-        if name not in SETTINGS:
-            raise UsageError(f"there is no setting {name!r}; known are {', '.join(SETTINGS)}")
-        if value not in SETTINGS[name]:
-            raise UsageError(f"setting {name}={value} is not one of {', '.join(SETTINGS[name])}")
+        if name not in known:
+            raise UsageError(f"there is no setting {name!r}; known are {', '.join(known)}")
+        if value not in known[name]:
+            raise UsageError(f"setting {name}={value} is not one of {', '.join(known[name])}")
 
 
 def plan(

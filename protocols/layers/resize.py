@@ -28,4 +28,4 @@ def extend_cost(layer: Layer) -> Cost:
 
 
 register(Protocol("truncate", "local", alice=truncate, bob=truncate, cost=lambda layer: Cost()))
-register(Protocol("extend", "ot", alice=extend, bob=extend, cost=extend_cost, settings=("ot",)))
+register(Protocol("extend", "ot", alice=extend, bob=extend, cost=extend_cost, settings=extension.SETTING))

@@ -20,6 +20,7 @@ from bunet.protocols.steps import Steps
 
 NAMES = tuple(GROUP_BITS)
 DEFAULT = defaults.OT
+SETTING = {"ot": NAMES}  # for `Protocol.settings`
 
 
 def of(settings: Mapping[str, str]) -> str:

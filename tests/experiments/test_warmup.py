@@ -26,7 +26,8 @@ def test_every_protocol_of_the_registry_is_compiled_narrow_and_wide() -> None:
         ours = [kind for kind in planned if kind.operation == operation]
         assert any(any(kind.wide) for kind in ours), operation
         assert any(not any(kind.wide) for kind in ours), operation
-    assert {kind.ot for kind in planned} == {"iknp", "softspoken-2"}
+    others = [f"{name} {value}" for name, values in registry.settings().items() for value in values[1:]]
+    assert sorted(kind.setting for kind in planned if kind.setting) == others
     for kind in planned:
         assert all(layer.protocol is not None and layer.protocol.name == kind.protocol for layer in kind.layers)
 

@@ -72,7 +72,7 @@ def test_the_shared_tests_run_it(protocol: Protocol) -> None:
     examples = shared._cases(protocol)
     assert [layer.inputs[0].width for layer in examples] == [20, 26, 36, 2]
     for layer in examples:
-        for settings in ({}, *({name: shared.SETTINGS[name]} for name in protocol.settings)):
+        for settings in shared._settings(protocol):
             shared.check(protocol, replace(layer, settings=settings))
 
 

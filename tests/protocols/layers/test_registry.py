@@ -88,7 +88,10 @@ CASES: dict[str, Sequence[tuple[Node, tuple[TensorType], IntegerWeights | None]]
     ],
 }
 
-SETTINGS = {"garbler": "bob", "ot": "softspoken-4"}  # each public setting, at a value that is not its default
+
+def _settings(protocol: Protocol) -> list[dict[str, str]]:
+    """The defaults, and each public setting at a value that is not its default."""
+    return [{}, *({name: values[len(values) // 2]} for name, values in protocol.settings.items())]
 
 
 def _cases(protocol: Protocol) -> list[Layer]:
@@ -101,7 +104,7 @@ RUNS = [
     pytest.param(protocol, layer, settings, id="-".join((protocol.operation, protocol.name, str(k), *settings.values())))
     for protocol in registry.everything()
     for k, layer in enumerate(_cases(protocol))
-    for settings in ({}, *({name: SETTINGS[name]} for name in protocol.settings))
+    for settings in _settings(protocol)
 ]
 
 
@@ -131,6 +134,13 @@ def test_what_cannot_be_registered_is_refused() -> None:
         registry.register(protocol)
     with pytest.raises(ValueError, match="there is no operation 'tanh'"):
         registry.register(replace(protocol, operation="tanh"))
+    with pytest.raises(ValueError, match="other values of the setting 'garbler'"):
+        registry.register(replace(protocol, name="mine", settings={"garbler": ("carol",)}))
+
+
+def test_settings_are_those_of_the_protocols() -> None:
+    assert registry.settings() == {"garbler": ("alice", "bob"), "ot": extension.NAMES}
+    assert extension.NAMES[0] == extension.DEFAULT
 
 
 def _secret(kind: TensorType) -> np.ndarray:
