@@ -170,7 +170,7 @@ def cost(circuit: Circuit, instances: int, garbler: Role, ot: str = extension.DE
     """Exact traffic of `garbler` with `evaluator`. ot: the OT extension.
 
     The evaluator's columns of chunk k wait for the tables of chunk k - WINDOW, so every WINDOW chunks are two rounds;
-    the last message is the garbler's. work: AND gates and OTs, padding to whole tiles included.
+    the last message is the garbler's. work: AND gates and that of the OTs, padding to whole tiles included.
     """
     chunks = list(_chunks(circuit, instances))
     windows = [chunks[part] for part in slices(len(chunks), WINDOW)]
@@ -183,7 +183,7 @@ def cost(circuit: Circuit, instances: int, garbler: Role, ot: str = extension.DE
 
 def _columns_cost(circuit: Circuit, chunk: _Chunk, garbler: Role, ot: str) -> Cost:
     ots = chunk.tiles * TILE * len(circuit.evaluator_labels)
-    return Cost.flight(garbler.peer, extension.bytes_for(ots, ot), {"ot": ots})
+    return extension.cost(ots, garbler, ot)
 
 
 def _tables_cost(circuit: Circuit, chunk: _Chunk, garbler: Role) -> Cost:

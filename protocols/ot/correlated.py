@@ -78,5 +78,9 @@ def _checked(rows: np.ndarray) -> np.ndarray:
 
 def cost(count: int, width: int, sender: Role, ot: str = extension.DEFAULT) -> Cost:
     """Exact cost of one block of OTs: the receiver's columns, then the sender's corrections. ot: the extension."""
-    hashes = {"aes_blocks": 3 * count}  # three an OT
-    return extension.cost(count, sender, ot).then(Cost.flight(sender, packed_bytes(count, width), hashes))
+    return extension.cost(count, sender, ot).then(correction_cost(count, width, sender))
+
+
+def correction_cost(count: int, width: int, sender: Role) -> Cost:
+    """Exact cost of the sender's corrections of one block; work: the hashes of both parties, three an OT."""
+    return Cost.flight(sender, packed_bytes(count, width), {"aes_blocks": 3 * count})
