@@ -12,7 +12,6 @@ from bunet.models.errors import PeerError
 from bunet.models.program import Format, Node, Program, TensorType
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame
-from bunet.net.memory import MemoryChannel, memory_pair
 from bunet.parties.engine import mailbox as mailboxes
 from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.planner import PlannedLayer, choose
@@ -26,6 +25,7 @@ from bunet.protocols.cost import Cost
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
 from bunet.protocols.steps import Receive, Send, Steps, spec
+from tests.net.memory import MemoryChannel, memory_pair
 
 TYPE = TensorType((1, 2, 3), 16, 0, 10)
 EXPECT = (spec(np.uint32, 1, 2, 3),)

@@ -14,7 +14,6 @@ from rich.console import Console
 from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
 from bunet.net.link import PRESETS, Link
-from bunet.net.memory import MemoryChannel
 from bunet.parties.console import RunConsole
 from bunet.parties.events import LayerFinished, SessionStarted
 from bunet.parties.local.job import ROLES
@@ -28,6 +27,7 @@ from bunet.parties.vote.job import OT, VoteJob
 from bunet.parties.vote.pair import run_vote
 from bunet.parties.vote.session import VoteTerms
 from bunet.protocols.vote import election
+from tests.net.memory import MemoryChannel
 from tests.parties.handshake import shake
 from tests.parties.programs import small
 from tests.protocols.vote.test_election import in_the_clear

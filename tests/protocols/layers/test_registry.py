@@ -13,12 +13,13 @@ from bunet.models import oracle
 from bunet.models.integers import IntegerWeights
 from bunet.models.program import FAMILIES, Node, TensorType
 from bunet.protocols import registry
-from bunet.protocols.ass.share import Share, open_shares, split
+from bunet.protocols.ass.share import Share, open_shares
 from bunet.protocols.counting import counted
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
 from tests.protocols.contexts import contexts
+from tests.protocols.sharing import split
 
 rng = np.random.default_rng(2024)
 
