@@ -215,7 +215,7 @@ def _encode_frame(frame: Frame, limits: Limits) -> Encoded:
         if not array.flags.c_contiguous:
             raise ValueError(f"array {index} of frame {frame.tag!r} is not C-contiguous")
         shapes.append([_NAMES[array.dtype], *array.shape])
-        buffers.append(memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b""))
+        buffers.append(array.reshape(-1).view(np.uint8).data if array.size else memoryview(b""))
     payload_bytes = frame.nbytes
     if payload_bytes > limits.nbytes:
         raise ValueError(

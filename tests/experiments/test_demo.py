@@ -130,6 +130,7 @@ def pretend(
 
     def run(job: PairJob, bus: Subscriber) -> PairResult:
         compiled = load_compiled(job.model)
+        assert isinstance(job.inputs, Path)
         inputs = np.load(job.inputs)
         plan = tuple(LayerPlan(n.name, n.operation, "local", n.type.shape, n.type.width, 1, 2, 3) for n in compiled.program)
         bus(SessionStarted("alice", compiled.program.digest(), str(compiled.program.format), plan, "lan", len(inputs), 1))

@@ -21,6 +21,7 @@ import numpy as np
 from bunet.experiments.bench.case import UNITS
 from bunet.experiments.predict.case import OPENED
 from bunet.models.compiled import FILE, Compiled, save_compiled
+from bunet.models.errors import PeerError
 from bunet.models.files import sealed
 from bunet.models.model_card import ModelCard
 from bunet.models.network import weights
@@ -113,20 +114,20 @@ def _spoken(channel: Recorder) -> bytes:
 
 def handshake() -> dict[str, bytes]:
     alice = Recorder()
-    with suppress(session.PeerError):
-        session.ask(alice, REQUEST)
+    with suppress(PeerError):
+        session.ask(alice, REQUEST)  # type: ignore[arg-type]
     bob = Recorder(alice.said[0])
-    with suppress(session.PeerError):
-        session.answer(bob, lambda *_: small_offer())
+    with suppress(PeerError):
+        session.answer(bob, lambda *_: small_offer())  # type: ignore[arg-type]
     return {"open": _spoken(alice), "accept": _spoken(bob)}
 
 
 def vote() -> dict[str, bytes]:
     alice = Recorder()
-    with suppress(session.PeerError):
-        vote_session.ask(alice, VOTE)
+    with suppress(PeerError):
+        vote_session.ask(alice, VOTE)  # type: ignore[arg-type]
     bob = Recorder(alice.said[0])
-    vote_session.answer(bob, VOTE)
+    vote_session.answer(bob, VOTE)  # type: ignore[arg-type]
     return {"open": _spoken(alice), "accept": _spoken(bob)}
 
 

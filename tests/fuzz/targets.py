@@ -215,9 +215,9 @@ def handshake(body: Any) -> Taken:
     ready = Control("ready", {"digest": seeds.small_model().program.digest()})
     alice = Recorder(Control("open", known), ready)
     return {
-        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), PeerError),
+        "ask": _taken(lambda: session.ask(bob, seeds.REQUEST), PeerError),  # type: ignore[arg-type]
         "answer": _taken(
-            lambda: session.answer(alice, lambda *_: seeds.small_offer()),
+            lambda: session.answer(alice, lambda *_: seeds.small_offer()),  # type: ignore[arg-type]
             PeerError,
         ),
     }
@@ -230,8 +230,8 @@ def vote(body: Any) -> Taken:
     known = {"version": session.software(), "protocol": session.PROTOCOL_VERSION, **body}
     bob, alice = Recorder(Control("accept", known)), Recorder(Control("open", known))
     return {
-        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), PeerError),
-        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), PeerError),
+        "ask": _taken(lambda: vote_session.ask(bob, seeds.VOTE), PeerError),  # type: ignore[arg-type]
+        "answer": _taken(lambda: vote_session.answer(alice, seeds.VOTE), PeerError),  # type: ignore[arg-type]
     }
 
 

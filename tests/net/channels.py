@@ -11,11 +11,12 @@ from bunet.net.frame import Limits
 from bunet.net.keys import KeyPair
 from bunet.net.link import PRESETS, Link
 from bunet.net.shaper import Shaper
-from bunet.net.zeromq import Listener, connect
+from bunet.net.zeromq import Listener, ZmqChannel, connect
 from tests.net.manual_clock import ManualClock
 from tests.net.memory import memory_pair
 
 Pair = tuple[Channel, Channel]
+ZmqPair = tuple[ZmqChannel, ZmqChannel]
 LIMITS = Limits(nbytes=64 << 20)
 
 
@@ -40,7 +41,7 @@ def memory_two_machines(tmp_path: Path) -> Iterator[Pair]:
 
 
 @contextmanager
-def _zeromq(address: str, server: KeyPair | None = None, client: KeyPair | None = None) -> Iterator[Pair]:
+def _zeromq(address: str, server: KeyPair | None = None, client: KeyPair | None = None) -> Iterator[ZmqPair]:
     allowed = None if client is None else {client.public}
     with Listener(address, server, allowed, limits=LIMITS) as listener:
         with connect(listener.address, client, server.public if server else None, limits=LIMITS) as alice:

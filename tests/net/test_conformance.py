@@ -200,11 +200,11 @@ def test_close_wakes_who_receives(pair: Pair, closer: int) -> None:
 
 def test_what_may_not_travel_is_refused_at_once(pair: Pair) -> None:
     alice, bob = pair
-    bad = [
+    bad: list[tuple[type[Exception], Any]] = [
         (TypeError, frame(0, np.zeros(3))),
         (TypeError, frame(0, np.zeros(3, np.int64))),
         (TypeError, frame(0, np.zeros(3, ">u4"))),
-        (TypeError, frame(0, [1, 2])),
+        (TypeError, frame(0, [1, 2])),  # type: ignore[arg-type]
         (TypeError, frame(0, np.array([None]))),
         (TypeError, "text"),
         (TypeError, Control("x", {"a": object()})),

@@ -351,8 +351,9 @@ def test_clients_beyond_the_limit_are_refused_and_places_come_free() -> None:
         assert hold.wait(30)
         return image
 
-    def ended(kind: str, words: str) -> bool:
-        return any(isinstance(e, kind) and words in (e.message if kind is Failed else e.text) for e in list(events))
+    def ended(kind: type[Failed] | type[Note], words: str) -> bool:
+        said = (e for e in list(events) if isinstance(e, kind))
+        return any(words in (e.message if isinstance(e, Failed) else e.text) for e in said)
 
     with zeromq.Listener("tcp://127.0.0.1:*") as listener, contextlib.ExitStack() as clean_up:
         service = bob_party.Service(CompiledStore([compiled]), RunOptions(), Hooks(events.append))

@@ -104,6 +104,12 @@ def recorded(width: int, height: int = 24, terminal: bool = True) -> Console:
     )
 
 
+def written(console: Console) -> str:
+    """All that a console has written to its buffer."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
 def drawn(width: int, height: int, events: list[Event]) -> list[str]:
     clock = Clock()
     console = recorded(width, height)
@@ -142,7 +148,7 @@ def test_the_final_table_has_every_layer_with_traffic_and_the_sums(width: int) -
         view(event)
     console.file = io.StringIO()
     view.print_table()
-    lines = console.file.getvalue().splitlines()
+    lines = written(console).splitlines()
     assert max(len(line.rstrip()) for line in lines[:-4]) <= width
     expected = [line for line in plan() if line.rounds]
     rows = [line for line in lines if any(line.startswith(half) for half in ("enc", "dec", "readout"))]
@@ -169,7 +175,7 @@ def test_without_a_terminal_lines_are_plain_and_few() -> None:
         for event in [*until(40), *the_rest(40)]:
             clock.now += 0.1
             view(event)
-    text = console.file.getvalue()
+    text = written(console)
     assert "\x1b" not in text
     lines = text.splitlines()
     assert "8.4" in lines[0]
@@ -184,10 +190,10 @@ def test_a_long_layer_shows_signs_of_life_without_a_terminal() -> None:
     view = RunConsole(console=console, clock=clock)
     for event in until(9):
         view(event)
-    before = console.file.getvalue()
+    before = written(console)
     clock.now += PLAIN_EVERY_S + 1
     view(finished("alice", 1, 9, plan()[9]))
-    assert "in flight: z13 decoder1.conv1" in console.file.getvalue()[len(before) :]
+    assert "in flight: z13 decoder1.conv1" in written(console)[len(before) :]
 
 
 def test_notes_are_said_and_failures_left_to_the_caller() -> None:
@@ -195,7 +201,7 @@ def test_notes_are_said_and_failures_left_to_the_caller() -> None:
     view = RunConsole(console=console, clock=Clock())
     view(Note("bob", "compiling kernels"))
     view(Failed("alice", "the peer is gone", "peer"))
-    assert console.file.getvalue().splitlines() == ["bob: compiling kernels"]
+    assert written(console).splitlines() == ["bob: compiling kernels"]
     assert [failure.message for failure in view.ledger.failures] == ["the peer is gone"]
 
 
@@ -219,7 +225,7 @@ def test_no_color_is_respected(variable: dict[str, str], coloured: bool) -> None
     for event in until(8):
         view(event)
     console.print(view)
-    colours = any(f"\x1b[{code}m" in console.file.getvalue() for code in ("32", "1;33", "2;32", "33"))
+    colours = any(f"\x1b[{code}m" in written(console) for code in ("32", "1;33", "2;32", "33"))
     assert colours is coloured
 
 
@@ -229,9 +235,9 @@ def test_the_live_view_is_drawn_and_taken_away() -> None:
         assert view.is_live
         for event in until(12):
             view(event)
-    assert "in flight" in console.file.getvalue()
+    assert "in flight" in written(console)
     view(Note("bob", "after"))
-    assert console.file.getvalue().rstrip().endswith("bob: after")
+    assert written(console).rstrip().endswith("bob: after")
 
 
 def slow_run() -> tuple[RunConsole, Clock, Console]:
@@ -298,7 +304,7 @@ def test_a_report_of_the_other_party_changes_nothing() -> None:
 def test_without_a_terminal_a_long_layer_is_spoken_of_every_ten_seconds() -> None:
     view, clock, console = slow_run()
     moves(view, clock, 35, 6e5)
-    lines = console.file.getvalue().splitlines()[2:]
+    lines = written(console).splitlines()[2:]
     assert len(lines) == 3
     for line, share in zip(lines, (24, 48, 72), strict=True):
         assert f"in flight: z11 encoder1.conv1 {share} %" in line
@@ -400,4 +406,4 @@ def test_notes_are_printed_while_the_picture_is_redrawn(monkeypatch: pytest.Monk
         if alive:
             view._live = None  # `stop` would wait for ever as well
     assert not alive
-    assert all(f"bob: note {k}." in console.file.getvalue() for k in range(notes))
+    assert all(f"bob: note {k}." in written(console) for k in range(notes))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
 
-from bunet.models.files import atomic
 from bunet.models.files.disk_space import DiskFull
 from bunet.models.program import Program
 from bunet.parties import input_range
-from bunet.parties.events import Note
 from bunet.parties.input_slices import InputSlices
 from tests.parties.programs import small
 
@@ -27,7 +26,7 @@ def looked_at(
     *slices: np.ndarray, program: Program = PROGRAM, size: tuple[int, int] | None = None
 ) -> tuple[dict[str, float], list[str]]:
     """(shares, what was said) of slices along z from position 20 on."""
-    said: list[Note] = []
+    said: list[Any] = []
     labels = [("z", 20 + k) for k in range(len(slices))]
     return input_range.check(program, InputSlices(labels, lambda given, k: slices[k], size), said.append), [
         note.text for note in said
@@ -95,7 +94,7 @@ def test_shares_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     def full(descriptor: int) -> Never:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFull, match="no room in"):
         input_range.save({}, tmp_path)
     assert input_range.load(tmp_path) == {"z3": 0.25}

@@ -40,7 +40,8 @@ def session(role: str, slices: int) -> SessionStarted:
 
 
 def slice_events(role: str, number: int, scale: float = 1.0) -> list[Event]:
-    events: list[Event] = [SliceStarted(role, number, "z" if role == "alice" else "", 40 + number)]
+    axis = "z" if role == "alice" else ""
+    events: list[Event] = [SliceStarted(role, number, axis, 40 + number)]
     for layer, (line, spent) in enumerate(zip(PLAN, SPENT, strict=True)):
         compute_s, wait_s, sent, received, rounds = spent
         if role == "bob":
@@ -51,7 +52,7 @@ def slice_events(role: str, number: int, scale: float = 1.0) -> list[Event]:
                 role, number, layer, line.name, line.operation, line.protocol, compute_s * scale, wait_s, sent, received, rounds
             )
         )
-    events.append(SliceFinished(role, number, events[0].axis, 40 + number, 4.0 + number))
+    events.append(SliceFinished(role, number, axis, 40 + number, 4.0 + number))
     return events
 
 

@@ -20,7 +20,7 @@ from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
 from tests.parties.programs import graphs, noise, run, verify
 
-LIMITS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+LIMITS: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 PROTOCOLS = {"relu": st.sampled_from(["gc", "gc-sign"]), "square": st.sampled_from(["mt", "mt-ot"])}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bunet.models.passes.compile import Compiled
+from bunet.models.compiled import Compiled
 from bunet.parties.planner import PlannedLayer, choose, pahe_names, plan
 from bunet.protocols import buffer_pool
 from bunet.protocols.ass.share import Share
@@ -60,7 +60,7 @@ def run(
     ("architecture", "choices"),
     [({}, {}), ({"activation": "hybrid", "pooling": "max"}, {"relu": "gc"}), ({"activation": "square"}, {"square": "mt-ot"})],
 )
-def test_every_message_is_of_a_kind_that_hides_its_content(architecture: dict[str, str], choices: dict[str, str]) -> None:
+def test_every_message_is_of_a_kind_that_hides_its_content(architecture: dict[str, Any], choices: dict[str, str]) -> None:
     compiled = small(16, 2, **architecture)
     (image,) = slices(compiled, 1)
     seen, _, _ = run(compiled, image, choices)

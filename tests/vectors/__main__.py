@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.vectors import files, kept, kernels, transcripts
+from tests.vectors import kept, kept_files, kernels, transcripts
 
 
 def main(wanted: list[str]) -> None:
-    for path in files.write_missing():
+    for path in kept_files.write_missing():
         print(f"{path}: new")
-    producers = {**kernels.PRODUCERS, **transcripts.PRODUCERS, **files.PRODUCERS}
+    producers = {**kernels.PRODUCERS, **transcripts.PRODUCERS, **kept_files.PRODUCERS}
     for name in wanted or producers:
         answers = producers[name]()
         changed = not kept.path_of(name).exists() or kept.read(name) != answers

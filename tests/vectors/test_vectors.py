@@ -18,11 +18,11 @@ from bunet.net.frame import Frame, decode
 from bunet.protocols import registry
 from bunet.protocols.kernels.machine import tier
 from bunet.protocols.kernels.symmetric import aes
-from tests.vectors import files, kept, transcripts
+from tests.vectors import kept, kept_files, transcripts
 from tests.vectors import kernels as kernel_vectors
 
 REPOSITORY = Path(__file__).parents[2]
-PRODUCERS = {**kernel_vectors.PRODUCERS, **transcripts.PRODUCERS, **files.PRODUCERS}
+PRODUCERS = {**kernel_vectors.PRODUCERS, **transcripts.PRODUCERS, **kept_files.PRODUCERS}
 
 # In a process of its own: names whose answers are not the kept ones, one a line.
 OTHER_TIER = """
@@ -97,21 +97,21 @@ def test_aes_is_that_of_the_standard() -> None:
 
 def test_the_kept_files_are_those_of_this_version() -> None:
     """A format with a new version needs a new file beside the old one: `python -m tests.vectors`."""
-    for path in files.wanted():
+    for path in kept_files.wanted():
         assert path.is_file(), path
 
 
-@pytest.mark.parametrize("path", files.wanted(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", kept_files.wanted(), ids=lambda path: path.name)
 def test_a_kept_file_is_written_again_byte_by_byte(path: Path) -> None:
-    assert files.rewritten(path) == path.read_bytes()
+    assert kept_files.rewritten(path) == path.read_bytes()
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", files.messages())
+@pytest.mark.parametrize("name", kept_files.messages())
 def test_kept_messages_are_read(name: str) -> None:
-    sent = files.messages()[name]
+    sent = kept_files.messages()[name]
     envelope = decode([bytes.fromhex(part) for part in kept.read("frames")[name]])
     assert envelope.due_s == 2.5
     if not isinstance(sent, Frame):

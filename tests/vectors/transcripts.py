@@ -27,7 +27,7 @@ from bunet.protocols.steps import Send, Steps
 from bunet.protocols.vote import election
 from tests.parties.whole_program import whole_program
 from tests.protocols.contexts import tapped
-from tests.vectors import files
+from tests.vectors import kept_files
 from tests.vectors.contexts import fresh, seeded
 from tests.vectors.kept import Answers, Producers, digest, fixed
 
@@ -179,7 +179,7 @@ def programs() -> Answers:
 
 
 def _of_program(name: str, settings: dict[str, str]) -> Answers:
-    compiled = files.compiled(name)
+    compiled = kept_files.compiled(name)
     program, chosen = compiled.program, choose(compiled.program)
     weights = compiled.weights
     hers, his = plan(program, chosen, settings), plan(program, chosen, settings, weights)

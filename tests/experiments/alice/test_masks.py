@@ -91,7 +91,7 @@ def test_a_kill_while_masks_are_replaced_can_be_gone_on_with(
     assert part(bunet, volume, "0:2")[0] == 0
     old = listed(out)
 
-    def killed(mask: Volume, path: Path, *more: object) -> None:
+    def killed(mask: Volume, path: Path, *more: Any) -> None:
         if len(written) == ("before", "between", "after").index(at):
             raise KeyboardInterrupt
         written.append(path)

@@ -152,7 +152,7 @@ def test_loops_over_others_kernels_are_compiled() -> None:
             total += i
         return total
 
-    loop = foreign.compiled(triangle)
+    loop: Any = foreign.compiled(triangle)
     assert loop(5) == 10
     assert loop.signatures
 

@@ -20,13 +20,13 @@ from bunet.experiments.commands.failure import explain
 from bunet.experiments.report import plots
 from bunet.experiments.storage.results import write_csv, write_json, write_mask
 from bunet.experiments.sweep.run import Journal
-from bunet.models.compiled import save_compiled
+from bunet.models.compiled import Compiled, save_compiled
 from bunet.models.files import disk_space
 from bunet.models.files.disk_space import DiskFull, explaining_full_disk
 from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_slice, seeded_weights
-from bunet.models.passes.compile import Compiled, compile_model
+from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.net import keys

@@ -67,7 +67,9 @@ def document_of(out: Path, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("asked", "values"), [("3", [3]), ("1,2", [1, 2]), ("1,2,3", [1, 2, 3])])
-def test_predict_compares_with_the_classes_that_are_asked_for(given, tmp_path: Path, asked, values, bunet: Bunet) -> None:
+def test_predict_compares_with_the_classes_that_are_asked_for(
+    given: Path, tmp_path: Path, asked: str, values: list[int], bunet: Bunet
+) -> None:
     status, out, error = bunet(
         "predict",
         *models(given),
@@ -175,7 +177,9 @@ def test_predict_on_a_nifti_case_of_the_datasets_layout(given: Path, tmp_path: P
         (("--label-value", "infection"), "--label-value: 'infection' is not a whole number"),
     ],
 )
-def test_values_without_a_label_and_no_values_are_one_sentence(given, tmp_path: Path, options, words, bunet: Bunet) -> None:
+def test_values_without_a_label_and_no_values_are_one_sentence(
+    given: Path, tmp_path: Path, options: tuple[str, ...], words: str, bunet: Bunet
+) -> None:
     status, _, error = bunet("predict", *models(given), "--volume", given / "ct.npz", *ALONE, "--out", tmp_path / "o", *options)
     assert status == 2
     assert words in error
@@ -217,7 +221,7 @@ def test_a_truth_of_the_volumes_own_file_is_never_its_ct(tmp_path: Path) -> None
     np.testing.assert_array_equal(images.truth, [inside[index] for _, index in images.labels])
 
 
-def test_demo_says_what_it_needs(given, bunet: Bunet) -> None:
+def test_demo_says_what_it_needs(given: Path, bunet: Bunet) -> None:
     for arguments, words in (
         (("--label-value", "3"), "--label-value belongs to the label of a --volume"),
         (("--intensity", "hu"), "--intensity and --field-of-view belong to a --volume"),

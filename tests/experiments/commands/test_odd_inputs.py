@@ -34,7 +34,7 @@ BUNET = [sys.executable, "-m", "bunet.experiments"]
 
 def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
     environment = {**os.environ, **options.pop("env", {})}
-    command = [*BUNET, *(os.fsencode(argument) for argument in arguments)]
+    command: list[str | bytes] = [*BUNET, *(os.fsencode(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, env=environment, timeout=120, **options)
 
 
@@ -86,7 +86,7 @@ def bytes_of_a_name(folder: Path) -> int:
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo", "sweep"])
 def test_a_place_that_cannot_be_is_a_sentence_before_anything_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command, bunet: Bunet
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, bunet: Bunet
 ) -> None:
     """The volumes are not even volumes, which reading them would say."""
     if bytes_of_a_name(tmp_path) != 255:

@@ -28,7 +28,8 @@ from bunet.parties import bob as bob_party
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Failed, LayerPlan, SessionFinished, SessionStarted, SliceFinished, SliceStarted
 from bunet.parties.input_slices import InputSlices
-from bunet.parties.session.handshake import MAX_IN_FLIGHT, Request, Terms
+from bunet.parties.run_options import MAX_IN_FLIGHT
+from bunet.parties.session.handshake import Request, Terms
 from bunet.parties.session.run import Hooks
 from bunet.protocols.ass.share import Share
 from tests.experiments.command_line import Bunet

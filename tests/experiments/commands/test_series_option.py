@@ -14,7 +14,7 @@ pytest.importorskip("pydicom", reason="needs the extra `clinical`")
 
 
 @pytest.mark.parametrize("command", ["predict", "demo", "alice"])
-def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command, bunet: Bunet) -> None:
+def test_a_folder_of_several_series_is_listed_and_the_option_chooses(tmp_path: Path, command: str, bunet: Bunet) -> None:
     hu = np.random.default_rng(0).integers(-1024, 1000, (5, 16, 16))
     for number, values, modality in ((2, hu, "CT"), (3, hu, "PT")):
         write_ct(

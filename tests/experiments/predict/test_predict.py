@@ -188,7 +188,7 @@ def test_a_folder_belongs_to_one_run(given: Path, tmp_path: Path, bunet: Bunet) 
 
 
 @pytest.mark.parametrize(("kind", "library"), [("nii.gz", "nibabel"), ("dicom", "highdicom")])
-def test_the_mask_lies_where_the_volume_lies(given, tmp_path: Path, kind, library, bunet: Bunet) -> None:
+def test_the_mask_lies_where_the_volume_lies(given: Path, tmp_path: Path, kind: str, library: str, bunet: Bunet) -> None:
     pytest.importorskip(library)
     affine = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])  # (slice, row, column) to mm
     hounsfield = (cube(3) * 1400 - 1000).astype(np.int16)
@@ -435,7 +435,9 @@ def break_case(folder: Path, what: str) -> None:
         ("other name", "two holds scan.npz, but no volume two.npz"),
     ],
 )
-def test_bad_cases_are_one_sentence_and_nothing_is_written(given, tmp_path: Path, what, words, bunet: Bunet) -> None:
+def test_bad_cases_are_one_sentence_and_nothing_is_written(
+    given: Path, tmp_path: Path, what: str, words: str, bunet: Bunet
+) -> None:
     break_case(tmp_path / "test", what)
     data, out = tmp_path / "test", tmp_path / "out"
     status, _, err = bunet("predict", *models(given), "--test-data-dir", data, "--float", "--out", out)
@@ -470,7 +472,7 @@ def test_no_name_of_a_volume_leads_out_of_the_folder(name: str) -> None:
         (("--label", "x.npz"), "--label belongs to a --volume"),
     ],
 )
-def test_bad_options_are_one_sentence(given, tmp_path: Path, options, words, bunet: Bunet) -> None:
+def test_bad_options_are_one_sentence(given: Path, tmp_path: Path, options: tuple[str, ...], words: str, bunet: Bunet) -> None:
     status, _, err = bunet(
         "predict", *models(given), "--test-data-dir", given / "test", "--float", "--out", tmp_path / "out", *options
     )
@@ -521,7 +523,9 @@ class Code:
         (None, "has neither best_model-Y.pth (published) nor infection-y.safetensors"),
     ],
 )
-def test_what_is_no_weight_file_is_named_and_never_run(given, tmp_path: Path, content, words, bunet: Bunet) -> None:
+def test_what_is_no_weight_file_is_named_and_never_run(
+    given: Path, tmp_path: Path, content: bytes | dict[str, Any] | None, words: str, bunet: Bunet
+) -> None:
     import torch
 
     publish(tmp_path / "bad", 5)

@@ -19,6 +19,7 @@ from bunet.net.link import PRESETS
 from bunet.parties.local.job import PairJob
 from bunet.parties.local.pair import PairResult, run_pair
 from tests.experiments.predict.test_identity import SETTINGS, a_run
+from tests.experiments.predict.views import QuietView
 
 LOCAL = replace(SETTINGS, run=run_options(in_flight=2, link=PRESETS["loopback"]))
 
@@ -50,6 +51,7 @@ def test_values_beyond_calibration_are_said_and_end_nothing(tmp_path: Path) -> N
         )
         with run.open():
             run.run_stages()
+        assert isinstance(run.job.view, QuietView)
         said += run.job.view.said
     told = [line for line in said if line.endswith("beyond calibration: 3 values in layer conv; the mask may be wrong there")]
     assert len(told) == 2

@@ -33,11 +33,14 @@ from tests.experiments.predict.views import QuietView
         ({"lung": True, "infection": False}, "nothing was marked: the models found no infection in the lung of 16384 voxels"),
     ],
 )
-def test_an_empty_or_impossible_mask_is_said_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked, words) -> None:
+def test_an_empty_or_impossible_mask_is_said_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: dict[str, bool], words: str
+) -> None:
     run = a_run(tmp_path, monkeypatch, marked)
     with run.open():
         run.run_stages()
         write_case(run, run.combine(), "2026-01-01")
+    assert isinstance(run.job.view, QuietView)
     assert words in "\n".join(run.job.view.said)
     assert words in "\n".join(json.loads((tmp_path / "ct" / "result.json").read_text())["remarks"])
     assert words.replace("'", "&#x27;") in (tmp_path / "ct" / "report.html").read_text()

@@ -13,6 +13,7 @@ from bunet.experiments.storage.mask_files import paths, probabilities_path, writ
 from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import DiskFull
 from bunet.models.volumes import formats
+from bunet.models.volumes.dicom import segmentation, writing
 from bunet.models.volumes.volume import DICOM, NIFTI, NPY, NPZ, Volume, VolumeError
 
 AFFINE = np.array([[0, 0, 0.8, -50], [0, 0.7, 0, -40], [5, 0, 0, 100], [0, 0, 0, 1.0]])
@@ -120,7 +121,7 @@ def test_a_series_that_cannot_be_replaced_keeps_its_mask(tmp_path: Path, monkeyp
         assert all(path.exists() for path in files)
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(formats.writing if fails == "write_series" else mask_files.segmentation, fails, full)
+    monkeypatch.setattr(writing if fails == "write_series" else segmentation, fails, full)
     with pytest.raises(DiskFull):
         write_masks(volume, {**MASKS, "infection": 1 - MASKS["infection"]}, tmp_path, "ct", replace=True)
     for path, mask in zip(files, MASKS.values(), strict=False):

@@ -69,7 +69,7 @@ def files_of(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("command", ["predict", "alice", "demo"])
 @pytest.mark.parametrize("out", ["study", "study/ct1", "study/ct1/result", "link"])
-def test_every_command_says_so_before_it_runs(study, command, out, bunet: Bunet) -> None:
+def test_every_command_says_so_before_it_runs(study: Path, command: str, out: str, bunet: Bunet) -> None:
     before = files_of(study)
     result = bunet(command, "--volume", str(study / "study" / "ct1"), "--out", str(study / out))
     assert result.status == 2, result.error
@@ -80,7 +80,7 @@ def test_every_command_says_so_before_it_runs(study, command, out, bunet: Bunet)
 
 @pytest.mark.parametrize("out", [".", "one", "results"])
 @pytest.mark.parametrize("kind", ["npz", "dicom"])
-def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind, bunet: Bunet) -> None:
+def test_cases_are_no_place_for_their_results(tmp_path: Path, out: str, kind: str, bunet: Bunet) -> None:
     (tmp_path / "one").mkdir()
     if kind == "npz":
         np.savez(tmp_path / "one" / "one.npz", array=ARRAY)
@@ -94,7 +94,7 @@ def test_cases_are_no_place_for_their_results(tmp_path: Path, out, kind, bunet: 
     assert files_of(tmp_path) == before
 
 
-def test_results_do_not_go_into_calibration_data(study, bunet: Bunet) -> None:
+def test_results_do_not_go_into_calibration_data(study: Path, bunet: Bunet) -> None:
     before = files_of(study)
     result = bunet("predict", "--volume", str(study / "study" / "ct2.npz"), "--calibration", str(study / "study" / "ct1"),
         "--out", str(study / "study" / "ct1"))  # fmt: skip

@@ -13,8 +13,9 @@ import pytest
 
 from bunet.experiments.machine import environment
 from bunet.experiments.report import plots
-from bunet.experiments.storage.results import write_atomic, write_csv, write_json, write_mask
+from bunet.experiments.storage.results import write_csv, write_json, write_mask
 from bunet.experiments.sweep import pictures
+from bunet.models.files.atomic import write_atomic
 
 
 def test_a_write_that_breaks_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from bunet.models.errors import UsageError
 IDENTITY = {"volume": "abc", "axes": ("x", "z")}
 
 
-def make(folder: Path, identity: dict[str, Any] = IDENTITY, **options: tuple[str]) -> RunFolder:
-    return RunFolder(folder, identity, command="bunet test", **options)
+def make(folder: Path, identity: dict[str, Any] = IDENTITY, later: tuple[str, ...] = ()) -> RunFolder:
+    return RunFolder(folder, identity, command="bunet test", later=later)
 
 
 def test_what_was_claimed_is_found_again(tmp_path: Path) -> None:

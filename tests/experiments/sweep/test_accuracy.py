@@ -215,8 +215,8 @@ def test_how_a_volume_is_read_is_part_of_the_point(place: Path) -> None:
     assert point("field_of_view: whole\n").identity() == point(field_of_view="whole").identity() != plain.identity()
     with pytest.raises(UsageError, match="is no DICOM folder, of which --series 2 could choose"):
         point("series: 2\n")
-    images = [Bench()._slices(each.settings, each.data).images[0] for each in (plain, by_key) if each.data is not None]
-    assert not np.array_equal(*images)
+    one, other = [Bench()._slices(each.settings, each.data).images[0] for each in (plain, by_key) if each.data is not None]
+    assert not np.array_equal(one, other)
 
 
 def test_what_the_file_says_of_its_data_is_not_for_others(place: Path) -> None:

@@ -145,12 +145,13 @@ def test_an_axis_is_logarithmic_from_a_decade_on(values: list[float], low: float
 def test_bars_are_as_many_as_points(grid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     drawn: list[Figure] = []
     monkeypatch.setattr(pictures, "save_figure", lambda figure, path: drawn.append(figure))
     facts = points(grid)
     pictures.seconds_by_link(tmp_path / "l.png", measured(*facts, seconds=[2.0, 3.0, 40.0, 50.0]))
     (axes,) = drawn[0].axes
-    widths = sorted(bar.get_x() + bar.get_width() for bar in axes.patches)
+    widths = sorted(bar.get_x() + bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle))
     assert widths == pytest.approx([2.0, 3.0, 40.0, 50.0][: len(facts)])
     assert {text.get_text() for text in axes.texts} == {" 2", " 3", " 40", " 50"} if len(facts) > 1 else {" 2"}

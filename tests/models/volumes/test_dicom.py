@@ -69,7 +69,7 @@ def hu() -> np.ndarray:
 def test_a_series_with_shuffled_names_is_sorted_by_position(tmp_path: Path, hu: np.ndarray) -> None:
     volume = read_volume(write_ct(tmp_path / "ct", hu))
     np.testing.assert_array_equal(volume.array, hu)
-    assert (volume.array.dtype, volume.file_format) == (np.int16, DICOM)
+    assert (volume.array.dtype, volume.file_format) == (np.dtype(np.int16), DICOM)
     np.testing.assert_allclose(volume.affine, AXIAL, atol=1e-8)
     assert volume.spacing == pytest.approx((2.5, 0.7, 0.8))
     loaded = load(tmp_path / "ct")

@@ -23,7 +23,7 @@ def volume() -> np.ndarray:
 
 
 @pytest.mark.parametrize("axis", "xyz")
-def test_a_cube_of_the_network_s_size_is_left_as_it_is(axis) -> None:
+def test_a_cube_of_the_network_s_size_is_left_as_it_is(axis: str) -> None:
     volume = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
     source, label = SliceSource.of(volume, axis, 16), volume > 0.5
     np.testing.assert_array_equal(source.image(3), slice_at(volume, axis, 3))
@@ -43,7 +43,7 @@ def test_pixels_stay_square_and_the_slice_axis_is_stretched() -> None:
 
 
 @given(st.tuples(*[st.integers(3, 40)] * 3), st.sampled_from("xyz"), st.sampled_from((16, 32)), st.integers(0, 2**32 - 1))
-def test_shapes_fit_and_a_mask_comes_back_in_the_volume_s(shape, axis, size, seed) -> None:
+def test_shapes_fit_and_a_mask_comes_back_in_the_volume_s(shape: tuple[int, ...], axis: str, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     volume = rng.random(shape, dtype=np.float32)
     index = int(rng.integers(shape[NUMBER[axis]]))

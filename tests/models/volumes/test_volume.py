@@ -85,7 +85,7 @@ def test_a_volume_cannot_be_changed() -> None:
 def test_a_mask_takes_its_volumes_place() -> None:
     volume = Volume(np.zeros((2, 3, 4), np.int16), AXIAL, DICOM)
     mask = volume.like(np.ones((2, 3, 4), bool))
-    assert (mask.array.dtype, mask.file_format, mask.spacing) == (np.uint8, DICOM, volume.spacing)
+    assert (mask.array.dtype, mask.file_format, mask.spacing) == (np.dtype(np.uint8), DICOM, volume.spacing)
     with pytest.raises(VolumeError, match="does not lie on"):
         volume.like(np.ones((2, 3, 5), bool))
     assert Volume(np.zeros((2, 3, 4))).spacing is None

@@ -88,7 +88,7 @@ class Told:
 
 def test_bytes_are_booked_to_their_layers() -> None:
     channel, seconds = Told(), [0.0]
-    meter = TrafficMeter("alice", channel, lambda: seconds[0])
+    meter = TrafficMeter("alice", channel, lambda: seconds[0])  # type: ignore[arg-type]
 
     def report(left: int, arriving: Frame | None = None, arrived: int = 0) -> Traffic:
         channel.now = Moved(left, arriving, arrived)

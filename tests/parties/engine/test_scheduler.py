@@ -386,6 +386,7 @@ def test_an_early_bye_does_not_fail_a_slow_bob(pair: tuple[MemoryChannel, Memory
     other = Beside(side, Role.BOB, bob, lambda job, value: None, slow)
     side(Role.ALICE, alice, keep)
     finished = other.result()
+    assert isinstance(finished, Finished)
     assert finished.peer_left
     for k in range(3):
         assert (results[k] == 2 * (k + 1) * np.arange(6).reshape(1, 2, 3)).all()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models.volumes import formats
+from bunet.models.volumes.volume import VolumeError
 from bunet.parties.local.inputs import VolumeSlices, open_source
 from tests.models.volumes.test_dicom import write_ct
 from tests.models.volumes.test_dicom_folder import marked
@@ -22,5 +22,5 @@ def test_of_several_series_the_chosen_one_is_cut(tmp_path: Path) -> None:
         inputs = VolumeSlices(volume=tmp_path / "ct", rule="hu", series=series)
         shapes[series] = open_source(inputs, [("z", 0)]).shape
     assert shapes == {"2": (5, 32, 48), "3": (5, 16, 16)}
-    with pytest.raises(formats.VolumeError, match="holds 2 series"):
+    with pytest.raises(VolumeError, match="holds 2 series"):
         open_source(VolumeSlices(volume=tmp_path / "ct", rule="hu"), [("z", 0)])

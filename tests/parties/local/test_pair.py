@@ -58,7 +58,7 @@ def prepare(folder: Path, compiled: Compiled, count: int, record: int = 0, **opt
         ({"in_flight": 2}, {"readout": "label-share"}),
     ],
 )
-def test_a_pair_computes_what_the_oracle_says(tmp_path: Path, options: dict[str, Any], architecture: dict[str, str]) -> None:
+def test_a_pair_computes_what_the_oracle_says(tmp_path: Path, options: dict[str, Any], architecture: dict[str, Any]) -> None:
     compiled = small(16, 2, **architecture)
     events: list[Any] = []
     result = run_pair(prepare(tmp_path, compiled, 4, record=4, **options), events.append)
@@ -213,6 +213,7 @@ def test_bob_outlives_a_killed_client_and_a_liar(tmp_path: Path) -> None:
         mute = zeromq.connect(service.listener.address)
         mute.send(Control("open", {"version": "nonsense"}))
         answer = mute.receive(10)
+        assert isinstance(answer, Control)
         assert answer.type == "error"
         assert "versions differ" in answer.body["message"]
         mute.close()

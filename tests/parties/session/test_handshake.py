@@ -1,6 +1,6 @@
 """The handshake: what does not fit ends both sides with the same sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Never
 
@@ -15,6 +15,7 @@ from bunet.models.program import Program
 from bunet.net.frame import Control
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
+from bunet.parties import warmup
 from bunet.parties.input_slices import InputSlices
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake as session
@@ -86,7 +87,7 @@ def test_a_mismatch_ends_both_sides_with_one_sentence(request_: Request, sentenc
         ({"version": "1"}, INFECTION),
     ],
 )
-def test_alice_gets_the_model_that_she_asks_for(wish: dict[str, str], served: Compiled) -> None:
+def test_alice_gets_the_model_that_she_asks_for(wish: dict[str, Any], served: Compiled) -> None:
     hers, his = shake(wanting(**wish), BOTH)
     assert hers == his
     assert (hers.card, hers.commitment) == (served.card, served.commitment)
@@ -107,7 +108,7 @@ def test_alice_gets_the_model_that_she_asks_for(wish: dict[str, str], served: Co
         ),
     ],
 )
-def test_no_other_model_is_served_and_none_of_several(wish: dict[str, str], sentence: str) -> None:
+def test_no_other_model_is_served_and_none_of_several(wish: dict[str, Any], sentence: str) -> None:
     hers, his = shake(wanting(**wish), BOTH)
     assert isinstance(hers, PeerError)
     assert sentence in str(hers)
@@ -129,7 +130,12 @@ def test_a_model_without_a_name_is_for_those_who_want_nothing() -> None:
 
 def test_a_long_list_of_models_is_the_same_sentence_at_both_sides() -> None:
     many = CompiledStore([named(COMPILED, target=f"{k} " + "x" * 60, name="y" * 64, version=str(k)) for k in range(9)])
-    for wish in ({"axis": "z"}, {"axis": "x"}, {"axis": "x", "target": "t" * 64, "name": "n" * 64, "version": "v" * 64}):
+    wishes: tuple[dict[str, Any], ...] = (
+        {"axis": "z"},
+        {"axis": "x"},
+        {"axis": "x", "target": "t" * 64, "name": "n" * 64, "version": "v" * 64},
+    )
+    for wish in wishes:
         hers, his = shake(wanting(**wish), many)
         assert str(hers) == str(his)
         assert len(str(hers)) <= MAX_PEER_TEXT + 3
@@ -165,7 +171,7 @@ def test_a_resumed_run_goes_on_with_the_same_weights_only() -> None:
         assert "Bob's weights are not those that this run began with (commitments differ" in str(hers)
 
 
-def changed(weights: dict[str, IntegerWeights]) -> dict[str, IntegerWeights]:
+def changed(weights: Mapping[str, IntegerWeights]) -> dict[str, IntegerWeights]:
     """The same program's weights with one bias that is another."""
     name = next(iter(weights))
     layer = weights[name]
@@ -188,7 +194,7 @@ def changed(weights: dict[str, IntegerWeights]) -> dict[str, IntegerWeights]:
 def test_alice_checks_what_bob_says_he_serves(offer: Offer, request_: Request, sentence: str) -> None:
     def careless(channel: MemoryChannel) -> Any:
         """A Bob who serves whatever he has, and does not look at what is expected of him."""
-        return session.answer(Spoiled(channel, "open", commitment=None), lambda *request: offer)
+        return session.answer(Spoiled(channel, "open", commitment=None), lambda *request: offer)  # type: ignore[arg-type]
 
     hers, his = handshake.shake(lambda channel: session.ask(channel, request_), careless)
     assert type(hers) is PeerError
@@ -211,7 +217,7 @@ def test_alice_checks_what_bob_says_he_serves(offer: Offer, request_: Request, s
 )
 def test_alice_refuses_an_answer_that_is_malformed(changes: dict[str, Any]) -> None:
     hers, his = handshake.shake(
-        lambda channel: session.ask(Spoiled(channel, "accept", **changes), GOOD),
+        lambda channel: session.ask(Spoiled(channel, "accept", **changes), GOOD),  # type: ignore[arg-type]
         lambda channel: session.answer(channel, CompiledStore([INFECTION]).offer),
     )
     assert isinstance(hers, PeerError)
@@ -280,7 +286,7 @@ def test_bob_is_told_where_alice_cannot_prepare_her_slices(monkeypatch: pytest.M
     def broken(program: Program, k: int) -> Never:
         raise why
 
-    monkeypatch.setattr(bob_party.warmup, "compile_kernels", lambda *given: 0.0)
+    monkeypatch.setattr(warmup, "compile_kernels", lambda *given: 0.0)
     service = bob_party.Service(CompiledStore([COMPILED]), RunOptions(), Hooks(lambda event: None))
     hers, his = handshake.shake(
         lambda channel: alice_party.run(

@@ -15,7 +15,7 @@ from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
 from bunet.net.link import PRESETS, Link
 from bunet.parties.console import RunConsole
-from bunet.parties.events import LayerFinished, SessionStarted
+from bunet.parties.events import Event, LayerFinished, SessionStarted
 from bunet.parties.local.job import ROLES
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
@@ -38,7 +38,7 @@ NAMES = ("infection-x", "infection-y", "infection-z", "lung-x", "lung-z")
 TERMS = VoteTerms(SHAPE, NAMES, {name: name for name in NAMES}, RunOptions(settings={"ot": "softspoken-4"}))
 
 
-def ignore(event) -> None:
+def ignore(event: Event) -> None:
     """Of events."""
 
 
@@ -57,7 +57,7 @@ def test_two_processes_open_the_clear_rules_mask_and_keep_books(tmp_path: Path) 
     events: list[Any] = []
     console = RunConsole(console=Console(file=open(tmp_path / "console", "w"), width=100))  # noqa: SIM115
 
-    def emit(event) -> None:
+    def emit(event: Event) -> None:
         events.append(event)
         console(event)
 
@@ -126,7 +126,7 @@ def test_names_that_make_no_vote_are_refused(tmp_path: Path, names: tuple[str, .
 
 def test_an_extension_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="setting ot=ferret is not one of iknp"):
-        VoteJob(folder=tmp_path, shape=SHAPE, ballots=NAMES, run={"settings": {"ot": "ferret"}})
+        VoteJob(folder=tmp_path, shape=SHAPE, ballots=NAMES, run={"settings": {"ot": "ferret"}})  # type: ignore[arg-type]
 
 
 def test_ballots_are_the_owners_alone_and_keep_their_source(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_bob_refuses_a_malformed_request(body: dict[str, Any], sentence: str) ->
         def receive(self, timeout_s: float | None = None) -> Any:
             return self.inner.receive(timeout_s)
 
-    hers, his = shake(lambda c: vote_session.ask(Spoiled(c), TERMS), lambda c: vote_session.answer(c, TERMS))
+    hers, his = shake(lambda c: vote_session.ask(Spoiled(c), TERMS), lambda c: vote_session.answer(c, TERMS))  # type: ignore[arg-type]
     assert isinstance(hers, PeerError)
     assert str(hers) == str(his)
     assert sentence in str(his)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.compiled import Compiled
 from bunet.models.errors import BunetError, LocalError, PeerError
 from bunet.models.files import private
 from bunet.models.files.sealed import SealError
-from bunet.models.passes.compile import Compiled
 from bunet.net import zeromq
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party

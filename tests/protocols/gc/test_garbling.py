@@ -14,6 +14,7 @@ from bunet.protocols.gc.builder import CircuitBuilder
 from bunet.protocols.gc.circuit import Circuit
 from bunet.protocols.kernels.gc.layout import TILE
 from bunet.protocols.kernels.packing.bits import packed_bytes
+from bunet.protocols.steps import Send, Steps
 from tests.protocols.contexts import contexts
 from tests.protocols.gc.plain import evaluate_plain
 from tests.protocols.gc.random_circuits import circuits
@@ -179,10 +180,12 @@ def test_two_runs_have_different_tables() -> None:
         alice, bob = contexts()
         halves = [garbling.garbler(alice, circuit, words), garbling.evaluator(bob, circuit, words)]
         sent: list[np.ndarray] = []
-        columns = next(halves[1]).arrays
+        columns = next(halves[1])
+        assert isinstance(columns, Send)
         next(halves[0])
-        sent += columns
-        sent += halves[0].send(columns).arrays
+        tables = halves[0].send(columns.arrays)
+        assert isinstance(tables, Send)
+        sent += [*columns.arrays, *tables.arrays]
         return [tuple(row) for array in sent for row in array.reshape(-1, 2).tolist()]
 
     first, second = transcript(), transcript()
@@ -197,6 +200,7 @@ def test_an_output_is_opened_to_one_party(receiver: Role, count: int, width: int
     generator = np.random.default_rng(1)
     shares = [generator.integers(0, (1 << width) - 1, count, np.uint64, endpoint=True) for _ in range(2)]
     alice, bob = contexts()
+    halves: tuple[Steps[Any], Steps[Any]]
     if receiver is Role.ALICE:
         halves = garbling.receive_output(alice, shares[0], width), garbling.send_output(bob, shares[1], width)
     else:

@@ -23,7 +23,7 @@ def xor(a: bytes, b: bytes) -> bytes:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(1, 150))
-def test_counter_mode_is_block_by_block(nonce, counter, count) -> None:
+def test_counter_mode_is_block_by_block(nonce: int, counter: int, count: int) -> None:
     out = np.empty(2 * count, np.uint64)
     aes.ctr(aes.expand_key(KEY), nonce, counter, out)
     for i in {0, count // 2, count - 1}:
@@ -43,7 +43,7 @@ def test_interleaved_schedules() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**40), st.integers(1, 600), st.integers(0, 2**32))
-def test_hash_of_rows(tweak, first_tile, count, seed) -> None:
+def test_hash_of_rows(tweak: int, first_tile: int, count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     key = random.integers(0, 2**64, 2, np.uint64)
     rows = random.integers(0, 2**64, (count, 2), np.uint64)

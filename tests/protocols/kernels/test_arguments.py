@@ -1,5 +1,8 @@
 """Kernels that touch memory by the lengths they are told: what does not fit raises before they run, in a sentence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,18 +23,19 @@ SCHEDULES = np.zeros(extension.SCHEDULES, U64)
 
 def test_a_check_names_what_it_wants_and_what_it_got() -> None:
     arguments.check("rows", np.zeros((3, 2), U64), arguments.U64, None, 2)
-    for array, words in (
+    bad: tuple[tuple[Any, str], ...] = (
         (np.zeros((3, 3), U64), r"rows must be C-contiguous uint64 \(any, 2\), not uint64 \(3, 3\)"),
         (np.zeros((3, 2), np.int64), r"not int64 \(3, 2\)"),
         (np.zeros(3, U64), r"not uint64 \(3,\)"),
         (np.zeros((2, 3), U64).T, r"not uint64 \(3, 2\) that is not contiguous"),
         ([[1, 2]], "rows must be an array, .* not list"),
-    ):
+    )
+    for array, words in bad:
         with pytest.raises(ValueError, match=words):
             arguments.check("rows", array, arguments.U64, None, 2)
 
 
-def garbling(side):
+def garbling(side: int) -> dict[str, Any]:
     """Arguments that fit, by name, in the order of `garble` (side 0) or `evaluate` (side 1)."""
     words = CIRCUIT.evaluator_words if side else CIRCUIT.garbler_words
     arguments = {
@@ -52,13 +56,13 @@ def garbling(side):
     return arguments
 
 
-def with_instruction(column, value):
+def with_instruction(column: int, value: int) -> np.ndarray:
     ops = CIRCUIT.ops.copy()
     ops[len(ops) // 2, column] = value
     return ops
 
 
-def swapped_gates(ops):
+def swapped_gates(ops: np.ndarray) -> np.ndarray:
     """The same, with the numbers of the first two AND gates exchanged: their keys would be others'."""
     ops = ops.copy()
     first, second = np.flatnonzero(ops[:, 0] == 3)[:2]
@@ -94,7 +98,7 @@ def swapped_gates(ops):
         ("shares", lambda shares: shares[:0]),
     ],
 )
-def test_garbling_refuses_what_does_not_fit(side, name, change) -> None:
+def test_garbling_refuses_what_does_not_fit(side: int, name: str, change: Callable[[Any], Any]) -> None:
     arguments = garbling(side)
     kernel = garble.evaluate if side else garble.garble
     kernel(*arguments.values())
@@ -119,13 +123,14 @@ def test_what_is_read_only_is_not_written() -> None:
 def test_lattice_arithmetic_refuses_what_does_not_fit() -> None:
     two, factor = np.zeros((2, 1, 4096), U64), rlwe.fixed(np.zeros((1, 4096), U64), TABLES)
     rlwe.multiply_add(two, two, factor, TABLES, np.empty_like(two))
+    calls: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+        lambda f: rlwe.multiply_add(two, two, f, TABLES),
+        lambda f: rlwe.multiply_subtract(two, two, f, TABLES),
+        lambda f: rlwe.multiply_fixed(two, f, TABLES),
+        lambda f: rlwe.add_products(np.zeros((2, 2, 1, 4096), U64), two, factor, f, TABLES),
+    )
     for bad in (factor[:2], factor[..., :8].copy(), factor.astype(np.int64), factor[:, :, ::-1]):
-        for call in (
-            lambda f: rlwe.multiply_add(two, two, f, TABLES),
-            lambda f: rlwe.multiply_subtract(two, two, f, TABLES),
-            lambda f: rlwe.multiply_fixed(two, f, TABLES),
-            lambda f: rlwe.add_products(np.zeros((2, 2, 1, 4096), U64), two, factor, f, TABLES),
-        ):
+        for call in calls:
             with pytest.raises(ValueError):
                 call(bad)
     for out in (two[:1], two.astype(np.int64), np.zeros((2, 2, 4096), U64)[:, :1]):
@@ -149,12 +154,12 @@ def test_lattice_arithmetic_refuses_what_does_not_fit() -> None:
         (np.zeros((2, 64), np.uint32), np.array([[0, 1]]), np.zeros((1, 1, 64), np.uint8)),
     ],
 )
-def test_choice_bits_refuse_what_does_not_fit(words, positions, choices) -> None:
+def test_choice_bits_refuse_what_does_not_fit(words: np.ndarray, positions: np.ndarray, choices: np.ndarray) -> None:
     with pytest.raises(ValueError):
         garble.choice_bits(words, positions, choices)
 
 
-def receiving(count=200):
+def receiving(count: int = 200) -> dict[str, Any]:
     tiles = -(-count // 128)
     return {
         "schedules0": SCHEDULES,
@@ -166,7 +171,7 @@ def receiving(count=200):
     }
 
 
-def sending(count=200):
+def sending(count: int = 200) -> dict[str, Any]:
     tiles = -(-count // 128)
     message = np.zeros(256 * tiles, U64)
     message.setflags(write=False)
@@ -179,7 +184,7 @@ def sending(count=200):
     }
 
 
-def correcting(width=20, count=200):
+def correcting(width: int = 20, count: int = 200) -> dict[str, Any]:
     return {
         "key": np.zeros(2, U64),
         "tweak": U64(1),
@@ -192,7 +197,7 @@ def correcting(width=20, count=200):
     }
 
 
-def applying(width=20, count=200):
+def applying(width: int = 20, count: int = 200) -> dict[str, Any]:
     return {
         "key": np.zeros(2, U64),
         "tweak": U64(1),
@@ -232,7 +237,9 @@ def applying(width=20, count=200):
         (correlated.apply_correction, applying, "result", lambda a: a.astype(np.int32)),
     ],
 )
-def test_extension_refuses_what_does_not_fit(kernel, fitting, name, change) -> None:
+def test_extension_refuses_what_does_not_fit(
+    kernel: Callable[..., Any], fitting: Callable[[], dict[str, Any]], name: str, change: Callable[[Any], Any]
+) -> None:
     arguments = fitting()
     kernel(*arguments.values())
     arguments[name] = change(arguments[name])
@@ -243,7 +250,7 @@ def test_extension_refuses_what_does_not_fit(kernel, fitting, name, change) -> N
 LEAVES = np.zeros((8, 16, 11, 8), U64)  # SoftSpoken with blocks of 4
 
 
-def softly(side, count=200):
+def softly(side: int, count: int = 200) -> dict[str, Any]:
     tiles = -(-count // 128)
     message = np.zeros(64 * tiles, U64)
     if side:
@@ -279,7 +286,7 @@ def softly(side, count=200):
         ("rows", lambda a: a[:, :1]),
     ],
 )
-def test_softspoken_refuses_what_does_not_fit(side, name, change) -> None:
+def test_softspoken_refuses_what_does_not_fit(side: int, name: str, change: Callable[[Any], Any]) -> None:
     arguments = softly(side)
     kernel = softspoken.extend_sender if side else softspoken.extend_receiver
     kernel(*arguments.values())

@@ -17,7 +17,7 @@ def packed_one_by_one(values: np.ndarray, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("width", range(1, 65))
-def test_packing_and_back(width) -> None:
+def test_packing_and_back(width: int) -> None:
     for count in (0, 1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 130):
         values = random_values(count, width, count)
         packed = bits.pack(values, width)
@@ -32,7 +32,7 @@ def test_packing_and_back(width) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 64), st.integers(0, 3000), st.integers(0, 9), st.integers(0, 2**32))
-def test_packing_from_any_address(width, count, shift, seed) -> None:
+def test_packing_from_any_address(width: int, count: int, shift: int, seed: int) -> None:
     values = random_values(count, width, seed)
     packed = bits.pack(values, width)
     moved = np.zeros(packed.size + shift, np.uint8)
@@ -41,7 +41,7 @@ def test_packing_from_any_address(width, count, shift, seed) -> None:
 
 
 @pytest.mark.parametrize("width", [5, 20, 32])
-def test_a_wider_kind_packs_the_same(width) -> None:
+def test_a_wider_kind_packs_the_same(width: int) -> None:
     values = random_values(77, width, 1)
     assert (bits.pack(values.astype(np.uint64), width) == bits.pack(values, width)).all()
 
@@ -64,11 +64,11 @@ def test_bad_arguments() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_transpose(count) -> None:
+def test_transpose(count: int) -> None:
     tiles = np.random.default_rng(count).integers(0, 2**64, (count, 128, 2), np.uint64)
     result = bits.transpose(tiles)
 
-    def matrix(x):
+    def matrix(x: np.ndarray) -> np.ndarray:
         return np.unpackbits(x.view(np.uint8).reshape(count, 128, 16), axis=2, bitorder="little")
 
     assert (matrix(result) == matrix(tiles).transpose(0, 2, 1)).all()

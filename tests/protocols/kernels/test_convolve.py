@@ -12,12 +12,12 @@ from bunet.protocols.random import Random
 SETS = ("n2048-q50", "n4096-q94", "n4096-q100", "n4096-q105", "n8192-q141", "n16384-q282")
 
 
-def ciphertexts(params, tiles, channels):
+def ciphertexts(params: parameters.Parameters, tiles: int, channels: int) -> np.ndarray:
     rows = rlwe.uniform(2 * tiles * channels, Random(bytes(16)), params.tables)
     return rows.reshape(tiles, channels, 2, params.limbs, params.degree)
 
 
-def whole(x, taps, positions, params):
+def whole(x: np.ndarray, taps: np.ndarray, positions: np.ndarray, params: parameters.Parameters) -> np.ndarray:
     """By transforms of whole polynomials."""
     weights = np.zeros((*taps.shape[:2], params.limbs, params.degree), np.uint64)
     for l, prime in enumerate(params.primes):
@@ -36,7 +36,7 @@ def whole(x, taps, positions, params):
     st.sampled_from([1, 2, 64, 128]),
     st.integers(0, 2**32),
 )
-def test_equals_whole_polynomials(name, tiles, channels, outputs, count, step, seed) -> None:
+def test_equals_whole_polynomials(name: str, tiles: int, channels: int, outputs: int, count: int, step: int, seed: int) -> None:
     params = parameters.get(name)
     rng = np.random.default_rng(seed)
     slots = params.degree // step

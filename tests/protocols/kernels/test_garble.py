@@ -1,12 +1,15 @@
 """Half gates in every tier against a plain statement of the scheme, and whole tiles against the circuit in the clear."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bunet.protocols.gc.circuit import Op
-from bunet.protocols.kernels.gc import garble
+from bunet.protocols.gc.circuit import Circuit, Op
+from bunet.protocols.kernels.gc import garble, garble_vaes
 from bunet.protocols.kernels.gc import garble_gates as gates
 from bunet.protocols.kernels.gc.layout import SCRATCH_WORDS, TILE, WORDS
 from bunet.protocols.kernels.machine.tier import available
@@ -17,33 +20,34 @@ from tests.protocols.gc.random_circuits import circuits
 
 DRAW = Random(b"garbling kernels")
 KEY = DRAW.words(2)
-DELTA = DRAW.words(2) | np.array([1, 0], np.uint64)
+DELTA: np.ndarray = DRAW.words(2) | np.array([1, 0], np.uint64)
 STREAM = 0xFEDCBA9876543210
 
-TIERS = {
-    "vaes": (gates.xor_vaes, gates.garble_and_vaes, gates.evaluate_and_vaes, gates.first_keys_vaes),
+Gates = tuple[Callable[..., Any], ...]  # XOR, both halves of AND, first keys
+TIERS: dict[str, Gates] = {
+    "vaes": (garble_vaes.xor_vaes, garble_vaes.garble_and_vaes, garble_vaes.evaluate_and_vaes, garble_vaes.first_keys_vaes),
     "aesni": (gates.xor_aesni, gates.garble_and_aesni, gates.evaluate_and_aesni, gates.first_keys_none),
     "portable": (gates.xor_portable, gates.garble_and_portable, gates.evaluate_and_portable, gates.first_keys_none),
 }
 
 
-def random_rows(*shape):
+def random_rows(*shape: int) -> np.ndarray:
     return DRAW.words(2 * int(np.prod(shape))).reshape(*shape, 2)
 
 
-def lsb(rows):
+def lsb(rows: np.ndarray) -> np.ndarray:
     """All ones where bit 0 of a label is set: uint64 (n, 1)."""
     return (np.uint64(0) - (rows[:, :1] & np.uint64(1))).astype(np.uint64)
 
 
-def hashed(rows, low):
+def hashed(rows: np.ndarray, low: int) -> np.ndarray:
     """H under key ^ (STREAM << 64 | low), by the tested hash of rows."""
     out = np.empty_like(rows)
     aes.hash_rows(KEY ^ np.array([low, 0], np.uint64), STREAM, np.ascontiguousarray(rows), out)
     return out
 
 
-def reference_garble(a, b, low):
+def reference_garble(a: np.ndarray, b: np.ndarray, low: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """ZRE15 figure 2 on 64 pairs of zero labels: (garbler's half, evaluator's half, zero labels of the result)."""
     ha, hb = hashed(a, low), hashed(b, low | 1)
     left = ha ^ hashed(a ^ DELTA, low) ^ (lsb(b) & DELTA)
@@ -51,22 +55,22 @@ def reference_garble(a, b, low):
     return left, right, ha ^ (lsb(a) & left) ^ hb ^ (lsb(b) & (right ^ a))
 
 
-def reference_evaluate(a, b, left, right, low):
+def reference_evaluate(a: np.ndarray, b: np.ndarray, left: np.ndarray, right: np.ndarray, low: int) -> np.ndarray:
     return hashed(a, low) ^ (lsb(a) & left) ^ hashed(b, low | 1) ^ (lsb(b) & (right ^ a))
 
 
-def bits_to_rows(bits):
+def bits_to_rows(bits: np.ndarray) -> np.ndarray:
     return bits.astype(np.uint64)[:, None] * DELTA
 
 
 @pytest.fixture(params=available())
-def tier(request):
+def tier(request: pytest.FixtureRequest) -> Gates:
     return TIERS[request.param]
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
 @pytest.mark.parametrize("complements", range(4))
-def test_and_gate(tier, complements, target) -> None:
+def test_and_gate(tier: Gates, complements: int, target: int) -> None:
     """A run of gates as in one tile, results in a new wire or in an operand's place, tables at an odd place."""
     _, garble_and, evaluate_and, first_keys = tier
     not_a, not_b = complements & 1, complements >> 1
@@ -97,7 +101,7 @@ def test_and_gate(tier, complements, target) -> None:
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
-def test_xor_gate(tier, target) -> None:
+def test_xor_gate(tier: Gates, target: int) -> None:
     wires = random_rows(3, TILE)
     flat = wires.reshape(-1).copy()
     tier[0](flat, 0, 1, target)
@@ -110,30 +114,32 @@ def test_input_labels_agree() -> None:
     for bit in (0, 31, 63):
         plain, wide = np.zeros(2 * WORDS, np.uint64), np.zeros(2 * WORDS, np.uint64)
         gates.input_portable(plain, 1, labels, 3, words, 5, np.uint64(bit), DELTA)
-        gates.input_vaes(wide, 1, labels, 3, words, 5, np.uint64(bit), DELTA)
+        garble_vaes.input_vaes(wide, 1, labels, 3, words, 5, np.uint64(bit), DELTA)
         assert (plain == wide).all()
         gates.copy_portable(plain, 0, labels, 3)
-        gates.copy_vaes(wide, 0, labels, 3)
+        garble_vaes.copy_vaes(wide, 0, labels, 3)
         assert (plain == wide).all()
         assert (plain[:WORDS] == labels[3:]).all()
 
 
 @pytest.mark.skipif("vaes" not in available(), reason="the plain kernels are tested through whole tiles")
 @pytest.mark.parametrize(("source", "bit"), [(0, 0), (63, 5), (7, 63)])
-def test_output_bits_agree(source, bit) -> None:
+def test_output_bits_agree(source: int, bit: int) -> None:
     wires, words, start = DRAW.words(2 * WORDS), DRAW.words(5 + TILE), DRAW.words(3 + TILE)
     u, plain, wide = np.uint64, start.copy(), start.copy()
     gates.output_portable(wires, 1, plain, 3, u(bit))
-    gates.output_vaes(wires, 1, wide, 3, u(bit))
+    garble_vaes.output_vaes(wires, 1, wide, 3, u(bit))
     assert (plain == wide).all()
     assert (plain[3:] == start[3:] ^ (wires[WORDS::2] & u(1)) << u(bit)).all()
     assert (plain[:3] == start[:3]).all()
     gates.local_portable(words, 5, u(source), plain, 3, u(bit))
-    gates.local_vaes(words, 5, u(source), wide, 3, u(bit))
+    garble_vaes.local_vaes(words, 5, u(source), wide, 3, u(bit))
     assert (plain == wide).all()
 
 
-def reference_tables(circuit, words, public, rows, first_tile):
+def reference_tables(
+    circuit: Circuit, words: np.ndarray, public: np.ndarray, rows: np.ndarray, first_tile: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The garbler's tables and shares, gate by gate with the functions above."""
     tiles = rows.shape[0]
     tables = np.zeros((tiles, circuit.and_gates, 2, TILE, 2), np.uint64)
@@ -162,14 +168,14 @@ def reference_tables(circuit, words, public, rows, first_tile):
     return tables, shares
 
 
-def frozen(array):
+def frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
 
 
 @settings(max_examples=25, deadline=None)
 @given(circuits(), st.integers(1, 3), st.integers(0, (1 << 47) - 3))
-def test_tiles_equal_the_reference_and_the_circuit_in_the_clear(circuit, tiles, first_tile) -> None:
+def test_tiles_equal_the_reference_and_the_circuit_in_the_clear(circuit: Circuit, tiles: int, first_tile: int) -> None:
     n = tiles * TILE
     mine, theirs = (frozen(DRAW.words(len(w) * n).reshape(-1, n)) for w in (circuit.garbler_words, circuit.evaluator_words))
     public = frozen(random_rows(len(circuit.garbler_labels), TILE))

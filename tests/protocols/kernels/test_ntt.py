@@ -34,7 +34,7 @@ def negacyclic(a: list[int], sparse: dict[int, int], q: int) -> list[int]:
 
 @pytest.mark.parametrize("degree", ntt.DEGREES)
 @pytest.mark.parametrize("bits", [30, 47, 50])
-def test_product_is_negacyclic(degree, bits) -> None:
+def test_product_is_negacyclic(degree: int, bits: int) -> None:
     tables = ntt.tables(degree, ntt_primes(degree, bits))
     q = tables.primes[0]
     a = residues(tables, 2)
@@ -62,7 +62,7 @@ def test_values_are_at_the_odd_powers_of_the_root() -> None:
 
 @pytest.mark.parametrize("degree", ntt.DEGREES)
 @pytest.mark.parametrize("bits", [26, 36, 47, 48, 49, 50])
-def test_scalar_tier_round_trips(degree, bits) -> None:
+def test_scalar_tier_round_trips(degree: int, bits: int) -> None:
     tables = ntt.tables(degree, ntt_primes(degree, bits, 2))
     a = residues(tables, 2)
     b = a.copy()
@@ -75,7 +75,7 @@ def test_scalar_tier_round_trips(degree, bits) -> None:
 @needs_ifma
 @pytest.mark.parametrize("degree", ntt.DEGREES)
 @pytest.mark.parametrize("bits", [26, 36, 47, 48, 49, 50])
-def test_tiers_agree(degree, bits) -> None:
+def test_tiers_agree(degree: int, bits: int) -> None:
     from bunet.protocols.kernels.ring import ntt_ifma
 
     tables = ntt.tables(degree, ntt_primes(degree, bits, 2))

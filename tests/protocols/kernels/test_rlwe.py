@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ CHECKED = 40  # coefficients compared with plain integers
 
 
 @pytest.fixture(params=SHAPES, ids=lambda s: f"n{s[0]}-{s[2]}x{s[1]}")
-def tables(request) -> ntt.Tables:
+def tables(request: pytest.FixtureRequest) -> ntt.Tables:
     degree, bits, limbs = request.param
     return ntt.tables(degree, ntt_primes(degree, bits, limbs))
 
@@ -37,7 +39,7 @@ def polys(t: ntt.Tables, n: int, seed: int = 0) -> np.ndarray:
     return out
 
 
-def both(name: str, shape, t: ntt.Tables, *arguments) -> np.ndarray:
+def both(name: str, shape: tuple[int, ...], t: ntt.Tables, *arguments: Any) -> np.ndarray:
     """The kernel's result in every tier at hand, after they were compared."""
     results = []
     for module in KERNELS:
@@ -55,7 +57,7 @@ def integer(t: ntt.Tables, residues: np.ndarray) -> int:
     return sum(int(x) * (q // p) * pow(q // p, -1, p) for x, p in zip(residues, t.primes, strict=True)) % q
 
 
-def test_products(tables) -> None:
+def test_products(tables: ntt.Tables) -> None:
     a, b = polys(tables, 2), polys(tables, 2, seed=1)
     b[0, :, :20] = a[0, :, :20]
     factor = rlwe.fixed(b[0], tables)
@@ -73,7 +75,7 @@ def test_products(tables) -> None:
                 assert subtracted[i, l, j] == (y - x * w) % q
 
 
-def test_companions_of_a_fixed_polynomial_are_exact(tables) -> None:
+def test_companions_of_a_fixed_polynomial_are_exact(tables: ntt.Tables) -> None:
     poly = polys(tables, 1)[0]
     poly[:, 16:18] = [1, 2]
     factor = rlwe.fixed(poly, tables)
@@ -86,7 +88,7 @@ def test_companions_of_a_fixed_polynomial_are_exact(tables) -> None:
         rlwe.fixed(polys(tables, 2), tables)
 
 
-def test_sums(tables) -> None:
+def test_sums(tables: ntt.Tables) -> None:
     a, b = polys(tables, 3), polys(tables, 1, seed=1)
     q = np.array(tables.primes, object)[:, None]
     x, y = a.astype(object), b.astype(object)
@@ -96,7 +98,7 @@ def test_sums(tables) -> None:
         rlwe.add(a, polys(tables, 2), tables)
 
 
-def test_residues_of_any_integer(tables) -> None:
+def test_residues_of_any_integer(tables: ntt.Tables) -> None:
     rng = np.random.default_rng(2)
     values = rng.integers(-(1 << 63), (1 << 63) - 1, (2, tables.degree), dtype=np.int64)
     values[0, :6] = -(1 << 63), (1 << 63) - 1, 0, -1, tables.primes[0], -tables.primes[0]
@@ -108,7 +110,7 @@ def test_residues_of_any_integer(tables) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 8, 37, 45, 51, 60])
-def test_encoding_and_scaling_are_exact(tables, width) -> None:
+def test_encoding_and_scaling_are_exact(tables: ntt.Tables, width: int) -> None:
     q = prod(tables.primes)
     primes = [p for p in range((1 << width) - 1, (1 << width) - 2000, -1) if is_prime(p)][:1] if width > 2 else []
     for t in [1 << width, *primes]:
@@ -133,7 +135,7 @@ def test_encoding_and_scaling_are_exact(tables, width) -> None:
             assert scaled[1, j] == (2 * x * t + q) // (2 * q) % t
 
 
-def test_fused_reply_steps_equal_their_parts(tables) -> None:
+def test_fused_reply_steps_equal_their_parts(tables: ntt.Tables) -> None:
     """Each fused kernel, in every tier, against the plain ones it stands for."""
     limbs, degree = len(tables.primes), tables.degree
     pairs = polys(tables, 6, seed=4).reshape(3, 2, limbs, degree)
@@ -168,7 +170,7 @@ def test_fused_reply_steps_equal_their_parts(tables) -> None:
         rlwe.add_gathered(pairs, np.arange(9), kept, tables)
 
 
-def test_ternary_residues_are_those_of_the_integers(tables) -> None:
+def test_ternary_residues_are_those_of_the_integers(tables: ntt.Tables) -> None:
     class Words:
         def words(self, n: int) -> np.ndarray:
             third = (1 << 64) // 3
@@ -195,7 +197,7 @@ def test_division_by_the_last_prime() -> None:
 
 
 @pytest.mark.parametrize(("tiles", "channels", "outputs"), [(1, 1, 1), (3, 5, 3), (2, 16, 2), (5, 40, 1)])
-def test_multiply_accumulate(tables, tiles, channels, outputs) -> None:
+def test_multiply_accumulate(tables: ntt.Tables, tiles: int, channels: int, outputs: int) -> None:
     if tables.degree * len(tables.primes) * channels > 1 << 18:
         channels = 5
     limbs, degree = len(tables.primes), tables.degree
@@ -227,7 +229,7 @@ def test_multiply_accumulate_of_many_channels() -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 20, 62, 63, 64, 90, 127])
-def test_flood(tables, bits) -> None:
+def test_flood(tables: ntt.Tables, bits: int) -> None:
     words = np.random.default_rng(bits).integers(0, 1 << 64, (2, 2, 16), dtype=np.uint64)
     words[0, :, 0], words[0, :, 1] = 0, ~np.uint64(0)
     masks = np.array([(1 << min(bits + 1, 64)) - 1, (1 << max(bits - 63, 0)) - 1], np.uint64)
@@ -249,10 +251,10 @@ def test_flood(tables, bits) -> None:
 class Fixed:
     """Words that a test chose."""
 
-    def __init__(self, words) -> None:
+    def __init__(self, words: Sequence[int]) -> None:
         self.source = np.array(words, np.uint64)
 
-    def words(self, n):
+    def words(self, n: int) -> np.ndarray:
         taken, self.source = self.source[:n], self.source[n:]
         assert taken.size == n
         return taken.copy()
@@ -289,7 +291,7 @@ def test_errors_and_ternaries() -> None:
     assert abs(counts - ternary.size / 3).max() < 5 * np.sqrt(ternary.size * 2 / 9)
 
 
-def test_fused_encryption_and_decryption_equal_their_parts(tables) -> None:
+def test_fused_encryption_and_decryption_equal_their_parts(tables: ntt.Tables) -> None:
     """Where many words are rejected too: 30-bit primes that are as small as they get lose up to half."""
     small = tuple(q for q in range((1 << 29) + 1, 1 << 30, 2 * tables.degree) if is_prime(q))[: len(tables.primes)]
     for t in (tables, ntt.tables(tables.degree, small)):

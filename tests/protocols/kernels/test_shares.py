@@ -12,7 +12,7 @@ def dtype(width: int) -> type:
     return np.uint32 if width <= 32 else np.uint64
 
 
-def random_shares(width: int, shape=(3, 6, 8), seed: int = 0) -> np.ndarray:
+def random_shares(width: int, shape: tuple[int, ...] = (3, 6, 8), seed: int = 0) -> np.ndarray:
     values = np.random.default_rng(seed).integers(0, 1 << width, shape, dtype=np.uint64)
     values.reshape(-1)[:2] = 0, (1 << width) - 1
     return values.astype(dtype(width))
@@ -25,7 +25,7 @@ def check(result: np.ndarray, expected: np.ndarray, width: int) -> None:
 
 @pytest.mark.parametrize("wide", WIDTHS)
 @pytest.mark.parametrize("small", WIDTHS)
-def test_shift_and_widen(small, wide) -> None:
+def test_shift_and_widen(small: int, wide: int) -> None:
     values = random_shares(small)
     exact = values.astype(object)
     for bits in {0, 1, small - 1}:
@@ -44,7 +44,7 @@ def test_shift_and_widen(small, wide) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_sums_of_windows_and_over_channels(width) -> None:
+def test_sums_of_windows_and_over_channels(width: int) -> None:
     values, terms = random_shares(width), random_shares(width, (3,), 2)
     exact = values.astype(object)
     windows = exact[:, ::2, ::2] + exact[:, ::2, 1::2] + exact[:, 1::2, ::2] + exact[:, 1::2, 1::2]
@@ -55,7 +55,7 @@ def test_sums_of_windows_and_over_channels(width) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_products_by_bits(width) -> None:
+def test_products_by_bits(width: int) -> None:
     values, others = random_shares(width), random_shares(width, seed=3)
     bits = np.random.default_rng(4).integers(0, 2, values.shape, dtype=np.uint8)
     bits.reshape(-1)[:2] = 1

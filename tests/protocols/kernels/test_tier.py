@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bunet.protocols.kernels import TierUnavailable
 from bunet.protocols.kernels.machine import tier
 
 SCRIPT = Path(__file__).with_name("tier_digest.py")
@@ -37,7 +38,7 @@ def test_the_portable_tier_runs_on_a_generic_processor() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in tier.available() if name != "portable"])
-def test_tiers_agree_bit_for_bit(name) -> None:
+def test_tiers_agree_bit_for_bit(name: str) -> None:
     mine, portable = _digests(BUNET_TIER=name), _portable()
     assert mine["tier"] == name
     assert {**mine, "tier": ""} == {**portable, "tier": ""}
@@ -47,7 +48,7 @@ def test_a_processor_chosen_by_name_offers_only_the_portable_tier(monkeypatch: p
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert tier.available() == ("portable",)
     assert tier.choose(None) == "portable"
-    with pytest.raises(tier.TierUnavailable, match="BUNET_TIER=vaes needs a processor with"):
+    with pytest.raises(TierUnavailable, match="BUNET_TIER=vaes needs a processor with"):
         tier.choose("vaes")
 
 
@@ -100,6 +101,7 @@ from bunet.protocols import kernels
 names = sys.argv[1:] or [m.name for m in pkgutil.walk_packages(kernels.__path__, kernels.__name__ + ".")]
 modules = [importlib.import_module(name) for name in names]
 from numba.core.dispatcher import Dispatcher
+from bunet.protocols.kernels import TierUnavailable
 from bunet.protocols.kernels.machine import tier
 paths = {made.stats.cache_path for m in modules for made in vars(m).values() if isinstance(made, Dispatcher)}
 print(tier.cache_folder(tier.TIER), *paths, sep="\\n")

@@ -1,6 +1,5 @@
 """Triples and square pairs are exact modulo 2^width, from both sources, and cost what they state."""
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,14 @@ from bunet.protocols.cost import Cost
 from bunet.protocols.counting import Traffic, counted
 from bunet.protocols.lockstep import lockstep
 from bunet.protocols.mt import gilboa, multiply, opening, slot_products, square, triples
+from bunet.protocols.ot import extension
+from bunet.protocols.steps import Steps
 from tests.protocols.contexts import contexts
 
 rng = np.random.default_rng(7)
 
 
-def both(source: str, terms: int, width: int) -> tuple[Context, Context, ModuleType]:
+def both(source: str, terms: int, width: int) -> tuple[Context, Context, triples.Source]:
     """Contexts with the keys that this source needs, and its module."""
     sets = (slot_products.plan_of(terms, width).set_name,) if source == "pahe" else ()
     return *contexts(sets), triples.source_of(source)
@@ -36,7 +37,7 @@ def total(a: np.ndarray, b: np.ndarray, width: int) -> np.ndarray:
     return reduce_to(a + b, width)
 
 
-def squared(ctx, x, pair):
+def squared(ctx: Context, x: np.ndarray, pair: triples.SquarePair) -> Steps[np.ndarray]:
     """The square of a share by a pair, its opening alone."""
     opened = yield from opening.exchange(ctx, square.mask(x, pair.a, pair.width), pair.width)
     return square.finish(ctx, opened, pair)
@@ -75,7 +76,7 @@ def test_many_messages_of_each_source(monkeypatch: pytest.MonkeyPatch) -> None:
         alice, bob, module = both(source, 1, 12)
         a, b, traffic = counted(module.alice(alice, u, 12), module.bob(bob, v, 12))
         np.testing.assert_array_equal(total(a, b, 12), reduce_to((u * v)[0], 12))
-        assert_cost(module.cost(1, count, 12), traffic)
+        assert_cost(module.cost(1, count, 12, extension.DEFAULT), traffic)
         assert traffic.alice_messages == traffic.bob_messages > 3
 
 

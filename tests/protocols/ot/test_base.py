@@ -93,7 +93,9 @@ def test_a_bad_point_is_refused(name: str, place: str) -> None:
 
     def meddler() -> Steps[None]:
         steps = base.setup_bob(Context(Role.BOB, Random()))
-        nonce, key, points = next(steps).arrays
+        first = next(steps)
+        assert isinstance(first, Send)
+        nonce, key, points = first.arrays
         if place == "key":
             key = point
         else:

@@ -88,7 +88,9 @@ def test_chains_do_not_depend_on_their_order(kind: str) -> None:
     messages, rows = [], []
     for i in (1001, 1002):
         steps = extension.receive(bob.fork(alice.stream.slice, i), choices)
-        messages.append(next(steps).arrays[0])
+        first = next(steps)
+        assert isinstance(first, Send)
+        messages.append(first.arrays[0])
         rows.append(result(steps))
     for k, i in ((1, 1002), (0, 1001)):
         steps = extension.send(alice.fork(alice.stream.slice, i), 300)

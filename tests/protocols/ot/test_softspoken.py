@@ -50,7 +50,9 @@ def test_message_and_rows_are_the_sums_of_the_definition(kind: str) -> None:
     choices = Random().bits(count)
     stream = bob.stream.slice << 40 | bob.stream.layer << 24  # the first use of the chain
     steps = softspoken.receive(bob, choices)
-    message = next(steps).arrays[0].reshape(3, 128 // k, 2)
+    first = next(steps)
+    assert isinstance(first, Send)
+    message = first.arrays[0].reshape(3, 128 // k, 2)
     with pytest.raises(StopIteration) as stop:
         next(steps)
     rows = np.unpackbits(stop.value.value.view(np.uint8), axis=1, bitorder="little")

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from bunet.models.compiled import FILE, load_compiled, save_compiled
+from bunet.models.compiled import FILE, Compiled, load_compiled, save_compiled
 from bunet.models.model_card import ModelCard
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_slice, seeded_weights
-from bunet.models.passes.compile import Compiled, compile_model
+from bunet.models.passes.compile import compile_model
 from bunet.net.frame import Control, Frame, Signal, encode
 from bunet.parties import outcomes
 from bunet.parties.vote import ballots, shares
