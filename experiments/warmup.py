@@ -86,7 +86,7 @@ def kinds(networks: Sequence[Program]) -> list[Kind]:
 
 def _other_settings(found: Iterable[Kind]) -> list[Kind]:
     """Each public setting at each value but its default, with one protocol that has it: its kernels are the same for all."""
-    others = {}
+    others: dict[tuple[str, str], Kind] = {}
     for kind in found:
         first = kind.layers[0]
         for name, values in first.protocol.settings.items() if first.protocol else ():

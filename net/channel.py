@@ -197,7 +197,8 @@ class QueueChannel(Channel):
     @property
     def counters(self) -> Counters:
         with self._lock:
-            return Counters(*self._sent, self._received)
+            messages, payload, wire = self._sent
+            return Counters(messages, payload, wire, self._received)
 
     @property
     def ended(self) -> ChannelError | None:
