@@ -1,7 +1,7 @@
 """Additive correlated OT over Z_2^width: a share of choice * correlation, for one message of `width` bits an OT.
 
 Extension gives the sender rows q, the receiver t = q ^ choice * delta (`extension`). With H the tweaked hash of
-`kernels.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
+`kernels.symmetric.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
 the receiver takes H(t) + choice * c = r + choice * correlation (correlated OT of Asharov, Lindell, Schneider and
 Zohner, CCS 2013, here additively).
 
