@@ -137,8 +137,8 @@ class Failed:
 
     def error(self) -> LocalError | PeerError:
         """What whoever started the party raises: of the same fault, and it says whose sentence it is."""
-        kind = PeerError if self.fault == "peer" else LocalError
-        return kind(f"{self.role.capitalize()}: {self.message}")
+        error = PeerError if self.fault == "peer" else LocalError
+        return error(f"{self.role.capitalize()}: {self.message}")
 
 
 Event = (
