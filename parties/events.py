@@ -8,6 +8,8 @@ from typing import Any
 
 from bunet.models.errors import LocalError, PeerError
 
+ROLES = ("alice", "bob")  # as events and files name the parties
+
 
 @dataclass(frozen=True)
 class LayerPlan:

@@ -60,10 +60,7 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
         if key not in names and key not in registry.DEFAULTS:
             raise UsageError(f"protocol override {key}={value}: {key!r} is neither an operation nor a layer of the program")
         if key in registry.DEFAULTS and key not in operations:
-            try:
-                registry.get(key, value)
-            except LookupError as error:
-                raise UsageError(str(error)) from None
+            registry.get(key, value)
     protocols: dict[str, str] = {}
     for node in program:
         if node.operation in STRUCTURAL:
@@ -71,7 +68,7 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
         name = overrides.get(node.name, overrides.get(node.operation, registry.default_of(node)))
         try:
             protocol = registry.get(node.operation, name)
-        except LookupError as error:
+        except UsageError as error:
             raise UsageError(f"{node.name}: {error}") from None
         reason = protocol.supports(Layer(node, program.input_types(node)))
         if reason:

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import Any
 
+from bunet.models.errors import UsageError
 from bunet.models.integers import IntegerWeights
 from bunet.models.program import OPERATIONS, Node, TensorType
 from bunet.protocols import defaults
@@ -102,13 +103,13 @@ def register(protocol: Protocol) -> Protocol:
 
 
 def get(operation: str, name: str) -> Protocol:
-    """The protocol, or LookupError naming the known ones."""
+    """The protocol; UsageError naming the known ones where there is none."""
     load()
     try:
         return _PROTOCOLS[operation, name]
     except KeyError:
         known = ", ".join(names(operation))
-        raise LookupError(f"no protocol {name!r} for {operation}; known: {known or 'none'}") from None
+        raise UsageError(f"no protocol {name!r} for {operation}; known: {known or 'none'}") from None
 
 
 def names(operation: str) -> list[str]:

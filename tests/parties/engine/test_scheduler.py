@@ -17,8 +17,7 @@ from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.planner import PlannedLayer, choose
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Terms
-from bunet.parties.session.run import Finished, Hooks, Session
-from bunet.parties.session.run import run as run_session
+from bunet.parties.session.run import Finished, Hooks, Session, run_session
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost

@@ -15,8 +15,7 @@ from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
 from bunet.net.link import PRESETS, Link
 from bunet.parties.console import RunConsole
-from bunet.parties.events import Event, LayerFinished, SessionStarted
-from bunet.parties.local.job import ROLES
+from bunet.parties.events import ROLES, Event, LayerFinished, SessionStarted
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.errors import UsageError
 from bunet.models.integers import IntegerWeights
 from bunet.models.program import FAMILIES, Node, TensorType
 from bunet.protocols import registry
@@ -125,7 +126,7 @@ def test_protocols_are_found_and_listed_in_order() -> None:
     assert known == sorted(known)
     assert registry.names("relu") == ["gc", "gc-sign"]
     assert registry.names("no-such") == []
-    with pytest.raises(LookupError, match="no protocol 'gcc' for relu; known: gc, gc-sign"):
+    with pytest.raises(UsageError, match="no protocol 'gcc' for relu; known: gc, gc-sign"):
         registry.get("relu", "gcc")
 
 
