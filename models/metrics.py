@@ -55,16 +55,8 @@ def agreement(found: np.ndarray, true: np.ndarray) -> Agreement:
     return Agreement(int((a & b).sum()), int(a.sum()), int(b.sum()))
 
 
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice coefficient of two masks of equal shape, non-zero being inside; two empty masks give 1.
-
-    Raises ValueError where the shapes differ.
-    """
-    return agreement(first, second).dice
-
-
 def known_dice(first: np.ndarray, second: np.ndarray) -> float | None:
-    """`dice`, and None where both masks are empty: for documents, and for people by `dice_text`."""
+    """Dice of two masks as of `agreement`, None where both are empty: for documents, and for people by `dice_text`."""
     return agreement(first, second).known()["dice"]
 
 

@@ -135,7 +135,7 @@ def card_of_notes(notes: Mapping[str, Any], stem: str, said: Mapping[str, str | 
 
 
 def intensity_of(rule: str) -> str:
-    """What the values of a volume mean that was put on its scale by a rule of `volumes.intensity`, in a card's words."""
+    """What the values of a volume mean that was put on its scale by a rule of `content.intensity`, in a card's words."""
     return AS_IS if rule == AS_IS else WINDOW
 
 

@@ -50,15 +50,13 @@ class Counters:
     """Traffic of one channel as its user sees it, exact.
 
     payload bytes: arrays alone, as protocols state them. wire bytes: all parts of the messages, headers included; not
-    included are heartbeats and the framing below (ZMTP, CURVE, TCP, IP). Received messages count once `receive` has
-    returned them.
+    included are heartbeats and the framing below (ZMTP, CURVE, TCP, IP). A received message counts once `receive` has
+    returned it.
     """
 
     messages_sent: int = 0
     payload_bytes_sent: int = 0
     wire_bytes_sent: int = 0
-    messages_received: int = 0
-    payload_bytes_received: int = 0
     wire_bytes_received: int = 0
 
 
@@ -144,7 +142,7 @@ class QueueChannel(Channel):
         self._ended: ChannelError | None = None
         self._closed = threading.Event()  # by this side
         self._sent = [0, 0, 0]
-        self._received = [0, 0, 0]
+        self._received = 0  # wire bytes
 
     @abstractmethod
     def _post(self, parts: list[bytes | memoryview]) -> None:
@@ -192,16 +190,15 @@ class QueueChannel(Channel):
                 return None
         self._held = None
         with self._lock:
-            self._received[0] += 1
-            self._received[1] += envelope.payload_bytes
-            self._received[2] += envelope.wire_bytes
+            self._received += envelope.wire_bytes
         assert isinstance(envelope.message, Frame | Control)
         return envelope.message
 
     @property
     def counters(self) -> Counters:
         with self._lock:
-            return Counters(*self._sent, *self._received)
+            messages, payload, wire = self._sent
+            return Counters(messages, payload, wire, self._received)
 
     @property
     def ended(self) -> ChannelError | None:

@@ -1,4 +1,4 @@
-"""Time as the network sees it: the machine's monotonic clock, or one that a test moves by hand."""
+"""Time as the network sees it: the machine's monotonic clock, or one that stands for it in a test."""
 
 from __future__ import annotations
 
@@ -45,40 +45,6 @@ class RealClock(Clock):
             if remaining_s > _SPIN_S:
                 time.sleep(max((remaining_s - _SPIN_S) / 2, 1e-6))
         return False
-
-
-class ManualClock(Clock):
-    """A clock that stands still until `advance`, or, with `jump`, leaps to whatever time is waited for.
-
-    A jumping clock makes a link of 200 ms testable at once (the idea of trio's MockClock).
-    """
-
-    def __init__(self, start_s: float = 1000.0, *, jump: bool = False) -> None:
-        self._now_s = start_s
-        self._jump = jump
-        self._moved = threading.Condition()
-
-    def now(self) -> float:
-        with self._moved:
-            return self._now_s
-
-    def advance(self, seconds: float) -> None:
-        """Move on by `seconds` >= 0 and wake those whose time has come."""
-        if seconds < 0:
-            raise ValueError(f"a clock cannot go back by {-seconds} s")
-        with self._moved:
-            self._now_s += seconds
-            self._moved.notify_all()
-
-    def sleep_until(self, deadline_s: float, interrupt: threading.Event) -> bool:
-        with self._moved:
-            if self._jump:
-                self._now_s = max(self._now_s, deadline_s)
-            while self._now_s < deadline_s:
-                if interrupt.is_set():
-                    return False
-                self._moved.wait(0.02)  # bounded, since `interrupt` does not wake this condition
-        return not interrupt.is_set()
 
 
 def host_token() -> str:

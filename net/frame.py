@@ -181,13 +181,9 @@ def decode(parts: Sequence[Any], limits: Limits = Limits()) -> Envelope:
     return Envelope(message, due_s, payload_bytes, payload_bytes + head.nbytes)
 
 
-def matches(frame: Frame, specs: Sequence[Spec]) -> bool:
-    """Whether a frame's arrays are, in number, dtype and shape, exactly as `specs` say."""
-    return mismatch(frame, specs) is None
-
-
 def mismatch(frame: Frame, specs: Sequence[Spec]) -> str | None:
-    """None where `matches`, else one clear sentence about the first difference."""
+    """None where a frame's arrays have exactly the number, dtypes and shapes of `specs`, else one clear sentence about the
+    first difference."""
     if len(frame.arrays) != len(specs):
         return f"message {frame.tag!r} has {len(frame.arrays)} arrays where {len(specs)} are expected"
     for index, (array, spec) in enumerate(zip(frame.arrays, specs, strict=True)):

@@ -18,8 +18,7 @@ from bunet.parties.events import Failed, Note, Subscriber
 from bunet.parties.input_slices import InputSlices
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request, Terms
-from bunet.parties.session.run import Hooks, OnResult, Session
-from bunet.parties.session.run import run as run_session
+from bunet.parties.session.run import Hooks, OnResult, Session, run_session
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Role

@@ -23,8 +23,7 @@ from bunet.parties.events import Failed, Note
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Terms
-from bunet.parties.session.run import Hooks, OnResult, Session, zero_input
-from bunet.parties.session.run import run as run_session
+from bunet.parties.session.run import Hooks, OnResult, Session, run_session, zero_input
 from bunet.parties.store import Offer
 from bunet.protocols import registry
 from bunet.protocols.ass.share import Share
@@ -54,7 +53,7 @@ class Listening(Protocol):
 class Service:
     """What every session of a service shares. run: the link and the cores of one session; the rest is Alice's to ask for.
 
-    keep: makes what gets Bob's part of each read-out of a session, for read-outs that leave him one (`vote.shares`).
+    keep: makes what gets Bob's part of each read-out of a session, for read-outs that leave him one (`parties.shares`).
     """
 
     store: Store

@@ -8,6 +8,8 @@ from typing import Any
 
 from bunet.models.errors import LocalError, PeerError
 
+ROLES = ("alice", "bob")  # as events and files name the parties
+
 
 @dataclass(frozen=True)
 class LayerPlan:
@@ -137,8 +139,8 @@ class Failed:
 
     def error(self) -> LocalError | PeerError:
         """What whoever started the party raises: of the same fault, and it says whose sentence it is."""
-        kind = PeerError if self.fault == "peer" else LocalError
-        return kind(f"{self.role.capitalize()}: {self.message}")
+        error = PeerError if self.fault == "peer" else LocalError
+        return error(f"{self.role.capitalize()}: {self.message}")
 
 
 Event = (

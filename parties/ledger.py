@@ -12,6 +12,7 @@ from typing import Any
 
 from bunet.models.errors import LocalError
 from bunet.parties.events import (
+    ROLES,
     Event,
     Failed,
     LayerFinished,
@@ -26,7 +27,6 @@ from bunet.parties.events import (
 )
 
 DOCUMENT_VERSION = 1
-ROLES = ("alice", "bob")
 
 
 class LedgerError(LocalError):

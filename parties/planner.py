@@ -10,16 +10,10 @@ from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, Program
 from bunet.parties.events import LayerPlan
 from bunet.protocols import registry
-from bunet.protocols.context import Role
-from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol
 
 # Operations that only rearrange tensors: nothing to choose, nothing to pay.
 STRUCTURAL = ("input", "concat")
-
-
-# Public settings, equal at both parties, and their values.
-SETTINGS = {"garbler": tuple(role.value for role in Role), "ot": extension.NAMES}
 
 
 @dataclass
@@ -66,10 +60,7 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
         if key not in names and key not in registry.DEFAULTS:
             raise UsageError(f"protocol override {key}={value}: {key!r} is neither an operation nor a layer of the program")
         if key in registry.DEFAULTS and key not in operations:
-            try:
-                registry.get(key, value)
-            except LookupError as error:
-                raise UsageError(str(error)) from None
+            registry.get(key, value)
     protocols: dict[str, str] = {}
     for node in program:
         if node.operation in STRUCTURAL:
@@ -77,7 +68,7 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
         name = overrides.get(node.name, overrides.get(node.operation, registry.default_of(node)))
         try:
             protocol = registry.get(node.operation, name)
-        except LookupError as error:
+        except UsageError as error:
             raise UsageError(f"{node.name}: {error}") from None
         reason = protocol.supports(Layer(node, program.input_types(node)))
         if reason:
@@ -88,11 +79,12 @@ def choose(program: Program, overrides: Mapping[str, str] | None = None) -> dict
 
 def check_settings(settings: Mapping[str, str]) -> None:
     """UsageError for a public setting that does not exist or has no such value."""
+    known = registry.settings()
     for name, value in settings.items():
-        if name not in SETTINGS:
-            raise UsageError(f"there is no setting {name!r}; known are {', '.join(SETTINGS)}")
-        if value not in SETTINGS[name]:
-            raise UsageError(f"setting {name}={value} is not one of {', '.join(SETTINGS[name])}")
+        if name not in known:
+            raise UsageError(f"there is no setting {name!r}; known are {', '.join(known)}")
+        if value not in known[name]:
+            raise UsageError(f"setting {name}={value} is not one of {', '.join(known[name])}")
 
 
 def plan(

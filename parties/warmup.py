@@ -44,9 +44,7 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
     if not tiny and ("pahe", *sorted(needed)) in _warm:
         return 0.0
     emit(Note(role.value, "loading kernels (the first run on a machine compiles them)"))
-    alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
-    ot = extension.of(layers[0].layer.settings)
-    alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), ot), extension.setup(bob.fork(0, 0), ot))
+    alice, bob = throwaway_contexts(extension.of(layers[0].layer.settings))
     names = {name for protocol, layer in tiny.values() for name in protocol.pahe(layer)}
     sets = tuple(sorted(names | needed))
     alice.pahe, bob.pahe = lockstep(pahe_setup.setup_alice(alice.fork(0, 1), sets), pahe_setup.setup_bob(bob.fork(0, 1), sets))
@@ -57,6 +55,13 @@ def compile_kernels(layers: list[PlannedLayer], emit: Subscriber, role: Role) ->
     if seconds > SLOW_S:
         emit(Note(role.value, f"kernels ready after {seconds:.0f} s; later runs load them from the cache"))
     return seconds
+
+
+def throwaway_contexts(ot: str) -> tuple[Context, Context]:
+    """Both parties' contexts with fresh seeds of an OT extension, in one process: for work whose result nobody sees."""
+    alice, bob = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
+    alice.ot, bob.ot = lockstep(extension.setup(alice.fork(0, 0), ot), extension.setup(bob.fork(0, 0), ot))
+    return alice, bob
 
 
 def _tiny(layer: Layer) -> Layer:

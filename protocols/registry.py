@@ -19,22 +19,15 @@ from bunet.models.errors import UsageError
 from bunet.models.integers import IntegerWeights
 from bunet.models.printable import reason
 from bunet.models.program import OPERATIONS, Node, TensorType
+from bunet.protocols import defaults
 from bunet.protocols.cost import Cost
 from bunet.protocols.steps import Steps
 
-# Protocol of an operation that nobody chose otherwise; a readout's is named by its attribute `kind` (`default_of`).
-DEFAULTS = {
-    "conv": "pahe-coefficient",
-    "conv_transpose": "pahe-coefficient",
-    "relu": "gc-sign",
-    "square": "mt",
-    "avgpool": "local",
-    "maxpool": "gc",
-    "extend": "ot",
-    "truncate": "local",
-}
+DEFAULTS = defaults.DEFAULTS
 ENTRY_POINTS = "bunet.protocols"
 _LAYERS = "bunet.protocols.layers"
+
+Settings = Mapping[str, tuple[str, ...]]  # public settings, equal at both parties, and their values, the default first
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +61,8 @@ class Protocol:
     prepare: (layer) -> what this party keeps between slices, such as transformed weights; work that needs no peer. The halves
     find it in `Layer.prepared`, and do without where nobody has called it.
     pahe: (layer) -> names of the PAHE parameter sets whose keys the session must exchange.
-    settings: names of the public settings that change what it does; "garbler" and "ot" exist.
+    settings: the public settings that change what it does, each with its values, the default first. A name that several
+    protocols have, such as "ot" and "garbler", has the same values in all.
     examples: layers that the shared tests run it on, beside those that they have for its operation; Bob's, with weights.
     """
 
@@ -80,7 +74,7 @@ class Protocol:
     supports: Callable[[Layer], str | None] = _supports_all
     prepare: Callable[[Layer], object] | None = None
     pahe: Callable[[Layer], tuple[str, ...]] = _no_keys
-    settings: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=dict)
     examples: tuple[Layer, ...] = ()
 
     def prepared(self, layer: Layer) -> Layer:
@@ -92,24 +86,31 @@ _PROTOCOLS: dict[tuple[str, str], Protocol] = {}
 
 
 def register(protocol: Protocol) -> Protocol:
-    """Make a protocol known. ValueError for an operation that no program has, and for a name that is taken."""
+    """Make a protocol known.
+
+    ValueError for an operation that no program has, for a name that is taken, and for a setting with other values elsewhere.
+    """
     if protocol.operation not in OPERATIONS:
         raise ValueError(f"protocol {protocol.name!r}: there is no operation {protocol.operation!r}")
     key = (protocol.operation, protocol.name)
     if key in _PROTOCOLS:
         raise ValueError(f"protocol {key} is registered twice")
+    for other in _PROTOCOLS.values():
+        for name in other.settings.keys() & protocol.settings.keys():
+            if other.settings[name] != protocol.settings[name]:
+                raise ValueError(f"protocol {key} has other values of the setting {name!r} than {other.operation} {other.name}")
     _PROTOCOLS[key] = protocol
     return protocol
 
 
 def get(operation: str, name: str) -> Protocol:
-    """The protocol, or LookupError naming the known ones."""
+    """The protocol; UsageError naming the known ones where there is none."""
     load()
     try:
         return _PROTOCOLS[operation, name]
     except KeyError:
         known = ", ".join(names(operation))
-        raise LookupError(f"no protocol {name!r} for {operation}; known: {known or 'none'}") from None
+        raise UsageError(f"no protocol {name!r} for {operation}; known: {known or 'none'}") from None
 
 
 def names(operation: str) -> list[str]:
@@ -122,6 +123,11 @@ def everything() -> list[Protocol]:
     """All protocols, in the order of operation and name."""
     load()
     return [_PROTOCOLS[key] for key in sorted(_PROTOCOLS)]
+
+
+def settings() -> dict[str, tuple[str, ...]]:
+    """The public settings of all protocols and their values, by name."""
+    return dict(sorted(item for protocol in everything() for item in protocol.settings.items()))
 
 
 def default_of(node: Node) -> str:

@@ -165,7 +165,6 @@ class TheirCircuit:
             none,
             bits,
             self.and_gates,
-            xor_gates=0,
             depth=0,
         )
 

@@ -27,7 +27,7 @@ class PredictSettings:
     in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the models were trained
     at, or the volume's own. rule: of the intensities. field_of_view: auto or whole. probabilities: whether the mean
     probability is written too. verify: hold layers of the first slices of every session against the oracle. label_values: of
-    labels, what is inside; none for what a label itself tells (`label_values.chosen`). published: whether `slices` calls axes
+    labels, what is inside; none for what a label itself tells (`values.inside_of`). published: whether `slices` calls axes
     as the published files do. run: how both parties run.
     """
 

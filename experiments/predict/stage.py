@@ -25,11 +25,11 @@ from bunet.models.volumes.slice_source import SliceFrame, SliceSource
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
-from bunet.parties.events import Event, SliceFinished, Subscriber
+from bunet.parties.events import ROLES, Event, SliceFinished, Subscriber
 from bunet.parties.local.inputs import VolumeSlices
-from bunet.parties.local.job import ROLES, PairJob
+from bunet.parties.local.job import PairJob
 from bunet.parties.local.pair import PairResult, run_pair
-from bunet.parties.vote.shares import complete, discard_unpaired
+from bunet.parties.shares import complete, discard_unpaired
 from bunet.parties.words import duration
 
 RECORDED = 2  # slices of a session whose layers are held against the oracle, if both parties can keep them in memory

@@ -14,10 +14,11 @@ from bunet.experiments.machine import environment
 from bunet.experiments.predict.region import AXIS_ORDER, Region, gather
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.experiments.predict.stage import SCRATCH, Stage
+from bunet.parties import shares
 from bunet.parties.console import RunConsole
-from bunet.parties.local.job import ROLES
+from bunet.parties.events import ROLES
 from bunet.parties.run_options import RunOptions
-from bunet.parties.vote import ballots, shares
+from bunet.parties.vote import ballots
 from bunet.parties.vote.job import OT, VoteJob
 from bunet.parties.vote.pair import run_vote
 

@@ -17,7 +17,7 @@ from bunet.models.network.architecture import Architecture, ArchitectureError
 FILE = sealed.FileFormat(
     "bunet-float-weights", 2, "a weight file", "make it again, or get it from where it came from", "`bunet seal` converts it"
 )
-EARLIER_KIND = "bunet-float-weights-1"  # of files without a checksum, which `seal` converts
+EARLIER_FORMAT = "bunet-float-weights-1"  # of files without a checksum, which `seal` converts
 
 
 class WeightsError(UsageError):
@@ -102,7 +102,7 @@ def seal(path: str | Path) -> bool:
         texts, tensors = sealed.read_earlier(path, FILE)
     except sealed.SealError as error:
         raise WeightsError(*error.args) from error
-    if texts.get(sealed.KIND) != EARLIER_KIND:
+    if texts.get(sealed.KIND) != EARLIER_FORMAT:
         load(path)
         return False
     try:

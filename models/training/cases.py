@@ -3,7 +3,7 @@
 A case is one `.npz` file, named by its case: `ct` (slices, rows, columns), `infection` (an expert's label) and
 `lung_derived` (a lung mask of any origin), or what else `labels.KEYS` calls them; what is inside is told as everywhere
 (`volumes.labels`). Other keys and other files are ignored. Intensities are put on one scale as everywhere
-(`volumes.intensity`).
+(`content.intensity`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def read_case(
     field_of_view: as `formats.load`; training takes cases whole.
 
     Raises TrainError in one sentence that names the file: absent or damaged, a key missing, a label of another shape or of
-    values that are none (`volumes.label_values`), values that are no intensities.
+    values that are none (`labels.values`), values that are no intensities.
     """
     path = folder / f"{name}.npz"
     try:

@@ -30,9 +30,9 @@ class TrainConfig:
     """What to train and how; the defaults are those of the demo's ReLU model.
 
     output: where the weights go (`.safetensors`); the checkpoint and the metrics lie beside it. data: folder of cases
-    (`train_cases`), None for synthetic chests. target: what is labelled 1. axis: what slices are perpendicular to.
+    (`cases`), None for synthetic chests. target: what is labelled 1. axis: what slices are perpendicular to.
     label_values: of the cases' labels, what is inside; none for what each tells. intensity: the rule of the cases' values
-    (`volumes.intensity`), auto for what is recognised.
+    (`content.intensity`), auto for what is recognised.
     test_cases, validation_cases: names that are kept out of training, used with `data` only. validation_slices: evenly
     spaced, of all validation cases together. initial: weights to start from, of the same features, channels and depth.
     size: pixels of a (square) slice. slices: of a synthetic volume for axis z; it is a cube for the others. volumes:

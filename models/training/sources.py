@@ -136,7 +136,7 @@ class CaseSource:
         self.slices = [source_of_case(case, config) for case in self.cases]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """With mirroring, small turns, scales and shifts, and other brightness and contrast (`train_augment`)."""
+        """With mirroring, small turns, scales and shifts, and other brightness and contrast (`augment`)."""
         rng = np.random.default_rng([self.config.seed, step])
         images, labels = [], []
         for _ in range(self.config.batch):

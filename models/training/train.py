@@ -1,6 +1,6 @@
 """Training of the U-Net: lesion or lung against background, cross entropy and soft Dice, cosine rate.
 
-Slices come from synthetic chests or from cases of real CT (`train_sources`). What is trained here is quantised later,
+Slices come from synthetic chests or from cases of real CT (`sources`). What is trained here is quantised later,
 so training prepares for it: activations above `activation_limit` are penalised, uniform noise (`noise_step`, see
 `activation_noise`) is added to the input and to every activation, weight decay holds the batch norms' gammas, and those
 are clamped. A square network starts best from a trained ReLU network (`initial`): each ReLU is replaced by the parabola
@@ -50,7 +50,7 @@ def train(
     """Train, evaluating every `evaluate_every` steps; writes weights (best so far), checkpoint and metrics each time.
 
     The metrics file starts with a line `{"run": ...}` that says what is trained on what; a line for each evaluation
-    follows. At the end the ranges of the best weights on training slices are added to their notes (`train_ranges`); a
+    follows. At the end the ranges of the best weights on training slices are added to their notes (`ranges`); a
     finished training that lacks them makes up for it when it is resumed. progress is told each evaluation, tick each
     step (its number) with its loss. resume: continue from the checkpoint if there is one (it must be of the same
     configuration). say: gets what there is to know of the data, a line each. Raises TrainError with one sentence for data, a

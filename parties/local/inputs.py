@@ -28,7 +28,7 @@ def _crop_list(crop: Crop | None) -> list[list[Any]] | None:
 class VolumeSlices(BaseModel):
     """Slices of a volume's file or folder, cut where they are needed.
 
-    size, crop: as `models.slice_source` takes them. rule: of the intensities (`volumes.intensity`). series: which of a DICOM
+    size, crop: as `volumes.slice_source` takes them. rule: of the intensities (`content.intensity`). series: which of a DICOM
     folder's, None where it holds one.
     """
 

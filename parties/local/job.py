@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeIn
 from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.run_options import RunOptions
 
-ROLES = ("alice", "bob")
 AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
@@ -50,7 +49,7 @@ class PairJob(Job):
     model: a compiled model file. inputs: an .npy file, int64 (slices, channels, height, width), quantised for the program, or a
     volume that Alice cuts. labels: (axis, index) of each slice. results: a folder where Alice writes each slice as it comes out
     (`parties.outcomes`), so that nothing that is done is lost; without one the result holds them all. shares: where the
-    read-out is label-share, a folder of each party for its shares of the labels (`parties.vote.shares`); nothing is learned
+    read-out is label-share, a folder of each party for its shares of the labels (`parties.shares`); nothing is learned
     then. record: keep every layer's shares of the first `record` slices and verify them (0: none). profile: also say where the
     compute threads spend their seconds, which costs some.
     """

@@ -15,10 +15,10 @@ from bunet.models.compiled import load_compiled
 from bunet.models.errors import UsageError
 from bunet.models.files.disk_space import explaining_full_disk
 from bunet.parties import input_range
-from bunet.parties.events import Subscriber
+from bunet.parties.events import ROLES, Subscriber
 from bunet.parties.local import processes, profile, record
 from bunet.parties.local.inputs import open_source
-from bunet.parties.local.job import ROLES, PairJob
+from bunet.parties.local.job import PairJob
 from bunet.parties.local.processes import Outcome
 from bunet.parties.local.profile import Line
 from bunet.parties.local.record import Verification

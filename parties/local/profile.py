@@ -9,8 +9,6 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-KERNELS = "protocols/kernels/"
-
 
 @dataclass(frozen=True)
 class Line:
@@ -19,10 +17,6 @@ class Line:
     place: str
     calls: int
     seconds: float
-
-    @property
-    def is_kernel(self) -> bool:
-        return self.place.startswith(KERNELS)
 
 
 class Profiler:

@@ -33,8 +33,8 @@ from bunet.parties.local.profile import Profiler
 from bunet.parties.local.record import Recorder
 from bunet.parties.session.handshake import Request, Terms
 from bunet.parties.session.run import Hooks
+from bunet.parties.shares import keep_shares
 from bunet.parties.store import CompiledStore
-from bunet.parties.vote.shares import keep_shares
 
 JobT = TypeVar("JobT", bound=Job)
 _LOCK = threading.Lock()

@@ -88,6 +88,47 @@ class Request:
             "settings": dict(self.run.settings),
         }
 
+    @classmethod
+    def from_document(cls, body: Mapping[str, Any]) -> Request:
+        """What an `open` of Alice's asks for; PeerError where it cannot be.
+
+        Of the link she tells the name alone, which `check_asker` compares; run.link is not hers.
+        """
+        try:
+            channels, height, width = (int(size) for size in body["shape"])
+            slices, in_flight = int(body["slices"]), int(body["in_flight"])
+            protocols = {str(k): str(v) for k, v in body["choices"].items()}
+            settings = {str(k): str(v) for k, v in body["settings"].items()}
+            wanted, readout = body.get("format"), body.get("readout")
+            session = str(body["session"])
+            wish, commitment = ModelWish.from_document(body["model"]), _commitment(body["commitment"])
+        except (ModelCardError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            raise PeerError("the request is malformed") from None
+        if not all(value is None or isinstance(value, str) for value in (wanted, readout)):
+            raise PeerError("the request is malformed")
+        if not re.fullmatch("[0-9a-f]{32}", session):  # it becomes part of file names
+            raise PeerError("the request is malformed")
+        if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
+            raise PeerError(
+                f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served"
+            )
+        try:
+            check_settings(settings)
+        except UsageError as error:  # hers
+            raise PeerError(str(error)) from None
+        return cls(
+            (channels, height, width),
+            slices,
+            RunOptions(in_flight=in_flight, protocols=protocols, settings=settings),
+            wanted,
+            readout,
+            body.get("digest"),
+            commitment,
+            bool(body.get("committed")),
+            wish,
+            session,
+        )
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -143,7 +184,7 @@ def ask(channel: Channel, request: Request) -> Terms:
         refuse(channel, reason)
         raise PeerError(reason)
     say(channel, "ready", {"digest": program.digest()})
-    return _agreed(offer, protocols, settings, request.slices, request.run.in_flight, request.session)
+    return _agreed(offer, protocols, request)
 
 
 def answer(
@@ -198,44 +239,31 @@ def check_asker(body: Mapping[str, Any], link: str) -> None:
 
 def _terms(body: dict[str, Any], offers: Offers, link: str) -> Terms:
     check_asker(body, link)
-    try:
-        channels, height, width = (int(s) for s in body["shape"])
-        shape = (channels, height, width)
-        slices, in_flight = int(body["slices"]), int(body["in_flight"])
-        choices = {str(k): str(v) for k, v in body["choices"].items()}
-        settings = {str(k): str(v) for k, v in body["settings"].items()}
-        wanted, readout = body.get("format"), body.get("readout")
-        session = str(body["session"])
-        wish, commitment = ModelWish.from_document(body["model"]), _commitment(body["commitment"])
-    except (ModelCardError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise PeerError("the request is malformed") from None
-    if not all(value is None or isinstance(value, str) for value in (wanted, readout)):
-        raise PeerError("the request is malformed")
-    if not re.fullmatch("[0-9a-f]{32}", session):  # it becomes part of file names
-        raise PeerError("the request is malformed")
-    if not (1 <= slices <= MAX_SLICES and 1 <= in_flight <= MAX_IN_FLIGHT):
-        raise PeerError(f"{slices} slices with {in_flight} in flight: 1 to {MAX_SLICES} and 1 to {MAX_IN_FLIGHT} are served")
-    try:
-        check_settings(settings)
-    except UsageError as error:  # hers
-        raise PeerError(str(error)) from None
-    offer = offers(shape, wanted, readout, wish)
-    digest = body.get("digest")
-    if digest is not None and digest != offer.program.digest():
+    request = Request.from_document(body)
+    offer = offers(request.shape, request.format, request.readout, request.model)
+    if request.digest is not None and request.digest != offer.program.digest():
         raise PeerError(DIFFERENT_PROGRAMS)
-    if commitment is not None and commitment != offer.commitment:
+    if request.commitment is not None and request.commitment != offer.commitment:
         raise PeerError(DIFFERENT_WEIGHTS)
     try:
-        protocols = choose(offer.program, choices)
+        protocols = choose(offer.program, request.run.protocols)
     except UsageError as error:  # hers: no program is served that the defaults cannot run
         raise PeerError(str(error)) from None
-    return _agreed(offer, protocols, settings, slices, in_flight, session)
+    return _agreed(offer, protocols, request)
 
 
-def _agreed(
-    offer: Offer, protocols: Mapping[str, str], settings: Mapping[str, str], slices: int, in_flight: int, session: str
-) -> Terms:
-    return Terms(offer.program, protocols, settings, slices, in_flight, session, offer.card, offer.commitment)
+def _agreed(offer: Offer, protocols: Mapping[str, str], request: Request) -> Terms:
+    run = request.run
+    return Terms(
+        offer.program,
+        protocols,
+        run.settings,
+        request.slices,
+        run.in_flight,
+        request.session,
+        offer.card,
+        offer.commitment,
+    )
 
 
 def _card(document: object) -> ModelCard | None:

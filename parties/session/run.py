@@ -81,7 +81,7 @@ class Finished:
     peer_left: bool
 
 
-def run(session: Session, channel: Channel, jobs: Iterable[SliceJob], on_result: OnResult, hooks: Hooks) -> Finished:
+def run_session(session: Session, channel: Channel, jobs: Iterable[SliceJob], on_result: OnResult, hooks: Hooks) -> Finished:
     """Exchange keys and run every job; on_result gets each slice's read-out as it finishes.
 
     Raises a BunetError; the peer has then been told (`told`), as far as it still listens.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bunet.models.files.disk_space import explaining_full_disk
-from bunet.parties.events import Subscriber
+from bunet.parties.events import ROLES, Subscriber
 from bunet.parties.local import processes
-from bunet.parties.local.job import ROLES
 from bunet.parties.vote import ballots
 from bunet.parties.vote.job import VoteJob
 

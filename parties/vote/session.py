@@ -28,13 +28,11 @@ from bunet.parties.events import SessionStarted, Subscriber
 from bunet.parties.planner import PlannedLayer
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
-from bunet.parties.session.run import Hooks, Session
-from bunet.parties.session.run import run as run_session
+from bunet.parties.session.run import Hooks, Session, run_session
 from bunet.parties.vote import ballots
+from bunet.parties.warmup import throwaway_contexts
 from bunet.protocols.context import Context, Role
 from bunet.protocols.lockstep import lockstep
-from bunet.protocols.ot import extension
-from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
 from bunet.protocols.vote import election
 from bunet.protocols.vote.election import Election, Step
@@ -175,8 +173,7 @@ def _vote(role: Role, channel: Channel, terms: VoteTerms, shares: Sequence[np.nd
 
 def compile_kernels(ot: str) -> None:
     """Vote on eight voxels with throwaway keys, so that nothing that is timed waits for a compiler."""
-    hers, his = Context(Role.ALICE, Random()), Context(Role.BOB, Random())
-    hers.ot, his.ot = lockstep(extension.setup(hers.fork(0, 0), ot), extension.setup(his.fork(0, 0), ot))
+    hers, his = throwaway_contexts(ot)
     tiny = Election((2, 2, 2), (3,))
     shares = [np.zeros(tiny.shape, np.uint8)] * 3
     lockstep(election.vote(hers.fork(1, 0), tiny, shares), election.vote(his.fork(1, 0), tiny, shares))

@@ -8,7 +8,6 @@ import numpy as np
 
 from bunet.models.program import TensorType
 from bunet.protocols.kernels import shares
-from bunet.protocols.random import Random
 
 
 def dtype_of(width: int) -> np.dtype:
@@ -65,16 +64,6 @@ class Share:
     def reduced(cls, values: np.ndarray, type: TensorType) -> Share:
         """As `of`, without a pass over the numbers: values have the width's dtype and are below 2^width already."""
         return cls(values.reshape(type.shape), type.width, type.frac, type.bound)
-
-
-def split(secret: np.ndarray, type: TensorType, random: Random) -> tuple[Share, Share]:
-    """Two fresh shares of signed integers; used by tests and by whoever holds a whole secret.
-
-    secret: int64, |secret| < 2^type.bound.
-    """
-    values = reduce_to(np.asarray(secret, np.int64).astype(np.uint64), type.width)
-    first = random.uniform(values.shape, type.width).astype(values.dtype)
-    return Share.of(first, type), Share.of(values - first, type)
 
 
 def open_shares(a: Share | np.ndarray, b: Share | np.ndarray, width: int | None = None) -> np.ndarray:

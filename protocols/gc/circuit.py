@@ -37,7 +37,7 @@ class Circuit:
     ops: int64 (n, 6), read-only, see `Op`. wires: how many wire numbers it needs at once.
     garbler_words, evaluator_words, output_words: widths of the words in order of declaration, each 1..64.
     garbler_labels, evaluator_labels: int64 (count, 2): (word, bit) of every input bit that needs a label.
-    and_gates, xor_gates: gates an instance; depth: AND gates on the longest path. digest: sha256 over all of it.
+    and_gates: of an instance; depth: AND gates on the longest path. digest: sha256 over all of it.
     """
 
     ops: np.ndarray
@@ -48,7 +48,6 @@ class Circuit:
     garbler_labels: np.ndarray
     evaluator_labels: np.ndarray
     and_gates: int
-    xor_gates: int
     depth: int
     digest: str = field(init=False)
 

@@ -30,6 +30,7 @@ from bunet.protocols.kernels.gc.layout import TILE
 from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
 from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.ot import extension
+from bunet.protocols.ot.rows import TILE as OT_TILE
 from bunet.protocols.ot.rows import frozen
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
@@ -54,7 +55,7 @@ class _Chunk:
 def _chunks(circuit: Circuit, instances: int) -> Iterator[_Chunk]:
     tiles = -(-instances // TILE)
     at_once = max(1, CHUNK_BYTES // (max(1, circuit.and_gates) * TILE * TABLE_BYTES))
-    at_once += at_once > 1 and at_once % 2  # OT extension works on blocks of 128
+    at_once += at_once > 1 and -at_once % (OT_TILE // TILE)  # OT extension pads to whole tiles of its own
     for first in range(0, tiles, at_once):
         count = min(at_once, tiles - first)
         yield _Chunk(first * TILE, min((first + count) * TILE, instances), first, count)
@@ -170,7 +171,7 @@ def cost(circuit: Circuit, instances: int, garbler: Role, ot: str = extension.DE
     """Exact traffic of `garbler` with `evaluator`. ot: the OT extension.
 
     The evaluator's columns of chunk k wait for the tables of chunk k - WINDOW, so every WINDOW chunks are two rounds;
-    the last message is the garbler's. work: AND gates and OTs, padding to whole tiles included.
+    the last message is the garbler's. work: AND gates and that of the OTs, padding to whole tiles included.
     """
     chunks = list(_chunks(circuit, instances))
     windows = [chunks[part] for part in slices(len(chunks), WINDOW)]
@@ -183,7 +184,7 @@ def cost(circuit: Circuit, instances: int, garbler: Role, ot: str = extension.DE
 
 def _columns_cost(circuit: Circuit, chunk: _Chunk, garbler: Role, ot: str) -> Cost:
     ots = chunk.tiles * TILE * len(circuit.evaluator_labels)
-    return Cost.flight(garbler.peer, extension.bytes_for(ots, ot), {"ot": ots})
+    return extension.cost(ots, garbler, ot)
 
 
 def _tables_cost(circuit: Circuit, chunk: _Chunk, garbler: Role) -> Cost:

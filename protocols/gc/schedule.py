@@ -60,7 +60,7 @@ class Schedule:
         self.outputs = self._split(outputs, remainder)
         self.order = self._live_in_order()
         self.rows: list[tuple[int, ...]] = []
-        self.gates = self.xors = self.depth = 0
+        self.gates = self.depth = 0
         self.labels: dict[Op, list[tuple[int, int]]] = {Op.GARBLER_INPUT: [], Op.EVALUATOR_INPUT: []}
 
     def _split(self, outputs: list[list[Wire]], remainder: Callable[[Wire, int], Wire]) -> list[OutputBit]:
@@ -134,7 +134,6 @@ class Schedule:
             garbler_labels=_table(self.labels[Op.GARBLER_INPUT], 2),
             evaluator_labels=_table(self.labels[Op.EVALUATOR_INPUT], 2),
             and_gates=self.gates,
-            xor_gates=self.xors,
             depth=self.depth,
         )
 
@@ -150,7 +149,6 @@ class Schedule:
         """The instruction that gives wire `number` its value."""
         if node.op is Op.XOR:
             self.rows.append((Op.XOR, *operands, number, 0, 0))
-            self.xors += 1
         elif node.op is Op.AND:
             flags = node.parents[0].inverted | node.parents[1].inverted << 1
             self.rows.append((Op.AND, *operands, number, self.gates, flags))

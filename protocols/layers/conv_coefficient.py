@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bunet.protocols.ass.share import Share, dtype_of, reduce_to
-from bunet.protocols.context import Context, Role
+from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.ring.convolve import Places, multiply_sparse
 from bunet.protocols.kernels.shares import add_to_channels
@@ -155,10 +155,8 @@ def prepare(layer: Layer) -> Kernels | None:
 
 
 def cost(layer: Layer) -> Cost:
-    """Exact traffic; work counts primitives of both parties, see `conv_plan.work_of`."""
-    plan = plan_of(layer)
-    alice_bytes, bob_bytes = plan.traffic
-    return Cost.flight(Role.ALICE, alice_bytes).then(Cost.flight(Role.BOB, bob_bytes, plan.work))
+    """Exact cost; work counts primitives of both parties, see `conv_plan.work_of`."""
+    return plan_of(layer).cost
 
 
 def supports(layer: Layer) -> str | None:

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 
 from bunet.models.errors import UsageError
 from bunet.protocols.blocks import ranges
+from bunet.protocols.context import Role
+from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.ring.convolve import BLOCK, OUTPUTS
 from bunet.protocols.layers.tiling import Image, Tiling, candidates
 from bunet.protocols.pahe import bfv, parameters, reply
@@ -116,20 +118,16 @@ class Plan:
         return reply.reply_bytes(self.parameters, count, self.tiling.outputs, self.width, self.noise_bits, self.security)
 
     @cached_property
-    def traffic(self) -> tuple[int, int]:
-        """Exact payload bytes that Alice and Bob send."""
-        alice = bob = 0
+    def cost(self) -> Cost:
+        """Exact cost: Alice's requests, which wait for nothing, then Bob's replies; see `work_of`."""
+        requests, replies = [], [Cost(work=work_of(self.tiling, self.parameters, self.reply_limbs))]
         for tiles in self.tile_batches():
-            alice += sum(bfv.request_bytes(self.parameters, len(part)) for part in self.request_messages(tiles))
+            for part in self.request_messages(tiles):
+                requests.append(Cost.flight(Role.ALICE, bfv.request_bytes(self.parameters, len(part))))
             for bundles in self.bundle_blocks():
-                messages = self.reply_messages(tiles, bundles)
-                bob += sum(self.reply_bytes(len(some) * len(few)) for some, few in messages)
-        return alice, bob
-
-    @cached_property
-    def work(self) -> dict[str, int]:
-        """Primitive counts of both parties; see `work_of`."""
-        return work_of(self.tiling, self.parameters, self.reply_limbs)
+                for some, few in self.reply_messages(tiles, bundles):
+                    replies.append(Cost.flight(Role.BOB, self.reply_bytes(len(some) * len(few))))
+        return Cost().beside(*requests).then(Cost().beside(*replies))
 
 
 def _ranges(count: int, size: int) -> Iterator[range]:

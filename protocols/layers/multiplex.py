@@ -13,7 +13,6 @@ from bunet.protocols.blocks import length
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels import shares
-from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.ot.streamed import blocks, packed_spec
 from bunet.protocols.steps import Receive, Send, Steps
@@ -74,14 +73,14 @@ def second(ctx: Context, y: np.ndarray, d: np.ndarray, width: int) -> Steps[np.n
 
 
 def flights(count: int, width: int, first: Role, ot: str = extension.DEFAULT) -> tuple[Cost, Cost, Cost]:
-    """Exact traffic of the three flights, `first` the role that speaks first: its choices; choices and corrections of the
+    """Exact cost of the three flights, `first` the role that speaks first: its choices; choices and corrections of the
     other; its corrections. Both directions carry the same. ot: the OT extension."""
-    parts = [length(part) for part in blocks(count)]
-    columns, packed = sum(extension.bytes_for(part, ot) for part in parts), sum(packed_bytes(part, width) for part in parts)
-    answer = Cost.flight(first.peer, columns, {"ot": count}).beside(Cost.flight(first.peer, packed))
-    return Cost.flight(first, columns, {"ot": count}), answer, Cost.flight(first, packed)
+    sizes = [length(part) for part in blocks(count)]
 
+    def choices(role: Role) -> Cost:
+        return Cost().beside(*(extension.cost(size, role.peer, ot) for size in sizes))
 
-def cost(count: int, width: int, ot: str = extension.DEFAULT) -> Cost:
-    """Exact traffic of both halves, whoever speaks first."""
-    return Cost().then(*flights(count, width, Role.ALICE, ot))
+    def corrections(role: Role) -> Cost:
+        return Cost().beside(*(correlated.correction_cost(size, width, role) for size in sizes))
+
+    return choices(first), choices(first.peer).beside(corrections(first.peer)), corrections(first)

@@ -9,7 +9,7 @@ from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc import library
 from bunet.protocols.kernels import shares
-from bunet.protocols.layers.relu_gc import garbler_of, reshared, reshared_cost
+from bunet.protocols.layers.relu_gc import SETTINGS, garbler_of, reshared, reshared_cost
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
 
@@ -40,4 +40,4 @@ def maximum_cost(layer: Layer) -> Cost:
 
 
 register(Protocol("avgpool", "local", alice=average, bob=average, cost=lambda layer: Cost()))
-register(Protocol("maxpool", "gc", alice=maximum, bob=maximum, cost=maximum_cost, settings=("garbler", "ot")))
+register(Protocol("maxpool", "gc", alice=maximum, bob=maximum, cost=maximum_cost, settings=SETTINGS))

@@ -16,9 +16,9 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.gc import garbling, library
 from bunet.protocols.kernels.packing.bits import pack, packed_bytes, unpack
-from bunet.protocols.layers.relu_gc import garbler_of
+from bunet.protocols.layers.relu_gc import SETTINGS, garbler_of
 from bunet.protocols.ot import extension
-from bunet.protocols.registry import Layer, Protocol, register
+from bunet.protocols.registry import Layer, Protocol, Settings, register
 from bunet.protocols.steps import Receive, Send, Steps, spec
 
 
@@ -85,7 +85,7 @@ def keep(ctx: Context, layer: Layer, share: Share) -> Steps[Share]:
     yield  # a generator that never yields
 
 
-def _register(name: str, half: Callable[..., Steps[Any]], cost: Callable[[Layer], Cost], *settings: str) -> None:
+def _register(name: str, half: Callable[..., Steps[Any]], cost: Callable[[Layer], Cost], settings: Settings) -> None:
     """A protocol by the name of the one read-out that it serves; both halves are one generator."""
 
     def supports(layer: Layer) -> str | None:
@@ -95,7 +95,7 @@ def _register(name: str, half: Callable[..., Steps[Any]], cost: Callable[[Layer]
     register(Protocol("readout", name, half, half, cost, supports, settings=settings))
 
 
-_register("argmax", argmax, argmax_cost, "garbler", "ot")
-_register("label-share", label_share, label_share_cost, "garbler", "ot")
-_register("logits", logits, logits_cost)
-_register("share", keep, lambda layer: Cost())
+_register("argmax", argmax, argmax_cost, SETTINGS)
+_register("label-share", label_share, label_share_cost, SETTINGS)
+_register("logits", logits, logits_cost, {})
+_register("share", keep, lambda layer: Cost(), {})

@@ -19,6 +19,9 @@ from bunet.protocols.ot import extension
 from bunet.protocols.registry import Layer, Protocol, register
 from bunet.protocols.steps import Steps
 
+# Public settings of whatever is garbled: who garbles, and by which extension the evaluator's labels travel.
+SETTINGS = {"garbler": tuple(role.value for role in Role), **extension.SETTING}
+
 
 def garbler_of(layer: Layer) -> Role:
     """Who garbles: the public setting `garbler`, Alice as published unless it says bob."""
@@ -85,5 +88,5 @@ def relu_sign_cost(layer: Layer) -> Cost:
     return garbled.beside(choices).then(answer, corrections)  # the garbler's choices go with its last tables
 
 
-register(Protocol("relu", "gc", alice=relu, bob=relu, cost=relu_cost, settings=("garbler", "ot")))
-register(Protocol("relu", "gc-sign", alice=relu_sign, bob=relu_sign, cost=relu_sign_cost, settings=("garbler", "ot")))
+register(Protocol("relu", "gc", alice=relu, bob=relu, cost=relu_cost, settings=SETTINGS))
+register(Protocol("relu", "gc-sign", alice=relu_sign, bob=relu_sign, cost=relu_sign_cost, settings=SETTINGS))

@@ -14,7 +14,7 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.mt import opening, slot_products, square, triples
 from bunet.protocols.ot import extension
-from bunet.protocols.registry import Layer, Protocol, register
+from bunet.protocols.registry import Layer, Protocol, Settings, register
 from bunet.protocols.steps import Steps
 
 
@@ -49,10 +49,10 @@ def sets(layer: Layer) -> tuple[str, ...]:
     return (slot_products.plan_of(1, width - 1).set_name,) if width > 1 else ()
 
 
-def _register(name: str, source: str, pahe: Callable[[Layer], tuple[str, ...]], *settings: str) -> None:
+def _register(name: str, source: str, pahe: Callable[[Layer], tuple[str, ...]], settings: Settings) -> None:
     both = partial(run, source=source)
     register(Protocol("square", name, both, both, partial(cost, source=source), pahe=pahe, settings=settings))
 
 
-_register("mt", "pahe", sets)
-_register("mt-ot", "ot", lambda layer: (), "ot")
+_register("mt", "pahe", sets, {})
+_register("mt-ot", "ot", lambda layer: (), extension.SETTING)

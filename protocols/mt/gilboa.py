@@ -16,6 +16,7 @@ from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
+from bunet.protocols.ot.rows import TILE
 from bunet.protocols.steps import ArraySpec, Receive, Send, Steps, spec
 
 # OTs of one message: rows of 2 MiB, as in `streamed`.
@@ -23,8 +24,8 @@ _OTS = 1 << 17
 
 
 def _blocks(terms: int, count: int, width: int) -> list[slice]:
-    """Products of one message; full blocks are multiples of 128, so that the extension pads nothing."""
-    return slices(count, max(128, _OTS // (terms * width) // 128 * 128))
+    """Products of one message; full blocks are multiples of a tile of OTs, so that the extension pads nothing."""
+    return slices(count, max(TILE, _OTS // (terms * width) // TILE * TILE))
 
 
 def _tweaks(ctx: Context, terms: int, count: int, width: int) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """The product of two shared vectors by a Beaver triple: two openings, one round (Beaver, CRYPTO 1991).
 
-Only tests call this and `triples.triple` today; both stay because the published design (shares modulo a prime, DFT
-convolutions by rotations) is built on them by later work.
+Only tests call this, `triples.triple` and `triples.triple_cost` today; they stay because the published design (shares
+modulo a prime, DFT convolutions by rotations) is built on them by later work.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Additive correlated OT over Z_2^width: a share of choice * correlation, for one message of `width` bits an OT.
 
 Extension gives the sender rows q, the receiver t = q ^ choice * delta (`extension`). With H the tweaked hash of
-`kernels.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
+`kernels.symmetric.aes.hash_rows`, cut to width bits, the sender takes r = H(q) and sends c = H(q) + correlation - H(q ^ delta);
 the receiver takes H(t) + choice * c = r + choice * correlation (correlated OT of Asharov, Lindell, Schneider and
 Zohner, CCS 2013, here additively).
 
@@ -78,5 +78,9 @@ def _checked(rows: np.ndarray) -> np.ndarray:
 
 def cost(count: int, width: int, sender: Role, ot: str = extension.DEFAULT) -> Cost:
     """Exact cost of one block of OTs: the receiver's columns, then the sender's corrections. ot: the extension."""
-    hashes = {"aes_blocks": 3 * count}  # three an OT
-    return extension.cost(count, sender, ot).then(Cost.flight(sender, packed_bytes(count, width), hashes))
+    return extension.cost(count, sender, ot).then(correction_cost(count, width, sender))
+
+
+def correction_cost(count: int, width: int, sender: Role) -> Cost:
+    """Exact cost of the sender's corrections of one block; work: the hashes of both parties, three an OT."""
+    return Cost.flight(sender, packed_bytes(count, width), {"aes_blocks": 3 * count})

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bunet.protocols import defaults
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.ot import base, iknp, softspoken
@@ -18,7 +19,8 @@ from bunet.protocols.ot.rows import TILE, message_spec, seeds_of, tiles_of
 from bunet.protocols.steps import Steps
 
 NAMES = tuple(GROUP_BITS)
-DEFAULT = "iknp"
+DEFAULT = defaults.OT
+SETTING = {"ot": NAMES}  # for `Protocol.settings`
 
 
 def of(settings: Mapping[str, str]) -> str:

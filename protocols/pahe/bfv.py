@@ -77,13 +77,6 @@ def open_sum(params: Parameters, arrays: tuple[np.ndarray, ...], messages: np.nd
     rlwe.pair(c0, _encoded(params, messages, t), expand(params, bytes(arrays[1]), n), params.tables, out=out)
 
 
-def phase(key: SecretKey, ciphertexts: np.ndarray) -> np.ndarray:
-    """c0 + c1 s, uint64 (n, L, N), in the coefficient domain."""
-    tables = key.params.tables
-    c0, c1 = ciphertexts[:, 0], ciphertexts[:, 1]
-    return ntt.inverse(rlwe.multiply_add(c0, c1, key.fixed(tables), tables), tables)
-
-
 def decrypt(key: SecretKey, ciphertexts: np.ndarray, t: int) -> np.ndarray:
     """round(t * phase / q) mod t, uint64 (n, N): the messages if |noise| < q / (2t) * (1 - L * 2^-50)."""
     params = key.params

@@ -12,9 +12,7 @@ from bunet.protocols.kernels.ring.ntt import Tables, tables
 # Largest log2 q for 128-bit security with a ternary secret and error deviation 3.2: Homomorphic Encryption Standard
 # (Albrecht et al., 2018), Table 1, column "ternary secret".
 LIMITS = {2048: 54, 4096: 109, 8192: 218, 16384: 438}
-# The same by newer estimates (Bossuat et al., "Security guidelines for implementing homomorphic encryption", IACR
-# Communications in Cryptology 1(4), 2025, classical attacks). Any set within LIMITS is taken; the named ones keep these too.
-CAUTIOUS_LIMITS = {2048: 53, 4096: 106, 8192: 214, 16384: 430}
+# Any set within them is taken; the named ones keep newer, smaller estimates too, as a test holds.
 MIN_PRIME_BITS = 30
 MAX_PRIME_BITS = 50  # 4 p < 2^52: the lazy range of the 52-bit kernels
 
@@ -122,7 +120,7 @@ class Parameters:
 
 
 # (degree, bits of each prime, number of primes), by name
-_SETS = {
+SETS = {
     "n2048-q50": (2048, 50, 1),
     "n4096-q94": (4096, 47, 2),
     "n4096-q100": (4096, 50, 2),
@@ -135,15 +133,10 @@ _SETS = {
 }
 
 
-def names() -> tuple[str, ...]:
-    """Names of the parameter sets that `get` knows."""
-    return tuple(_SETS)
-
-
 @functools.cache
 def get(name: str) -> Parameters:
     """The named set, such as "n4096-q94" (N=4096, two primes of 47 bits); LookupError names the known ones."""
-    if name not in _SETS:
-        raise LookupError(f"no PAHE parameter set {name!r}; known: {', '.join(_SETS)}")
-    degree, bits, count = _SETS[name]
+    if name not in SETS:
+        raise LookupError(f"no PAHE parameter set {name!r}; known: {', '.join(SETS)}")
+    degree, bits, count = SETS[name]
     return Parameters(degree, ntt_primes(degree, bits, count), name)

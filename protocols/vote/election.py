@@ -186,8 +186,3 @@ def vote(ctx: Context, election: Election, ballots: Sequence[np.ndarray]) -> Ste
         value = yield from step.run(ctx, value)
     mask: np.ndarray | None = value
     return mask
-
-
-def cost(election: Election, ot: str = extension.DEFAULT) -> Cost:
-    """Exact cost of the vote. Every step starts where the one before it has ended at both parties, so rounds add up."""
-    return Cost().then(*(step.cost for step in steps(election, ot)))

@@ -21,7 +21,6 @@ import numpy as np
 from bunet.protocols.blocks import length
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
-from bunet.protocols.kernels.packing.bits import packed_bytes
 from bunet.protocols.ot import correlated, extension
 from bunet.protocols.ot.streamed import blocks, packed_spec
 from bunet.protocols.steps import Receive, Send, Steps
@@ -91,10 +90,8 @@ def cost(count: int, ot: str = extension.DEFAULT) -> Cost:
     if not windows:
         return Cost()
     choices = [Cost().beside(*(extension.cost(size, role, ot) for size in window for role in Role)) for window in windows]
-    corrections = [Cost().beside(*(_correction_cost(size, role) for size in window for role in Role)) for window in windows]
+    corrections = [
+        Cost().beside(*(correlated.correction_cost(size, 1, role) for size in window for role in Role)) for window in windows
+    ]
     answers = [correction.beside(coming) for correction, coming in zip(corrections, [*choices[1:], Cost()], strict=True)]
     return choices[0].then(*answers)
-
-
-def _correction_cost(size: int, sender: Role) -> Cost:
-    return Cost.flight(sender, packed_bytes(size, 1), {"aes_blocks": 3 * size})  # three hashes an OT

@@ -23,7 +23,7 @@ from bunet.experiments.weights_choice import choose_weights
 from bunet.models import oracle
 from bunet.models.compiled import load_compiled
 from bunet.models.errors import PeerError, UsageError
-from bunet.models.metrics import dice
+from bunet.models.metrics import agreement
 from bunet.models.network import weights as weight_files
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
@@ -187,7 +187,7 @@ def test_the_demo_writes_mask_picture_and_document(tmp_path: Path) -> None:
     assert document["verified"] is True
     images = embedded_slices(SMALL, 32)
     chosen = choose_weights(SMALL, "auto", (32, 32))
-    assert document["dice"]["float"] == dice(result.masks, float_labels(chosen, images))
+    assert document["dice"]["float"] == agreement(result.masks, float_labels(chosen, images)).dice
     assert document["dice"]["truth"] is None
     assert set(document["environment"]) >= {"python", "numpy", "numba", "cpu", "tier", "cores"}
     with np.load(tmp_path / "out" / "mask.npz", allow_pickle=False) as mask:

@@ -32,12 +32,12 @@ from bunet.models.volumes.volume import DICOM, Volume
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame, encode
 from bunet.net.keys import keygen
-from bunet.parties import outcomes
+from bunet.parties import outcomes, shares
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake as session
 from bunet.parties.session.handshake import Request
 from bunet.parties.store import Offer
-from bunet.parties.vote import ballots, shares
+from bunet.parties.vote import ballots
 from bunet.parties.vote import session as vote_session
 from bunet.parties.vote.session import VoteTerms
 from tests.fuzz.__main__ import CORPUS

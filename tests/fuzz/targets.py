@@ -37,9 +37,9 @@ from bunet.net import address, keys
 from bunet.net.channel import AddressError
 from bunet.net.frame import Control, MalformedFrame, decode
 from bunet.net.keys import BadKey
-from bunet.parties import outcomes
+from bunet.parties import outcomes, shares
 from bunet.parties.session import handshake as session
-from bunet.parties.vote import ballots, shares
+from bunet.parties.vote import ballots
 from bunet.parties.vote import session as vote_session
 from tests.fuzz import seeds
 from tests.fuzz.sealed_contents import seal

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from bunet.models.metrics import Agreement, agreement, dice, dice_text, known_dice
+from bunet.models.metrics import Agreement, agreement, dice_text, known_dice
 
 
 def test_the_ratios_of_a_known_pair() -> None:
     found, true = np.array([1, 1, 1, 0, 0]), np.array([0, 1, 2, 1, 1])
     counts = agreement(found, true)
     assert counts == Agreement(both=2, found=3, true=4)
-    assert counts.dice == dice(found, true) == pytest.approx(4 / 7)
+    assert counts.dice == agreement(found, true).dice == pytest.approx(4 / 7)
     assert counts.overlap == pytest.approx(2 / 5)
     assert counts.sensitivity == pytest.approx(1 / 2)
 

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bunet.net.channel import Channel
-from bunet.net.clock import ManualClock
 from bunet.net.frame import Limits
 from bunet.net.keys import KeyPair
 from bunet.net.link import PRESETS, Link
-from bunet.net.memory import memory_pair
 from bunet.net.shaper import Shaper
 from bunet.net.zeromq import Listener, ZmqChannel, connect
+from tests.net.manual_clock import ManualClock
+from tests.net.memory import memory_pair
 
 Pair = tuple[Channel, Channel]
 ZmqPair = tuple[ZmqChannel, ZmqChannel]

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from bunet.net.clock import ManualClock, RealClock, host_token
+from bunet.net.clock import RealClock, host_token
+from tests.net.manual_clock import ManualClock
 
 
 def test_real_clock_never_wakes_early() -> None:

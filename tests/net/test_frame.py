@@ -21,7 +21,6 @@ from bunet.net.frame import (
     Signal,
     decode,
     encode,
-    matches,
     mismatch,
 )
 from bunet.protocols.steps import spec
@@ -211,9 +210,9 @@ def test_limits_are_the_callers() -> None:
         decode(encode(frame).parts(), small)
 
 
-def test_matches() -> None:
+def test_mismatch() -> None:
     frame = Frame(0, 0, 0, 0, "t", (np.zeros((2, 3), np.uint32), np.zeros(4, np.uint8)))
-    assert matches(frame, (spec(np.uint32, 2, 3), spec(np.uint8, 4)))
+    assert mismatch(frame, (spec(np.uint32, 2, 3), spec(np.uint8, 4))) is None
     assert mismatch(frame, [spec(np.uint32, 2, 3)]) == "message 't' has 2 arrays where 1 are expected"
     assert "array 1" in str(mismatch(frame, (spec(np.uint32, 2, 3), spec(np.uint8, 5))))
     assert "array 0" in str(mismatch(frame, (spec(np.uint64, 2, 3), spec(np.uint8, 4))))

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunet.net.channel import ChannelClosed
-from bunet.net.clock import ManualClock, RealClock
+from bunet.net.clock import RealClock
 from bunet.net.frame import Control, Frame, encode
 from bunet.net.link import PRESETS, Link
-from bunet.net.memory import memory_pair
 from bunet.net.shaper import Pacer, Shaper
+from tests.net.manual_clock import ManualClock
+from tests.net.memory import memory_pair
 
 SENDS = st.lists(st.tuples(st.floats(0, 0.5), st.integers(0, 10**7)), min_size=1, max_size=20)
 

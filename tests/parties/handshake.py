@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bunet.models.errors import BunetError
-from bunet.net.memory import memory_pair
+from tests.net.memory import memory_pair
 
 
 def shake(hers: Callable[[Any], Any], his: Callable[[Any], Any]) -> tuple[Any, Any]:

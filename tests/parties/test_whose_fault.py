@@ -21,7 +21,6 @@ from bunet.models.program import Program
 from bunet.net.channel import AddressError, ChannelError, PeerGone, QueueChannel
 from bunet.net.frame import Control, MalformedFrame
 from bunet.net.link import Link
-from bunet.net.memory import memory_pair
 from bunet.parties import alice, bob
 from bunet.parties.events import Event, Failed, from_document, to_document
 from bunet.parties.input_slices import InputSlices
@@ -36,6 +35,7 @@ from bunet.protocols.context import Context
 from bunet.protocols.cost import Cost
 from bunet.protocols.registry import Layer, Protocol
 from bunet.protocols.steps import Send, Steps
+from tests.net.memory import memory_pair
 from tests.parties.programs import small
 
 FILE = "/home/ward/ct.npz"

@@ -3,6 +3,9 @@
 import pytest
 
 from bunet.protocols.context import Context, Role
+from bunet.protocols.kernels.gc import layout
+from bunet.protocols.kernels.ot import extension
+from bunet.protocols.kernels.symmetric import aes
 from bunet.protocols.mt import slot_products
 from bunet.protocols.ot import base
 from bunet.protocols.pahe import parameters, reply
@@ -22,8 +25,9 @@ def test_a_context_has_the_declared_level_and_hands_it_on() -> None:
     assert context.fork(0, 1).security is DECLARED
 
 
-def test_base_ots_floods_and_masks_follow_it() -> None:
-    assert DECLARED.computational == base.COUNT
+def test_base_ots_tiles_floods_and_masks_follow_it() -> None:
+    assert DECLARED.computational == base.COUNT == extension.COLUMNS
+    assert aes.TILE == layout.TILE == 1 << DECLARED.hash_tile_bits
     params = parameters.get("n4096-q94")
     noise = (1 << 10) + reply.zero_noise(params) + 1
     assert 1 << reply.flood_bits(params, 10) >= noise << DECLARED.statistical

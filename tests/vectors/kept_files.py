@@ -20,8 +20,8 @@ from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.passes.compile import compile_model
 from bunet.net.frame import Control, Frame, Signal, encode
-from bunet.parties import outcomes
-from bunet.parties.vote import ballots, shares
+from bunet.parties import outcomes, shares
+from bunet.parties.vote import ballots
 from tests.vectors.kept import FOLDER, Answers, Producers, digest, fixed
 
 FILES = FOLDER / "files"

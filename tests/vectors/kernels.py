@@ -54,7 +54,7 @@ def tweakable_hash() -> Answers:
 def transforms() -> Answers:
     """NTT of one row, forward and inverse, for every degree and prime of the named parameter sets."""
     answers: Answers = {}
-    for degree, prime in sorted({(p.degree, q) for p in map(parameters.get, parameters.names()) for q in p.primes}):
+    for degree, prime in sorted({(p.degree, q) for p in map(parameters.get, parameters.SETS) for q in p.primes}):
         tables = ntt.tables(degree, (prime,))
         row = fixed(1, 1, degree) % np.uint64(prime)
         forward, inverse = ntt.forward(row.copy(), tables), ntt.inverse(row.copy(), tables)
@@ -69,7 +69,7 @@ def transforms() -> Answers:
 def encryption() -> Answers:
     """BFV under fixed randomness: keys, a request, its sum with a plaintext, a reply, and what they decrypt to."""
     answers: Answers = {}
-    for name in parameters.names():
+    for name in parameters.SETS:
         params, source, t = parameters.get(name), Random(b"known answers, " + bytes(17)), 1 << 12
         key = bfv.SecretKey.generate(params, source)
         messages = fixed(2, params.degree) % np.uint64(t)

@@ -5,7 +5,7 @@ Where the values come from is recognised from their dtype and range, and the rul
 - `unit`: floats within [-0.01, 1.01] are taken as they are (clipped).
 - `hu`: whole numbers or floats that go below -200 are Hounsfield units: (hu + 1250)/1500, clipped.
 - `hu+1024`: stored with the usual offset of 1024: whole numbers that do not go below 0, above 255; and any whose soft
-  tissue lies there, whatever padding lies below (`volumes.recognition`). Padding that was negative and is read as a number
+  tissue lies there, whatever padding lies below (`recognition`). Padding that was negative and is read as a number
   above 30000 is the window's lower end.
 - `windowed`: whole numbers from 0 to 255 whose soft tissue (the median above Otsu's threshold) lies at 0.75 of the range
   or higher: the window [-1250, 250] HU was applied already; value/255.

@@ -59,7 +59,7 @@ class Image:
 class Series:
     """Images with one SeriesInstanceUID. label: what `--series` calls it, its number where no other has the same.
 
-    part: which of several stacks of one SeriesInstanceUID it is (`dicom_phases`), "" where there is one.
+    part: which of several stacks of one SeriesInstanceUID it is (`phases`), "" where there is one.
     """
 
     label: str
@@ -278,7 +278,7 @@ def _series_number(header: Header) -> int | None:
 
 def _grouped(images: Sequence[Image]) -> list[Series]:
     """In the order of their numbers; several with the same are told apart as 2.1, 2.2, in the order of
-    their UIDs, and so are several stacks of one (`dicom_phases`).
+    their UIDs, and so are several stacks of one (`phases`).
     """
     by_key: dict[str, list[Image]] = {}
     for image in images:

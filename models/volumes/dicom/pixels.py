@@ -152,7 +152,7 @@ def _stored(pydicom: Any, slices: Sequence[Slice], apart: Apart) -> Iterator[NDA
 def _plugin(pydicom: Any, syntax: Any) -> str:
     """The decoder of compressed pixels that pydicom shall use, "" for its own choice.
 
-    GDCM's comes last, and never after another failed (`dicom_apart`).
+    GDCM's comes last, and never after another failed (`apart`).
     """
     available = pydicom.pixels.get_decoder(syntax).available_plugins
     return next((name for name in available if name != "gdcm"), "gdcm" if available else "")

@@ -25,7 +25,7 @@ def read_series(path: Path, series: str | None = None) -> Volume:
     """The DICOM series of a folder (or of one multi-frame file), in Hounsfield units where its scanner gives them (rescale
     slope, intercept); pixels that the header calls padding become -1024 HU in a CT.
 
-    series: the number of the one that is wanted, a `dicom_folder.Series.label`; needed where a folder holds several. Sorted by
+    series: the number of the one that is wanted, a `folder.Series.label`; needed where a folder holds several. Sorted by
     position along the slices' normal, whatever the files are called. Decoded once to the disk, one slice at a time: whole
     numbers (uint8, int16 or int32) where slope and intercept are whole, float32 otherwise. `Volume.files`: the series' files.
     Raises VolumeError in one sentence that names the file: no DICOM image, several series, slices of another size or

@@ -1,4 +1,4 @@
-"""What the header of a DICOM image says of a slice: one slice for each file, or for each frame (`dicom_multiframe`)."""
+"""What the header of a DICOM image says of a slice: one slice for each file, or for each frame (`multiframe`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bunet.models.volumes.volume import VolumeError
 
 Numbers = NDArray[np.float64]
 
-# what tells stacks of one series apart (`dicom_phases`); the frame's own where files hold several (PS3.3 C.7.6.16.2.2)
+# what tells stacks of one series apart (`phases`); the frame's own where files hold several (PS3.3 C.7.6.16.2.2)
 MARKS = (
     ("AcquisitionNumber", "FrameAcquisitionNumber"),
     ("TemporalPositionIdentifier", "TemporalPositionIndex"),

@@ -1,4 +1,4 @@
-"""Labels of volumes: where they are found, that they fit, and which of their voxels are inside (`label_values`)."""
+"""Labels of volumes: where they are found, that they fit, and which of their voxels are inside (`values`)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read(path: Path, volume: Volume, asked: Sequence[int] = ()) -> Label:
     """A label's file, or the folder of a DICOM series; asked: the values that are inside, none for what the label tells.
 
     Raises LabelError or VolumeError in one sentence that names the file: not readable, of another shape than the volume, in
-    another place where both tell theirs, or values that are no label (`label_values`).
+    another place where both tell theirs, or values that are no label (`values`).
     """
     key = None
     if path.suffix.lower() == ".npz" and path.is_file():
@@ -144,7 +144,7 @@ def _label(
         volume_name = "the volume" if volume.source is None else f"the volume {volume.source.name}"
         raise LabelError(f"{name} has shape {stored.shape}, {volume_name} {volume.shape}")
     voxels = values_of.count(stored.array, name)
-    values, further = values_of.chosen(voxels, asked, name, path)
+    values, further = values_of.inside_of(voxels, asked, name, path)
     return Label(values_of.mask_of(stored.array, values, name), path, key, values, voxels, (*notes, *further))
 
 

@@ -91,7 +91,7 @@ def _counted(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return there + low, table[there]
 
 
-def chosen(voxels: dict[int, int], asked: Sequence[int], name: str, source: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def inside_of(voxels: dict[int, int], asked: Sequence[int], name: str, source: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """(values that are inside, what people should know of it, a sentence each). asked: by `--label-value`, or none.
 
     voxels: of `count`. source: the file, whose name may tell a convention. Raises LabelError where the values do not tell, and

@@ -142,14 +142,12 @@ def _loader(register: NumbaType) -> Intrinsic:
     return load
 
 
-def _storer(register: NumbaType, streaming: bool = False) -> Intrinsic:
+def _storer(register: NumbaType) -> Intrinsic:
     @intrinsic
     def store(typing: Any, array: NumbaType, index: NumbaType, value: NumbaType) -> Emission:
         def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
             pointer = data_pointer(context, builder, signature.args[0], arguments[0])
-            instruction = emit_store(builder, arguments[2], pointer, arguments[1], 64 if streaming else 8)
-            if streaming:
-                instruction.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+            emit_store(builder, arguments[2], pointer, arguments[1])
             return context.get_dummy_value()
 
         return types.void(array, types.intp, register), code
@@ -159,7 +157,6 @@ def _storer(register: NumbaType, streaming: bool = False) -> Intrinsic:
 
 load512, store512 = _loader(v512), _storer(v512)
 load128, store128 = _loader(v128), _storer(v128)
-stream512 = _storer(v512, streaming=True)  # past the caches; the address must be a multiple of 64
 
 
 @intrinsic
@@ -242,22 +239,13 @@ def _ternary(register: NumbaType, name: str) -> Intrinsic:
     return operation
 
 
-def _emit_mul32(builder: Builder, a: Value, b: Value) -> Value:
-    low = ir.Constant(VECTOR512, [0xFFFFFFFF] * 8)  # masks on both operands make this one vpmuludq
-    return builder.mul(builder.and_(a, low), builder.and_(b, low))
-
-
 xor512 = _binary(v512, lambda builder, a, b: builder.xor(a, b))
 and512 = _binary(v512, lambda builder, a, b: builder.and_(a, b))
-or512 = _binary(v512, lambda builder, a, b: builder.or_(a, b))
 add512 = _binary(v512, lambda builder, a, b: builder.add(a, b))
 sub512 = _binary(v512, lambda builder, a, b: builder.sub(a, b))
-mul512 = _binary(v512, lambda builder, a, b: builder.mul(a, b))  # low 64 bits of the product
-mul32_512 = _binary(v512, _emit_mul32)  # product of the low 32 bits of each word
 min512 = _binary(v512, lambda builder, a, b: emit_call(builder, "llvm.umin.v8i64", VECTOR512, [a, b]))  # unsigned
 xor128 = _binary(v128, lambda builder, a, b: builder.xor(a, b))
 and128 = _binary(v128, lambda builder, a, b: builder.and_(a, b))
-or128 = _binary(v128, lambda builder, a, b: builder.or_(a, b))
 add128 = _binary(v128, lambda builder, a, b: builder.add(a, b))
 madd52lo = _ternary(v512, "llvm.x86.avx512.vpmadd52l.uq.512")  # a + low 52 bits of b * c (52-bit operands)
 madd52hi = _ternary(v512, "llvm.x86.avx512.vpmadd52h.uq.512")  # a + high 52 bits of b * c
@@ -347,27 +335,6 @@ def pair128(typing: Any, low: NumbaType, high: NumbaType) -> Emission:
         return builder.insert_element(register, arguments[1], I32(1))
 
     return v128(types.uint64, types.uint64), code
-
-
-@intrinsic
-def low_word128(typing: Any, a: NumbaType) -> Emission:
-    """The low word of a 128-bit register."""
-
-    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
-        return builder.extract_element(arguments[0], I32(0))
-
-    return types.uint64(v128), code
-
-
-@literal_intrinsic
-def permute512(typing: Any, a: NumbaType, order: NumbaType) -> Emission:
-    """Words in a literal order: permute512(a, "10325476") swaps the halves of each lane."""
-    indices = [int(digit, 16) for digit in order.literal_value]
-
-    def code(context: Context, builder: Builder, signature: Signature, arguments: Values) -> Value:
-        return emit_shuffle(builder, arguments[0], None, indices)
-
-    return v512(v512, order), code
 
 
 @literal_intrinsic

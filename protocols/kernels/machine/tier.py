@@ -28,7 +28,7 @@ import llvmlite
 import llvmlite.binding
 import numba
 
-from bunet.protocols.kernels import TierUnavailable
+from bunet.models.errors import UsageError
 
 TIERS = ("vaes", "aesni", "portable")
 
@@ -37,6 +37,10 @@ _NEEDS = {
     "aesni": ("aes", "ssse3"),
     "portable": (),
 }
+
+
+class TierUnavailable(UsageError):
+    """BUNET_TIER names a tier that does not exist or that this machine cannot run; raised when kernels are imported."""
 
 
 def target_features() -> frozenset[str]:

@@ -80,10 +80,10 @@ def _correct(
         _hash(key, tweak, schedules, keys, zero, rows, start, padded, hash0)
         _hash(key, tweak, schedules, keys, delta, rows, start, padded, hash1)
         size = min(GROUP, count - start)
-        offset, mine = correlation[start : start + size], result[start : start + size]
+        offset, share = correlation[start : start + size], result[start : start + size]
         for i in range(size):
             r = scalar(hash0[i, 0])
-            mine[i] = r & limit
+            share[i] = r & limit
             corrections[i] = (r + offset[i] - scalar(hash1[i, 0])) & limit
         pack_words(corrections[:size], width, packed, start * width // 64)
         keys = GROUP_KEYS - keys
@@ -119,8 +119,8 @@ def _apply_correction(
         _hash(key, tweak, schedules, keys, zero, rows, start, padded, hashes)
         size = min(GROUP, count - start)
         unpack_words(packed[start * width // 8 :], width, corrections[:size])
-        chosen, mine = choices[start : start + size], result[start : start + size]
+        bits, share = choices[start : start + size], result[start : start + size]
         for i in range(size):
-            mask = scalar(0) - scalar(chosen[i])
-            mine[i] = (scalar(hashes[i, 0]) + (corrections[i] & mask)) & limit
+            mask = scalar(0) - scalar(bits[i])
+            share[i] = (scalar(hashes[i, 0]) + (corrections[i] & mask)) & limit
         keys = GROUP_KEYS - keys

@@ -26,7 +26,6 @@ T52 = 7  # 2^52 mod q
 T52_52 = 8
 T104 = 9  # 2^104 mod q
 T104_52 = 10
-COLUMNS = 11
 
 
 def shoup(w: int, q: int, k: int) -> int:
@@ -36,7 +35,7 @@ def shoup(w: int, q: int, k: int) -> int:
 
 @functools.cache
 def constants(primes: tuple[int, ...]) -> np.ndarray:
-    """Read-only uint64 (L, COLUMNS): the columns named above, for each prime."""
+    """Read-only uint64 (L, 11): the columns named above, for each prime."""
     rows = []
     for q in primes:
         t64, t52, t104 = (pow(2, k, q) for k in (64, 52, 104))

@@ -32,7 +32,7 @@ class Tables:
     """Twiddle factors of a degree and L primes, read-only uint64.
 
     forward, inverse: (3, L, N): powers of psi, of 1/psi in bit-reversed order, with their Shoup companions for k = 64 and
-    k = 52. scaling: (L, 6): 1/N and inverse[1]/N, each with its two companions. constants: (L, modular.COLUMNS). masks: (L,),
+    k = 52. scaling: (L, 6): 1/N and inverse[1]/N, each with its two companions. constants: (L, 11). masks: (L,),
     ones in the bits of each prime.
     """
 

@@ -1,6 +1,6 @@
 """Arithmetic on RNS polynomials in 64-bit scalar arithmetic: the tier that runs everywhere.
 
-Arrays are C-contiguous uint64 of canonical residues, (n, L, N) unless said; c is `modular.constants` (L, COLUMNS). Shapes
+Arrays are C-contiguous uint64 of canonical residues, (n, L, N) unless said; c is `modular.constants` (L, 11). Shapes
 are checked by `rlwe`, which dispatches.
 """
 

@@ -24,7 +24,7 @@ from bunet.protocols.kernels.ring.modular import Q, reduce_128
 
 CBD = 21  # centred binomial: the sum of 21 coins less the sum of 21 others
 ERROR_BOUND = CBD  # |error| <= 21, always
-ERROR_VARIANCE = CBD / 2  # deviation 3.24, above the 3.2 of the Homomorphic Encryption Standard
+# variance CBD / 2: deviation 3.24, above the 3.2 of the Homomorphic Encryption Standard
 
 
 @intrinsic

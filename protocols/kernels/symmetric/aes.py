@@ -30,7 +30,7 @@ from bunet.protocols.kernels.machine.types import V128, V512, Index, Registers, 
 from bunet.protocols.kernels.symmetric.aes_bitsliced import LANE_BLOCKS, LANES, encrypt_lanes, expand_lanes
 from bunet.protocols.kernels.symmetric.aes_rounds import aes128, aes512, aes512_expanding, key_schedule128, key_schedule512
 
-TILE = 64  # rows hashed under one key; see hash_rows
+TILE = 64  # rows hashed under one key; see hash_rows, and `Security.hash_tile_bits`
 GROUP = TILE * LANES if TIER == "portable" else 4 * TILE  # rows that hash_group takes at a time
 SCHEDULE_WORDS = 22
 _WORD = np.dtype(np.uint64)  # compares with an array's dtype faster than np.uint64 does

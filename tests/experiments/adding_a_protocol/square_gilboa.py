@@ -43,4 +43,4 @@ def example() -> Layer:
     return Layer(Node("narrow", "square", ("x",), square), (source,))
 
 
-register(Protocol("square", "gilboa", run, run, cost, supports, settings=("ot",), examples=(example(),)))
+register(Protocol("square", "gilboa", run, run, cost, supports, settings=extension.SETTING, examples=(example(),)))

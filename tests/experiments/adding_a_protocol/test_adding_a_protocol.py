@@ -72,7 +72,7 @@ def test_the_shared_tests_run_it(protocol: Protocol) -> None:
     examples = shared._cases(protocol)
     assert [layer.inputs[0].width for layer in examples] == [20, 26, 36, 2]
     for layer in examples:
-        for settings in ({}, *({name: shared.SETTINGS[name]} for name in protocol.settings)):
+        for settings in shared._settings(protocol):
             shared.check(protocol, replace(layer, settings=settings))
 
 
@@ -85,7 +85,9 @@ def test_it_is_planned_with_its_cost(protocol: Protocol) -> None:
 
 
 def test_its_kernels_are_warmed_up(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = [kind for kind in warming.kinds(warming.programs()) if (kind.operation, kind.protocol) == ("square", "gilboa")]
+    planned = [
+        group for group in warming.layer_groups(warming.programs()) if (group.operation, group.protocol) == ("square", "gilboa")
+    ]
     assert planned
     monkeypatch.setattr(warmup, "_warm", set())
     program = programs.small(16, 2, activation="hybrid").program

@@ -30,8 +30,8 @@ from bunet.models.passes.compile import compile_model
 from bunet.models.volumes import formats
 from bunet.models.volumes.volume import Volume
 from bunet.net import keys
-from bunet.parties import outcomes
-from bunet.parties.vote import ballots, shares
+from bunet.parties import outcomes, shares
+from bunet.parties.vote import ballots
 
 SMALL = Architecture(features=1, in_channels=1, depth=1)
 BIG = np.random.default_rng(0).integers(0, 2, (256, 512), np.uint8)

@@ -18,7 +18,6 @@ from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.predict.models import load_models
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.models.errors import UsageError
-from bunet.models.metrics import dice
 from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import NORM_EPSILON, Architecture
 from bunet.models.network.unet import from_weights
@@ -161,7 +160,7 @@ def test_a_vote_opens_the_majority_only(given: Path, tmp_path: Path, bunet: Bune
     assert status == 0, err
     assert "infection along Z (array axis 2), 4 slices (3 done already)" in out
     assert not list((tmp_path / "one").glob("scratch-*")), "ballots do not outlive a vote, whatever became of it"
-    assert dice(array(tmp_path / "one_prediction.npz"), mask) >= 0.99
+    assert agreement(array(tmp_path / "one_prediction.npz"), mask).dice >= 0.99
 
 
 def test_a_folder_belongs_to_one_run(given: Path, tmp_path: Path, bunet: Bunet) -> None:

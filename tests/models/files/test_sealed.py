@@ -24,8 +24,8 @@ from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_slice, seeded_weights
 from bunet.models.network.weights import WeightsError
 from bunet.models.passes.compile import compile_model
-from bunet.parties import outcomes
-from bunet.parties.vote import ballots, shares
+from bunet.parties import outcomes, shares
+from bunet.parties.vote import ballots
 
 NOTE = FileFormat("bunet-note", 3, "a note", "write it again", "`bunet convert` does it")
 SMALL = Architecture(features=1, in_channels=1, depth=1)

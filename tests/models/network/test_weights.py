@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from bunet.models.errors import UsageError
-from bunet.models.metrics import dice
+from bunet.models.metrics import agreement
 from bunet.models.network import reference, weights
 from bunet.models.network.architecture import Architecture, ArchitectureError
 from bunet.models.network.fold import fold
@@ -176,13 +176,13 @@ def test_published_checkpoints_are_read(tmp_path: Path) -> None:
 
 def test_dice() -> None:
     a, b = np.zeros((2, 3)), np.zeros((2, 3))
-    assert dice(a, b) == 1.0
+    assert agreement(a, b).dice == 1.0
     a[0, :2] = 1
-    assert dice(a, b) == 0.0
+    assert agreement(a, b).dice == 0.0
     b[0, 1:] = 7
-    assert dice(a, b) == 0.5
+    assert agreement(a, b).dice == 0.5
     with pytest.raises(ValueError, match="shapes"):
-        dice(a, b[:1])
+        agreement(a, b[:1])
 
 
 def test_notes_travel_with_the_weights(tmp_path: Path) -> None:

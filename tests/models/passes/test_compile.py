@@ -17,7 +17,7 @@ from bunet.models import oracle
 from bunet.models.commitment import commit
 from bunet.models.compiled import Compiled, CompileError, load_compiled, quantise_input, save_compiled
 from bunet.models.errors import UsageError
-from bunet.models.metrics import dice
+from bunet.models.metrics import agreement
 from bunet.models.model_card import ModelCard
 from bunet.models.network.architecture import Architecture, ArchitectureError
 from bunet.models.network.fold import fold
@@ -109,7 +109,7 @@ def test_more_bits_come_closer_to_the_float_network(activation: str) -> None:
             last = oracle.run(result.program, result.weights, quantise_input(result.program, image))["readout"]
             logits = float_model.logits(image)
             deviations.append(np.abs(np.ldexp(last, -result.program["conv"].type.frac) - logits).mean() / logits.std())
-            masks.append(dice(last[1] > last[0], float_model.label(image)))
+            masks.append(agreement(last[1] > last[0], float_model.label(image)).dice)
         errors[format], scores[format] = np.mean(deviations), np.mean(masks)
     assert errors["4.4"] > 2 * errors["8.4"] > 8 * errors["12.4"]
     assert errors["12.4"] > errors["8.8"] > 4 * errors["12.8"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bunet.models.metrics import dice
+from bunet.models.metrics import agreement
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.reference import FloatModel
 from bunet.models.network.seeded import seeded_slice, seeded_weights
@@ -28,7 +28,7 @@ def test_a_volume_is_segmented_as_the_float_network_does(axis: str) -> None:
     assert done == [k + 1 for k in numbers]
     assert mask.shape == volume.shape
     floats = [source.frame.restore(FloatModel(model).label(image) == 1) for image in slices]
-    assert dice(mask, np.stack(floats, axis="zyx".index(axis))) > 0.99
+    assert agreement(mask, np.stack(floats, axis="zyx".index(axis))).dice > 0.99
     assert np.array_equal(mask, integer_score.segment(compiled, volume, axis, 0))
     coarse = compile_model(model, 32, 32, "4.3", slices)
     assert not np.array_equal(integer_score.segment(coarse, volume, axis, 0), integer_score.segment(coarse, volume, axis, 1))
@@ -50,7 +50,7 @@ def test_slices_are_cut_to_the_body_as_everywhere(axis: str) -> None:
     floats = np.zeros_like(mask)
     for k in numbers:
         np.moveaxis(floats, "zyx".index(axis), 0)[k] = source.frame.restore(FloatModel(model).label(source.image(k)) == 1)
-    assert dice(mask, floats) > 0.99
+    assert agreement(mask, floats).dice > 0.99
 
 
 def test_other_programs_are_refused() -> None:

@@ -31,6 +31,7 @@ from bunet.models.training.score import score  # noqa: E402
 from bunet.models.training.sources import SyntheticSource, chest_batches  # noqa: E402
 from bunet.models.training.train import segmentation_loss, train  # noqa: E402
 from bunet.models.volumes import synthetic  # noqa: E402
+from tests.models.held_out import TEST_SEEDS  # noqa: E402
 
 TINY = Architecture(features=2, depth=2)
 
@@ -79,7 +80,7 @@ def test_training_learns_and_its_file_is_the_model(tmp_path: Path) -> None:
     settings = config(tmp_path, steps=60, evaluate_every=20, batch=4, rate=1e-2, volumes=3)
     result = train(settings, lambda r: losses.append(r.loss))
     assert losses[-1] < 0.8 * losses[0]
-    chests = [synthetic.generate(settings.size, settings.slices, seed) for seed in synthetic.TEST_SEEDS[:2]]
+    chests = [synthetic.generate(settings.size, settings.slices, seed) for seed in TEST_SEEDS[:2]]
     model = load(result.output)
     counts, peak = score(model, chest_batches(chests, "z", "infection"))
     assert 0 <= counts.dice <= 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bunet.models.volumes.labels.values import LabelError, chosen, count, listed, mask_of, parse
+from bunet.models.volumes.labels.values import LabelError, count, inside_of, listed, mask_of, parse
 
 INSIDE = np.zeros((4, 3, 5), bool)
 INSIDE[1:3, 1, 2:] = True
@@ -14,7 +14,7 @@ LUNGS_AND_INFECTION = np.where(INSIDE, 3, np.arange(60).reshape(4, 3, 5) % 3)
 
 def masked(array: np.ndarray, *asked: int, file: str = "label.npy") -> tuple[np.ndarray, tuple[str, ...]]:
     voxels = count(array, "the label")
-    inside, notes = chosen(voxels, asked, "the label", Path(file))
+    inside, notes = inside_of(voxels, asked, "the label", Path(file))
     return mask_of(array, inside, "the label"), notes
 
 

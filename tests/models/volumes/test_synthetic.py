@@ -6,13 +6,13 @@ import pytest
 from bunet.models.errors import UsageError
 from bunet.models.volumes.synthetic import (
     EMBEDDED_SEED,
-    TEST_SEEDS,
     TRAINING_SEEDS,
     VALIDATION_SEEDS,
     SyntheticVolume,
     embedded,
     generate,
 )
+from tests.models.held_out import TEST_SEEDS
 
 
 @pytest.fixture(scope="module")

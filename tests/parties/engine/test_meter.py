@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from bunet.net.channel import Moved
-from bunet.net.clock import ManualClock
 from bunet.net.frame import Control, Frame
 from bunet.net.link import Link
-from bunet.net.memory import MemoryChannel, memory_pair
 from bunet.net.shaper import Shaper
 from bunet.parties.engine.meter import EVERY_S, TrafficMeter
 from bunet.parties.events import Traffic, from_document, to_document
+from tests.net.manual_clock import ManualClock
+from tests.net.memory import MemoryChannel, memory_pair
 
 LINK = Link(8e6, 0.2)  # a byte takes a microsecond, and 0.1 s to get there
 

@@ -12,20 +12,19 @@ from bunet.models.errors import PeerError
 from bunet.models.program import Format, Node, Program, TensorType
 from bunet.net.channel import ChannelError
 from bunet.net.frame import Control, Frame
-from bunet.net.memory import MemoryChannel, memory_pair
 from bunet.parties.engine import mailbox as mailboxes
 from bunet.parties.engine.scheduler import Scheduler, SliceJob
 from bunet.parties.planner import PlannedLayer, choose
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Terms
-from bunet.parties.session.run import Finished, Hooks, Session
-from bunet.parties.session.run import run as run_session
+from bunet.parties.session.run import Finished, Hooks, Session, run_session
 from bunet.protocols.ass.share import Share
 from bunet.protocols.context import Context, Role
 from bunet.protocols.cost import Cost
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
 from bunet.protocols.steps import Receive, Send, Steps, spec
+from tests.net.memory import MemoryChannel, memory_pair
 
 TYPE = TensorType((1, 2, 3), 16, 0, 10)
 EXPECT = (spec(np.uint32, 1, 2, 3),)

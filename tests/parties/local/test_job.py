@@ -5,8 +5,9 @@ from pathlib import Path
 
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.net.link import Link
+from bunet.parties.events import ROLES
 from bunet.parties.local.inputs import VolumeSlices
-from bunet.parties.local.job import ROLES, PairJob
+from bunet.parties.local.job import PairJob
 from bunet.parties.run_options import RunOptions
 from bunet.parties.vote.job import VoteJob
 

@@ -13,7 +13,6 @@ from bunet.models.model_card import ModelCard, ModelWish
 from bunet.models.printable import MAX_PEER_TEXT
 from bunet.models.program import Program
 from bunet.net.frame import Control
-from bunet.net.memory import MemoryChannel
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
 from bunet.parties import warmup
@@ -23,6 +22,7 @@ from bunet.parties.session import handshake as session
 from bunet.parties.session.handshake import Request
 from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore, Offer, StoreError
+from tests.net.memory import MemoryChannel
 from tests.parties import handshake
 from tests.parties.programs import CARD, named, small
 

@@ -14,10 +14,8 @@ from rich.console import Console
 from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.net.frame import Control
 from bunet.net.link import PRESETS, Link
-from bunet.net.memory import MemoryChannel
 from bunet.parties.console import RunConsole
-from bunet.parties.events import Event, LayerFinished, SessionStarted
-from bunet.parties.local.job import ROLES
+from bunet.parties.events import ROLES, Event, LayerFinished, SessionStarted
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request
@@ -28,6 +26,7 @@ from bunet.parties.vote.job import OT, VoteJob
 from bunet.parties.vote.pair import run_vote
 from bunet.parties.vote.session import VoteTerms
 from bunet.protocols.vote import election
+from tests.net.memory import MemoryChannel
 from tests.parties.handshake import shake
 from tests.parties.programs import small
 from tests.protocols.vote.test_election import in_the_clear

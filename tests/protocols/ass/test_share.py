@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bunet.models.program import TensorType
-from bunet.protocols.ass.resize import truncate_reduce
-from bunet.protocols.ass.share import Share, dtype_of, open_shares, reduce_to, signed, split
+from bunet.protocols.ass.share import Share, dtype_of, open_shares, reduce_to, signed
 from bunet.protocols.context import Role
+from bunet.protocols.layers.resize import truncate_reduce
 from bunet.protocols.random import Random
+from tests.protocols.sharing import split
 
 
 def all_pairs(width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -280,7 +280,7 @@ def test_errors_and_ternaries() -> None:
     errors = rlwe.errors(20, 4096, Random(bytes(32)))
     assert abs(errors).max() <= sampling.ERROR_BOUND
     assert abs(errors.mean()) < 5 * np.sqrt(10.5 / errors.size)
-    assert abs(errors.var() - sampling.ERROR_VARIANCE) < 0.3
+    assert abs(errors.var() - sampling.CBD / 2) < 0.3
     extremes = np.array([(1 << 21) - 1, ((1 << 21) - 1) << 21, ~np.uint64(0), 0], np.uint64)
     out = np.empty(4, np.int64)
     sampling.centred_binomial(extremes, out)

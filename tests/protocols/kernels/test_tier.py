@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from bunet.protocols.kernels import TierUnavailable
 from bunet.protocols.kernels.machine import tier
 
 SCRIPT = Path(__file__).with_name("tier_digest.py")
@@ -48,7 +47,7 @@ def test_a_processor_chosen_by_name_offers_only_the_portable_tier(monkeypatch: p
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert tier.available() == ("portable",)
     assert tier.choose(None) == "portable"
-    with pytest.raises(TierUnavailable, match="BUNET_TIER=vaes needs a processor with"):
+    with pytest.raises(tier.TierUnavailable, match="BUNET_TIER=vaes needs a processor with"):
         tier.choose("vaes")
 
 
@@ -101,7 +100,6 @@ from bunet.protocols import kernels
 names = sys.argv[1:] or [m.name for m in pkgutil.walk_packages(kernels.__path__, kernels.__name__ + ".")]
 modules = [importlib.import_module(name) for name in names]
 from numba.core.dispatcher import Dispatcher
-from bunet.protocols.kernels import TierUnavailable
 from bunet.protocols.kernels.machine import tier
 paths = {made.stats.cache_path for m in modules for made in vars(m).values() if isinstance(made, Dispatcher)}
 print(tier.cache_folder(tier.TIER), *paths, sep="\\n")

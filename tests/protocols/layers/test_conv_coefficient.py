@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bunet.models.integers import IntegerWeights
 from bunet.models.program import Node, TensorType
 from bunet.protocols import registry
-from bunet.protocols.ass.share import Share, reduce_to, split
+from bunet.protocols.ass.share import Share, reduce_to
 from bunet.protocols.context import Context, Role
 from bunet.protocols.counting import Traffic, counted
 from bunet.protocols.kernels.ring import convolve
@@ -24,6 +24,7 @@ from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer
 from tests.protocols.pahe.noise import noise_budget
+from tests.protocols.sharing import split
 
 
 @lru_cache

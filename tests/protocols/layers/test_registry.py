@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from bunet.models import oracle
+from bunet.models.errors import UsageError
 from bunet.models.integers import IntegerWeights
 from bunet.models.program import FAMILIES, Node, TensorType
 from bunet.protocols import registry
-from bunet.protocols.ass.share import Share, open_shares, split
+from bunet.protocols.ass.share import Share, open_shares
 from bunet.protocols.counting import counted
 from bunet.protocols.ot import extension
 from bunet.protocols.random import Random
 from bunet.protocols.registry import Layer, Protocol
 from tests.protocols.contexts import contexts
+from tests.protocols.sharing import split
 
 rng = np.random.default_rng(2024)
 
@@ -88,7 +90,10 @@ CASES: dict[str, Sequence[tuple[Node, tuple[TensorType], IntegerWeights | None]]
     ],
 }
 
-SETTINGS = {"garbler": "bob", "ot": "softspoken-4"}  # each public setting, at a value that is not its default
+
+def _settings(protocol: Protocol) -> list[dict[str, str]]:
+    """The defaults, and each public setting at a value that is not its default."""
+    return [{}, *({name: values[len(values) // 2]} for name, values in protocol.settings.items())]
 
 
 def _cases(protocol: Protocol) -> list[Layer]:
@@ -101,7 +106,7 @@ RUNS = [
     pytest.param(protocol, layer, settings, id="-".join((protocol.operation, protocol.name, str(k), *settings.values())))
     for protocol in registry.everything()
     for k, layer in enumerate(_cases(protocol))
-    for settings in ({}, *({name: SETTINGS[name]} for name in protocol.settings))
+    for settings in _settings(protocol)
 ]
 
 
@@ -121,7 +126,7 @@ def test_protocols_are_found_and_listed_in_order() -> None:
     assert known == sorted(known)
     assert registry.names("relu") == ["gc", "gc-sign"]
     assert registry.names("no-such") == []
-    with pytest.raises(LookupError, match="no protocol 'gcc' for relu; known: gc, gc-sign"):
+    with pytest.raises(UsageError, match="no protocol 'gcc' for relu; known: gc, gc-sign"):
         registry.get("relu", "gcc")
 
 
@@ -131,6 +136,13 @@ def test_what_cannot_be_registered_is_refused() -> None:
         registry.register(protocol)
     with pytest.raises(ValueError, match="there is no operation 'tanh'"):
         registry.register(replace(protocol, operation="tanh"))
+    with pytest.raises(ValueError, match="other values of the setting 'garbler'"):
+        registry.register(replace(protocol, name="mine", settings={"garbler": ("carol",)}))
+
+
+def test_settings_are_those_of_the_protocols() -> None:
+    assert registry.settings() == {"garbler": ("alice", "bob"), "ot": extension.NAMES}
+    assert extension.NAMES[0] == extension.DEFAULT
 
 
 def _secret(kind: TensorType) -> np.ndarray:

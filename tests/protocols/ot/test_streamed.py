@@ -5,6 +5,7 @@ import pytest
 
 from bunet.protocols.ass.share import signed
 from bunet.protocols.context import Role
+from bunet.protocols.cost import Cost
 from bunet.protocols.counting import counted
 from bunet.protocols.layers import multiplex
 from bunet.protocols.ot import streamed
@@ -39,5 +40,5 @@ def test_multiplexer(small_blocks: None, count: int, width: int) -> None:
     ra, rb, traffic = counted(multiplex.first(a, y[0], d[0], width), multiplex.second(b, y[1], d[1], width))
     expected = (y[0].astype(np.uint64) + y[1].astype(np.uint64)) * (d[0] ^ d[1])
     assert (signed(ra.astype(np.uint64) + rb - expected, width) == 0).all()
-    stated = multiplex.cost(count, width)
+    stated = Cost().then(*multiplex.flights(count, width, Role.ALICE))
     assert (stated.alice_bytes, stated.bob_bytes, stated.rounds) == (traffic.alice_bytes, traffic.bob_bytes, traffic.rounds)

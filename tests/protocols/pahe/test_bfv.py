@@ -12,7 +12,7 @@ from bunet.protocols.pahe import bfv, encoding, parameters
 from bunet.protocols.pahe.keys import PublicKey, SecretKey
 from bunet.protocols.random import Random
 from bunet.protocols.steps import ProtocolError
-from tests.protocols.pahe.noise import noise_budget
+from tests.protocols.pahe.noise import noise_budget, phase
 
 PARAMS = parameters.get("n4096-q94")
 RANDOM = Random(b"tests of bfv....")
@@ -45,7 +45,7 @@ def polynomial(factor: dict[int, int], degree: int = PARAMS.degree) -> np.ndarra
     return out
 
 
-@pytest.mark.parametrize("name", [n for n in parameters.names() if n != "n16384-q376"])
+@pytest.mark.parametrize("name", [n for n in parameters.SETS if n != "n16384-q376"])
 def test_decrypts_what_was_encrypted(name: str) -> None:
     params = parameters.get(name)
     key = SecretKey.generate(params, RANDOM)
@@ -97,7 +97,7 @@ def phase_noise(key: SecretKey, ciphertexts: np.ndarray, values: np.ndarray, t: 
     q = key.params.modulus
     total = sum(
         residues.astype(object) * (q // p * pow(q // p, -1, p))
-        for p, residues in zip(key.params.primes, bfv.phase(key, ciphertexts).transpose(1, 0, 2), strict=True)
+        for p, residues in zip(key.params.primes, phase(key, ciphertexts).transpose(1, 0, 2), strict=True)
     )
     difference = (2 * t * total - 2 * q * values.astype(object)) % (2 * t * q)
     return np.where(difference > t * q, difference - 2 * t * q, difference)

@@ -1,4 +1,4 @@
-"""Two ends of a channel in one process, for tests and for local runs; no threads, no copies."""
+"""Two ends of a channel in one process; no threads, no copies."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from bunet.models.files.sealed import SealError
 from bunet.net import zeromq
 from bunet.parties import alice as alice_party
 from bunet.parties import bob as bob_party
+from bunet.parties import shares
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.input_slices import InputSlices
 from bunet.parties.run_options import RunOptions
@@ -25,7 +26,6 @@ from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Request
 from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
-from bunet.parties.vote import shares
 from bunet.protocols.random import Random
 from tests.parties.programs import slices, small
 
