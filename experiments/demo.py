@@ -21,6 +21,7 @@ from bunet.experiments.settings import DEMO_SIZE, RunSettings
 from bunet.experiments.storage.results import write_json, write_mask
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.metrics import dice_text, known_dice
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slicing.slices import OFFSETS
 from bunet.parties.console import RunConsole
 from bunet.parties.local.pair import run_pair
@@ -35,9 +36,8 @@ class DemoRequest:
     """What `bunet demo` was asked for beyond the run's settings.
 
     size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
-    truth: a file with its labels. label_values: what is inside of them, none for what they tell. weights: auto, demo, random or
-    a file. out: folder of the results. json: a further place for the document. series, intensity (a rule), field_of_view: as
-    `formats.load`.
+    truth: a file with its labels. reading: of both. weights: auto, demo, random or a file. out: folder of the results. json: a
+    further place for the document.
     """
 
     settings: RunSettings
@@ -48,10 +48,7 @@ class DemoRequest:
     weights: str = "auto"
     json: Path | None = None
     verify: bool = True
-    label_values: tuple[int, ...] = ()
-    series: str | None = None
-    intensity: str = "auto"
-    field_of_view: str = "auto"
+    reading: VolumeReading = DEFAULT_READING
 
 
 @dataclass(frozen=True)
@@ -111,16 +108,7 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     if request.volume is None:
         images = embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
-        images = volume_slices(
-            settings,
-            request.volume,
-            request.truth,
-            request.size,
-            label_values=request.label_values,
-            series=request.series,
-            rule=request.intensity,
-            field_of_view=request.field_of_view,
-        )
+        images = volume_slices(settings, request.volume, request.truth, request.size, request.reading)
     chosen = choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")

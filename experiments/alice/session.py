@@ -21,6 +21,7 @@ from bunet.models.compiled import quantise_input
 from bunet.models.model_card import ModelWish
 from bunet.models.program import Program
 from bunet.models.volumes import formats
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slice_source import Size, SliceSource
 from bunet.models.volumes.slicing import slices
 from bunet.net import zeromq
@@ -44,9 +45,9 @@ class AliceRequest:
     """What `bunet alice` was asked for, each part of it checked.
 
     connect: Bob's address. pair, server: Alice's keys and Bob's public one, None on loopback. wish: for Bob's model.
-    axis: of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. rule, field_of_view, series: how the
-    volume is read, as `formats.load`. format: None for whichever Bob's model has. protocols: by operation or layer name. out:
-    the folder that the mask goes to. json: where the run's document goes.
+    axis: of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. reading: of the volume. format: None for
+    whichever Bob's model has. protocols: by operation or layer name. out: the folder that the mask goes to. json: where the
+    run's document goes.
     """
 
     volume: Path
@@ -58,9 +59,7 @@ class AliceRequest:
     server: str | None = None
     slices: str = ":"
     size: Size = None
-    series: str | None = None
-    rule: str = "auto"
-    field_of_view: str = "auto"
+    reading: VolumeReading = DEFAULT_READING
     format: str | None = None
     protocols: Mapping[str, str] | None = None
     ot: str = "iknp"
@@ -74,7 +73,7 @@ def segment(request: AliceRequest, say: Say) -> None:
     """Read the volume, run what is left of its slices, write what is finished. Raises a BunetError."""
     results = masks.paths(request.out, request.volume, formats.format_of(request.volume))
     check_apart([request.volume], request.out, [*results, request.json])
-    loaded = formats.load(request.volume, request.rule, request.series, request.field_of_view, sized=request.size is not None)
+    loaded = request.reading.load(request.volume, sized=request.size is not None)
     mask_files.check_writable(loaded.stored)
     for remark in loaded.remarks():
         say(remark)

@@ -119,19 +119,7 @@ class Bench:
         """Read again for slices of another kind only, not for other weights or formats."""
         key = (settings.size, settings.slices, settings.axis, replace(data, weights="", digest=""))
         if self._read is None or self._read[0] != key:
-            self._read = (
-                key,
-                volume_slices(
-                    settings,
-                    data.volume,
-                    data.truth,
-                    settings.size,
-                    label_values=data.label_values,
-                    series=data.series,
-                    rule=data.intensity,
-                    field_of_view=data.field_of_view,
-                ),
-            )
+            self._read = key, volume_slices(settings, data.volume, data.truth, settings.size, data.reading)
         return self._read[1]
 
 

@@ -89,21 +89,19 @@ def demo(
     check_apart([volume, truth], out, [out / "mask.npz", json_file])
     _make_folder(out)
     from bunet.experiments.demo import DemoRequest, run_demo
+    from bunet.models.volumes.reading import VolumeReading
     from bunet.parties.console import RunConsole
 
     request = DemoRequest(
         settings,
         out,
-        size,
-        volume,
-        truth,
-        weights,
-        json_file,
-        verify,
-        values,
-        series,
-        checks.intensity(intensity),
-        checks.field_of_view(field_of_view),
+        size=size,
+        volume=volume,
+        truth=truth,
+        reading=VolumeReading(series, checks.intensity(intensity), checks.field_of_view(field_of_view), values),
+        weights=weights,
+        json=json_file,
+        verify=verify,
     )
     result = run_demo(request, RunConsole(bandwidth_bps=settings.run.link.bandwidth_bps))
     if result.document["verified"] is False:

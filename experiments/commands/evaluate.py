@@ -64,9 +64,15 @@ def evaluate(
             raise
         raise UsageError("evaluating needs torch: pip install 'bunet[models]'") from error
     from bunet.experiments.storage.results import write_json
+    from bunet.models.volumes.reading import VolumeReading
 
     if document is not None:
         writable_parent("--json", document)
+    reading = VolumeReading(
+        label_values=checks.label_values(label_value),
+        rule=checks.intensity(intensity),
+        field_of_view=checks.field_of_view(field_of_view),
+    )
     request = EvaluationRequest(
         weights=weights,
         data=data,
@@ -75,9 +81,7 @@ def evaluate(
         axis=axis,
         size=size,
         formats=checks.names(formats),
-        label_values=checks.label_values(label_value),
-        rule=checks.intensity(intensity),
-        field_of_view=checks.field_of_view(field_of_view),
+        reading=reading,
         seed=seed,
         threads=threads,
     )

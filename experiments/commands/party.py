@@ -152,6 +152,7 @@ def alice(
       bunet alice --volume ct.npz --connect tcp://bob:7010 --key alice.key --server bob.key.pub
     """
     from bunet.experiments.alice.session import AliceRequest, segment
+    from bunet.models.volumes.reading import VolumeReading
 
     keep_freed_memory()
     protocols = checks.protocols(protocol or [])
@@ -172,9 +173,7 @@ def alice(
         server=keys.load_public(server) if server else None,
         slices=which,
         size=height_width[0] if height_width and square else height_width,
-        series=series,
-        rule=checks.intensity(intensity),
-        field_of_view=checks.field_of_view(field_of_view),
+        reading=VolumeReading(series, checks.intensity(intensity), checks.field_of_view(field_of_view)),
         format=None if format is None else str(checks.operand_format(format)),
         protocols=protocols,
         ot=checks.ot_extension(ot),

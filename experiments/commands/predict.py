@@ -129,6 +129,7 @@ def predict(
     from bunet.experiments.predict.settings import PredictSettings
     from bunet.experiments.settings import run_options
     from bunet.experiments.storage.results import write_json
+    from bunet.models.volumes.reading import VolumeReading
 
     settings = PredictSettings(
         axes=checks.names(axes),
@@ -147,12 +148,10 @@ def predict(
         secure=not float_only,
         compare=compare,
         size=size,
-        rule=intensity,
-        field_of_view=field_of_view,
+        reading=VolumeReading(series, intensity, field_of_view, checks.label_values(label_value)),
         slices=which,
         probabilities=probabilities,
         verify=verify,
-        label_values=checks.label_values(label_value),
     )
     checks.one_of("--pool", pool, ("auto", *POOLINGS))
     if (volume is None) == (test_data_dir is None):
@@ -169,7 +168,6 @@ def predict(
         cases=test_data_dir,
         volume=volume,
         label=label,
-        series=series,
         pool=pool,
         activation=activation,
         calibration=tuple(calibration or ()),

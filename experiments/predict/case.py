@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,9 @@ class RegionMasks:
 
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
-    loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
+    loaded = settings.reading.load(files.volume)
     mask_files.check_writable(loaded.stored)
-    label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
+    label, notes = settings.reading.label(files.label, loaded.stored)
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes, settings.published)
     return Case(files, loaded, region, label, notes)
 
@@ -205,10 +205,8 @@ class CaseRun:
         else:
             compiled = compile_stage(stage, self.settings, self.job.calibration)
             console = self._live(stage.title)
-            frame, files = stage.frame, self.case.files
-            inputs = VolumeSlices(
-                volume=files.volume, size=frame.size, rule=self.case.loaded.rule, series=files.series, crop=frame.crop
-            )
+            frame, reading = stage.frame, replace(self.settings.reading, rule=self.case.loaded.rule)
+            inputs = VolumeSlices(volume=self.case.files.volume, size=frame.size, reading=reading, crop=frame.crop)
             document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self.job.progress, self.job.run)
         self._keep_document(stage.name, document)
 

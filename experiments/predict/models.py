@@ -182,14 +182,15 @@ def suited(settings: PredictSettings, folders: Mapping[str, tuple[str, str]]) ->
     if not any(published.values()):
         return settings
     if all(published.values()):
-        return replace(settings.as_published(), rule="as-is" if settings.rule == "auto" else settings.rule)
+        reading = replace(settings.reading, rule="as-is") if settings.reading.rule == "auto" else settings.reading
+        return replace(settings.as_published(), reading=reading)
     for target, (option, where) in folders.items():  # one that cannot be read is told before a question that it raises
         for axis in AXIS_ORDER:
             if published.get(target) and (Path(where) / _published_name(axis)).is_file():
                 _load(option, where, target, axis)
     ours = next(target for target in there if not published[target])
     head = f"{folders[ours][0]}: the {ours} models are ours, the others published"
-    if settings.rule == "auto":
+    if settings.reading.rule == "auto":
         raise UsageError(f"{head}, which take values as they are: say which --intensity the volume is read with")
     if len(settings.axes) < len(AXIS_ORDER) or "=" in settings.slices:
         raise UsageError(f"{head}, which call array axis 0 X where ours call it z: say all of --axes x,y,z, and --slices A:B")

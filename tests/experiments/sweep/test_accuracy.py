@@ -24,6 +24,7 @@ from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
+from bunet.models.volumes.reading import VolumeReading
 from bunet.models.volumes.volume import Volume
 from tests.experiments.command_line import Bunet
 from tests.experiments.test_demo import pretend
@@ -142,7 +143,7 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
 def test_points_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
-    data = CtData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
+    data = CtData(Path("ct.npz"), None, "infection-z", "z", "0-1", VolumeReading(label_values=(3,)))
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points({"relu": data})
     assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 
@@ -230,7 +231,7 @@ def test_what_the_file_says_of_its_data_is_not_for_others(place: Path) -> None:
     def found(**asked: Any) -> tuple[tuple[int, ...], str, list[str]]:
         said: list[str] = []
         data = sweep_data.chosen_data(config, Asked(**asked), said.append)["relu"]
-        return data.label_values, data.intensity, [line for line in said if "not for these" in line]
+        return data.reading.label_values, data.reading.rule, [line for line in said if "not for these" in line]
 
     assert found() == ((3,), "tissue", [])
     assert found(truth=place / "threes.npy", volume=place / "case.npz") == ((3,), "tissue", [])
