@@ -24,17 +24,17 @@ def run_options(
     link: Link = PRESETS["lan"],
     in_flight: int = 1,
     cores: int = 1,
-    relu: str = RELU,
+    relu: str | None = RELU,
     protocols: Mapping[str, str] | None = None,
     ot: str = OT,
 ) -> RunOptions:
     """How both parties run; UsageError naming the option that is wrong.
 
-    relu: protocol of the ReLU layers. protocols: further choices by operation or layer name. ot: the OT extension.
+    relu: protocol of the ReLU layers, None for no choice. protocols: further choices by operation or layer name. ot: the OT
+    extension.
     """
-    relu_protocol(relu)
+    choices = {**({} if relu is None else {"relu": relu_protocol(relu)}), **(protocols or {})}
     ot_extension(ot)
-    choices = {"relu": relu, **(protocols or {})}
     try:
         return RunOptions(link=link, in_flight=in_flight, cores=cores, protocols=choices, settings={"ot": ot})
     except ValidationError as error:

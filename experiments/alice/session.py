@@ -26,7 +26,6 @@ from bunet.models.volumes.slice_source import Size, SliceSource
 from bunet.models.volumes.slicing import slices
 from bunet.net import zeromq
 from bunet.net.keys import KeyPair
-from bunet.net.link import PRESETS, Link
 from bunet.parties import alice as alice_party
 from bunet.parties import input_range
 from bunet.parties.console import RunConsole
@@ -46,14 +45,15 @@ class AliceRequest:
 
     connect: Bob's address. pair, server: Alice's keys and Bob's public one, None on loopback. wish: for Bob's model.
     axis: of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. reading: of the volume. format: None for
-    whichever Bob's model has. protocols: by operation or layer name. out: the folder that the mask goes to. json: where the
-    run's document goes.
+    whichever Bob's model has. run: how Alice's side runs. out: the folder that the mask goes to. json: where the run's
+    document goes.
     """
 
     volume: Path
     out: Path
     connect: str
     wish: ModelWish
+    run: RunOptions
     axis: str = "z"
     pair: KeyPair | None = None
     server: str | None = None
@@ -61,11 +61,6 @@ class AliceRequest:
     size: Size = None
     reading: VolumeReading = DEFAULT_READING
     format: str | None = None
-    protocols: Mapping[str, str] | None = None
-    ot: str = "iknp"
-    link: Link = PRESETS["loopback"]
-    in_flight: int = 1
-    cores: int = 1
     json: Path | None = None
 
 
@@ -106,8 +101,8 @@ def _identity(request: AliceRequest, loaded: formats.LoadedVolume, source: Slice
         "crop": None if frame.crop is None else frame.crop.as_list(),
         "format": request.format,
         "server": request.server,
-        "protocols": dict(request.protocols or {}),
-        "ot": request.ot,
+        "protocols": dict(request.run.protocols),
+        "ot": request.run.ot,
         "wish": asdict(request.wish),
     }
 
@@ -136,7 +131,7 @@ class AliceSession:
         self._check_places(folder.model.target if self._begun else request.wish.target)
         self._earlier = warnings.read(request.out) if self._begun else None
         self._agreed: tuple[Terms, Mapping[str, float]] | None = None
-        self._console = RunConsole("alice", bandwidth_bps=request.link.bandwidth_bps)
+        self._console = RunConsole("alice", bandwidth_bps=request.run.link.bandwidth_bps)
 
     def run(self) -> None:
         """One session; each finished slice is on the disk at once."""
@@ -144,13 +139,7 @@ class AliceSession:
         request = Request(
             self._source.shape,
             len(self.todo),
-            RunOptions(
-                link=asked.link,
-                in_flight=asked.in_flight,
-                cores=asked.cores,
-                protocols=dict(asked.protocols or {}),
-                settings={"ot": asked.ot},
-            ),
+            asked.run,
             asked.format,
             "argmax",
             folder.digest,
@@ -192,14 +181,14 @@ class AliceSession:
             "height": rows,
             "width": columns,
             "slices": len(self.todo),
-            "in_flight": asked.in_flight,
-            "cores": asked.cores,
+            "in_flight": asked.run.in_flight,
+            "cores": asked.run.cores,
             "asked_slices": list(self.positions),
             "resumed_slices": self.resumed,
             **served(terms),
             "input_beyond_calibration": dict(beyond),
         }
-        return self._console.ledger.document(link=asked.link.describe(), environment=environment(asked.cores), run=run)
+        return self._console.ledger.document(link=asked.run.link.describe(), environment=environment(asked.run.cores), run=run)
 
     def _check_places(self, target: str | None) -> None:
         asked = self.request

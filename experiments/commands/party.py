@@ -12,6 +12,7 @@ import typer
 from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
+from bunet.experiments.settings import run_options
 from bunet.experiments.storage.places import writable_parent
 from bunet.models.compiled import Compiled, load_compiled
 from bunet.models.errors import UsageError
@@ -168,6 +169,9 @@ def alice(
         out=out,
         connect=connect,
         wish=wish,
+        run=run_options(
+            link=checks.link(link, bandwidth, rtt), in_flight=in_flight, cores=cores, relu=None, protocols=protocols, ot=ot
+        ),
         axis=axis,
         pair=keys.KeyPair.load(key) if key else None,
         server=keys.load_public(server) if server else None,
@@ -175,11 +179,6 @@ def alice(
         size=height_width[0] if height_width and square else height_width,
         reading=VolumeReading(series, checks.intensity(intensity), checks.field_of_view(field_of_view)),
         format=None if format is None else str(checks.operand_format(format)),
-        protocols=protocols,
-        ot=checks.ot_extension(ot),
-        link=checks.link(link, bandwidth, rtt),
-        in_flight=in_flight,
-        cores=cores,
         json=json_file,
     )
     segment(request, say)
