@@ -94,11 +94,9 @@ class RunSettings:
             "activation": self.activation,
             "pool": self.pool,
             "format": self.format,
-            "protocols": dict(self.run.protocols),
-            "ot": self.run.ot,
+            **self.run.choices(),
             "slices": self.slices,
-            "in_flight": self.run.in_flight,
             "axis": self.axis,
             "seed": self.seed,
-            "cores": self.run.cores,
+            **self.run.pace(),
         }

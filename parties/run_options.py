@@ -63,3 +63,11 @@ class RunOptions(BaseModel):
         from bunet.protocols.ot import extension  # loads the kernels
 
         return extension.of(self.settings)
+
+    def choices(self) -> dict[str, Any]:
+        """What results depend on, for documents: protocols and OT extension."""
+        return {"protocols": dict(self.protocols), "ot": self.ot}
+
+    def pace(self) -> dict[str, Any]:
+        """What, like the link, changes no result, for documents: slices in flight and cores."""
+        return {"in_flight": self.in_flight, "cores": self.cores}

@@ -101,8 +101,7 @@ def _identity(request: AliceRequest, loaded: formats.LoadedVolume, source: Slice
         "crop": None if frame.crop is None else frame.crop.as_list(),
         "format": request.format,
         "server": request.server,
-        "protocols": dict(request.run.protocols),
-        "ot": request.run.ot,
+        **request.run.choices(),
         "wish": asdict(request.wish),
     }
 
@@ -181,8 +180,7 @@ class AliceSession:
             "height": rows,
             "width": columns,
             "slices": len(self.todo),
-            "in_flight": asked.run.in_flight,
-            "cores": asked.run.cores,
+            **asked.run.pace(),
             "asked_slices": list(self.positions),
             "resumed_slices": self.resumed,
             **served(terms),

@@ -94,7 +94,7 @@ class PredictSettings:
 
     def identity(self) -> dict[str, Any]:
         """What masks depend on: link, cores and slices in flight never change a result."""
-        secure = {"format": self.format, "protocols": dict(self.run.protocols), "ot": self.run.ot} if self.secure else None
+        secure = {"format": self.format, **self.run.choices()} if self.secure else None
         return {
             "axes": list(self.axes),
             "ensemble": self.ensemble,
@@ -110,8 +110,7 @@ class PredictSettings:
         return {
             **self.identity(),
             "link": self.run.link.describe(),
-            "in_flight": self.run.in_flight,
-            "cores": self.run.cores,
+            **self.run.pace(),
             "slices": self.slices,
             "compare": self.compare,
             "field_of_view": self.reading.field_of_view,

@@ -46,7 +46,7 @@ def vote(
         )
         with console:
             mask = run_vote(job, console)
-    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.run.cores, "ot": job.run.ot}
+    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": job.run.cores, "ot": job.run.ot}
     document = console.ledger.document(
         link=settings.run.link.describe(), environment=environment(settings.run.cores), run=facts
     )
