@@ -139,10 +139,10 @@ class AliceSession:
             self._source.shape,
             len(self.todo),
             asked.run,
-            asked.format,
-            "argmax",
-            folder.digest,
-            folder.commitment,
+            format=asked.format,
+            readout="argmax",
+            digest=folder.digest,
+            commitment=folder.commitment,
             committed=True,
             model=folder.wish or asked.wish,
         )
@@ -158,17 +158,7 @@ class AliceSession:
 
     def write_masks(self) -> None:
         """The mask of all slices that are finished, of earlier commands too."""
-        asked, folder = self.request, self.folder
-        masks.write_masks(
-            asked.out,
-            asked.volume,
-            self._loaded,
-            self._source.frame,
-            self.positions,
-            folder.model,
-            str(folder.commitment),
-            self._say,
-        )
+        masks.write_masks(self.folder, self.request.volume, self._loaded, self._source.frame, self.positions, self._say)
 
     def document(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Of the session, once it has ended."""

@@ -204,10 +204,18 @@ class CaseRun:
             document = run_float(stage, self.case.loaded.volume, self.settings, self.job.progress, self.job.view.track)
         else:
             compiled = compile_stage(stage, self.settings, self.job.calibration)
-            console = self._live(stage.title)
             frame, reading = stage.frame, replace(self.settings.reading, rule=self.case.loaded.rule)
             inputs = VolumeSlices(volume=self.case.files.volume, size=frame.size, reading=reading, crop=frame.crop)
-            document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self.job.progress, self.job.run)
+            document = run_secure(
+                stage,
+                compiled,
+                inputs,
+                self.settings,
+                folder=self.folder,
+                console=self._live(stage.title),
+                progress=self.job.progress,
+                run=self.job.run,
+            )
         self._keep_document(stage.name, document)
 
     def _check_verified(self, stage: Stage) -> None:

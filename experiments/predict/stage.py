@@ -132,6 +132,7 @@ def run_secure(
     compiled: Compiled,
     inputs: VolumeSlices,
     settings: PredictSettings,
+    *,
     folder: Path,
     console: RunConsole,
     progress: JobProgress,
