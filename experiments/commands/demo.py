@@ -14,6 +14,7 @@ from bunet.experiments.machine import default_cores
 from bunet.experiments.settings import DEMO_SIZE, RunSettings, run_options
 from bunet.experiments.storage.places import check_apart, writable_parent
 from bunet.models.errors import UsageError
+from bunet.protocols.defaults import DEFAULTS, OT
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +33,7 @@ def demo(
     size: Annotated[int | None, typer.Option("--size", help="Pixels of a slice  [default: 128, or the volume's own]")] = None,
     features: o.FeaturesOption = 16,
     activation: o.ActivationOption = "relu",
-    relu: o.ReluOption = "gc-sign",
+    relu: o.ReluOption = DEFAULTS["relu"],
     pool: o.PoolOption = "avg",
     format: o.FormatOption = "8.4",
     link: o.LinkOption = "lan",
@@ -45,7 +46,7 @@ def demo(
     intensity: o.IntensityOption = "auto",
     field_of_view: o.FieldOption = "auto",
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     seed: o.SeedOption = 0,
     cores: o.CoresOption = None,
     verify: o.VerifyOption = True,

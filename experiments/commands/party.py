@@ -24,6 +24,7 @@ from bunet.parties.local.allocator import keep_freed_memory
 from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
 from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
+from bunet.protocols.defaults import OT
 
 CoresOption = Annotated[int, typer.Option("--cores", min=1, help="Threads that compute.")]
 
@@ -128,7 +129,7 @@ def alice(
     format: Annotated[str | None, typer.Option("--format", help="Insist on this operand format.")] = None,
     relu: o.OptionalReluOption = None,
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     link: o.LinkOption = "loopback",
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,

@@ -18,6 +18,7 @@ from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import POOLINGS
 from bunet.parties.console import RunConsole
+from bunet.protocols.defaults import DEFAULTS, OT
 
 DOCUMENT_VERSION = 1
 
@@ -77,9 +78,9 @@ def predict(
         bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
     ] = True,
     format: o.FormatOption = "12.4",
-    relu: o.ReluOption = "gc-sign",
+    relu: o.ReluOption = DEFAULTS["relu"],
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     link: o.LinkOption = "lan",
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
