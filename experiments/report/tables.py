@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bunet.experiments.report.costs import Cost, by_kind, by_layer, by_protocol
+from bunet.experiments.report.costs import Cost, by_family, by_layer, by_protocol
 from bunet.experiments.report.data import Score, Stage
 from bunet.models.metrics import Agreement, dice_text
 from bunet.parties.words import duration, mebibytes, number
@@ -164,10 +164,10 @@ def _stage(line: Stage) -> list[str]:
 
 
 def costs(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Two charts, of kinds of operation and of protocols, over all sessions."""
+    """Two charts, of families of operations and of protocols, over all sessions."""
     if not documents:
         return "<p>The masks were computed in the clear: no protocol ran.</p>"
-    return _chart("By kind of operation", "Kind", by_kind(documents)) + _chart(
+    return _chart("By kind of operation", "Kind", by_family(documents)) + _chart(
         "By protocol", "Protocol", by_protocol(documents)
     )
 
@@ -193,10 +193,10 @@ def _chart(title: str, what: str, sums: Mapping[str, Cost]) -> str:
 def _bar(most: float, **parts: float) -> str:
     """Parts side by side, of a bar that is full at `most`. The figures stand beside it: it is hidden from readers."""
     at, drawn = 0.0, ""
-    for kind, value in parts.items():
+    for part, value in parts.items():
         width = 100 * value / most
         if width > 0:
-            drawn += f'<rect class={kind} x="{at:.2f}" width="{width:.2f}" height="10"/>'
+            drawn += f'<rect class={part} x="{at:.2f}" width="{width:.2f}" height="10"/>'
         at += width
     return f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
 

@@ -247,13 +247,13 @@ def draw(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[st
     title = config.title or config.name
     pictures = [folder / "seconds_by_link.png", folder / "seconds_by_protocol.png"]
     measured = [(entry["point"], row_of(entry)["seconds_per_slice"]) for entry in entries]
-    split = [(e["point"], accuracy_table.seconds_by_kind(e["document"])) for e in entries if "volume" in e["point"]]
+    split = [(e["point"], accuracy_table.seconds_by_family(e["document"])) for e in entries if "volume" in e["point"]]
     try:
         sweep_pictures.seconds_by_link(pictures[0], measured, title)
         sweep_pictures.seconds_by_protocol(pictures[1], measured, title)
         if split:
             pictures.append(folder / "seconds_by_kind.png")
-            sweep_pictures.seconds_by_kind(pictures[2], split, title)
+            sweep_pictures.seconds_by_family(pictures[2], split, title)
     except plots.PicturesUnavailable as error:
         say(str(error))
         return ()

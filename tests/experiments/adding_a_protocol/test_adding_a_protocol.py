@@ -131,4 +131,4 @@ def test_a_pair_runs_it_from_a_package_and_reports_count_it(tmp_path: Path, monk
     document = ledger.document(link={}, environment={})
     assert [line["name"] for line in document["plan"] if line["protocol"] == "gilboa"] == squares != []
     assert costs.by_protocol([document])["gilboa"].rounds == 2 * 2 * len(squares)
-    assert "activation" in costs.by_kind([document])
+    assert "activation" in costs.by_family([document])

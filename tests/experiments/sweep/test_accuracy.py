@@ -148,16 +148,16 @@ def test_points_keep_their_identity() -> None:
     assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 
 
-def test_seconds_by_kind_add_up_and_are_scaled_where_slices_interleave() -> None:
+def test_seconds_by_family_add_up_and_are_scaled_where_slices_interleave() -> None:
     layers = [
         {"operation": operation, "compute_s": 1.0, "wait_s": 0.5}
         for operation in ("conv", "conv_transpose", "relu", "square", "avgpool", "extend", "readout")
     ]
     document = {"slices": [{"layers": layers}] * 2, "setup": {"seconds": 1.0}, "totals": {"seconds": 22.0}}
-    found = accuracy_table.seconds_by_kind(document)
+    found = accuracy_table.seconds_by_family(document)
     assert found == {"activation": 3.0, "convolution": 3.0, "pooling": 1.5, "rest": 3.5}
     document["totals"] = {"seconds": 11.5}
-    found = accuracy_table.seconds_by_kind(document)
+    found = accuracy_table.seconds_by_family(document)
     assert found == {"activation": 1.5, "convolution": 1.5, "pooling": 0.75, "rest": 2.0}
 
 
