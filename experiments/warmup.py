@@ -38,7 +38,7 @@ Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerGroup:
     """Layers that compile the same kernels, except for their parameter sets. layers: at least one."""
 
     operation: str
@@ -59,37 +59,37 @@ def programs() -> list[Program]:
     from bunet.experiments.weights_choice import ChosenWeights
     from bunet.models.network.seeded import seeded_weights
 
-    found = []
+    groups = []
     for format, activation, pool, readout in NETWORKS:
         settings = RunSettings(size=32, features=1, activation=activation, pool=pool, format=format)
         random = ChosenWeights(seeded_weights(settings.architecture(), 0), "random", False)
-        found.append(compile_for(settings, random, (32, 32), readout).program)
-    return found
+        groups.append(compile_for(settings, random, (32, 32), readout).program)
+    return groups
 
 
-def kinds(networks: Sequence[Program]) -> list[Kind]:
+def layer_groups(networks: Sequence[Program]) -> list[LayerGroup]:
     """Every protocol of the registry with every kind of layer of the networks that it supports."""
-    found: dict[tuple[str, str, tuple[bool, ...]], Kind] = {}
+    groups: dict[tuple[str, str, tuple[bool, ...]], LayerGroup] = {}
     for program in networks:
         for index, node in enumerate(program):
             if node.operation in STRUCTURAL:
                 continue
             inputs = program.input_types(node)
-            wide = tuple(kind.width > 32 for kind in (*inputs, node.type))
+            wide = tuple(type_.width > 32 for type_ in (*inputs, node.type))
             for name in registry.names(node.operation):
                 layer, protocol = Layer(node, inputs), registry.get(node.operation, name)
                 if protocol.supports(layer) is None:
-                    kind = found.setdefault((node.operation, name, wide), Kind(node.operation, name, wide, []))
-                    kind.layers.append(PlannedLayer(index, node, protocol, layer))
-    return [*found.values(), _other_extension(found.values())]
+                    group = groups.setdefault((node.operation, name, wide), LayerGroup(node.operation, name, wide, []))
+                    group.layers.append(PlannedLayer(index, node, protocol, layer))
+    return [*groups.values(), _other_extension(groups.values())]
 
 
-def _other_extension(found: Iterable[Kind]) -> Kind:
+def _other_extension(groups: Iterable[LayerGroup]) -> LayerGroup:
     """A protocol that takes OTs, by SoftSpoken: its kernels are the same for every protocol and k."""
-    kind = next(one for one in found if (one.operation, one.protocol) == ("extend", "ot"))
-    first = kind.layers[0]
+    group = next(one for one in groups if (one.operation, one.protocol) == ("extend", "ot"))
+    first = group.layers[0]
     layer = Layer(first.layer.node, first.layer.inputs, settings={"ot": "softspoken-2"})
-    return replace(kind, layers=[replace(first, layer=layer)], ot="softspoken-2")
+    return replace(group, layers=[replace(first, layer=layer)], ot="softspoken-2")
 
 
 def _compile(layers: list[PlannedLayer]) -> None:
@@ -99,11 +99,11 @@ def _compile(layers: list[PlannedLayer]) -> None:
     kernels.compile_kernels(layers, ignore, Role.ALICE)
 
 
-def compile_all(planned: Sequence[Kind], step: Step, compile: Compile = _compile) -> None:
-    """Run one layer of each parameter set of each kind. step: told each kind's title before it is compiled."""
-    for kind in planned:
-        step(kind.title)
-        compile(kind.layers)
+def compile_all(planned: Sequence[LayerGroup], step: Step, compile: Compile = _compile) -> None:
+    """Run one layer of each parameter set of each group. step: told each group's title before it is compiled."""
+    for group in planned:
+        step(group.title)
+        compile(group.layers)
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------

@@ -120,10 +120,10 @@ def print_tables(evaluation: Evaluation) -> None:
                 "", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5), f"{integer['seconds_per_slice']:.3f}"
             )
     summary = evaluation.summary()
-    for kind in ("mean", "pooled"):
-        table.add_row(kind, FLOAT, _ratio(summary[kind].get("dice")), "", "")
+    for statistic in ("mean", "pooled"):
+        table.add_row(statistic, FLOAT, _ratio(summary[statistic].get("dice")), "", "")
         for name, integer in summary["formats"].items():
-            dice, against_float = (integer[kind].get(key) for key in ("dice", "dice_float"))
+            dice, against_float = (integer[statistic].get(key) for key in ("dice", "dice_float"))
             table.add_row("", name, _ratio(dice), _ratio(against_float, digits=5), "")
     console.print()
     console.print(table)

@@ -37,7 +37,7 @@ def warmup(
         count, size = warming.clear(current)
         say(f"removed {_folders(count)} of other versions, {_mebibytes(size)}, from {current.parent.parent}")
         return
-    planned = warming.kinds(warming.programs())
+    planned = warming.layer_groups(warming.programs())
     with step_bar("compiling", len(planned)) as step:
         warming.compile_all(planned, step)
     say(f"kernels of {len(planned)} kinds of layers are ready: {_mebibytes(warming.size(current))} in {current}")

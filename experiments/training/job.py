@@ -37,7 +37,7 @@ class Watcher(Protocol):
 
     def __enter__(self) -> Watcher: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        self, exception_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
     def begin(self, name: str, slices: int, axis: str, passes: int) -> None:
         """The next case: its slices are segmented `passes` times."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bunet.experiments import warmup
-from bunet.experiments.warmup import Kind
+from bunet.experiments.warmup import LayerGroup
 from bunet.parties.planner import STRUCTURAL, PlannedLayer
 from bunet.protocols import registry
 from bunet.protocols.kernels.machine import tier
@@ -17,24 +17,24 @@ VERSION, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 def test_every_protocol_of_the_registry_is_compiled_narrow_and_wide() -> None:
-    planned = warmup.kinds(warmup.programs())
+    planned = warmup.layer_groups(warmup.programs())
     known = {(protocol.operation, protocol.name) for protocol in registry.everything()}
-    assert {(kind.operation, kind.protocol) for kind in planned} == {
+    assert {(group.operation, group.protocol) for group in planned} == {
         (operation, name) for operation, name in known if operation not in STRUCTURAL
     }
     for operation in ("conv", "conv_transpose", "square", "extend", "truncate", "avgpool"):
-        ours = [kind for kind in planned if kind.operation == operation]
-        assert any(any(kind.wide) for kind in ours), operation
-        assert any(not any(kind.wide) for kind in ours), operation
-    assert {kind.ot for kind in planned} == {"iknp", "softspoken-2"}
-    for kind in planned:
-        assert all(layer.protocol is not None and layer.protocol.name == kind.protocol for layer in kind.layers)
+        ours = [group for group in planned if group.operation == operation]
+        assert any(any(group.wide) for group in ours), operation
+        assert any(not any(group.wide) for group in ours), operation
+    assert {group.ot for group in planned} == {"iknp", "softspoken-2"}
+    for group in planned:
+        assert all(layer.protocol is not None and layer.protocol.name == group.protocol for layer in group.layers)
 
 
 def test_kinds_are_compiled_once_each_and_announced_first() -> None:
     order: list[str] = []
     layers: list[list[PlannedLayer]] = [[], []]
-    planned = [Kind("relu", "gc", (False, False), layers[0]), Kind("conv", "pahe", (True, True), layers[1])]
+    planned = [LayerGroup("relu", "gc", (False, False), layers[0]), LayerGroup("conv", "pahe", (True, True), layers[1])]
 
     def compile(given: list[PlannedLayer]) -> None:
         order.append(f"compile {next(i for i, one in enumerate(layers) if one is given)}")
@@ -80,8 +80,8 @@ def test_the_command_says_where_the_cache_is_and_its_size(
     current = _cache(tmp_path)
     monkeypatch.setattr(tier, "cache_folder", lambda name: current)
     compiled: list[str] = []
-    monkeypatch.setattr(warmup, "kinds", lambda programs: [Kind("relu", "gc", (False,), [])])
-    monkeypatch.setattr(warmup, "compile_all", lambda planned, step: compiled.extend(kind.title for kind in planned))
+    monkeypatch.setattr(warmup, "layer_groups", lambda programs: [LayerGroup("relu", "gc", (False,), [])])
+    monkeypatch.setattr(warmup, "compile_all", lambda planned, step: compiled.extend(group.title for group in planned))
     status, out, error = bunet("warmup")
     assert status == 0, error
     assert compiled == ["relu gc, up to 32 bits"]

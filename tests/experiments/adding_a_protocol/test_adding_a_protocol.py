@@ -85,7 +85,9 @@ def test_it_is_planned_with_its_cost(protocol: Protocol) -> None:
 
 
 def test_its_kernels_are_warmed_up(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = [kind for kind in warming.kinds(warming.programs()) if (kind.operation, kind.protocol) == ("square", "gilboa")]
+    planned = [
+        group for group in warming.layer_groups(warming.programs()) if (group.operation, group.protocol) == ("square", "gilboa")
+    ]
     assert planned
     monkeypatch.setattr(warmup, "_warm", set())
     program = programs.small(16, 2, activation="hybrid").program

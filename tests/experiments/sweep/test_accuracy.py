@@ -73,9 +73,9 @@ def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
         assert float(row["seconds_per_slice"]) > 0
         assert 0 <= float(row["dice_truth"]) <= 1
     for row in (row for row in rows if row["format"] != "float"):
-        kinds = [float(row[f"{kind}_s"]) for kind in ("activation", "convolution", "pooling", "rest")]
-        assert sum(kinds) == pytest.approx(float(row["seconds_per_slice"]))
-        assert min(kinds) > 0
+        families = [float(row[f"{family}_s"]) for family in ("activation", "convolution", "pooling", "rest")]
+        assert sum(families) == pytest.approx(float(row["seconds_per_slice"]))
+        assert min(families) > 0
     entries = [json.loads(line) for line in (place / "out" / "points.jsonl").read_text().splitlines()]
     secure = [row for row in rows if row["format"] != "float"]
     assert [(row["format"], float(row["dice_float"])) for row in secure] == [
