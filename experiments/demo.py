@@ -71,31 +71,31 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
     def say(text: str) -> None:
         console.console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
-    images, chosen = _inputs(request, say)
+    images, weights = _inputs(request, say)
     say("compiling the model")
-    compiled = compile_for(settings, chosen, images.padded)
+    compiled = compile_for(settings, weights, images.padded)
     with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
         job = write_job(settings, compiled, images, Path(folder), request.verify)
         with console:
             result = run(job, console)
     masks = masks_of(result, images)
-    against_float = known_dice(masks, float_labels(chosen, images))
-    against_truth = known_dice(masks, images.truth) if images.truth is not None and chosen.trained else None
+    against_float = known_dice(masks, float_labels(weights, images))
+    against_truth = known_dice(masks, images.truth) if images.truth is not None and weights.trained else None
     document = document_of(
         console.ledger,
         settings,
         result,
         images,
-        weights=chosen.source,
+        weights=weights.source,
         dice_float=against_float,
         dice_truth=against_truth,
         record=job.record,
     )
-    if chosen.trained:
+    if weights.trained:
         doubts = [note for note in images.notes if note.startswith("WARNING")]
-        document["run"]["remarks"] += result_warnings(masks != 0, chosen.target, doubts=doubts)
+        document["run"]["remarks"] += result_warnings(masks != 0, weights.target, doubts=doubts)
     console.print_table()
-    for line in _verdict(document, result.mismatches, images, chosen):
+    for line in _verdict(document, result.mismatches, images, weights):
         say(line)
     for warning in document["run"]["remarks"][len(images.notes) :]:
         say(f"  {warning}")
@@ -109,24 +109,24 @@ def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
         images = embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
     else:
         images = volume_slices(settings, request.volume, request.truth, request.size, request.reading)
-    chosen = choose_weights(settings, request.weights, images.padded)
+    weights = choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")
     for note in images.notes:
         say(f"  {note}")
-    say(f"model: {chosen.source}")
-    say(f"  calibrated: {chosen.calibration}")
-    if request.volume is not None and chosen.warning:
-        say(f"  warning: {chosen.warning}")
-    return images, chosen
+    say(f"model: {weights.source}")
+    say(f"  calibrated: {weights.calibration}")
+    if request.volume is not None and weights.warning:
+        say(f"  warning: {weights.warning}")
+    return images, weights
 
 
-def _verdict(document: dict[str, Any], mismatches: list[str], images: SliceSet, chosen: ChosenWeights) -> list[str]:
+def _verdict(document: dict[str, Any], mismatches: list[str], images: SliceSet, weights: ChosenWeights) -> list[str]:
     agreement = document["dice"]
     lines = [f"Dice of the secure mask against the float model: {dice_text(agreement['float'])}"]
     if images.truth is None:
         lines.append("Dice against the truth: the volume has no labels")
-    elif not chosen.trained:
+    elif not weights.trained:
         lines.append("Dice against the truth: none, the weights are random")
     else:
         lines.append(f"Dice of the secure mask against the truth: {dice_text(agreement['truth'])}")

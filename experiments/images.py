@@ -78,8 +78,8 @@ def volume_slices(
     if reading.label_values and label is None:
         raise UsageError("--label-value: there is no label")
     notes, mask = (*loaded.remarks(), *notes), None if label is None else label.mask
-    found = _cut(loaded.volume, mask, settings, size, loaded.source, notes, loaded.crop)
-    return found if label is None else replace(found, label=label.document())
+    images = _cut(loaded.volume, mask, settings, size, loaded.source, notes, loaded.crop)
+    return images if label is None else replace(images, label=label.document())
 
 
 def _cut(
@@ -136,7 +136,7 @@ def seeded_slices(settings: RunSettings, size: int) -> SliceSet:
     return SliceSet(images, labels, size, size, "seeded random images")
 
 
-def float_labels(chosen: ChosenWeights, images: SliceSet) -> np.ndarray:
+def float_labels(weights: ChosenWeights, images: SliceSet) -> np.ndarray:
     """uint8 (slices, height, width): what the float model says of the same slices."""
-    model = FloatModel(chosen.weights)
+    model = FloatModel(weights.weights)
     return np.stack([model.label(image)[: images.height, : images.width] for image in images.images])

@@ -66,7 +66,7 @@ class Bench:
 
         Raises a BunetError.
         """
-        compiled, chosen, images = self._prepare(settings, data)
+        compiled, weights, images = self._prepare(settings, data)
         ledger = Ledger()
 
         def bus(event: Any) -> None:
@@ -78,22 +78,22 @@ class Bench:
             job = write_job(settings, compiled, images, Path(folder), verify)
             result = self._run(job.model_copy(update={"profile": profile}), bus)
         masks = masks_of(result, images)
-        floats = float_labels(chosen, images)
-        truth = images.truth if chosen.trained else None
+        floats = float_labels(weights, images)
+        truth = images.truth if weights.trained else None
         document = document_of(
             ledger,
             settings,
             result,
             images,
-            weights=chosen.source,
+            weights=weights.source,
             dice_float=known_dice(masks, floats),
             dice_truth=None if truth is None else known_dice(masks, truth),
             record=job.record,
         )
         if data is not None:
             float_truth = None if truth is None else known_dice(floats, truth)
-            document["run"]["float"] = {"seconds_per_slice": float_seconds(chosen, images), "dice_truth": float_truth}
-            document["run"]["calibration"] = chosen.calibration
+            document["run"]["float"] = {"seconds_per_slice": float_seconds(weights, images), "dice_truth": float_truth}
+            document["run"]["calibration"] = weights.calibration
         if profile:
             document["profile"] = {role: [asdict(line) for line in lines] for role, lines in result.profiles.items()}
         return Outcome(document, result.mismatches, result.profiles)
@@ -104,15 +104,15 @@ class Bench:
             return self._model
         if data is not None:
             images = self._slices(settings, data)
-            chosen = choose_weights(settings, data.weights, images.padded)
-            compiled = compile_for(settings, chosen, images.padded)
-            self._key, self._model = key, (compiled, chosen, images)
+            weights = choose_weights(settings, data.weights, images.padded)
+            compiled = compile_for(settings, weights, images.padded)
+            self._key, self._model = key, (compiled, weights, images)
         else:
-            chosen = ChosenWeights(
+            weights = ChosenWeights(
                 seeded_weights(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
             )
-            compiled = compile_for(settings, chosen, (settings.size, settings.size))
-            self._key, self._model = key, (compiled, chosen, seeded_slices(settings, settings.size))
+            compiled = compile_for(settings, weights, (settings.size, settings.size))
+            self._key, self._model = key, (compiled, weights, seeded_slices(settings, settings.size))
         return self._model
 
     def _slices(self, settings: RunSettings, data: CtData) -> SliceSet:
@@ -123,9 +123,9 @@ class Bench:
         return self._read[1]
 
 
-def float_seconds(chosen: ChosenWeights, images: SliceSet) -> float:
+def float_seconds(weights: ChosenWeights, images: SliceSet) -> float:
     """Seconds a slice of the float model in numpy, which has been run before: nothing is loaded or set up meanwhile."""
-    model = FloatModel(chosen.weights)
+    model = FloatModel(weights.weights)
     began = time.perf_counter()
     for image in images.images:
         model.label(image)

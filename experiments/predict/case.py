@@ -264,10 +264,10 @@ class CaseRun:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
         opened = self.folder / "slices" / "vote.safetensors"
         if opened.exists():
-            found = sealed.load(opened, OPENED)[1].get("mask")
-            if found is None or found.shape != self.case.region.size:
+            voted = sealed.load(opened, OPENED)[1].get("mask")
+            if voted is None or voted.shape != self.case.region.size:
                 raise sealed.SealError(f"{opened} is not of this region", OPENED.remedy)
-            return np.asarray(found != 0)
+            return np.asarray(voted != 0)
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
         sealed.save(opened, OPENED, {"mask": mask.astype(np.uint8)})
@@ -275,10 +275,10 @@ class CaseRun:
         return mask
 
     def _total(self, way: str, target: str) -> NDArray[Any]:
-        chosen = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
+        summed = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
         # The published sum is X + Y + Z, and the order of a float sum decides on ties: X is array axis 0.
-        chosen.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
-        stages = {stage.model.axis: stage for stage in chosen}
+        summed.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
+        stages = {stage.model.axis: stage for stage in summed}
         frames = {axis: stage.frame for axis, stage in stages.items()}
         dtype = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
         return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, dtype), dtype)

@@ -96,13 +96,13 @@ def load_models(
         which = ", ".join(f"{model.source} along array axis {axis_number(model.axis)}" for model in untold)
         say(f"{target} models, published: {which}")
     if untold and pool == "auto":
-        chosen = None
+        pooling = None
         if images is not None:
-            chosen = pooling_of.decide([pooling_of.distances(model.weights, images(model.axis)) for model in untold])
-        how = f"{chosen} pooling, as its batch norms tell" if chosen else f"{PUBLISHED_POOLING} pooling, as published"
+            pooling = pooling_of.decide([pooling_of.distances(model.weights, images(model.axis)) for model in untold])
+        how = f"{pooling} pooling, as its batch norms tell" if pooling else f"{PUBLISHED_POOLING} pooling, as published"
         say(f"{target} models: {how} (--pool says otherwise)")
         for model in untold:
-            models[model.axis] = _pooled(model, chosen or PUBLISHED_POOLING)
+            models[model.axis] = _pooled(model, pooling or PUBLISHED_POOLING)
     return models
 
 
