@@ -101,7 +101,7 @@ def _cut(
     truths = None
     if truth is not None:
         truths = np.stack([cut.frame.taken(np.take(truth, index, axis=axis)) for index in indices])
-        # Not the nearest pixel of `SliceSource.label`: the Dice of docs/benchmarks.md are against a truth of half pixels and more.
+        # Not by the nearest pixel, as `SliceSource.label` does it: the published Dice are against this truth, and stay.
         truths = cut.frame.fit.image(truths.astype(np.float32))[:, :height, :width] > 0.5
     if before != (height, width):
         notes = (*notes, f"slices resampled from {before[0]}x{before[1]} to {height}x{width}")
