@@ -46,7 +46,7 @@ class RunOptions(BaseModel):
 
     link: what is emulated; each party delays what it sends. in_flight: slices that interleave, 1 to MAX_IN_FLIGHT. cores:
     threads that compute, of each party. protocols: choices by operation or layer name. settings: public settings of the
-    protocols by name (`planner.SETTINGS`), such as the OT extension under `ot`.
+    protocols by name (`planner.check_settings`), such as the OT extension under `ot`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

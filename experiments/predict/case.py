@@ -158,7 +158,7 @@ class CaseRun:
         }
 
     def check_plans(self) -> None:
-        """Raise what stands against the secure stages that are not done: UsageError of a model, LocalError of a protocol."""
+        """Raise the UsageError of a model or a protocol that stands against the secure stages that are not done."""
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
                 compiled = compile_stage(stage, self.settings, self.job.calibration)

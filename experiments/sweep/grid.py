@@ -184,7 +184,7 @@ class SweepConfig(_Strict):
     def points(self, data: Mapping[str, CtData] | None = None) -> Iterator[Point]:
         """Every point of the grid, links innermost: a compiled model is made once for all links.
 
-        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones. Raises UsageError for
+        data: volume and weights by activation (`sweep.data.chosen_data`); nothing for random ones. Raises UsageError for
         settings that do not fit together.
         """
         for combination in itertools.product(*(getattr(self.grid, entries) for entries in VARIED)):

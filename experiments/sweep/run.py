@@ -129,7 +129,7 @@ def run_sweep(
 ) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
 
-    runner: a point to its JSON document (`benchmark.Bench` on the command line). A point whose run fails is written with
+    runner: a point to its JSON document (`slices.Bench` on the command line). A point whose run fails is written with
     its error, and the sweep goes on. say: gets a line for people. data: as for `SweepConfig.points`. Raises UsageError,
     OSError.
     """
