@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bunet.experiments.bench.slices import RunPair, document_of, masks_of
+from bunet.experiments.bench.slices import document_of, masks_of
 from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, embedded_slices, float_labels, volume_slices
-from bunet.experiments.jobs import write_job
-from bunet.experiments.one_line import one_line
+from bunet.experiments.jobs import RunPair, write_job
+from bunet.experiments.one_line import Say, one_line
 from bunet.experiments.predict.warnings import result_warnings
 from bunet.experiments.report import plots
 from bunet.experiments.settings import DEMO_SIZE, RunSettings
@@ -28,7 +27,6 @@ from bunet.parties.local.pair import run_pair
 from bunet.parties.local.record import beyond_calibration
 
 CENTRE = OFFSETS.index(0)
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

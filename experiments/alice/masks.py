@@ -11,7 +11,7 @@ corrected it by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bunet.experiments.alice import warnings
 from bunet.experiments.alice.folder import SliceFolder
+from bunet.experiments.one_line import Say
 from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.results import write_json
@@ -119,7 +120,7 @@ def write_masks(
     loaded: formats.LoadedVolume,
     frame: SliceFrame,
     asked: Sequence[int],
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Write both masks and then DOCUMENT, and say what is in them. asked: the positions that this command was asked for.
 

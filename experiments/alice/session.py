@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from bunet.experiments.alice import masks, warnings
 from bunet.experiments.alice.folder import SliceFolder, served
 from bunet.experiments.checks import slice_range
 from bunet.experiments.machine import environment
+from bunet.experiments.one_line import Say
 from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.places import check_apart
 from bunet.experiments.storage.results import write_json
@@ -35,8 +36,6 @@ from bunet.parties.input_slices import InputSlices
 from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Request, Terms
 from bunet.parties.session.run import Hooks
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

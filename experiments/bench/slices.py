@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from bunet.experiments.bench.data import CtData
 from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, float_labels, seeded_slices, volume_slices
-from bunet.experiments.jobs import write_job
+from bunet.experiments.jobs import RunPair, write_job
 from bunet.experiments.machine import environment
 from bunet.experiments.settings import RunSettings
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
@@ -25,11 +25,8 @@ from bunet.models.network.reference import FloatModel
 from bunet.models.network.seeded import seeded_weights
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
-from bunet.parties.local.job import PairJob
 from bunet.parties.local.pair import PairResult, run_pair
 from bunet.parties.local.profile import Line
-
-RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 
 @dataclass(frozen=True)

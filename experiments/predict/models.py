@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bunet.experiments import clinical_weights
+from bunet.experiments.one_line import Say
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.models.errors import UsageError
@@ -79,7 +80,7 @@ def load_models(
     pool: str = "auto",
     activation: str = "relu",
     images: Callable[[str], Sequence[np.ndarray]] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> dict[str, PredictModel]:
     """A model for each axis of `axes`.
 
@@ -118,7 +119,7 @@ def _load(
     axis: str,
     pool: str = "auto",
     activation: str = "relu",
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> PredictModel:
     path = _file(option, where, target, axis)
     try:
@@ -201,7 +202,7 @@ def _holds_published(where: str) -> bool:
     return where not in COMMITTED and any((Path(where) / _published_name(axis)).is_file() for axis in AXIS_ORDER)
 
 
-def _published(path: Path, activation: str, pool: str, say: Callable[[str], None]) -> FloatWeights:
+def _published(path: Path, activation: str, pool: str, say: Say) -> FloatWeights:
     try:
         from bunet.models.network.unet import read_checkpoint
     except ModuleNotFoundError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
+from bunet.experiments.one_line import Say
 from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.weights_choice import named_weights, weight_path
 from bunet.models.errors import UsageError
@@ -43,9 +44,7 @@ class Asked:
         return [option for name, option in OF_DATA.items() if getattr(self, name) not in (None, ())]
 
 
-def chosen_data(
-    config: SweepConfig, asked: Asked = Asked(), say: Callable[[str], None] = lambda text: None
-) -> dict[str, CtData]:
+def chosen_data(config: SweepConfig, asked: Asked = Asked(), say: Say = lambda text: None) -> dict[str, CtData]:
     """Data by activation of the grid; empty for an experiment with random weights.
 
     say: gets what there is to know of how volume and label are read. Raises UsageError where a volume is missing, cannot be
@@ -90,7 +89,7 @@ def _refuse_data(config: SweepConfig, asked: Asked) -> None:
         )
 
 
-def _reading(config: SweepConfig, asked: Asked, say: Callable[[str], None]) -> VolumeReading:
+def _reading(config: SweepConfig, asked: Asked, say: Say) -> VolumeReading:
     """How volume and label are read: what the command line says, else what the experiment file does.
 
     What the file says of the volume and the label that it names is not for others, which the command line gives.
@@ -122,7 +121,7 @@ def _another(given: Path | None, written: str | None) -> bool:
     return given is not None and written is not None and given.resolve() != _expanded(written).resolve()
 
 
-def _check_data(volume: Path, label: Path | None, reading: VolumeReading, say: Callable[[str], None]) -> None:
+def _check_data(volume: Path, label: Path | None, reading: VolumeReading, say: Say) -> None:
     """Read volume and label once before the first run, and say how; UsageError where one does not do."""
     loaded = reading.load(volume)
     read, notes = reading.label(label, loaded.stored)

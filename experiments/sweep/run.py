@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
+from bunet.experiments.one_line import Say
 from bunet.experiments.report import plots
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_csv
@@ -46,7 +47,6 @@ RESULTS = (
 )
 
 Runner = Callable[[Point], Mapping[str, Any]]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ import torch
 
 from bunet.experiments import checks
 from bunet.experiments.calibration import compile_for
+from bunet.experiments.one_line import Say
 from bunet.experiments.settings import RunSettings
 from bunet.experiments.training.evaluation import Evaluation
 from bunet.experiments.weights_choice import ChosenWeights, named_weights, weight_path
@@ -28,8 +28,6 @@ from bunet.models.volumes.slicing.slices import AXES
 
 DOCUMENT_VERSION = 1
 PARTS = ("test", "validation", "training")
-
-Say = Callable[[str], None]
 
 
 class Watcher(Protocol):
