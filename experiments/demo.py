@@ -16,7 +16,7 @@ from bunet.experiments.jobs import RunPair, write_job
 from bunet.experiments.one_line import Say, one_line
 from bunet.experiments.predict.warnings import result_warnings
 from bunet.experiments.report import plots
-from bunet.experiments.settings import DEMO_SIZE, RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.storage.results import write_json, write_mask
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.metrics import dice_text, known_dice
@@ -33,15 +33,15 @@ CENTRE = OFFSETS.index(0)
 class DemoRequest:
     """What `bunet demo` was asked for beyond the run's settings.
 
-    size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
-    truth: a file with its labels. reading: of both. weights: auto, demo, random or a file. out: folder of the results. json: a
-    further place for the document.
+    volume: a file instead of the embedded chest; its slices keep their own size where `own_size`. truth: a file with its
+    labels. reading: of both. weights: auto, demo, random or a file. out: folder of the results. json: a further place for the
+    document.
     """
 
     settings: RunSettings
     out: Path
-    size: int | None = None
     volume: Path | None = None
+    own_size: bool = False
     truth: Path | None = None
     weights: str = "auto"
     json: Path | None = None
@@ -104,9 +104,10 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
 def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     settings = request.settings
     if request.volume is None:
-        images = embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
+        images = embedded_slices(settings, settings.size)
     else:
-        images = volume_slices(settings, request.volume, request.truth, request.size, request.reading)
+        size = None if request.own_size else settings.size
+        images = volume_slices(settings, request.volume, request.truth, size, request.reading)
     weights = choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")

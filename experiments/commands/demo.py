@@ -96,8 +96,8 @@ def demo(
     request = DemoRequest(
         settings,
         out,
-        size=size,
         volume=volume,
+        own_size=size is None,
         truth=truth,
         reading=VolumeReading(series, checks.intensity(intensity), checks.field_of_view(field_of_view), values),
         weights=weights,
