@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bunet.experiments.settings import RunSettings
 from bunet.models.program import Program
-from bunet.parties import warmup as kernels
 from bunet.parties.events import Event
 from bunet.parties.planner import STRUCTURAL, PlannedLayer
+from bunet.parties.warmup import compile_kernels
 from bunet.protocols import registry
 from bunet.protocols.context import Role
 from bunet.protocols.kernels.machine import tier
@@ -96,7 +96,7 @@ def _compile(layers: list[PlannedLayer]) -> None:
     def ignore(event: Event) -> None:
         pass  # the progress bar says what there is to say
 
-    kernels.compile_kernels(layers, ignore, Role.ALICE)
+    compile_kernels(layers, ignore, Role.ALICE)
 
 
 def compile_all(planned: Sequence[LayerGroup], step: Step, compile: Compile = _compile) -> None:

@@ -16,7 +16,7 @@ from bunet.experiments.bench import kernels as bench
 from bunet.experiments.bench import prototype_cases, prototypes
 from bunet.experiments.bench.case import Case, aligned, select
 from bunet.experiments.commands.app import app
-from bunet.experiments.commands.bench import print_comparisons
+from bunet.experiments.commands.kernels import print_comparisons
 from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import foreign, tier
 

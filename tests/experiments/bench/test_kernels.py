@@ -15,7 +15,7 @@ from bunet.experiments.bench import kernels as bench
 from bunet.experiments.bench import libraries
 from bunet.experiments.bench.case import UNITS, Case, Throughput, limit
 from bunet.experiments.commands.app import app
-from bunet.experiments.commands.bench import figure
+from bunet.experiments.commands.kernels import figure
 from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import clock
 
