@@ -79,7 +79,9 @@ def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     """Garble a circuit into `tables` (tiles, AND gates, 2, TILE, 2), or evaluate it from there, with made-up labels."""
     tiles = tables.shape[0]
     count = TILE * tiles
-    mine, theirs = (frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words))
+    garbler_words, evaluator_words = (
+        frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words)
+    )
     public = frozen(words(len(circuit.garbler_labels), TILE, 2))
     rows = frozen(words(tiles, len(circuit.evaluator_labels), TILE, 2))
     delta, key = frozen(words(2) | np.array([1, 0], np.uint64)), frozen(words(2))
@@ -87,8 +89,8 @@ def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     ops, wires, one, zero = circuit.ops, circuit.wires, np.uint64(1), np.uint64(0)
     if evaluate:
         received = frozen(tables.view())
-        return lambda: garble.evaluate(ops, wires, theirs, public, rows, key, one, zero, received, shares)
-    return lambda: garble.garble(ops, wires, mine, public, rows, delta, key, one, zero, tables, shares)
+        return lambda: garble.evaluate(ops, wires, evaluator_words, public, rows, key, one, zero, received, shares)
+    return lambda: garble.garble(ops, wires, garbler_words, public, rows, delta, key, one, zero, tables, shares)
 
 
 # --- oblivious transfer ----------------------------------------------------------------------------------------------

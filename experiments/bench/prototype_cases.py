@@ -62,13 +62,13 @@ def _ctr(p: SimpleNamespace, name: str, blocks: int, calls: int) -> tuple[Call, 
     key, zero = bytes(range(16)), np.uint64(0)
     schedule, their_schedule = aes.expand_key(key), p.simd.expand_key(key)
     out, their_out = aligned(2 * blocks), aligned(2 * blocks)
-    mine, other = foreign.compiled(ours_again), foreign.compiled(theirs_again)
+    our_calls, their_calls = foreign.compiled(ours_again), foreign.compiled(theirs_again)
 
     def ours() -> None:
-        mine(schedule, zero, out, calls)
+        our_calls(schedule, zero, out, calls)
 
     def theirs() -> None:
-        other(their_schedule, their_out, blocks, calls)
+        their_calls(their_schedule, their_out, blocks, calls)
 
     ours()
     theirs()
@@ -91,8 +91,8 @@ def _hash(p: SimpleNamespace, blocks: int, calls: int) -> tuple[Call, Call]:
     rows, key, schedule = aligned(blocks, 2), words(2), p.simd.expand_key(bytes(16))
     rows[:] = words(blocks, 2)
     out, their_out, flat = aligned(blocks, 2), aligned(2 * blocks), rows.reshape(-1)
-    mine, other, tweak = foreign.compiled(ours_again), foreign.compiled(theirs_again), np.uint64(7)
-    return lambda: mine(key, tweak, rows, out, calls), lambda: other(flat, their_out, schedule, blocks, calls)
+    our_calls, their_calls, tweak = foreign.compiled(ours_again), foreign.compiled(theirs_again), np.uint64(7)
+    return lambda: our_calls(key, tweak, rows, out, calls), lambda: their_calls(flat, their_out, schedule, blocks, calls)
 
 
 # --- half gates ------------------------------------------------------------------------------------------------------
@@ -267,8 +267,8 @@ def _iknp_of(p: SimpleNamespace, name: str, count: int, sender: bool) -> tuple[C
 
     for step in (receive, their_receive, send, their_send):
         step()
-    for mine, other in ((message, their_message), (rows, their_rows), (sent, their_sent)):
-        expect(np.array_equal(mine.reshape(-1), other), name)
+    for our_array, their_array in ((message, their_message), (rows, their_rows), (sent, their_sent)):
+        expect(np.array_equal(our_array.reshape(-1), their_array), name)
     return (send, their_send) if sender else (receive, their_receive)
 
 

@@ -56,6 +56,6 @@ def vote(
 def _write_ballot(stage: Stage, region: Region, party: int, folder: Path) -> None:
     done = shares.complete(*stage.shares)
     axis = stage.model.axis
-    chosen = {(axis, k): done[axis, k] for k in stage.positions}
-    bits = gather(region, stage.frame, lambda axis, k: shares.read(stage.shares[party], (axis, k), chosen[axis, k]), np.uint8)
-    ballots.write(folder, stage.model.name, bits, shares.source(chosen))
+    sessions = {(axis, k): done[axis, k] for k in stage.positions}
+    bits = gather(region, stage.frame, lambda axis, k: shares.read(stage.shares[party], (axis, k), sessions[axis, k]), np.uint8)
+    ballots.write(folder, stage.model.name, bits, shares.source(sessions))

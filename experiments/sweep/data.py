@@ -63,13 +63,13 @@ def chosen_data(config: SweepConfig, asked: Asked = Asked(), say: Say = lambda t
     reading = _reading(config, asked, say)
     _check_data(volume, label, reading, say)
     content = digest([volume] if label is None else [volume, label])
-    chosen: dict[str, CtData] = {}
+    data: dict[str, CtData] = {}
     for activation in config.grid.activations:
         name = config.weights if isinstance(config.weights, str) else config.weights.get(activation)
         if name is None:
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
         named_weights(name)
-        chosen[activation] = CtData(
+        data[activation] = CtData(
             volume=volume,
             truth=label,
             weights=name,
@@ -77,7 +77,7 @@ def chosen_data(config: SweepConfig, asked: Asked = Asked(), say: Say = lambda t
             digest=f"{content}-{digest([weight_path(name)])}",
             reading=reading,
         )
-    return chosen
+    return data
 
 
 def _refuse_data(config: SweepConfig, asked: Asked) -> None:
