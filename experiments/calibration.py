@@ -35,27 +35,27 @@ PREDICT_CHESTS, PREDICT_CHEST = 2, (64, 96)  # how many; slices, and pixels of a
 PREDICT_SLICES = 8  # of each volume
 
 
-def calibration_slices(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, int]) -> list[np.ndarray]:
+def calibration_slices(settings: RunSettings, weights: ChosenWeights, size: tuple[int, int]) -> list[np.ndarray]:
     """What Bob calibrates on where weights bring no ranges: synthetic chests of the training's seeds, and seeded images
     for random weights.
     """
     side = min(max(*size, synthetic.MIN_SIZE), RUN_SIZE)
     chests = [synthetic.generate(side, RUN_CHEST_SLICES, seed) for seed in synthetic.TRAINING_SEEDS[:RUN_CHESTS]]
     images = [slice_at(chest.volume, "z", index) for chest in chests for index in RUN_POSITIONS]
-    if not chosen.trained:
+    if not weights.trained:
         architecture = settings.architecture()
         images += [seeded_slice(architecture, side, side, seed) for seed in RUN_SEEDS]
     return images
 
 
-def compile_for(settings: RunSettings, chosen: ChosenWeights, size: tuple[int, int], readout: str = "argmax") -> Compiled:
+def compile_for(settings: RunSettings, weights: ChosenWeights, size: tuple[int, int], readout: str = "argmax") -> Compiled:
     """The program and integers for slices of `size`, from the weights' own ranges where they have them.
 
     UsageError where they cannot be compiled.
     """
-    calibration = calibration_slices(settings, chosen, size) if chosen.ranges is None else chosen.ranges
+    calibration = calibration_slices(settings, weights, size) if weights.ranges is None else weights.ranges
     try:
-        return compile_model(chosen.weights, *size, settings.format, calibration, readout=readout)
+        return compile_model(weights.weights, *size, settings.format, calibration, readout=readout)
     except UsageError as error:
         raise UsageError(f"this network cannot be compiled: {error}") from error
 

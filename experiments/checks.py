@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bunet.models.errors import UsageError
+from bunet.models.network.architecture import ACTIVATIONS, POOLINGS
 from bunet.models.program import Format, ProgramError
 from bunet.models.volumes.content.intensity import RULES
 from bunet.models.volumes.labels import values
-from bunet.models.volumes.slicing.slices import MULTIPLE
+from bunet.models.volumes.slicing.slices import AXES, MULTIPLE
 from bunet.net.link import Link
 
 MIN_SIZE, MAX_SIZE = 16, 1024
@@ -82,6 +83,21 @@ def field_of_view(name: str) -> str:
     from bunet.models.volumes.formats import FIELDS
 
     return one_of("--field-of-view", name, FIELDS)
+
+
+def axis(name: str) -> str:
+    """An axis that slices can be perpendicular to; UsageError otherwise."""
+    return one_of("--axis", name, tuple(AXES))
+
+
+def activation(name: str) -> str:
+    """An activation that the network has; UsageError otherwise."""
+    return one_of("--activation", name, ACTIVATIONS)
+
+
+def pooling(name: str) -> str:
+    """A pooling that the network has; UsageError otherwise."""
+    return one_of("--pool", name, POOLINGS)
 
 
 def intensity(name: str) -> str:

@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bunet.experiments.bench.slices import RunPair, document_of, masks_of
+from bunet.experiments.bench.slices import document_of, masks_of
 from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, embedded_slices, float_labels, volume_slices
-from bunet.experiments.jobs import write_job
-from bunet.experiments.one_line import one_line
+from bunet.experiments.jobs import RunPair, write_job
+from bunet.experiments.one_line import Say, one_line
 from bunet.experiments.predict.warnings import result_warnings
 from bunet.experiments.report import plots
-from bunet.experiments.settings import DEMO_SIZE, RunSettings
+from bunet.experiments.settings import RunSettings
 from bunet.experiments.storage.results import write_json, write_mask
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
 from bunet.models.metrics import dice_text, known_dice
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slicing.slices import OFFSETS
 from bunet.parties.console import RunConsole
 from bunet.parties.local.pair import run_pair
 from bunet.parties.local.record import beyond_calibration
 
 CENTRE = OFFSETS.index(0)
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class DemoRequest:
     """What `bunet demo` was asked for beyond the run's settings.
 
-    size: pixels of a slice, None for the volume's own (or the demo's). volume: a file instead of the embedded chest;
-    truth: a file with its labels. label_values: what is inside of them, none for what they tell. weights: auto, demo, random or
-    a file. out: folder of the results. json: a further place for the document. series, intensity (a rule), field_of_view: as
-    `formats.load`.
+    volume: a file instead of the embedded chest; its slices keep their own size where `own_size`. truth: a file with its
+    labels. reading: of both. weights: auto, demo, random or a file. out: folder of the results. json: a further place for the
+    document.
     """
 
     settings: RunSettings
     out: Path
-    size: int | None = None
     volume: Path | None = None
+    own_size: bool = False
     truth: Path | None = None
     weights: str = "auto"
     json: Path | None = None
     verify: bool = True
-    label_values: tuple[int, ...] = ()
-    series: str | None = None
-    intensity: str = "auto"
-    field_of_view: str = "auto"
+    reading: VolumeReading = DEFAULT_READING
 
 
 @dataclass(frozen=True)
@@ -74,31 +69,31 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
     def say(text: str) -> None:
         console.console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
-    images, chosen = _inputs(request, say)
+    images, weights = _inputs(request, say)
     say("compiling the model")
-    compiled = compile_for(settings, chosen, images.padded)
+    compiled = compile_for(settings, weights, images.padded)
     with tempfile.TemporaryDirectory(prefix="bunet-") as folder:
         job = write_job(settings, compiled, images, Path(folder), request.verify)
         with console:
             result = run(job, console)
     masks = masks_of(result, images)
-    against_float = known_dice(masks, float_labels(chosen, images))
-    against_truth = known_dice(masks, images.truth) if images.truth is not None and chosen.trained else None
+    against_float = known_dice(masks, float_labels(weights, images))
+    against_truth = known_dice(masks, images.truth) if images.truth is not None and weights.trained else None
     document = document_of(
         console.ledger,
         settings,
         result,
         images,
-        weights=chosen.source,
+        weights=weights.source,
         dice_float=against_float,
         dice_truth=against_truth,
         record=job.record,
     )
-    if chosen.trained:
+    if weights.trained:
         doubts = [note for note in images.notes if note.startswith("WARNING")]
-        document["run"]["remarks"] += result_warnings(masks != 0, chosen.target, doubts=doubts)
+        document["run"]["remarks"] += result_warnings(masks != 0, weights.target, doubts=doubts)
     console.print_table()
-    for line in _verdict(document, result.mismatches, images, chosen):
+    for line in _verdict(document, result.mismatches, images, weights):
         say(line)
     for warning in document["run"]["remarks"][len(images.notes) :]:
         say(f"  {warning}")
@@ -109,36 +104,28 @@ def run_demo(request: DemoRequest, console: RunConsole, run: RunPair = run_pair)
 def _inputs(request: DemoRequest, say: Say) -> tuple[SliceSet, ChosenWeights]:
     settings = request.settings
     if request.volume is None:
-        images = embedded_slices(settings, DEMO_SIZE if request.size is None else request.size)
+        images = embedded_slices(settings, settings.size)
     else:
-        images = volume_slices(
-            settings,
-            request.volume,
-            request.truth,
-            request.size,
-            label_values=request.label_values,
-            series=request.series,
-            rule=request.intensity,
-            field_of_view=request.field_of_view,
-        )
-    chosen = choose_weights(settings, request.weights, images.padded)
+        size = None if request.own_size else settings.size
+        images = volume_slices(settings, request.volume, request.truth, size, request.reading)
+    weights = choose_weights(settings, request.weights, images.padded)
     numbers = ", ".join(str(index) for _, index in images.labels)
     say(f"volume: {images.source}, axis {settings.axis}, slices {numbers}, {images.height}x{images.width}")
     for note in images.notes:
         say(f"  {note}")
-    say(f"model: {chosen.source}")
-    say(f"  calibrated: {chosen.calibration}")
-    if request.volume is not None and chosen.warning:
-        say(f"  warning: {chosen.warning}")
-    return images, chosen
+    say(f"model: {weights.source}")
+    say(f"  calibrated: {weights.calibration}")
+    if request.volume is not None and weights.warning:
+        say(f"  warning: {weights.warning}")
+    return images, weights
 
 
-def _verdict(document: dict[str, Any], mismatches: list[str], images: SliceSet, chosen: ChosenWeights) -> list[str]:
+def _verdict(document: dict[str, Any], mismatches: list[str], images: SliceSet, weights: ChosenWeights) -> list[str]:
     agreement = document["dice"]
     lines = [f"Dice of the secure mask against the float model: {dice_text(agreement['float'])}"]
     if images.truth is None:
         lines.append("Dice against the truth: the volume has no labels")
-    elif not chosen.trained:
+    elif not weights.trained:
         lines.append("Dice against the truth: none, the weights are random")
     else:
         lines.append(f"Dice of the secure mask against the truth: {dice_text(agreement['truth'])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from bunet.experiments.weights_choice import ChosenWeights
 from bunet.models.errors import UsageError
 from bunet.models.network.reference import FloatModel
 from bunet.models.network.seeded import seeded_slice
-from bunet.models.volumes import formats, synthetic
-from bunet.models.volumes.labels import labels
+from bunet.models.volumes import synthetic
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing import slices
 from bunet.models.volumes.slicing.field_of_view import Crop
@@ -60,31 +60,26 @@ def volume_slices(
     path: Path,
     truth_path: Path | None,
     size: int | None,
-    *,
-    label_values: Sequence[int] = (),
-    series: str | None = None,
-    rule: str = "auto",
-    field_of_view: str = "auto",
+    reading: VolumeReading = DEFAULT_READING,
 ) -> SliceSet:
     """Slices of a volume file, at their own size or brought to `size` as everywhere (`slice_source`); UsageError in one
     sentence.
 
-    truth_path: its label's file, else the label inside its own `.npz` is taken. label_values: what is inside of a label
-    (`labels.beside`). series, rule, field_of_view: as `formats.load`.
+    truth_path: its label's file, else the label inside its own `.npz` is taken. reading: of both.
     """
     try:
-        loaded = formats.load(path, rule, series, field_of_view, sized=size is not None)
+        loaded = reading.load(path, sized=size is not None)
     except VolumeError as error:
         raise UsageError(f"--volume: {error}") from error
     try:
-        label, notes = labels.beside(truth_path, loaded.stored, label_values)
+        label, notes = reading.label(truth_path, loaded.stored)
     except VolumeError as error:
         raise UsageError(f"--truth: {error}" if truth_path is not None else str(error)) from error
-    if label_values and label is None:
+    if reading.label_values and label is None:
         raise UsageError("--label-value: there is no label")
     notes, mask = (*loaded.remarks(), *notes), None if label is None else label.mask
-    found = _cut(loaded.volume, mask, settings, size, loaded.source, notes, loaded.crop)
-    return found if label is None else replace(found, label=label.document())
+    images = _cut(loaded.volume, mask, settings, size, loaded.source, notes, loaded.crop)
+    return images if label is None else replace(images, label=label.document())
 
 
 def _cut(
@@ -106,6 +101,7 @@ def _cut(
     truths = None
     if truth is not None:
         truths = np.stack([cut.frame.taken(np.take(truth, index, axis=axis)) for index in indices])
+        # Not by the nearest pixel, as `SliceSource.label` does it: the published Dice are against this truth, and stay.
         truths = cut.frame.fit.image(truths.astype(np.float32))[:, :height, :width] > 0.5
     if before != (height, width):
         notes = (*notes, f"slices resampled from {before[0]}x{before[1]} to {height}x{width}")
@@ -141,7 +137,7 @@ def seeded_slices(settings: RunSettings, size: int) -> SliceSet:
     return SliceSet(images, labels, size, size, "seeded random images")
 
 
-def float_labels(chosen: ChosenWeights, images: SliceSet) -> np.ndarray:
+def float_labels(weights: ChosenWeights, images: SliceSet) -> np.ndarray:
     """uint8 (slices, height, width): what the float model says of the same slices."""
-    model = FloatModel(chosen.weights)
+    model = FloatModel(weights.weights)
     return np.stack([model.label(image)[: images.height, : images.width] for image in images.images])

@@ -1,7 +1,8 @@
-"""A local run's job: the files that a pair of parties starts from."""
+"""A local run's job: the files that a pair of parties starts from, and what runs it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ from bunet.experiments.images import SliceSet
 from bunet.experiments.settings import RunSettings
 from bunet.models.compiled import Compiled, quantise_input, save_compiled
 from bunet.models.files.atomic import write_atomic
+from bunet.parties.events import Subscriber
 from bunet.parties.local.job import PairJob
+from bunet.parties.local.pair import PairResult
+
+RunPair = Callable[[PairJob, Subscriber], PairResult]  # `pair.run_pair`, and what stands in its place in tests
 
 RECORDED_PIXELS = 512 * 512  # of the slices whose every layer is kept in memory for verification
 

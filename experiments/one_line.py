@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 
 from bunet.models.printable import printable
+
+Say = Callable[[str], None]  # who is told a line
 
 LINE_BREAK = re.compile(r"\s*\n\s*")
 

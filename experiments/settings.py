@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bunet.experiments.checks import MAX_SIZE, MIN_SIZE, one_of, operand_format, ot_extension, relu_protocol
+from bunet.experiments import checks
 from bunet.models.errors import UsageError
-from bunet.models.network.architecture import ACTIVATIONS, POOLINGS, Architecture, ArchitectureError
-from bunet.models.volumes.slicing.slices import AXES, MULTIPLE
+from bunet.models.network.architecture import Architecture, ArchitectureError
+from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 from bunet.parties.run_options import RunOptions
+from bunet.protocols.defaults import DEFAULTS, OT
 
 DEMO_SIZE = 128  # pixels of the slices that the demo weights were trained on
-RELU, OT = "gc-sign", "iknp"  # what runs where nobody asks for another
 
 
 def run_options(
@@ -24,17 +24,17 @@ def run_options(
     link: Link = PRESETS["lan"],
     in_flight: int = 1,
     cores: int = 1,
-    relu: str = RELU,
+    relu: str | None = DEFAULTS["relu"],
     protocols: Mapping[str, str] | None = None,
     ot: str = OT,
 ) -> RunOptions:
     """How both parties run; UsageError naming the option that is wrong.
 
-    relu: protocol of the ReLU layers. protocols: further choices by operation or layer name. ot: the OT extension.
+    relu: protocol of the ReLU layers, None for no choice. protocols: further choices by operation or layer name. ot: the OT
+    extension.
     """
-    relu_protocol(relu)
-    ot_extension(ot)
-    choices = {"relu": relu, **(protocols or {})}
+    choices = {**({} if relu is None else {"relu": checks.relu_protocol(relu)}), **(protocols or {})}
+    checks.ot_extension(ot)
     try:
         return RunOptions(link=link, in_flight=in_flight, cores=cores, protocols=choices, settings={"ot": ot})
     except ValidationError as error:
@@ -45,8 +45,8 @@ def run_options(
 
 def check_square(size: int) -> None:
     """UsageError for a size of square slices that the network does not take."""
-    if not MIN_SIZE <= size <= MAX_SIZE or size % MULTIPLE:
-        raise UsageError(f"--size {size} is not a multiple of {MULTIPLE} from {MIN_SIZE} to {MAX_SIZE}")
+    if not checks.MIN_SIZE <= size <= checks.MAX_SIZE or size % MULTIPLE:
+        raise UsageError(f"--size {size} is not a multiple of {MULTIPLE} from {checks.MIN_SIZE} to {checks.MAX_SIZE}")
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class RunSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f"--{name} must be a whole number from {low} to {high}, not {value}")
-        one_of("--axis", self.axis, tuple(AXES))
-        operand_format(self.format)
+        checks.axis(self.axis)
+        checks.operand_format(self.format)
 
     def architecture(self) -> Architecture:
         """The U-Net that is asked for."""
-        one_of("--pool", self.pool, POOLINGS)
-        one_of("--activation", self.activation, tuple(ACTIVATIONS))
+        checks.pooling(self.pool)
+        checks.activation(self.activation)
         try:
             return Architecture(features=self.features, activation=self.activation, pooling=self.pool)
         except ArchitectureError as error:
@@ -94,11 +94,9 @@ class RunSettings:
             "activation": self.activation,
             "pool": self.pool,
             "format": self.format,
-            "protocols": dict(self.run.protocols),
-            "ot": self.run.ot,
+            **self.run.choices(),
             "slices": self.slices,
-            "in_flight": self.run.in_flight,
             "axis": self.axis,
             "seed": self.seed,
-            "cores": self.run.cores,
+            **self.run.pace(),
         }

@@ -77,10 +77,10 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
     """
     architecture = settings.architecture()
     if wanted in ("auto", "demo"):
-        found = demo_weights(architecture)
-        if found and (wanted == "demo" or size == (DEMO_SIZE, DEMO_SIZE)):
+        demo = demo_weights(architecture)
+        if demo and (wanted == "demo" or size == (DEMO_SIZE, DEMO_SIZE)):
             trained_at = "" if size == (DEMO_SIZE, DEMO_SIZE) else f", trained at {DEMO_SIZE}x{DEMO_SIZE}"
-            return ChosenWeights(found[0], f"demo weights {found[1]}{trained_at}", True, synthetic=True)
+            return ChosenWeights(demo[0], f"demo weights {demo[1]}{trained_at}", True, synthetic=True)
         if wanted == "demo":
             raise UsageError(
                 f"--weights demo: there are none for {settings.features} features, activation {settings.activation}, "
@@ -88,7 +88,7 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
             )
         why = (
             f"the demo weights are for {DEMO_SIZE}x{DEMO_SIZE} (--weights demo takes them all the same)"
-            if found
+            if demo
             else "there are no demo weights for this network"
         )
         note = f"random weights of seed {settings.seed}: {why}, so the mask means nothing"
@@ -96,14 +96,14 @@ def choose_weights(settings: RunSettings, wanted: str, size: tuple[int, int]) ->
     if wanted == "random":
         note = f"random weights of seed {settings.seed}: the mask means nothing"
         return ChosenWeights(seeded_weights(architecture, settings.seed), note, False)
-    chosen = named_weights(wanted)
-    theirs = chosen.weights.architecture
-    if not _same(theirs, architecture):
+    weights = named_weights(wanted)
+    held = weights.weights.architecture
+    if not _same(held, architecture):
         raise UsageError(
-            f"--weights {wanted} holds {theirs.features} features, activation {theirs.activation}, {theirs.pooling} "
+            f"--weights {wanted} holds {held.features} features, activation {held.activation}, {held.pooling} "
             f"pooling; the options ask for {settings.features}, {settings.activation}, {settings.pool}"
         )
-    return chosen
+    return weights
 
 
 def named_weights(name: str) -> ChosenWeights:
@@ -113,13 +113,13 @@ def named_weights(name: str) -> ChosenWeights:
     """
     path = weight_path(name)
     try:
-        found, notes = weight_files.load(path), weight_files.read_notes(path)
+        weights, notes = weight_files.load(path), weight_files.read_notes(path)
     except WeightsError as error:
         raise UsageError(f"--weights {name}: {error}; committed ones: {', '.join(_committed()) or 'none'}") from error
     synthetic_only = path.parent == DEMO_FOLDER or notes.get("source") == "synthetic"
     target = notes.get("target")
     return ChosenWeights(
-        found, f"weights {path.name}", True, notes.get("ranges"), synthetic_only, target if isinstance(target, str) else None
+        weights, f"weights {path.name}", True, notes.get("ranges"), synthetic_only, target if isinstance(target, str) else None
     )
 
 

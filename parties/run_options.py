@@ -50,7 +50,7 @@ class RunOptions(BaseModel):
 
     link: what is emulated; each party delays what it sends. in_flight: slices that interleave, 1 to MAX_IN_FLIGHT. cores:
     threads that compute, of each party. protocols: choices by operation or layer name. settings: public settings of the
-    protocols by name (`planner.SETTINGS`), such as the OT extension under `ot`.
+    protocols by name (`planner.check_settings`), such as the OT extension under `ot`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -67,3 +67,11 @@ class RunOptions(BaseModel):
         from bunet.protocols.ot import extension  # loads the kernels
 
         return extension.of(self.settings)
+
+    def choices(self) -> dict[str, Any]:
+        """What results depend on, for documents: protocols and OT extension."""
+        return {"protocols": dict(self.protocols), "ot": self.ot}
+
+    def pace(self) -> dict[str, Any]:
+        """What, like the link, changes no result, for documents: slices in flight and cores."""
+        return {"in_flight": self.in_flight, "cores": self.cores}

@@ -8,6 +8,8 @@ torch is not reached even by detours, import-linter holds (setup.cfg, `make chec
 
 import ast
 import configparser
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -187,3 +189,84 @@ def test_the_package_list_is_what_is_on_disk() -> None:
     assert not bare, f"no __init__.py: {bare}"
     found = {"bunet." + ".".join(folder.relative_to(ROOT).parts) for folder in folders}
     assert sorted(found) == sorted(parser["options"]["packages"].split())
+
+
+# `a.b` and `a/b` in docstrings. A name of one part may be anything: a parameter, a key, a word of a file.
+DOTTED = re.compile(r"`([A-Za-z_]\w*(?:[./]\w+)+)/?`")
+DATA_FILES = ("csv", "dcm", "html", "json", "jsonl", "md", "npz")
+NO_NAMES_OF_OURS = {
+    "ID/ID.npz", "out/name", "runs/NAME",  # a user's files
+    "encoder1.conv1", "enc1.conv1", "enc1.con1", "encoder1.enc1conv1.weight", "conv.bias",  # layers and their weights
+    "run.float", "integer.fraction",  # a document's key, a format's spelling
+    "type.width", "dtype.kind",  # of a thing that was just spoken of
+    "ctx.ot.extension",  # what a context holds
+}  # fmt: skip
+
+
+def _docstrings(name: str) -> Iterator[tuple[str, list[str]]]:
+    """(the docstring, the parameters that it may speak of) of a module, its classes and functions."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            known = parameters(node) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else []
+            yield ast.get_docstring(node) or "", known
+
+
+def _defined(node: ast.Module | ast.ClassDef) -> dict[str, ast.AST]:
+    """What a module or a class defines by name: functions, classes, variables, and what its methods give to `self`."""
+    names: dict[str, ast.AST] = {}
+    for each in node.body:
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names[each.name] = each
+        elif isinstance(each, (ast.Assign, ast.AnnAssign)):
+            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+            names.update((part.id, each) for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
+    if isinstance(node, ast.ClassDef):
+        own = (each for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name))
+        names.update((each.attr, each) for each in own if isinstance(each.value, ast.Name) and each.value.id == "self")
+    return names
+
+
+def _holds(node: ast.Module | ast.ClassDef, parts: list[str]) -> bool:
+    if not parts:
+        return True
+    inner = _defined(node).get(parts[0])
+    return inner is not None and (len(parts) == 1 or (isinstance(inner, ast.ClassDef) and _holds(inner, parts[1:])))
+
+
+@cache
+def resolves(name: str) -> bool:
+    """Whether a dotted name or a path is one of ours: a file, a module called by the end of its name, something in one of
+    these, or a class with a member.
+    """
+    if "/" in name:
+        return any((folder / name).exists() for folder in (ROOT, *(ROOT / top for top in TOP)))
+    parts = name.split(".")
+    for module in sources():
+        path = module.split(".")
+        for k in range(1, len(parts) + 1):
+            if path[-k:] == parts[:k] and _holds(tree(module), parts[k:]):
+                return True
+        if len(parts) > 1 and isinstance(_defined(tree(module)).get(parts[0]), ast.ClassDef) and _holds(tree(module), parts):
+            return True
+    return False
+
+
+def test_names_are_resolved() -> None:
+    for name in ("models/errors.py", "volumes/formats.py", "formats.load", "slicing.slices", "VolumeReading.load"):
+        assert resolves(name), name
+    for name in ("bunet.net.shaper", "dicom.folder.Series.label", "registry.names", "Protocol.prepare"):
+        assert resolves(name), name
+    for name in ("volumes/format.py", "sweep_data.chosen_data", "whole.write_atomic", "formats.loads", "VolumeReading.write"):
+        assert not resolves(name), name
+
+
+def test_docstrings_name_what_there_is() -> None:
+    wrong = []
+    for module, path in sources().items():
+        for text, known in _docstrings(module):
+            for name in DOTTED.findall(text):
+                first, last = re.split(r"[./]", name)[0], name.rpartition(".")[2]
+                foreign = first in {"np", *sys.stdlib_module_names} or last in DATA_FILES or name in NO_NAMES_OF_OURS
+                if not foreign and first not in known and not resolves(name):
+                    wrong.append(f"{path.relative_to(ROOT)}: `{name}`")
+    assert not wrong, "there is no such module, class or function:\n" + "\n".join(wrong)

@@ -11,7 +11,7 @@ corrected it by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bunet.experiments.alice import warnings
+from bunet.experiments.alice.folder import SliceFolder
+from bunet.experiments.one_line import Say
 from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.results import write_json
 from bunet.experiments.storage.run_folder import IDENTITY, LOCK, digest_of
 from bunet.models.errors import UsageError
 from bunet.models.files import json_text
-from bunet.models.model_card import ModelCard
 from bunet.models.volumes import formats
 from bunet.models.volumes.slice_source import SliceFrame
 from bunet.models.volumes.slicing.slices import axis_number
@@ -114,19 +115,18 @@ def mask_of(folder: Path, frame: SliceFrame) -> NDArray[np.uint8]:
 
 
 def write_masks(
-    out: Path,
+    folder: SliceFolder,
     volume: Path,
     loaded: formats.LoadedVolume,
     frame: SliceFrame,
     asked: Sequence[int],
-    model: ModelCard,
-    commitment: str,
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Write both masks and then DOCUMENT, and say what is in them. asked: the positions that this command was asked for.
 
-    model, commitment: of the slices that are there. Raises UsageError where a mask lies there that this run has not written.
+    Raises UsageError where a mask lies there that this run has not written.
     """
+    out, model = folder.folder, folder.model
     mask, done, stored = mask_of(out, frame), finished(out, frame), loaded.stored
     masks, there, earlier = {model.target: mask}, paths(out, volume, stored.file_format, [model.target]), _document(out)
     written = {
@@ -152,7 +152,7 @@ def write_masks(
         "intensity": loaded.rule,
         "remarks": [*loaded.remarks(), *warned],
         "model": model.to_document(),
-        "commitment": commitment,
+        "commitment": folder.commitment,
         "axis": frame.axis,
         "asked_slices": list(asked),
         "finished_slices": done,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from bunet.experiments.alice import masks, warnings
 from bunet.experiments.alice.folder import SliceFolder, served
 from bunet.experiments.checks import slice_range
 from bunet.experiments.machine import environment
+from bunet.experiments.one_line import Say
 from bunet.experiments.storage import mask_files
 from bunet.experiments.storage.places import check_apart
 from bunet.experiments.storage.results import write_json
@@ -21,11 +22,11 @@ from bunet.models.compiled import quantise_input
 from bunet.models.model_card import ModelWish
 from bunet.models.program import Program
 from bunet.models.volumes import formats
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slice_source import Size, SliceSource
 from bunet.models.volumes.slicing import slices
 from bunet.net import zeromq
 from bunet.net.keys import KeyPair
-from bunet.net.link import PRESETS, Link
 from bunet.parties import alice as alice_party
 from bunet.parties import input_range
 from bunet.parties.console import RunConsole
@@ -36,37 +37,29 @@ from bunet.parties.run_options import RunOptions
 from bunet.parties.session.handshake import Request, Terms
 from bunet.parties.session.run import Hooks
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class AliceRequest:
     """What `bunet alice` was asked for, each part of it checked.
 
     connect: Bob's address. pair, server: Alice's keys and Bob's public one, None on loopback. wish: for Bob's model.
-    axis: of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. rule, field_of_view, series: how the
-    volume is read, as `formats.load`. format: None for whichever Bob's model has. protocols: by operation or layer name. out:
-    the folder that the mask goes to. json: where the run's document goes.
+    axis: of the slices. slices: A:B, positions along it. size: as `SliceFrame.of`. reading: of the volume. format: None for
+    whichever Bob's model has. run: how Alice's side runs. out: the folder that the mask goes to. json: where the run's
+    document goes.
     """
 
     volume: Path
     out: Path
     connect: str
     wish: ModelWish
+    run: RunOptions
     axis: str = "z"
     pair: KeyPair | None = None
     server: str | None = None
     slices: str = ":"
     size: Size = None
-    series: str | None = None
-    rule: str = "auto"
-    field_of_view: str = "auto"
+    reading: VolumeReading = DEFAULT_READING
     format: str | None = None
-    protocols: Mapping[str, str] | None = None
-    ot: str = "iknp"
-    link: Link = PRESETS["loopback"]
-    in_flight: int = 1
-    cores: int = 1
     json: Path | None = None
 
 
@@ -74,7 +67,7 @@ def segment(request: AliceRequest, say: Say) -> None:
     """Read the volume, run what is left of its slices, write what is finished. Raises a BunetError."""
     results = masks.paths(request.out, request.volume, formats.format_of(request.volume))
     check_apart([request.volume], request.out, [*results, request.json])
-    loaded = formats.load(request.volume, request.rule, request.series, request.field_of_view, sized=request.size is not None)
+    loaded = request.reading.load(request.volume, sized=request.size is not None)
     mask_files.check_writable(loaded.stored)
     for remark in loaded.remarks():
         say(remark)
@@ -107,8 +100,7 @@ def _identity(request: AliceRequest, loaded: formats.LoadedVolume, source: Slice
         "crop": None if frame.crop is None else frame.crop.as_list(),
         "format": request.format,
         "server": request.server,
-        "protocols": dict(request.protocols or {}),
-        "ot": request.ot,
+        **request.run.choices(),
         "wish": asdict(request.wish),
     }
 
@@ -137,7 +129,7 @@ class AliceSession:
         self._check_places(folder.model.target if self._begun else request.wish.target)
         self._earlier = warnings.read(request.out) if self._begun else None
         self._agreed: tuple[Terms, Mapping[str, float]] | None = None
-        self._console = RunConsole("alice", bandwidth_bps=request.link.bandwidth_bps)
+        self._console = RunConsole("alice", bandwidth_bps=request.run.link.bandwidth_bps)
 
     def run(self) -> None:
         """One session; each finished slice is on the disk at once."""
@@ -145,17 +137,11 @@ class AliceSession:
         request = Request(
             self._source.shape,
             len(self.todo),
-            RunOptions(
-                link=asked.link,
-                in_flight=asked.in_flight,
-                cores=asked.cores,
-                protocols=dict(asked.protocols or {}),
-                settings={"ot": asked.ot},
-            ),
-            asked.format,
-            "argmax",
-            folder.digest,
-            folder.commitment,
+            asked.run,
+            format=asked.format,
+            readout="argmax",
+            digest=folder.digest,
+            commitment=folder.commitment,
             committed=True,
             model=folder.wish or asked.wish,
         )
@@ -171,17 +157,7 @@ class AliceSession:
 
     def write_masks(self) -> None:
         """The mask of all slices that are finished, of earlier commands too."""
-        asked, folder = self.request, self.folder
-        masks.write_masks(
-            asked.out,
-            asked.volume,
-            self._loaded,
-            self._source.frame,
-            self.positions,
-            folder.model,
-            str(folder.commitment),
-            self._say,
-        )
+        masks.write_masks(self.folder, self.request.volume, self._loaded, self._source.frame, self.positions, self._say)
 
     def document(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Of the session, once it has ended."""
@@ -193,14 +169,13 @@ class AliceSession:
             "height": rows,
             "width": columns,
             "slices": len(self.todo),
-            "in_flight": asked.in_flight,
-            "cores": asked.cores,
+            **asked.run.pace(),
             "asked_slices": list(self.positions),
             "resumed_slices": self.resumed,
             **served(terms),
             "input_beyond_calibration": dict(beyond),
         }
-        return self._console.ledger.document(link=asked.link.describe(), environment=environment(asked.cores), run=run)
+        return self._console.ledger.document(link=asked.run.link.describe(), environment=environment(asked.run.cores), run=run)
 
     def _check_places(self, target: str | None) -> None:
         asked = self.request

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bunet.experiments.bench.case import Call, Case, Words, frozen, words
-
-if TYPE_CHECKING:
-    from bunet.protocols.gc.circuit import Circuit
+from bunet.protocols.gc import library
+from bunet.protocols.gc.circuit import Circuit
+from bunet.protocols.kernels.gc import garble
+from bunet.protocols.kernels.gc.layout import TILE
+from bunet.protocols.kernels.ot import correlated, extension, softspoken
+from bunet.protocols.kernels.packing import bits
+from bunet.protocols.kernels.ring import ntt, rlwe
+from bunet.protocols.kernels.symmetric import aes
+from bunet.protocols.pahe import bfv, parameters, reply
+from bunet.protocols.pahe.parameters import ntt_primes
+from bunet.protocols.random import Random
 
 CACHED = 1 << 14  # blocks or rows: 256 KiB, within any second-level cache
 LARGE = 64 << 20  # bytes: beyond most last-level caches
@@ -34,14 +42,10 @@ def aes_cases() -> Iterator[Case]:
     """Counter mode and the tweakable hash, in cache and to memory."""
 
     def ctr(blocks: int) -> Call:
-        from bunet.protocols.kernels.symmetric import aes
-
         schedule, out = aes.expand_key(bytes(16)), np.empty(2 * blocks, np.uint64)
         return lambda: aes.ctr(schedule, 0, 0, out)
 
     def hash_rows(rows: int) -> Call:
-        from bunet.protocols.kernels.symmetric import aes
-
         key, source, out = words(2), words(rows, 2), np.empty((rows, 2), np.uint64)
         return lambda: aes.hash_rows(key, 1, source, out)
 
@@ -57,9 +61,6 @@ def aes_cases() -> Iterator[Case]:
 
 def gc_cases() -> Iterator[Case]:
     """Half gates of a 32-bit ReLU: AND gates a second, with one tile's tables in cache, and with tables in memory."""
-    from bunet.protocols.gc import library
-    from bunet.protocols.kernels.gc.layout import TILE
-
     circuit = library.relu(32)
     gates = circuit.and_gates * TILE
 
@@ -76,12 +77,11 @@ def gc_cases() -> Iterator[Case]:
 
 def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     """Garble a circuit into `tables` (tiles, AND gates, 2, TILE, 2), or evaluate it from there, with made-up labels."""
-    from bunet.protocols.kernels.gc import garble
-    from bunet.protocols.kernels.gc.layout import TILE
-
     tiles = tables.shape[0]
     count = TILE * tiles
-    mine, theirs = (frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words))
+    garbler_words, evaluator_words = (
+        frozen(words(len(own), count)) for own in (circuit.garbler_words, circuit.evaluator_words)
+    )
     public = frozen(words(len(circuit.garbler_labels), TILE, 2))
     rows = frozen(words(tiles, len(circuit.evaluator_labels), TILE, 2))
     delta, key = frozen(words(2) | np.array([1, 0], np.uint64)), frozen(words(2))
@@ -89,8 +89,8 @@ def half_gates(circuit: Circuit, tables: Words, evaluate: bool) -> Call:
     ops, wires, one, zero = circuit.ops, circuit.wires, np.uint64(1), np.uint64(0)
     if evaluate:
         received = frozen(tables.view())
-        return lambda: garble.evaluate(ops, wires, theirs, public, rows, key, one, zero, received, shares)
-    return lambda: garble.garble(ops, wires, mine, public, rows, delta, key, one, zero, tables, shares)
+        return lambda: garble.evaluate(ops, wires, evaluator_words, public, rows, key, one, zero, received, shares)
+    return lambda: garble.garble(ops, wires, garbler_words, public, rows, delta, key, one, zero, tables, shares)
 
 
 # --- oblivious transfer ----------------------------------------------------------------------------------------------
@@ -105,8 +105,6 @@ def ot_cases() -> Iterator[Case]:
 
 def _iknp_cases() -> Iterator[Case]:
     def iknp(count: int, sender: bool) -> Call:
-        from bunet.protocols.kernels.ot import extension
-
         zeros, ones, delta = frozen(words(32, 11, 8)), frozen(words(32, 11, 8)), frozen(words(2))
         message, rows = words(2 * count), np.empty((count, 2), np.uint64)
         choices, stream = words(count // 64), np.uint64(1)
@@ -123,44 +121,39 @@ def _iknp_cases() -> Iterator[Case]:
 
 
 def _softspoken_cases() -> Iterator[Case]:
-    def softspoken(bits: int, count: int, sender: bool) -> Call:
-        from bunet.protocols.kernels.ot import softspoken as kernel
-
-        groups, tiles = 128 // bits, count // 128
-        seeds, delta = words(groups, 1 << bits, 2).view(np.uint8), frozen(words(2))
-        schedules = frozen(kernel.expand(seeds))
+    def extend(k: int, count: int, sender: bool) -> Call:
+        groups, tiles = 128 // k, count // 128
+        seeds, delta = words(groups, 1 << k, 2).view(np.uint8), frozen(words(2))
+        schedules = frozen(softspoken.expand(seeds))
         message, rows = words(2 * groups * tiles), np.empty((count, 2), np.uint64)
         choices = words(2 * tiles)
         if sender:
             received = frozen(message)
-            return lambda: kernel.extend_sender(schedules, delta, np.uint64(1), received, rows)
-        return lambda: kernel.extend_receiver(schedules, np.uint64(1), choices, message, rows)
+            return lambda: softspoken.extend_sender(schedules, delta, np.uint64(1), received, rows)
+        return lambda: softspoken.extend_receiver(schedules, np.uint64(1), choices, message, rows)
 
-    for bits in (2, 4, 8):
-        leaves = 1 << bits  # the sender lacks one of each group
-        for side, sender, blocks in (("send", True, (leaves - 1) / bits), ("receive", False, leaves / bits)):
-            call = partial(softspoken, bits, CACHED, sender)
-            yield Case(f"ot.softspoken{bits}.{side}", CACHED, "M/s", call, aes=blocks)
+    for k in (2, 4, 8):
+        leaves = 1 << k  # the sender lacks one of each group
+        for side, sender, blocks in (("send", True, (leaves - 1) / k), ("receive", False, leaves / k)):
+            call = partial(extend, k, CACHED, sender)
+            yield Case(f"ot.softspoken{k}.{side}", CACHED, "M/s", call, aes=blocks)
 
 
 def _correlated_cases() -> Iterator[Case]:
-    def correlated(width: int, sender: bool) -> Call:
-        from bunet.protocols.kernels.ot import correlated as kernel
-        from bunet.protocols.kernels.packing import bits
-
+    def correct(width: int, sender: bool) -> Call:
         key, delta, rows, tweak = frozen(words(2)), frozen(words(2)), words(CACHED, 2), np.uint64(1)
         dtype = np.uint32 if width <= 32 else np.uint64
         values = (words(CACHED) >> np.uint64(64 - width)).astype(dtype)
         result = np.empty_like(values)
         if sender:
             packed = np.empty(CACHED * width // 64 + 1, np.uint64)
-            return lambda: kernel.correct(key, tweak, delta, rows, values, width, result, packed)
+            return lambda: correlated.correct(key, tweak, delta, rows, values, width, result, packed)
         received, choices = bits.pack(values, width), (words(CACHED) & np.uint64(1)).astype(np.uint8)
-        return lambda: kernel.apply_correction(key, tweak, rows, choices, received, width, result)
+        return lambda: correlated.apply_correction(key, tweak, rows, choices, received, width, result)
 
     for width in (32, 48):
-        yield Case(f"ot.correct.w{width}", CACHED, "M/s", partial(correlated, width, True), aes=2)
-        yield Case(f"ot.apply.w{width}", CACHED, "M/s", partial(correlated, width, False), aes=1)
+        yield Case(f"ot.correct.w{width}", CACHED, "M/s", partial(correct, width, True), aes=2)
+        yield Case(f"ot.apply.w{width}", CACHED, "M/s", partial(correct, width, False), aes=1)
 
 
 # --- bits ------------------------------------------------------------------------------------------------------------
@@ -173,14 +166,10 @@ def bits_cases() -> Iterator[Case]:
     count = 1 << 17
 
     def transpose() -> Call:
-        from bunet.protocols.kernels.packing import bits
-
         tiles = words(CACHED // 128, 128, 2)
         return lambda: bits.transpose(tiles)
 
     def packing(width: int, unpack: bool) -> Call:
-        from bunet.protocols.kernels.packing import bits
-
         values = (words(count) >> np.uint64(64 - width)).astype(np.uint32 if width <= 32 else np.uint64)
         packed = bits.pack(values, width)
         if unpack:
@@ -200,9 +189,6 @@ def ntt_cases() -> Iterator[Case]:
     """Microseconds a transform of one polynomial; each butterfly is three 52-bit multiply-adds at least."""
 
     def transform(degree: int, prime_bits: int, inverse: bool) -> Call:
-        from bunet.protocols.kernels.ring import ntt
-        from bunet.protocols.pahe.parameters import ntt_primes
-
         primes = ntt_primes(degree, prime_bits)
         tables, polys = ntt.tables(degree, primes), words(BATCH, 1, degree) % np.uint64(primes[0])
         function = ntt.inverse if inverse else ntt.forward
@@ -211,12 +197,12 @@ def ntt_cases() -> Iterator[Case]:
     for name, inverse in (("ntt.forward", False), ("ntt.inverse", True)):
         for degree in (2048, 4096, 8192, 16384):
             levels = degree.bit_length() - 1 + inverse  # the inverse multiplies the sums of its last level too
-            for bits in (47, 49, 50):
+            for prime_bits in (47, 49, 50):
                 yield Case(
-                    f"{name}.n{degree}.q{bits}",
+                    f"{name}.n{degree}.q{prime_bits}",
                     BATCH,
                     "us",
-                    partial(transform, degree, bits, inverse),
+                    partial(transform, degree, prime_bits, inverse),
                     madd52=3 * degree / 2 * levels,
                 )
 
@@ -240,9 +226,6 @@ _BFV = ("encrypt", "decrypt", "expand", "multiply-plain", "switch", "reply", "op
 
 
 def _bfv(operation: str, name: str, width: int) -> Call:
-    from bunet.protocols.pahe import bfv, parameters, reply
-    from bunet.protocols.random import Random
-
     params, random, t = parameters.get(name), Random(bytes(32)), 1 << width
     key = bfv.SecretKey.generate(params, random)
     messages = words(BATCH, params.degree) % np.uint64(t)
@@ -278,9 +261,6 @@ def rlwe_cases() -> Iterator[Case]:
 
 def accumulate(tiles: int, inputs: int, outputs: int) -> Call:
     """Sums over the inputs of `tiles` ciphertexts each with their weights, for each output; degree 4096, a 47-bit prime."""
-    from bunet.protocols.kernels.ring import ntt, rlwe
-    from bunet.protocols.pahe.parameters import ntt_primes
-
     (prime,) = ntt_primes(4096, 47)
     tables = ntt.tables(4096, (prime,))
     ciphertexts = words(tiles, inputs, 2, 1, 4096) % np.uint64(prime)
@@ -292,10 +272,6 @@ def sample_cases() -> Iterator[Case]:
     """Coefficients a second from the random source to the distribution, the cipher's time included."""
 
     def sample(distribution: str) -> Call:
-        from bunet.protocols.kernels.ring import rlwe
-        from bunet.protocols.pahe import parameters
-        from bunet.protocols.random import Random
-
         random, params = Random(bytes(32)), parameters.get("n4096-q94")
         if distribution == "uniform":
             return lambda: rlwe.uniform(BATCH, random, params.tables)

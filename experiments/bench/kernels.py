@@ -120,15 +120,15 @@ def compared(case: Case, ours: Sequence[float], theirs: Sequence[float] | None =
 
     verdict: the floor is met, or missed (below), where the medians and the best runs say so, and unsure where they differ.
     """
-    mine, other = _summary(case, ours), None if theirs is None else _summary(case, theirs)
-    ratio = None if other is None else {key: case.speed(mine[key], other[key]) for key in mine}
-    reached = [value >= (case.floor or 0) for value in (mine if ratio is None else ratio).values()]
+    our_figures, their_figures = _summary(case, ours), None if theirs is None else _summary(case, theirs)
+    ratio = None if their_figures is None else {key: case.speed(our_figures[key], their_figures[key]) for key in our_figures}
+    reached = [value >= (case.floor or 0) for value in (our_figures if ratio is None else ratio).values()]
     return {
         "name": case.name,
         "unit": case.unit,
         "rival": case.opponent,
-        "ours": mine,
-        "theirs": other,
+        "ours": our_figures,
+        "theirs": their_figures,
         "ratio": ratio,
         "floor": case.floor,
         "verdict": "met" if all(reached) else "unsure" if any(reached) else "below",

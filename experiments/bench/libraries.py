@@ -59,10 +59,10 @@ def run(
             continue
         step(f"{case.opponent} {case.name}")
         (figures,) = measure(case, runs, clock)
-        theirs, mine = entry(case, figures), ours[case.name]["median"]
-        ratio = case.speed(mine, theirs["median"])
+        theirs, our_median = entry(case, figures), ours[case.name]["median"]
+        ratio = case.speed(our_median, theirs["median"])
         document["compared"].append(
-            {"library": case.opponent, "version": _version(case.package), **theirs, "ours": mine, "ratio": ratio}
+            {"library": case.opponent, "version": _version(case.package), **theirs, "ours": our_median, "ratio": ratio}
         )
 
 

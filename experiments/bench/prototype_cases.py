@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from bunet.experiments.bench.case import Call, Case, Words, aligned, frozen, wor
 from bunet.experiments.bench.cases import CACHED, LARGE, half_gates
 from bunet.experiments.bench.prototype_lattices import lattice_cases
 from bunet.experiments.bench.prototypes import expect, with_prototype
-
-if TYPE_CHECKING:
-    from bunet.protocols.gc.circuit import Circuit
+from bunet.protocols.gc import library
+from bunet.protocols.gc.circuit import Circuit, Op
+from bunet.protocols.kernels.gc import garble
+from bunet.protocols.kernels.gc.layout import TILE
+from bunet.protocols.kernels.machine import foreign
+from bunet.protocols.kernels.ot import extension
+from bunet.protocols.kernels.symmetric import aes
 
 SOFTSPOKEN_FLOOR = 0.5  # SoftSpoken-4, of IKNP
 PACKING_FLOOR = 3.0  # GB/s
@@ -45,9 +49,6 @@ def _aes(p: SimpleNamespace) -> Iterator[Case]:
 
 
 def _ctr(p: SimpleNamespace, name: str, blocks: int, calls: int) -> tuple[Call, Call]:
-    from bunet.protocols.kernels.machine import foreign
-    from bunet.protocols.kernels.symmetric import aes
-
     expand, expand_theirs = aes.ctr_words, p.aes.ctr512
 
     def ours_again(schedule, zero, out, calls):  # type: ignore[no-untyped-def]
@@ -61,13 +62,13 @@ def _ctr(p: SimpleNamespace, name: str, blocks: int, calls: int) -> tuple[Call, 
     key, zero = bytes(range(16)), np.uint64(0)
     schedule, their_schedule = aes.expand_key(key), p.simd.expand_key(key)
     out, their_out = aligned(2 * blocks), aligned(2 * blocks)
-    mine, other = foreign.compiled(ours_again), foreign.compiled(theirs_again)
+    our_calls, their_calls = foreign.compiled(ours_again), foreign.compiled(theirs_again)
 
     def ours() -> None:
-        mine(schedule, zero, out, calls)
+        our_calls(schedule, zero, out, calls)
 
     def theirs() -> None:
-        other(their_schedule, their_out, blocks, calls)
+        their_calls(their_schedule, their_out, blocks, calls)
 
     ours()
     theirs()
@@ -77,9 +78,6 @@ def _ctr(p: SimpleNamespace, name: str, blocks: int, calls: int) -> tuple[Call, 
 
 def _hash(p: SimpleNamespace, blocks: int, calls: int) -> tuple[Call, Call]:
     """Ours has a tweak and its own key for every tile; theirs, one fixed key: other values, the same cipher calls."""
-    from bunet.protocols.kernels.machine import foreign
-    from bunet.protocols.kernels.symmetric import aes
-
     hash_ours, hash_theirs = aes.hash_words, p.aes.mmo512
 
     def ours_again(key, tweak, rows, out, calls):  # type: ignore[no-untyped-def]
@@ -93,8 +91,8 @@ def _hash(p: SimpleNamespace, blocks: int, calls: int) -> tuple[Call, Call]:
     rows, key, schedule = aligned(blocks, 2), words(2), p.simd.expand_key(bytes(16))
     rows[:] = words(blocks, 2)
     out, their_out, flat = aligned(blocks, 2), aligned(2 * blocks), rows.reshape(-1)
-    mine, other, tweak = foreign.compiled(ours_again), foreign.compiled(theirs_again), np.uint64(7)
-    return lambda: mine(key, tweak, rows, out, calls), lambda: other(flat, their_out, schedule, blocks, calls)
+    our_calls, their_calls, tweak = foreign.compiled(ours_again), foreign.compiled(theirs_again), np.uint64(7)
+    return lambda: our_calls(key, tweak, rows, out, calls), lambda: their_calls(flat, their_out, schedule, blocks, calls)
 
 
 # --- half gates ------------------------------------------------------------------------------------------------------
@@ -102,9 +100,6 @@ def _hash(p: SimpleNamespace, blocks: int, calls: int) -> tuple[Call, Call]:
 
 def _gates(p: SimpleNamespace) -> Iterator[Case]:
     """A 32-bit ReLU, tables streamed to memory, by the AND gate: our circuit against theirs, then theirs on both sides."""
-    from bunet.protocols.gc import library
-    from bunet.protocols.kernels.gc.layout import TILE
-
     theirs = TheirCircuit(*p.half_gates.relu_circuit(32))
     for operation, evaluate in (("garble", False), ("evaluate", True)):
         for label, ours in (("relu", library.relu(32)), ("same-gates", theirs.ours(labels=0))):
@@ -116,8 +111,6 @@ def _gates(p: SimpleNamespace) -> Iterator[Case]:
 
 def tiles_of(and_gates: int) -> int:
     """Tiles whose tables are about LARGE bytes."""
-    from bunet.protocols.kernels.gc.layout import TILE
-
     return max(1, LARGE // (32 * and_gates * TILE))
 
 
@@ -140,8 +133,6 @@ class TheirCircuit:
 
         labels: how many input wires are copied from `rows` first. With 0 and no outputs nothing but gates is left.
         """
-        from bunet.protocols.gc.circuit import Circuit, Op
-
         inputs = [(Op.EVALUATOR_INPUT, i // 32, i % 32, i, i, 0) for i in range(labels)]
         gates, complement = [], {}
         for operation, a, b, c, index in self.ops.tolist():
@@ -173,9 +164,6 @@ class _TheirGates:
     """The prototype on `tiles` tiles of its circuit; input labels are those of `wires`, the same for every tile."""
 
     def __init__(self, p: SimpleNamespace, circuit: TheirCircuit, tiles: int) -> None:
-        from bunet.protocols.kernels.gc.layout import TILE
-        from bunet.protocols.kernels.machine import foreign
-
         garble, evaluate = p.half_gates.garble, p.half_gates.evaluate
 
         def garble_tiles(ops, wires, tables, delta, schedule, key):  # type: ignore[no-untyped-def]
@@ -207,8 +195,6 @@ class _TheirGates:
 
 
 def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circuit, evaluate: bool) -> tuple[Call, Call]:
-    from bunet.protocols.kernels.gc.layout import TILE
-
     expect(_same_tables(_TheirGates(p, circuit, 2)), name)
     theirs = _TheirGates(p, circuit, tiles_of(circuit.and_gates))
     theirs.garble()
@@ -219,9 +205,6 @@ def _gates_of(p: SimpleNamespace, name: str, circuit: TheirCircuit, ours: Circui
 
 def _same_tables(theirs: _TheirGates) -> bool:
     """Whether both sides garble and evaluate the prototype's circuit to the same bits."""
-    from bunet.protocols.kernels.gc import garble
-    from bunet.protocols.kernels.gc.layout import TILE
-
     circuit, zero = theirs.circuit.ours(labels=theirs.circuit.INPUTS), np.uint64(0)
     tiles = theirs.tables.shape[0]
     none, public = frozen(words(0, tiles * TILE)), frozen(words(0, TILE, 2))
@@ -253,8 +236,6 @@ def _iknp(p: SimpleNamespace) -> Iterator[Case]:
 
 
 def _iknp_of(p: SimpleNamespace, name: str, count: int, sender: bool) -> tuple[Call, Call]:
-    from bunet.protocols.kernels.ot import extension
-
     random, tiles, stream = np.random.default_rng(1), count // 128, np.uint64(0)
     keys = [(random.bytes(16), random.bytes(16)) for _ in range(128)]
     bits = random.integers(0, 2, 128)
@@ -285,8 +266,8 @@ def _iknp_of(p: SimpleNamespace, name: str, count: int, sender: bool) -> tuple[C
 
     for step in (receive, their_receive, send, their_send):
         step()
-    for mine, other in ((message, their_message), (rows, their_rows), (sent, their_sent)):
-        expect(np.array_equal(mine.reshape(-1), other), name)
+    for our_array, their_array in ((message, their_message), (rows, their_rows), (sent, their_sent)):
+        expect(np.array_equal(our_array.reshape(-1), their_array), name)
     return (send, their_send) if sender else (receive, their_receive)
 
 

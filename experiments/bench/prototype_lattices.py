@@ -12,6 +12,10 @@ import numpy as np
 from bunet.experiments.bench.case import Call, Case, aligned, words
 from bunet.experiments.bench.cases import BATCH, LARGE, accumulate
 from bunet.experiments.bench.prototypes import expect, with_prototype
+from bunet.protocols.kernels.machine import foreign
+from bunet.protocols.kernels.ring import ntt, rlwe
+from bunet.protocols.pahe import bfv, parameters
+from bunet.protocols.random import Random
 
 BFV_FLOOR = 1.0  # the prototype scales in scalar code: better is asked for
 PRIME_BITS = 47
@@ -49,8 +53,6 @@ class Limb:
 
     def many(self, polys: np.ndarray, inverse: bool) -> Call:
         """Transforms of all rows in place, in one compiled call."""
-        from bunet.protocols.kernels.machine import foreign
-
         one, back = self.transform, self.transform_back
 
         def forward_all(polys, factors, shoup, constants):  # type: ignore[no-untyped-def]
@@ -80,8 +82,6 @@ def _ntt(limb: Callable[..., Limb]) -> Iterator[Case]:
 
 
 def _transform(limb: Callable[..., Limb], name: str, degree: int, inverse: bool) -> tuple[Call, Call]:
-    from bunet.protocols.kernels.ring import ntt
-
     theirs = limb(degree)
     tables = ntt.tables(degree, (theirs.q,))
     polys, their_polys = aligned(BATCH, 1, degree), aligned(BATCH, degree)
@@ -112,9 +112,6 @@ def _bfv(p: SimpleNamespace, limb: Callable[..., Limb]) -> Iterator[Case]:
 
 
 def _bfv_of(p: SimpleNamespace, limb: Callable[..., Limb], name: str, operation: str, batch: int) -> tuple[Call, Call]:
-    from bunet.protocols.pahe import bfv, parameters
-    from bunet.protocols.random import Random
-
     theirs = _TheirBfv(p, [limb(DEGREE, 0), limb(DEGREE, 1)])
     theirs.encrypt()
     theirs.decrypt()
@@ -226,8 +223,6 @@ class _TheirProducts:
         self.q: int = p.ntt_scalar.prime(PRIME_BITS, 4096)
 
     def prepare(self) -> Call:
-        from bunet.protocols.kernels.machine import foreign
-
         multiply, terms, degree, q = self.p.multiply_accumulate.mac_ifma, self.terms, self.degree, np.uint64(self.q)
         ciphertexts, plain = aligned(self.sets, terms, 2, degree), aligned(self.sets, terms, degree)
         out = aligned(2, degree)
@@ -245,8 +240,6 @@ class _TheirProducts:
 
     def agrees(self) -> bool:
         """Whether one sum of 16 products of degree 4096 is the same as ours."""
-        from bunet.protocols.kernels.ring import ntt, rlwe
-
         terms, degree, q = 16, 4096, np.uint64(self.q)
         ciphertexts, plain, out = aligned(terms, 2, degree), aligned(terms, degree), aligned(2, degree)
         for array in (ciphertexts, plain):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from bunet.experiments.bench.data import CtData
 from bunet.experiments.calibration import compile_for
 from bunet.experiments.images import SliceSet, float_labels, seeded_slices, volume_slices
-from bunet.experiments.jobs import write_job
+from bunet.experiments.jobs import RunPair, write_job
 from bunet.experiments.machine import environment
 from bunet.experiments.settings import RunSettings
 from bunet.experiments.weights_choice import ChosenWeights, choose_weights
@@ -25,11 +25,8 @@ from bunet.models.network.reference import FloatModel
 from bunet.models.network.seeded import seeded_weights
 from bunet.parties.events import Subscriber
 from bunet.parties.ledger import Ledger
-from bunet.parties.local.job import PairJob
 from bunet.parties.local.pair import PairResult, run_pair
 from bunet.parties.local.profile import Line
-
-RunPair = Callable[[PairJob, Subscriber], PairResult]
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Bench:
 
         Raises a BunetError.
         """
-        compiled, chosen, images = self._prepare(settings, data)
+        compiled, weights, images = self._prepare(settings, data)
         ledger = Ledger()
 
         def bus(event: Any) -> None:
@@ -78,22 +75,22 @@ class Bench:
             job = write_job(settings, compiled, images, Path(folder), verify)
             result = self._run(job.model_copy(update={"profile": profile}), bus)
         masks = masks_of(result, images)
-        floats = float_labels(chosen, images)
-        truth = images.truth if chosen.trained else None
+        floats = float_labels(weights, images)
+        truth = images.truth if weights.trained else None
         document = document_of(
             ledger,
             settings,
             result,
             images,
-            weights=chosen.source,
+            weights=weights.source,
             dice_float=known_dice(masks, floats),
             dice_truth=None if truth is None else known_dice(masks, truth),
             record=job.record,
         )
         if data is not None:
             float_truth = None if truth is None else known_dice(floats, truth)
-            document["run"]["float"] = {"seconds_per_slice": float_seconds(chosen, images), "dice_truth": float_truth}
-            document["run"]["calibration"] = chosen.calibration
+            document["run"]["float"] = {"seconds_per_slice": float_seconds(weights, images), "dice_truth": float_truth}
+            document["run"]["calibration"] = weights.calibration
         if profile:
             document["profile"] = {role: [asdict(line) for line in lines] for role, lines in result.profiles.items()}
         return Outcome(document, result.mismatches, result.profiles)
@@ -104,40 +101,28 @@ class Bench:
             return self._model
         if data is not None:
             images = self._slices(settings, data)
-            chosen = choose_weights(settings, data.weights, images.padded)
-            compiled = compile_for(settings, chosen, images.padded)
-            self._key, self._model = key, (compiled, chosen, images)
+            weights = choose_weights(settings, data.weights, images.padded)
+            compiled = compile_for(settings, weights, images.padded)
+            self._key, self._model = key, (compiled, weights, images)
         else:
-            chosen = ChosenWeights(
+            weights = ChosenWeights(
                 seeded_weights(settings.architecture(), settings.seed), f"random weights of seed {settings.seed}", False
             )
-            compiled = compile_for(settings, chosen, (settings.size, settings.size))
-            self._key, self._model = key, (compiled, chosen, seeded_slices(settings, settings.size))
+            compiled = compile_for(settings, weights, (settings.size, settings.size))
+            self._key, self._model = key, (compiled, weights, seeded_slices(settings, settings.size))
         return self._model
 
     def _slices(self, settings: RunSettings, data: CtData) -> SliceSet:
         """Read again for slices of another kind only, not for other weights or formats."""
         key = (settings.size, settings.slices, settings.axis, replace(data, weights="", digest=""))
         if self._read is None or self._read[0] != key:
-            self._read = (
-                key,
-                volume_slices(
-                    settings,
-                    data.volume,
-                    data.truth,
-                    settings.size,
-                    label_values=data.label_values,
-                    series=data.series,
-                    rule=data.intensity,
-                    field_of_view=data.field_of_view,
-                ),
-            )
+            self._read = key, volume_slices(settings, data.volume, data.truth, settings.size, data.reading)
         return self._read[1]
 
 
-def float_seconds(chosen: ChosenWeights, images: SliceSet) -> float:
+def float_seconds(weights: ChosenWeights, images: SliceSet) -> float:
     """Seconds a slice of the float model in numpy, which has been run before: nothing is loaded or set up meanwhile."""
-    model = FloatModel(chosen.weights)
+    model = FloatModel(weights.weights)
     began = time.perf_counter()
     for image in images.images:
         model.label(image)

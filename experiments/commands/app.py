@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bunet.experiments.commands import bench as kernels
-from bunet.experiments.commands import demo, model, party, predict, slices, start, sweep, warmup
+from bunet.experiments.commands import demo, kernels, model, party, predict, slices, start, sweep, warmup
 from bunet.experiments.commands.failure import OneSentence
 from bunet.models.volumes.about import software
 

@@ -14,6 +14,7 @@ from bunet.experiments.machine import default_cores
 from bunet.experiments.settings import DEMO_SIZE, RunSettings, run_options
 from bunet.experiments.storage.places import check_apart, writable_parent
 from bunet.models.errors import UsageError
+from bunet.protocols.defaults import DEFAULTS, OT
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +33,7 @@ def demo(
     size: Annotated[int | None, typer.Option("--size", help="Pixels of a slice  [default: 128, or the volume's own]")] = None,
     features: o.FeaturesOption = 16,
     activation: o.ActivationOption = "relu",
-    relu: o.ReluOption = "gc-sign",
+    relu: o.ReluOption = DEFAULTS["relu"],
     pool: o.PoolOption = "avg",
     format: o.FormatOption = "8.4",
     link: o.LinkOption = "lan",
@@ -45,7 +46,7 @@ def demo(
     intensity: o.IntensityOption = "auto",
     field_of_view: o.FieldOption = "auto",
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     seed: o.SeedOption = 0,
     cores: o.CoresOption = None,
     verify: o.VerifyOption = True,
@@ -89,21 +90,19 @@ def demo(
     check_apart([volume, truth], out, [out / "mask.npz", json_file])
     _make_folder(out)
     from bunet.experiments.demo import DemoRequest, run_demo
+    from bunet.models.volumes.reading import VolumeReading
     from bunet.parties.console import RunConsole
 
     request = DemoRequest(
         settings,
         out,
-        size,
-        volume,
-        truth,
-        weights,
-        json_file,
-        verify,
-        values,
-        series,
-        checks.intensity(intensity),
-        checks.field_of_view(field_of_view),
+        volume=volume,
+        own_size=size is None,
+        truth=truth,
+        reading=VolumeReading(series, checks.intensity(intensity), checks.field_of_view(field_of_view), values),
+        weights=weights,
+        json=json_file,
+        verify=verify,
     )
     result = run_demo(request, RunConsole(bandwidth_bps=settings.run.link.bandwidth_bps))
     if result.document["verified"] is False:

@@ -64,9 +64,15 @@ def evaluate(
             raise
         raise UsageError("evaluating needs torch: pip install 'bunet[models]'") from error
     from bunet.experiments.storage.results import write_json
+    from bunet.models.volumes.reading import VolumeReading
 
     if document is not None:
         writable_parent("--json", document)
+    reading = VolumeReading(
+        label_values=checks.label_values(label_value),
+        rule=checks.intensity(intensity),
+        field_of_view=checks.field_of_view(field_of_view),
+    )
     request = EvaluationRequest(
         weights=weights,
         data=data,
@@ -75,9 +81,7 @@ def evaluate(
         axis=axis,
         size=size,
         formats=checks.names(formats),
-        label_values=checks.label_values(label_value),
-        rule=checks.intensity(intensity),
-        field_of_view=checks.field_of_view(field_of_view),
+        reading=reading,
         seed=seed,
         threads=threads,
     )
@@ -116,10 +120,10 @@ def print_tables(evaluation: Evaluation) -> None:
                 "", name, _dice(integer, "dice"), _dice(integer, "dice_float", 5), f"{integer['seconds_per_slice']:.3f}"
             )
     summary = evaluation.summary()
-    for kind in ("mean", "pooled"):
-        table.add_row(kind, FLOAT, _ratio(summary[kind].get("dice")), "", "")
+    for statistic in ("mean", "pooled"):
+        table.add_row(statistic, FLOAT, _ratio(summary[statistic].get("dice")), "", "")
         for name, integer in summary["formats"].items():
-            dice, against_float = (integer[kind].get(key) for key in ("dice", "dice_float"))
+            dice, against_float = (integer[statistic].get(key) for key in ("dice", "dice_float"))
             table.add_row("", name, _ratio(dice), _ratio(against_float, digits=5), "")
     console.print()
     console.print(table)

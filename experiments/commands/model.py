@@ -21,6 +21,7 @@ from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.training.config import TEST_CASES, VALIDATION_CASES, TrainConfig
 from bunet.net.link import Link
+from bunet.protocols.defaults import DEFAULTS, OT
 
 if TYPE_CHECKING:
     from bunet.parties.events import LayerPlan
@@ -200,14 +201,14 @@ def plan(
     size: o.SizeOption = 128,
     features: o.FeaturesOption = 16,
     activation: o.ActivationOption = "relu",
-    relu: o.ReluOption = "gc-sign",
+    relu: o.ReluOption = DEFAULTS["relu"],
     pool: o.PoolOption = "avg",
     format: o.FormatOption = "8.4",
     link: o.LinkOption = "lan",
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     seed: o.SeedOption = 0,
 ) -> None:
     """Show the protocol of every layer and its stated cost for one slice, without running it.

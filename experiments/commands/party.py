@@ -12,6 +12,7 @@ import typer
 from bunet.experiments import checks
 from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
+from bunet.experiments.settings import run_options
 from bunet.experiments.storage.places import writable_parent
 from bunet.models.compiled import Compiled, load_compiled
 from bunet.models.errors import UsageError
@@ -23,6 +24,7 @@ from bunet.parties.local.allocator import keep_freed_memory
 from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
 from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
+from bunet.protocols.defaults import OT
 
 CoresOption = Annotated[int, typer.Option("--cores", min=1, help="Threads that compute.")]
 
@@ -127,7 +129,7 @@ def alice(
     format: Annotated[str | None, typer.Option("--format", help="Insist on this operand format.")] = None,
     relu: o.OptionalReluOption = None,
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     link: o.LinkOption = "loopback",
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
@@ -152,6 +154,7 @@ def alice(
       bunet alice --volume ct.npz --connect tcp://bob:7010 --key alice.key --server bob.key.pub
     """
     from bunet.experiments.alice.session import AliceRequest, segment
+    from bunet.models.volumes.reading import VolumeReading
 
     keep_freed_memory()
     protocols = checks.protocols(protocol or [])
@@ -167,20 +170,16 @@ def alice(
         out=out,
         connect=connect,
         wish=wish,
+        run=run_options(
+            link=checks.link(link, bandwidth, rtt), in_flight=in_flight, cores=cores, relu=None, protocols=protocols, ot=ot
+        ),
         axis=axis,
         pair=keys.KeyPair.load(key) if key else None,
         server=keys.load_public(server) if server else None,
         slices=which,
         size=height_width[0] if height_width and square else height_width,
-        series=series,
-        rule=checks.intensity(intensity),
-        field_of_view=checks.field_of_view(field_of_view),
+        reading=VolumeReading(series, checks.intensity(intensity), checks.field_of_view(field_of_view)),
         format=None if format is None else str(checks.operand_format(format)),
-        protocols=protocols,
-        ot=checks.ot_extension(ot),
-        link=checks.link(link, bandwidth, rtt),
-        in_flight=in_flight,
-        cores=cores,
         json=json_file,
     )
     segment(request, say)

@@ -18,6 +18,7 @@ from bunet.experiments.storage.places import writable_parent
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import POOLINGS
 from bunet.parties.console import RunConsole
+from bunet.protocols.defaults import DEFAULTS, OT
 
 DOCUMENT_VERSION = 1
 
@@ -77,9 +78,9 @@ def predict(
         bool, typer.Option("--compare/--no-compare", help="Also run it in the clear, and say how well the masks agree.")
     ] = True,
     format: o.FormatOption = "12.4",
-    relu: o.ReluOption = "gc-sign",
+    relu: o.ReluOption = DEFAULTS["relu"],
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     link: o.LinkOption = "lan",
     bandwidth: o.BandwidthOption = None,
     rtt: o.RttOption = None,
@@ -129,6 +130,7 @@ def predict(
     from bunet.experiments.predict.settings import PredictSettings
     from bunet.experiments.settings import run_options
     from bunet.experiments.storage.results import write_json
+    from bunet.models.volumes.reading import VolumeReading
 
     settings = PredictSettings(
         axes=checks.names(axes),
@@ -147,12 +149,10 @@ def predict(
         secure=not float_only,
         compare=compare,
         size=size,
-        rule=intensity,
-        field_of_view=field_of_view,
+        reading=VolumeReading(series, intensity, field_of_view, checks.label_values(label_value)),
         slices=which,
         probabilities=probabilities,
         verify=verify,
-        label_values=checks.label_values(label_value),
     )
     checks.one_of("--pool", pool, ("auto", *POOLINGS))
     if (volume is None) == (test_data_dir is None):
@@ -169,7 +169,6 @@ def predict(
         cases=test_data_dir,
         volume=volume,
         label=label,
-        series=series,
         pool=pool,
         activation=activation,
         calibration=tuple(calibration or ()),

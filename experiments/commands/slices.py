@@ -11,6 +11,7 @@ from bunet.experiments.commands import options as o
 from bunet.experiments.one_line import say
 from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.storage.places import writable_parent
+from bunet.protocols.defaults import DEFAULTS, OT
 
 if TYPE_CHECKING:
     from bunet.experiments.bench.slices import Outcome
@@ -27,7 +28,7 @@ def bench_slice(
     size: o.SizeOption = 128,
     features: o.FeaturesOption = 16,
     activation: o.ActivationOption = "relu",
-    relu: o.ReluOption = "gc-sign",
+    relu: o.ReluOption = DEFAULTS["relu"],
     pool: o.PoolOption = "avg",
     format: o.FormatOption = "8.4",
     link: o.LinkOption = "lan",
@@ -36,7 +37,7 @@ def bench_slice(
     slices: o.SlicesOption = 1,
     in_flight: o.InFlightOption = 1,
     protocol: o.ProtocolOption = None,
-    ot: o.OtOption = "iknp",
+    ot: o.OtOption = OT,
     seed: o.SeedOption = 0,
     cores: Annotated[int, typer.Option("--cores", help="Cores of each party.")] = 1,
     verify: o.VerifyOption = True,

@@ -55,12 +55,12 @@ def sweep(
 
     config = load(file)
     asked = Asked(
-        volume,
-        truth,
-        checks.label_values(label_value),
-        series,
-        None if intensity is None else checks.intensity(intensity),
-        None if field_of_view is None else checks.field_of_view(field_of_view),
+        volume=volume,
+        truth=truth,
+        label_value=checks.label_values(label_value),
+        series=series,
+        intensity=None if intensity is None else checks.intensity(intensity),
+        field_of_view=None if field_of_view is None else checks.field_of_view(field_of_view),
     )
     job = SweepJob.of(config, asked, out, say)
     if dry_run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,9 @@ class RegionMasks:
 
 def open_case(files: CaseFiles, settings: PredictSettings) -> Case:
     """Read the volume and its label. Raises UsageError in one sentence that names the file."""
-    loaded = formats.load(files.volume, settings.rule, files.series, settings.field_of_view)
+    loaded = settings.reading.load(files.volume)
     mask_files.check_writable(loaded.stored)
-    label, notes = labels.beside(files.label, loaded.stored, settings.label_values)
+    label, notes = settings.reading.label(files.label, loaded.stored)
     region = Region.of(settings.slices, loaded.volume.shape, settings.axes, settings.published)
     return Case(files, loaded, region, label, notes)
 
@@ -158,7 +158,7 @@ class CaseRun:
         }
 
     def check_plans(self) -> None:
-        """Raise what stands against the secure stages that are not done: UsageError of a model, LocalError of a protocol."""
+        """Raise the UsageError of a model or a protocol that stands against the secure stages that are not done."""
         for stage in self.stages:
             if stage.way == "secure" and stage.todo():
                 compiled = compile_stage(stage, self.settings, self.job.calibration)
@@ -204,12 +204,18 @@ class CaseRun:
             document = run_float(stage, self.case.loaded.volume, self.settings, self.job.progress, self.job.view.track)
         else:
             compiled = compile_stage(stage, self.settings, self.job.calibration)
-            console = self._live(stage.title)
-            frame, files = stage.frame, self.case.files
-            inputs = VolumeSlices(
-                volume=files.volume, size=frame.size, rule=self.case.loaded.rule, series=files.series, crop=frame.crop
+            frame, reading = stage.frame, replace(self.settings.reading, rule=self.case.loaded.rule)
+            inputs = VolumeSlices(volume=self.case.files.volume, size=frame.size, reading=reading, crop=frame.crop)
+            document = run_secure(
+                stage,
+                compiled,
+                inputs,
+                self.settings,
+                folder=self.folder,
+                console=self._live(stage.title),
+                progress=self.job.progress,
+                run=self.job.run,
             )
-            document = run_secure(stage, compiled, inputs, self.settings, self.folder, console, self.job.progress, self.job.run)
         self._keep_document(stage.name, document)
 
     def _check_verified(self, stage: Stage) -> None:
@@ -258,10 +264,10 @@ class CaseRun:
         """The mask that the parties vote on, opened once: a run that was cut off after it does not vote again."""
         opened = self.folder / "slices" / "vote.safetensors"
         if opened.exists():
-            found = sealed.load(opened, OPENED)[1].get("mask")
-            if found is None or found.shape != self.case.region.size:
+            voted = sealed.load(opened, OPENED)[1].get("mask")
+            if voted is None or voted.shape != self.case.region.size:
                 raise sealed.SealError(f"{opened} is not of this region", OPENED.remedy)
-            return np.asarray(found != 0)
+            return np.asarray(voted != 0)
         stages = [stage for stage in self.stages if stage.shared]
         mask, document = vote(stages, self.case.region, self.settings, self.folder, self._live("the vote"))
         sealed.save(opened, OPENED, {"mask": mask.astype(np.uint8)})
@@ -269,10 +275,10 @@ class CaseRun:
         return mask
 
     def _total(self, way: str, target: str) -> NDArray[Any]:
-        chosen = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
+        summed = [stage for stage in self.stages if (stage.way, stage.model.target) == (way, target)]
         # The published sum is X + Y + Z, and the order of a float sum decides on ties: X is array axis 0.
-        chosen.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
-        stages = {stage.model.axis: stage for stage in chosen}
+        summed.sort(key=lambda stage: axis_number(stage.model.axis) if stage.model.published else 0)
+        stages = {stage.model.axis: stage for stage in summed}
         frames = {axis: stage.frame for axis, stage in stages.items()}
         dtype = np.float32 if self.settings.ensemble == "probabilities" else np.uint8
         return total(self.case.region, frames, lambda axis, k: outcomes.read(stages[axis].folder, k, dtype), dtype)

@@ -13,15 +13,11 @@ SUFFIXES = (".npz", ".npy", ".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """name: what results are called by. volume: a file, or a folder with a DICOM series. label: None where there is none.
-
-    series: which of a folder's, None where it holds one.
-    """
+    """name: what results are called by. volume: a file, or a folder with a DICOM series. label: None where there is none."""
 
     name: str
     volume: Path
     label: Path | None = None
-    series: str | None = None
 
 
 def find_cases(folder: Path) -> list[CaseFiles]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from bunet.experiments.calibration import Calibration
+from bunet.experiments.jobs import RunPair
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import JobProgress, RunPair
+from bunet.experiments.predict.stage import JobProgress
 from bunet.parties.console import RunConsole
 from bunet.parties.local.pair import run_pair
 

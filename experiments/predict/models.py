@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bunet.experiments import clinical_weights
+from bunet.experiments.one_line import Say
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.predict.settings import PredictSettings
 from bunet.models.errors import UsageError
@@ -79,7 +80,7 @@ def load_models(
     pool: str = "auto",
     activation: str = "relu",
     images: Callable[[str], Sequence[np.ndarray]] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> dict[str, PredictModel]:
     """A model for each axis of `axes`.
 
@@ -96,13 +97,13 @@ def load_models(
         which = ", ".join(f"{model.source} along array axis {axis_number(model.axis)}" for model in untold)
         say(f"{target} models, published: {which}")
     if untold and pool == "auto":
-        chosen = None
+        pooling = None
         if images is not None:
-            chosen = pooling_of.decide([pooling_of.distances(model.weights, images(model.axis)) for model in untold])
-        how = f"{chosen} pooling, as its batch norms tell" if chosen else f"{PUBLISHED_POOLING} pooling, as published"
+            pooling = pooling_of.decide([pooling_of.distances(model.weights, images(model.axis)) for model in untold])
+        how = f"{pooling} pooling, as its batch norms tell" if pooling else f"{PUBLISHED_POOLING} pooling, as published"
         say(f"{target} models: {how} (--pool says otherwise)")
         for model in untold:
-            models[model.axis] = _pooled(model, chosen or PUBLISHED_POOLING)
+            models[model.axis] = _pooled(model, pooling or PUBLISHED_POOLING)
     return models
 
 
@@ -118,7 +119,7 @@ def _load(
     axis: str,
     pool: str = "auto",
     activation: str = "relu",
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> PredictModel:
     path = _file(option, where, target, axis)
     try:
@@ -182,14 +183,15 @@ def suited(settings: PredictSettings, folders: Mapping[str, tuple[str, str]]) ->
     if not any(published.values()):
         return settings
     if all(published.values()):
-        return replace(settings.as_published(), rule="as-is" if settings.rule == "auto" else settings.rule)
+        reading = replace(settings.reading, rule="as-is") if settings.reading.rule == "auto" else settings.reading
+        return replace(settings.as_published(), reading=reading)
     for target, (option, where) in folders.items():  # one that cannot be read is told before a question that it raises
         for axis in AXIS_ORDER:
             if published.get(target) and (Path(where) / _published_name(axis)).is_file():
                 _load(option, where, target, axis)
     ours = next(target for target in there if not published[target])
     head = f"{folders[ours][0]}: the {ours} models are ours, the others published"
-    if settings.rule == "auto":
+    if settings.reading.rule == "auto":
         raise UsageError(f"{head}, which take values as they are: say which --intensity the volume is read with")
     if len(settings.axes) < len(AXIS_ORDER) or "=" in settings.slices:
         raise UsageError(f"{head}, which call array axis 0 X where ours call it z: say all of --axes x,y,z, and --slices A:B")
@@ -200,7 +202,7 @@ def _holds_published(where: str) -> bool:
     return where not in COMMITTED and any((Path(where) / _published_name(axis)).is_file() for axis in AXIS_ORDER)
 
 
-def _published(path: Path, activation: str, pool: str, say: Callable[[str], None]) -> FloatWeights:
+def _published(path: Path, activation: str, pool: str, say: Say) -> FloatWeights:
     try:
         from bunet.models.network.unet import read_checkpoint
     except ModuleNotFoundError as error:

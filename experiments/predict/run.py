@@ -30,7 +30,7 @@ class PredictRequest:
     """What `bunet predict` was asked for beyond its settings.
 
     infection_models, lung_models: a folder, or a name of `models.COMMITTED`. cases: a folder of cases; else volume, a single
-    one, with its label. series: of a folder that holds several. pool, activation: of published models. calibration: volumes
+    one, with its label. pool, activation: of published models. calibration: volumes
     of Bob's. json: where the document of all cases goes.
     """
 
@@ -41,7 +41,6 @@ class PredictRequest:
     cases: Path | None = None
     volume: Path | None = None
     label: Path | None = None
-    series: str | None = None
     pool: str = "auto"
     activation: str = "relu"
     calibration: tuple[Path, ...] = ()
@@ -64,10 +63,10 @@ def predict(request: PredictRequest, view: View, created: str) -> list[dict[str,
     """
     settings = predict_models.suited(request.settings, request.folders)
     cases = [open_case(files, settings) for files in _case_files(request)]
-    if settings.label_values and not any(case.labelled for case in cases):
+    if settings.reading.label_values and not any(case.labelled for case in cases):
         raise UsageError("--label-value: there is no label")
     try:
-        volumes = [formats.load(path, settings.rule, field_of_view=settings.field_of_view) for path in request.calibration]
+        volumes = [replace(settings.reading, series=None).load(path) for path in request.calibration]
     except SeveralSeries as error:
         raise UsageError(f"--calibration: {error.elsewhere}") from error
     models = _load_models(request, settings, [*volumes, cases[0].loaded][0], view)
@@ -89,7 +88,7 @@ def _case_files(request: PredictRequest) -> list[CaseFiles]:
     for files in each:
         results = [*written(formats.format_of(files.volume), request.out, files.name), request.json]
         check_apart(given, request.out / files.name, results)
-    return [replace(files, series=request.series) for files in each]
+    return each
 
 
 def _load_models(request: PredictRequest, settings: PredictSettings, example: formats.LoadedVolume, view: View) -> Models:

@@ -11,6 +11,7 @@ from bunet.experiments.checks import one_of, operand_format
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.settings import check_square, run_options
 from bunet.models.errors import UsageError
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.parties.run_options import RunOptions
 
 ENSEMBLES = ("probabilities", "majority", "argmax")
@@ -25,10 +26,9 @@ class PredictSettings:
     3x3x3 maximum filter, None for what suits the models. filters: for each target whether it does, once `of_models` decided.
     lung_mask: whether an infection is cut to the lung. secure: False for the same job in the clear. compare: also run the job
     in the clear and say how well the masks agree. size: pixels of the network's slices, None for what the models were trained
-    at, or the volume's own. rule: of the intensities. field_of_view: auto or whole. probabilities: whether the mean
-    probability is written too. verify: hold layers of the first slices of every session against the oracle. label_values: of
-    labels, what is inside; none for what a label itself tells (`values.inside_of`). published: whether `slices` calls axes
-    as the published files do. run: how both parties run.
+    at, or the volume's own. reading: of volumes and labels. probabilities: whether the mean probability is written
+    too. verify: hold layers of the first slices of every session against the oracle. published: whether `slices` calls axes as
+    the published files do. run: how both parties run.
     """
 
     axes: tuple[str, ...] = AXIS_ORDER
@@ -41,12 +41,10 @@ class PredictSettings:
     secure: bool = True
     compare: bool = True
     size: int | None = None
-    rule: str = "auto"
-    field_of_view: str = "auto"
+    reading: VolumeReading = DEFAULT_READING
     slices: str = ":"
     probabilities: bool = False
     verify: bool = False
-    label_values: tuple[int, ...] = ()
     published: bool = False
 
     def __post_init__(self) -> None:
@@ -56,8 +54,8 @@ class PredictSettings:
             raise UsageError("--axes: name at least one of x, y, z")
         object.__setattr__(self, "axes", tuple(axis for axis in AXIS_ORDER if axis in self.axes))
         one_of("--ensemble", self.ensemble, ENSEMBLES)
-        checks.intensity(self.rule)
-        checks.field_of_view(self.field_of_view)
+        checks.intensity(self.reading.rule)
+        checks.field_of_view(self.reading.field_of_view)
         object.__setattr__(self, "format", str(operand_format(self.format)))
         if self.size is not None:
             check_square(self.size)
@@ -96,14 +94,14 @@ class PredictSettings:
 
     def identity(self) -> dict[str, Any]:
         """What masks depend on: link, cores and slices in flight never change a result."""
-        secure = {"format": self.format, "protocols": dict(self.run.protocols), "ot": self.run.ot} if self.secure else None
+        secure = {"format": self.format, **self.run.choices()} if self.secure else None
         return {
             "axes": list(self.axes),
             "ensemble": self.ensemble,
             "lung_mask": self.lung_mask,
             "filtered": dict(self.filters),
             "size": self.size,
-            "intensity": self.rule,
+            "intensity": self.reading.rule,
             "secure": secure,
         }
 
@@ -112,10 +110,9 @@ class PredictSettings:
         return {
             **self.identity(),
             "link": self.run.link.describe(),
-            "in_flight": self.run.in_flight,
-            "cores": self.run.cores,
+            **self.run.pace(),
             "slices": self.slices,
             "compare": self.compare,
-            "field_of_view": self.field_of_view,
-            "label_values": list(self.label_values),
+            "field_of_view": self.reading.field_of_view,
+            "label_values": list(self.reading.label_values),
         }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bunet.experiments.calibration import Calibration
-from bunet.experiments.jobs import recordable
+from bunet.experiments.jobs import RunPair, recordable
 from bunet.experiments.machine import environment
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
@@ -25,7 +25,7 @@ from bunet.models.volumes.slice_source import SliceFrame, SliceSource
 from bunet.models.volumes.volume import Sliceable
 from bunet.parties import outcomes
 from bunet.parties.console import RunConsole
-from bunet.parties.events import ROLES, Event, SliceFinished, Subscriber
+from bunet.parties.events import ROLES, Event, SliceFinished
 from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.job import PairJob
 from bunet.parties.local.pair import PairResult, run_pair
@@ -36,7 +36,6 @@ RECORDED = 2  # slices of a session whose layers are held against the oracle, if
 
 SCRATCH = "scratch-"  # folders of what both parties hold while a session lasts; who locks the case's folder removes old ones
 
-RunPair = Callable[[PairJob, Subscriber], PairResult]
 Track = Callable[[str, Sequence[int]], Iterable[int]]  # (title, positions) -> the positions, while their progress is shown
 
 
@@ -132,6 +131,7 @@ def run_secure(
     compiled: Compiled,
     inputs: VolumeSlices,
     settings: PredictSettings,
+    *,
     folder: Path,
     console: RunConsole,
     progress: JobProgress,
@@ -185,10 +185,8 @@ def _facts(stage: Stage, settings: PredictSettings, slices: int, size: tuple[int
         "slices": slices,
         "height": size[0],
         "width": size[1],
-        "in_flight": settings.run.in_flight,
-        "cores": settings.run.cores,
-        "protocols": dict(settings.run.protocols),
-        "ot": settings.run.ot,
+        **settings.run.pace(),
+        **settings.run.choices(),
         "readout": settings.readout,
         "compared_layers": result.compared_layers,
         "mismatches": result.mismatches,

@@ -47,7 +47,7 @@ def vote(
         )
         with console:
             mask = run_vote(job, console)
-    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": settings.run.cores, "ot": job.run.ot}
+    facts = {"ballots": list(job.ballots), "shape": list(region.size), "cores": job.run.cores, "ot": job.run.ot}
     document = console.ledger.document(
         link=settings.run.link.describe(), environment=environment(settings.run.cores), run=facts
     )
@@ -57,6 +57,6 @@ def vote(
 def _write_ballot(stage: Stage, region: Region, party: int, folder: Path) -> None:
     done = shares.complete(*stage.shares)
     axis = stage.model.axis
-    chosen = {(axis, k): done[axis, k] for k in stage.positions}
-    bits = gather(region, stage.frame, lambda axis, k: shares.read(stage.shares[party], (axis, k), chosen[axis, k]), np.uint8)
-    ballots.write(folder, stage.model.name, bits, shares.source(chosen))
+    sessions = {(axis, k): done[axis, k] for k in stage.positions}
+    bits = gather(region, stage.frame, lambda axis, k: shares.read(stage.shares[party], (axis, k), sessions[axis, k]), np.uint8)
+    ballots.write(folder, stage.model.name, bits, shares.source(sessions))

@@ -1,4 +1,4 @@
-"""What sessions cost, added up from their JSON documents by kind of operation, by protocol and by layer."""
+"""What sessions cost, added up from their JSON documents by family of operations, by protocol and by layer."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ class LayerCost:
     cost: Cost
 
 
-def format_of(operation: str) -> str:
+def family_of(operation: str) -> str:
     """The family that an operation is counted under (`program.FAMILIES`); its own name where it has none."""
     return _FAMILY_OF.get(operation, operation)
 
 
-def by_kind(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
-    """Kind to cost over all sessions, in the order of FAMILIES, then kinds of their own, then the set-up.
+def by_family(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
+    """Family to cost over all sessions, in the order of FAMILIES, then operations that have none, then the set-up.
 
     documents: as Ledger.document makes them.
     """
-    found = _sums(documents, lambda layer: format_of(layer["operation"]))
-    order = [*(k for k in FAMILIES if k in found), *(k for k in found if k not in FAMILIES and k != SET_UP), SET_UP]
-    return {kind: found[kind] for kind in order if kind in found}
+    costs = _sums(documents, lambda layer: family_of(layer["operation"]))
+    order = [*(k for k in FAMILIES if k in costs), *(k for k in costs if k not in FAMILIES and k != SET_UP), SET_UP]
+    return {family: costs[family] for family in order if family in costs}
 
 
 def by_protocol(documents: Iterable[Mapping[str, Any]]) -> dict[str, Cost]:
     """Protocol to cost over all sessions, the costliest in seconds first."""
-    found = _sums(documents, lambda layer: layer["protocol"])
-    return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
+    costs = _sums(documents, lambda layer: layer["protocol"])
+    return dict(sorted(costs.items(), key=lambda item: -item[1].seconds))
 
 
 def by_layer(document: Mapping[str, Any]) -> list[LayerCost]:

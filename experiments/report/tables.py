@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bunet.experiments.report.costs import Cost, by_kind, by_layer, by_protocol
+from bunet.experiments.report.costs import Cost, by_family, by_layer, by_protocol
 from bunet.experiments.report.data import Score, Stage
 from bunet.models.metrics import Agreement, dice_text
 from bunet.parties.words import duration, mebibytes, number
@@ -25,23 +25,23 @@ def tiles(
 ) -> str:
     """The figures to read first; each says what it is of and, a Dice, against what."""
     beside = f"; {scope}" * bool(scope)
-    found = []
+    shown = []
     for score in scores[:2]:
         of, _, against = score.name.partition(" against ")
         dice = dice_text(score.agreement.known()["dice"])
-        found.append((f"Dice against {against}" if against else "Dice", dice, f"{of}{beside}"))
-    found += [("Share", f"{percent:.2f}&nbsp;%", f"{name}{beside}") for name, percent in shares[:1]]
-    found += [("Volume", f"{_ml(ml)}&nbsp;ml", f"{name}{beside}") for name, _, ml in volumes[:1] if ml is not None]
+        shown.append((f"Dice against {against}" if against else "Dice", dice, f"{of}{beside}"))
+    shown += [("Share", f"{percent:.2f}&nbsp;%", f"{name}{beside}") for name, percent in shares[:1]]
+    shown += [("Volume", f"{_ml(ml)}&nbsp;ml", f"{name}{beside}") for name, _, ml in volumes[:1] if ml is not None]
     if documents:
         totals = [document["totals"] for document in documents]
         slices = sum(map(_slices, documents))
         sessions = f"{len(documents)} session{'s' if len(documents) > 1 else ''}, {slices} slice{'s' if slices > 1 else ''}"
-        found.append(("Time", _time(sum(t["seconds"] for t in totals)), sessions))
+        shown.append(("Time", _time(sum(t["seconds"] for t in totals)), sessions))
         traffic = sum(t["bytes_sent"] + t["bytes_received"] for t in totals)
-        found.append(("Traffic", _bytes(traffic), "both ways, on the wire"))
+        shown.append(("Traffic", _bytes(traffic), "both ways, on the wire"))
     items = "".join(
-        f"<div class=tile><dt>{escape(kind)}</dt><dd><b>{value}</b><span>{escape(name)}</span></dd></div>"
-        for kind, value, name in found
+        f"<div class=tile><dt>{escape(title)}</dt><dd><b>{value}</b><span>{escape(name)}</span></dd></div>"
+        for title, value, name in shown
     )
     return f"<dl class=tiles>{items}</dl>" if items else ""
 
@@ -164,10 +164,10 @@ def _stage(line: Stage) -> list[str]:
 
 
 def costs(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Two charts, of kinds of operation and of protocols, over all sessions."""
+    """Two charts, of families of operations and of protocols, over all sessions."""
     if not documents:
         return "<p>The masks were computed in the clear: no protocol ran.</p>"
-    return _chart("By kind of operation", "Kind", by_kind(documents)) + _chart(
+    return _chart("By kind of operation", "Kind", by_family(documents)) + _chart(
         "By protocol", "Protocol", by_protocol(documents)
     )
 
@@ -193,10 +193,10 @@ def _chart(title: str, what: str, sums: Mapping[str, Cost]) -> str:
 def _bar(most: float, **parts: float) -> str:
     """Parts side by side, of a bar that is full at `most`. The figures stand beside it: it is hidden from readers."""
     at, drawn = 0.0, ""
-    for kind, value in parts.items():
+    for part, value in parts.items():
         width = 100 * value / most
         if width > 0:
-            drawn += f'<rect class={kind} x="{at:.2f}" width="{width:.2f}" height="10"/>'
+            drawn += f'<rect class={part} x="{at:.2f}" width="{width:.2f}" height="10"/>'
         at += width
     return f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
 
@@ -239,11 +239,11 @@ def _table(
     """A table of cells that are HTML already. texts: how many columns hold words; the others are aligned as figures.
     short: no broader than it needs to be.
     """
-    kinds = ["" if column < texts else " class=n" for column in range(len(head))]
-    top = "".join(f"<th scope=col{kind}>{cell}" for kind, cell in zip(kinds, head, strict=True))
+    classes = ["" if column < texts else " class=n" for column in range(len(head))]
+    top = "".join(f"<th scope=col{name}>{cell}" for name, cell in zip(classes, head, strict=True))
     rows = []
     for place, row in enumerate(body):
-        cells = "".join(f"<td{kind}>{cell}" for kind, cell in zip(kinds[1:], row[1:], strict=True))
+        cells = "".join(f"<td{name}>{cell}" for name, cell in zip(classes[1:], row[1:], strict=True))
         last = " class=sum" if last_is_sum and place == len(body) - 1 else ""
         rows.append(f"<tr{last}><th scope=row>{row[0]}{cells}")
     width = " class=short" if short else ""

@@ -73,14 +73,14 @@ def digest_at(path: Path, volume: Volume) -> str | None:
     """The same of what lies at one of a volume's `paths`; None where that holds no mask, or other values than a mask has."""
     try:
         if volume.file_format == DICOM and path.suffix == ".dcm":
-            _, found = segmentation.read_segmentation(path, volume)
+            _, values = segmentation.read_segmentation(path, volume)
         else:
-            found = formats.read(path)
+            values = formats.read(path)
     except VolumeError:
         return None
     with np.errstate(invalid="ignore"):  # NaN is no value of a mask
-        small = found.astype(np.uint8)
-    return digest_of(small) if np.array_equal(small, found) else None
+        small = values.astype(np.uint8)
+    return digest_of(small) if np.array_equal(small, values) else None
 
 
 def _numbers(masks: Mapping[str, Mask]) -> dict[str, NDArray[np.uint8]]:

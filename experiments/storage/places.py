@@ -74,7 +74,7 @@ def possible_folder(option: str, folder: Path) -> None:
 
 
 def possible_name(option: str, path: Path) -> None:
-    """UsageError where a path's name is too long for the file that it has until it is whole (`whole.write_atomic`)."""
+    """UsageError where a path's name is too long for the file that it has until it is whole (`atomic.write_atomic`)."""
     size, most = len(os.fsencode(path.name)), _longest_name(path.parent) - len("..12345678.part")
     if size > most:
         shown = f"{path.name[:20]}...{path.name[-20:]}"

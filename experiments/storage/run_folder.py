@@ -22,7 +22,7 @@ LOCK = ".lock"
 
 
 def digest_of(array: Sliceable) -> str:
-    """SHA-256 of a volume as the network would see it: kind, shape and values, whatever file it came from."""
+    """SHA-256 of a volume as the network would see it: dtype, shape and values, whatever file it came from."""
     known = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     for image in array:  # one at a time: the whole may be mapped from the disk
         known.update(np.ascontiguousarray(image).data)

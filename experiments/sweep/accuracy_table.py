@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from bunet.experiments.report.costs import format_of
+from bunet.experiments.report.costs import family_of
 from bunet.experiments.storage.results import write_csv
 from bunet.experiments.sweep.facts import COMMON, beyond_of, name_of, told, varied, words
 from bunet.models.files.atomic import write_atomic
 from bunet.models.metrics import dice_text
 
-SHOWN = ("activation", "convolution", "pooling")  # kinds of `report.costs`
+SHOWN = ("activation", "convolution", "pooling")  # families of `program.FAMILIES`
 REST = "rest"
 FLOAT = "float"
 # Facts of a secure run that the float model knows nothing of; what is not here makes another float run.
@@ -21,7 +21,7 @@ SECURE_FACTS = ("link", "bandwidth_bps", "rtt_s", "jitter_s", "protocols", "ot",
 FIRST = ("weights", "format")
 RESULTS = (
     "seconds_per_slice",
-    *(f"{kind}_s" for kind in (*SHOWN, REST)),
+    *(f"{family}_s" for family in (*SHOWN, REST)),
     "bytes_per_slice",
     "dice_float",
     "dice_truth",
@@ -31,8 +31,8 @@ RESULTS = (
 )
 
 
-def seconds_by_kind(document: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds a slice by kind of layer, from a run's document; they add up to the run's seconds a slice.
+def seconds_by_family(document: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds a slice by family of operations, from a run's document; they add up to the run's seconds a slice.
 
     A layer's seconds are those from its start to its end, computing and waiting. `rest` is what is left of the run:
     extensions, truncations, the readout, and the set-up's share. Where slices interleave, so do the layers' seconds; they
@@ -42,12 +42,12 @@ def seconds_by_kind(document: Mapping[str, Any]) -> dict[str, float]:
     spent = dict.fromkeys((*SHOWN, REST), 0.0)
     for one in slices:
         for layer in one["layers"]:
-            kind = format_of(layer["operation"])
-            spent[kind if kind in SHOWN else REST] += layer["compute_s"] + layer["wait_s"]
+            family = family_of(layer["operation"])
+            spent[family if family in SHOWN else REST] += layer["compute_s"] + layer["wait_s"]
     total, busy = document["totals"]["seconds"], sum(spent.values())
     passed = max(total - document["setup"]["seconds"], 0.0)
     scale = min(1.0, passed / busy) if busy else 0.0
-    seconds = {kind: spent[kind] * scale / len(slices) for kind in SHOWN}
+    seconds = {family: spent[family] * scale / len(slices) for family in SHOWN}
     return {**seconds, REST: total / len(slices) - sum(seconds.values())}
 
 
@@ -83,7 +83,7 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
         **{key: point[key] for key in told(point)},
         "protocols": words("protocols", point["protocols"]),
         "seconds_per_slice": totals["seconds"] / count,
-        **{f"{kind}_s": seconds for kind, seconds in seconds_by_kind(document).items()},
+        **{f"{family}_s": seconds for family, seconds in seconds_by_family(document).items()},
         "bytes_per_slice": (totals["bytes_sent"] + totals["bytes_received"]) // count,
         "dice_float": document["dice"]["float"],
         "dice_truth": document["dice"]["truth"],
@@ -114,7 +114,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
         *FIRST,
         *apart,
         "s a slice",
-        *(f"{kind} s" for kind in (*SHOWN, REST)),
+        *(f"{family} s" for family in (*SHOWN, REST)),
         "MiB a slice",
         "Dice against the float model",
         "Dice against the truth",
@@ -125,7 +125,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str, entries: Sequence[Ma
     lines = [f"# {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for row in rows:
         cells = [row["weights"], row["format"], *(str(row.get(fact, "")) for fact in apart)]
-        cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{kind}_s" for kind in (*SHOWN, REST)))]
+        cells += [_number(row.get(key), 2) for key in ("seconds_per_slice", *(f"{family}_s" for family in (*SHOWN, REST)))]
         traffic = row.get("bytes_per_slice")
         cells += ["" if traffic is None else _number(traffic / (1 << 20), 0)]
         cells += [dice_text(row["dice_float"]), _number(row.get("dice_truth"), 4)]  # there need be no truth

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
+from bunet.experiments.one_line import Say
 from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.weights_choice import named_weights, weight_path
 from bunet.models.errors import UsageError
-from bunet.models.volumes import formats
-from bunet.models.volumes.labels import labels
+from bunet.models.volumes.reading import VolumeReading
 
 CHUNK_BYTES = 1 << 20
 # Keys of an experiment file that speak of its volume, and the options that take their place.
@@ -44,9 +44,7 @@ class Asked:
         return [option for name, option in OF_DATA.items() if getattr(self, name) not in (None, ())]
 
 
-def chosen_data(
-    config: SweepConfig, asked: Asked = Asked(), say: Callable[[str], None] = lambda text: None
-) -> dict[str, CtData]:
+def chosen_data(config: SweepConfig, asked: Asked = Asked(), say: Say = lambda text: None) -> dict[str, CtData]:
     """Data by activation of the grid; empty for an experiment with random weights.
 
     say: gets what there is to know of how volume and label are read. Raises UsageError where a volume is missing, cannot be
@@ -62,24 +60,24 @@ def chosen_data(
             "a DICOM folder)"
         )
     label = _place("--truth", asked.truth, config.truth)
-    read = _how_read(config, asked, say)
-    _check_data(volume, label, read, say)
+    reading = _reading(config, asked, say)
+    _check_data(volume, label, reading, say)
     content = digest([volume] if label is None else [volume, label])
-    chosen: dict[str, CtData] = {}
+    data: dict[str, CtData] = {}
     for activation in config.grid.activations:
         name = config.weights if isinstance(config.weights, str) else config.weights.get(activation)
         if name is None:
             raise UsageError(f"{config.name}: `weights` names none for activation {activation}")
         named_weights(name)
-        chosen[activation] = CtData(
+        data[activation] = CtData(
             volume=volume,
             truth=label,
             weights=name,
             axis=config.axis,
             digest=f"{content}-{digest([weight_path(name)])}",
-            **read,
+            reading=reading,
         )
-    return chosen
+    return data
 
 
 def _refuse_data(config: SweepConfig, asked: Asked) -> None:
@@ -91,8 +89,8 @@ def _refuse_data(config: SweepConfig, asked: Asked) -> None:
         )
 
 
-def _how_read(config: SweepConfig, asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
-    """How volume and label are read, as `CtData` has it: what the command line says, else what the experiment file does.
+def _reading(config: SweepConfig, asked: Asked, say: Say) -> VolumeReading:
+    """How volume and label are read: what the command line says, else what the experiment file does.
 
     What the file says of the volume and the label that it names is not for others, which the command line gives.
     """
@@ -110,12 +108,12 @@ def _how_read(config: SweepConfig, asked: Asked, say: Callable[[str], None]) -> 
     if not values and written("label_value", other_label, None) is not None:
         values = config.label_values
     series = asked.series if asked.series is not None else written("series", other_volume, None)
-    return {
-        "label_values": values,
-        "series": None if series is None else str(series),
-        "intensity": asked.intensity or written("intensity", other_volume, "auto"),
-        "field_of_view": asked.field_of_view or config.field_of_view,
-    }
+    return VolumeReading(
+        series=None if series is None else str(series),
+        rule=asked.intensity or written("intensity", other_volume, "auto"),
+        field_of_view=asked.field_of_view or config.field_of_view,
+        label_values=values,
+    )
 
 
 def _another(given: Path | None, written: str | None) -> bool:
@@ -123,11 +121,11 @@ def _another(given: Path | None, written: str | None) -> bool:
     return given is not None and written is not None and given.resolve() != _expanded(written).resolve()
 
 
-def _check_data(volume: Path, label: Path | None, how: Mapping[str, Any], say: Callable[[str], None]) -> None:
+def _check_data(volume: Path, label: Path | None, reading: VolumeReading, say: Say) -> None:
     """Read volume and label once before the first run, and say how; UsageError where one does not do."""
-    loaded = formats.load(volume, how["intensity"], how["series"], how["field_of_view"])
-    read, notes = labels.beside(label, loaded.stored, how["label_values"])
-    if how["label_values"] and read is None:
+    loaded = reading.load(volume)
+    read, notes = reading.label(label, loaded.stored)
+    if reading.label_values and read is None:
         raise UsageError("--label-value: there is no label")
     for line in (*loaded.remarks(), *notes):
         say(line)

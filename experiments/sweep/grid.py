@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,27 +17,34 @@ from pydantic import (
     model_validator,
 )
 
+from bunet.experiments import checks
 from bunet.experiments.bench.data import CtData
-from bunet.experiments.checks import MAX_SIZE, MIN_SIZE
-from bunet.experiments.settings import RELU, RunSettings, run_options
+from bunet.experiments.settings import RunSettings, check_square, run_options
 from bunet.experiments.sweep.points import Point
 from bunet.models.errors import UsageError
 from bunet.models.program import Format
-from bunet.models.volumes.content.intensity import RULES
 from bunet.models.volumes.labels import values as label_values
-from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import Link
-from bunet.parties.run_options import MAX_IN_FLIGHT
+from bunet.protocols.defaults import DEFAULTS, OT
 
 T = TypeVar("T")
+_OPTION = re.compile(r"^--[a-z-]+:? ")
 
 
 def _said(check: Callable[[], T]) -> T:
-    """What a check gives; its UsageError as the ValueError of which pydantic makes a sentence with the key's path."""
+    """What a check gives; its UsageError as the ValueError of which pydantic makes a sentence with the key's path.
+
+    That stands in place of the option, which nobody gave.
+    """
     try:
         return check()
     except UsageError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(_OPTION.sub("", str(error))) from error
+
+
+def _checked(check: Callable[[str], str]) -> AfterValidator:
+    """A validator of `checks`: the one of the option that says the same on the command line."""
+    return AfterValidator(lambda value: _said(lambda: check(value)))
 
 
 def _format(value: Any) -> str:
@@ -48,26 +56,17 @@ def _format(value: Any) -> str:
 
 
 def _size(value: int) -> int:
-    if isinstance(value, int) and value % MULTIPLE:
-        raise ValueError(f"{value} is not a multiple of {MULTIPLE}")
+    _said(lambda: check_square(value))
     return value
 
 
 def _in_flight(value: int) -> int:
-    if isinstance(value, int) and value > MAX_IN_FLIGHT:
-        raise ValueError(f"at most {MAX_IN_FLIGHT} slices can be in flight, not {value}")
-    return value
+    return _said(lambda: run_options(in_flight=value)).in_flight
 
 
 def _label_value(value: int | str | None) -> int | str | None:
     if value is not None:
         _said(lambda: label_values.parse(value))
-    return value
-
-
-def _rule(value: str) -> str:
-    if value not in ("auto", *RULES):
-        raise ValueError(f"{value!r} is not one of auto, {', '.join(RULES)}")
     return value
 
 
@@ -104,22 +103,22 @@ def _preset(value: Any) -> Any:
 
 
 Positive = Annotated[int, Field(ge=1)]
-InFlight = Annotated[int, Field(ge=1), BeforeValidator(_in_flight)]
+InFlight = Annotated[int, AfterValidator(_in_flight)]
 FormatText = Annotated[str, BeforeValidator(_format)]
-Size = Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE), BeforeValidator(_size)]
+Size = Annotated[int, AfterValidator(_size)]
 Features = Annotated[int, Field(ge=1, le=256)]
 LinkEntry = Annotated[LinkSetting, BeforeValidator(_preset)]
-Activation = Literal["relu", "square", "hybrid"]
-Pool = Literal["avg", "max"]
-Ot = Literal["iknp", "softspoken-2", "softspoken-4", "softspoken-8"]
+Activation = Annotated[str, _checked(checks.activation)]
+Pool = Annotated[str, _checked(checks.pooling)]
+Ot = Annotated[str, _checked(checks.ot_extension)]
 
 
 class Grid(_Strict):
     """What is varied: every combination of one entry of each list is a point."""
 
     links: Annotated[list[LinkEntry], Field(min_length=1)] = [LinkSetting(preset="lan")]
-    protocols: Annotated[list[dict[str, str]], Field(min_length=1)] = [{"relu": "gc-sign"}]
-    ot: Annotated[list[Ot], Field(min_length=1)] = ["iknp"]
+    protocols: Annotated[list[dict[str, str]], Field(min_length=1)] = [{"relu": DEFAULTS["relu"]}]
+    ot: Annotated[list[Ot], Field(min_length=1)] = [OT]
     formats: Annotated[list[FormatText], Field(min_length=1)] = ["8.4"]
     in_flight: Annotated[list[InFlight], Field(min_length=1)] = [1]
     sizes: Annotated[list[Size], Field(min_length=1)] = [128]
@@ -172,10 +171,10 @@ class SweepConfig(_Strict):
     truth: str | None = None
     label_value: Annotated[int | str | None, AfterValidator(_label_value)] = None
     series: int | str | None = None
-    intensity: Annotated[str, AfterValidator(_rule)] = "auto"
-    field_of_view: Literal["auto", "whole"] = "auto"
+    intensity: Annotated[str, _checked(checks.intensity)] = "auto"
+    field_of_view: Annotated[str, _checked(checks.field_of_view)] = "auto"
     weights: str | dict[Activation, str] | None = None
-    axis: Literal["x", "y", "z"] = "z"
+    axis: Annotated[str, _checked(checks.axis)] = "z"
     grid: Grid = Grid()
 
     @property
@@ -185,16 +184,15 @@ class SweepConfig(_Strict):
     def points(self, data: Mapping[str, CtData] | None = None) -> Iterator[Point]:
         """Every point of the grid, links innermost: a compiled model is made once for all links.
 
-        data: volume and weights by activation (`sweep_data.chosen_data`); nothing for random ones. Raises UsageError for
+        data: volume and weights by activation (`sweep.data.chosen_data`); nothing for random ones. Raises UsageError for
         settings that do not fit together.
         """
         for combination in itertools.product(*(getattr(self.grid, entries) for entries in VARIED)):
             chosen = dict(zip(VARIED.values(), combination, strict=True))
             entry, protocols, ot, in_flight = (chosen.pop(key) for key in ("link", "protocols", "ot", "in_flight"))
             about = (data or {}).get(chosen["activation"])
-            relu, others = protocols.get("relu", RELU), {key: name for key, name in protocols.items() if key != "relu"}
             link = entry.link()
-            run = run_options(link=link, in_flight=in_flight, cores=self.cores, relu=relu, protocols=others, ot=ot)
+            run = run_options(link=link, in_flight=in_flight, cores=self.cores, protocols=protocols, ot=ot)
             axis = "z" if about is None else about.axis
             settings = RunSettings(**chosen, slices=self.slices, seed=self.seed, axis=axis, run=run)
             yield Point(settings, entry.name or link.name, dict(sorted(protocols.items())), self.verify, about)

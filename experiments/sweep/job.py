@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
 from bunet.experiments.bench.slices import Bench
+from bunet.experiments.one_line import Say
 from bunet.experiments.storage.places import check_apart
 from bunet.experiments.sweep.data import Asked, chosen_data
 from bunet.experiments.sweep.grid import SweepConfig
 from bunet.experiments.sweep.points import Point
 from bunet.experiments.sweep.run import SweepSummary, read_points, run_sweep, title_of
 from bunet.experiments.weights_choice import choose_weights
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: seconds a slice by link, by protocol and by kind of layer. matplotlib is an extra.
+"""Pictures of a sweep: seconds a slice by link, by protocol and by family of operations. matplotlib is an extra.
 
 Links and protocols are categories: a line between two of them would draw values that nobody measured, so they are bars, in
 the order of the experiment file. Only where the links have no names of their own and differ in one number (bandwidth,
@@ -21,7 +21,7 @@ from bunet.models.errors import UsageError
 from bunet.net.link import PRESETS, Link
 
 DECADE = 10.0
-KIND_COLOURS = {"activation": "#d1495b", "convolution": "#30638e", "pooling": "#edae49", "rest": "#8d99ae"}
+FAMILY_COLOURS = {"activation": "#d1495b", "convolution": "#30638e", "pooling": "#edae49", "rest": "#8d99ae"}
 COLOURS = ("#30638e", "#d1495b", "#edae49", "#2a9d8f", "#8d6a9f", "#8d99ae", "#6b4226", "#e07a5f", "#3d405b", "#81b29a")
 MARKERS = "osD^vP*X"
 NUMBERS = {"bandwidth_bps": ("bandwidth, Mbit/s", 1e-6), "rtt_s": ("round-trip time, ms", 1e3), "jitter_s": ("jitter, ms", 1e3)}
@@ -207,12 +207,12 @@ def _head(axes: Any, title: str, shared: str, width: int) -> None:
     axes.set_title("\n".join(lines), fontsize=9, loc="left")
 
 
-def seconds_by_kind(path: Path, points: Sequence[tuple[Facts, Mapping[str, float]]], title: str = "") -> None:
-    """Seconds a slice of each point, stacked by kind of layer. points: facts and `accuracy_table.seconds_by_kind`.
+def seconds_by_family(path: Path, points: Sequence[tuple[Facts, Mapping[str, float]]], title: str = "") -> None:
+    """Seconds a slice of each point, stacked by family of operations. points: facts and `accuracy_table.seconds_by_family`.
 
     Raises as `seconds_by_link`.
     """
-    totals = [(facts, sum(kinds.values())) for facts, kinds in points]
+    totals = [(facts, sum(families.values())) for facts, families in points]
     if not points:
         raise ValueError("there is no secure run to draw")
     told_apart = varied([facts for facts, _ in points])
@@ -227,9 +227,9 @@ def seconds_by_kind(path: Path, points: Sequence[tuple[Facts, Mapping[str, float
     axes = figure.add_subplot()
     rows = range(len(points))
     base = [0.0] * len(points)
-    for kind, colour in KIND_COLOURS.items():  # parts of a whole: their lengths add up, so the axis is never logarithmic
-        lengths = [max(0.0, kinds[kind]) for _, kinds in points]
-        axes.barh(rows, lengths, 0.62, left=base, color=colour, label=kind)
+    for family, colour in FAMILY_COLOURS.items():  # parts of a whole: their lengths add up, so the axis is never logarithmic
+        lengths = [max(0.0, families[family]) for _, families in points]
+        axes.barh(rows, lengths, 0.62, left=base, color=colour, label=family)
         base = [start + length for start, length in zip(base, lengths, strict=True)]
     for row, (_, seconds) in zip(rows, totals, strict=True):
         axes.annotate(f" {_figure(seconds)}", (base[row], row), va="center", fontsize=8)
@@ -241,5 +241,5 @@ def seconds_by_kind(path: Path, points: Sequence[tuple[Facts, Mapping[str, float
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     _head(axes, title, _shared(points[0][0], told_apart), 78)
-    figure.legend(loc="outside lower center", fontsize=8, ncols=len(KIND_COLOURS))
+    figure.legend(loc="outside lower center", fontsize=8, ncols=len(FAMILY_COLOURS))
     save_figure(figure, path)

@@ -11,6 +11,7 @@ from typing import Any
 from bunet.experiments.bench.data import CtData
 from bunet.experiments.settings import RunSettings
 from bunet.experiments.sweep.facts import DETAILS
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 
 # What of its settings tells a point, in the order of the table's columns; what else they may hold follows.
 _ORDER = ("protocols", "ot", "format", "in_flight", "size", "features", "activation", "pool", "slices", "seed", "cores")
@@ -43,10 +44,7 @@ class Point:
                 "axis": axis,
                 "data": self.data.digest,
             }
-            if self.data.label_values:
-                facts["label_value"] = ",".join(map(str, self.data.label_values))
-            usual = {"series": None, "intensity": "auto", "field_of_view": "auto"}
-            facts |= {name: getattr(self.data, name) for name in usual if getattr(self.data, name) != usual[name]}
+            facts |= _unusual(self.data.reading)
         return facts
 
     def identity(self) -> str:
@@ -58,3 +56,18 @@ class Point:
             del facts["ot"]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _unusual(reading: VolumeReading) -> dict[str, Any]:
+    """What of a reading is not as by default, under the keys of an experiment file."""
+    usual = _facts(DEFAULT_READING)
+    return {key: value for key, value in _facts(reading).items() if value != usual[key]}
+
+
+def _facts(reading: VolumeReading) -> dict[str, Any]:
+    return {
+        "label_value": ",".join(map(str, reading.label_values)),
+        "series": reading.series,
+        "intensity": reading.rule,
+        "field_of_view": reading.field_of_view,
+    }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bunet.experiments.bench.data import CtData
+from bunet.experiments.one_line import Say
 from bunet.experiments.report import plots
 from bunet.experiments.storage.lock import lock
 from bunet.experiments.storage.results import write_csv
@@ -46,7 +47,6 @@ RESULTS = (
 )
 
 Runner = Callable[[Point], Mapping[str, Any]]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def run_sweep(
 ) -> SweepSummary:
     """Run every point of the grid that `folder` does not hold yet.
 
-    runner: a point to its JSON document (`benchmark.Bench` on the command line). A point whose run fails is written with
+    runner: a point to its JSON document (`slices.Bench` on the command line). A point whose run fails is written with
     its error, and the sweep goes on. say: gets a line for people. data: as for `SweepConfig.points`. Raises UsageError,
     OSError.
     """
@@ -247,13 +247,13 @@ def draw(folder: Path, config: SweepConfig, journal: Journal, points: Mapping[st
     title = config.title or config.name
     pictures = [folder / "seconds_by_link.png", folder / "seconds_by_protocol.png"]
     measured = [(entry["point"], row_of(entry)["seconds_per_slice"]) for entry in entries]
-    split = [(e["point"], accuracy_table.seconds_by_kind(e["document"])) for e in entries if "volume" in e["point"]]
+    split = [(e["point"], accuracy_table.seconds_by_family(e["document"])) for e in entries if "volume" in e["point"]]
     try:
         sweep_pictures.seconds_by_link(pictures[0], measured, title)
         sweep_pictures.seconds_by_protocol(pictures[1], measured, title)
         if split:
             pictures.append(folder / "seconds_by_kind.png")
-            sweep_pictures.seconds_by_kind(pictures[2], split, title)
+            sweep_pictures.seconds_by_family(pictures[2], split, title)
     except plots.PicturesUnavailable as error:
         say(str(error))
         return ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ import torch
 
 from bunet.experiments import checks
 from bunet.experiments.calibration import compile_for
+from bunet.experiments.one_line import Say
 from bunet.experiments.settings import RunSettings
 from bunet.experiments.training.evaluation import Evaluation
 from bunet.experiments.weights_choice import ChosenWeights, named_weights, weight_path
@@ -23,12 +23,11 @@ from bunet.models.network.unet import UNet
 from bunet.models.training import files
 from bunet.models.training.cases import case_names, known_cases, read_case
 from bunet.models.training.config import TARGETS, TrainConfig
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slicing.slices import AXES
 
 DOCUMENT_VERSION = 1
 PARTS = ("test", "validation", "training")
-
-Say = Callable[[str], None]
 
 
 class Watcher(Protocol):
@@ -36,7 +35,7 @@ class Watcher(Protocol):
 
     def __enter__(self) -> Watcher: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        self, exception_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
     def begin(self, name: str, slices: int, axis: str, passes: int) -> None:
         """The next case: its slices are segmented `passes` times."""
@@ -53,8 +52,8 @@ class EvaluationRequest:
     """What `bunet evaluate` was asked for; None for what the weights' notes tell.
 
     weights: a file, or committed ones by name. data: a folder of cases. cases: a part that the notes name, `all`, or names.
-    formats: operand formats whose integer programs are run too. label_values, rule (of intensities), field_of_view: how cases
-    are read. seed: of the oracle's stochastic rounding. threads: of torch.
+    formats: operand formats whose integer programs are run too. reading: of cases (a file has no
+    series). seed: of the oracle's stochastic rounding. threads: of torch.
     """
 
     weights: str
@@ -64,9 +63,7 @@ class EvaluationRequest:
     axis: str | None = None
     size: int | None = None
     formats: tuple[str, ...] = ()
-    label_values: tuple[int, ...] = ()
-    rule: str = "auto"
-    field_of_view: str = "auto"
+    reading: VolumeReading = DEFAULT_READING
     seed: int = 0
     threads: int = 1
 
@@ -91,8 +88,8 @@ class EvaluationResult:
             "target": done.target,
             "axis": done.axis,
             "size": done.size,
-            "intensity": asked.rule,
-            "field_of_view": asked.field_of_view,
+            "intensity": asked.reading.rule,
+            "field_of_view": asked.reading.field_of_view,
             "seed": asked.seed,
             "calibration": self.calibration,
             "cases": done.figures,
@@ -102,7 +99,7 @@ class EvaluationResult:
 
 def evaluate_cases(request: EvaluationRequest, watcher: Watcher, say: Say) -> EvaluationResult:
     """Score every case that was asked for. say: gets warnings, before the first case. Raises UsageError."""
-    weights, path = named_weights(request.weights), weight_path(request.weights)
+    weights, path, reading = named_weights(request.weights), weight_path(request.weights), request.reading
     if weights.warning:
         say(f"warning: {weights.warning}")
     notes = weight_files.read_notes(path)
@@ -118,7 +115,7 @@ def evaluate_cases(request: EvaluationRequest, watcher: Watcher, say: Say) -> Ev
     evaluation = Evaluation(model, target, axis, size, compiled, request.seed)
     with watcher:
         for name in names:
-            case = read_case(request.data, name, target, request.label_values, request.rule, request.field_of_view)
+            case = read_case(request.data, name, target, reading.label_values, reading.rule, reading.field_of_view)
             watcher.begin(name, evaluation.slices(case), axis, len(compiled) + 1)
             for remark in case.remarks():
                 watcher.remark(f"{name}: {remark}")

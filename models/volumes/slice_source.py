@@ -4,13 +4,14 @@ Whoever cuts slices, for a secure run, one in the clear, a training, a calibrati
 which part of a slice is taken (`slicing.field_of_view`), to what size it is brought, how it is padded, and its `SliceFrame`
 undoes all three.
 
-A volume is (slice, row, column). Its rows and columns are pixels of one size, so they are scaled by one factor, which
-brings the longer of them to the network's size; the shorter is padded with zeros at its end. Where they are not of one size,
-the factor is one of millimetres. Slices may lie at any distance from one another, so where the slice axis lies within the image
+A volume is (slice, row, column). Its rows and columns are pixels of one size, so they are scaled by one factor, which brings
+the longer of them to the network's size; the shorter is padded with zeros at its end. Where they are not of one size, the
+factor is one of millimetres. Slices may lie at any distance from one another, so where the slice axis lies within the image
 (axes x and y) it is stretched to the network's size whatever its length: series of 40 and of 300 slices of a chest then look
 alike. The five slices of the input are neighbours in the volume as it is, before anything is scaled. Images are interpolated
-linearly (`slicing.resampling`); labels and masks take the nearest pixel, so that they stay masks. Where a volume already
-measures `size` along every axis of the image, nothing is changed.
+linearly (`slicing.resampling`); labels and masks take the nearest pixel, so that they stay masks; the one exception is the
+truth that `demo` and `sweep` hold masks against, which is scaled as an image is and cut at one half (`experiments/images.py`).
+Where a volume already measures `size` along every axis of the image, nothing is changed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from bunet.models.compiled import quantise_input
-from bunet.models.volumes import formats
+from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.models.volumes.slice_source import SliceSource
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.parties.input_slices import InputSlices
@@ -28,16 +28,14 @@ def _crop_list(crop: Crop | None) -> list[list[Any]] | None:
 class VolumeSlices(BaseModel):
     """Slices of a volume's file or folder, cut where they are needed.
 
-    size, crop: as `volumes.slice_source` takes them. rule: of the intensities (`content.intensity`). series: which of a DICOM
-    folder's, None where it holds one.
+    size, crop: as `SliceFrame.of`. reading: of the volume; `crop` stands in place of its field of view.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     volume: Annotated[Path, AfterValidator(Path.resolve)]
     size: int | tuple[int, int] | None = None
-    rule: str = "auto"
-    series: str | None = None
+    reading: VolumeReading = DEFAULT_READING
     crop: Annotated[Crop | None, PlainValidator(_crop), PlainSerializer(_crop_list)] = None
 
 
@@ -57,7 +55,7 @@ def open_source(inputs: Path | VolumeSlices, labels: Sequence[tuple[str, int]]) 
     if not isinstance(inputs, VolumeSlices):
         array = np.load(inputs, mmap_mode="r", allow_pickle=False)
         return Source(array.shape[1:], InputSlices(labels, lambda program, k: np.asarray(array[k])))
-    volume = formats.load(inputs.volume, inputs.rule, inputs.series, "whole").volume
+    volume = replace(inputs.reading, field_of_view="whole").load(inputs.volume).volume
     cut = SliceSource.of(volume, labels[0][0], inputs.size, inputs.crop)
     slices = InputSlices(labels, lambda program, k: quantise_input(program, cut.image(labels[k][1])), cut.frame.fit.size)
     return Source(cut.shape, slices)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from bunet.experiments.commands.app import app
+from tests.experiments.command_line import Bunet
 
 SENTENCE = (
     "the clinical weights are not installed; `python -m pip install ./clinical` in BUNET's source folder installs them "
@@ -20,26 +19,20 @@ def _absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bunet_clinical", None)
 
 
-def bunet(*arguments: str | Path) -> tuple[int, str]:
-    """(status, standard error) of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.stderr
-
-
-def test_predict_says_how_to_install_them(tmp_path: Path) -> None:
+def test_predict_says_how_to_install_them(tmp_path: Path, bunet: Bunet) -> None:
     np.savez(tmp_path / "chest.npz", array=np.zeros((8, 32, 32), np.float32))
     options = ("--volume", tmp_path / "chest.npz", "--intensity", "as-is", "--out", tmp_path / "out")
-    assert bunet("predict", *options) == (2, f"bunet: --model-infection-dir clinical: {SENTENCE}")
+    assert bunet("predict", *options) == (2, "", f"bunet: --model-infection-dir clinical: {SENTENCE}")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["infection-z", "lung-x", "infection-y-hybrid"])
-def test_compile_says_how_to_install_them(tmp_path: Path, name: str) -> None:
-    status = bunet("compile", "--weights", name, "--out", tmp_path / "model.safetensors")
-    assert status == (2, f"bunet: --weights {name}: {SENTENCE}")
+def test_compile_says_how_to_install_them(tmp_path: Path, name: str, bunet: Bunet) -> None:
+    answer = bunet("compile", "--weights", name, "--out", tmp_path / "model.safetensors")
+    assert answer == (2, "", f"bunet: --weights {name}: {SENTENCE}")
 
 
-def test_other_names_are_told_what_there_is(tmp_path: Path) -> None:
-    status, error = bunet("compile", "--weights", "demo-rulu", "--out", tmp_path / "model.safetensors")
+def test_other_names_are_told_what_there_is(tmp_path: Path, bunet: Bunet) -> None:
+    status, _, error = bunet("compile", "--weights", "demo-rulu", "--out", tmp_path / "model.safetensors")
     assert status == 2
     assert error.endswith("committed ones: demo-hybrid, demo-relu\n")

@@ -180,7 +180,7 @@ def volume(tmp_path: Path) -> Path:
 
 def test_the_demo_writes_mask_picture_and_document(tmp_path: Path) -> None:
     view, further = console(), tmp_path / "further.json"
-    result = run_demo(DemoRequest(SMALL, tmp_path / "out", 32, json=further), view, pretend())
+    result = run_demo(DemoRequest(SMALL, tmp_path / "out", json=further), view, pretend())
     document = json.loads(further.read_text())
     DocumentSchema.model_validate(document)
     assert document == result.document == json.loads((tmp_path / "out" / "run.json").read_text())
@@ -210,13 +210,13 @@ def test_a_run_that_fails_leaves_no_result(tmp_path: Path) -> None:
 
     out = tmp_path / "out"
     with pytest.raises(PeerError):
-        run_demo(DemoRequest(SMALL, out, 32), console(), gone)
+        run_demo(DemoRequest(SMALL, out), console(), gone)
     assert not out.exists() or not list(out.iterdir())
 
 
 def test_a_mismatch_is_said_loudly_and_written(tmp_path: Path) -> None:
     view, further = console(), tmp_path / "further.json"
-    request = DemoRequest(SMALL, tmp_path / "out", 32, json=further)
+    request = DemoRequest(SMALL, tmp_path / "out", json=further)
     result = run_demo(request, view, pretend(["slice 0: conv: 3 of 9 differ"]))
     assert result.document["verified"] is False
     assert "NOT verified: 1 of" in said(view)
@@ -226,9 +226,9 @@ def test_a_mismatch_is_said_loudly_and_written(tmp_path: Path) -> None:
 
 
 def test_a_mismatch_leaves_an_earlier_mask_alone(tmp_path: Path) -> None:
-    run_demo(DemoRequest(SMALL, tmp_path, 32), console(), pretend())
+    run_demo(DemoRequest(SMALL, tmp_path), console(), pretend())
     before = {name: (tmp_path / name).read_bytes() for name in ("mask.npz", "overlay.png")}
-    run_demo(DemoRequest(SMALL, tmp_path, 32), console(), pretend(["slice 0: conv: 3 of 9 differ"]))
+    run_demo(DemoRequest(SMALL, tmp_path), console(), pretend(["slice 0: conv: 3 of 9 differ"]))
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
@@ -237,21 +237,21 @@ def test_nothing_compared_is_not_verified(tmp_path: Path) -> None:
         return replace(pretend()(job, bus), verified=False, compared_layers=0)
 
     view = console()
-    result = run_demo(DemoRequest(SMALL, tmp_path, 32), view, nothing)
+    result = run_demo(DemoRequest(SMALL, tmp_path), view, nothing)
     assert result.document["verified"] is False
     assert "NOT verified: there was no layer to compare" in said(view)
     assert not (tmp_path / "mask.npz").exists()
 
 
 def test_without_verification_the_document_says_null(tmp_path: Path) -> None:
-    result = run_demo(DemoRequest(SMALL, tmp_path, 32, verify=False), console(), pretend())
+    result = run_demo(DemoRequest(SMALL, tmp_path, verify=False), console(), pretend())
     assert result.document["verified"] is None
 
 
 def test_a_volume_is_padded_and_the_mask_cut_back(volume: Path, tmp_path: Path) -> None:
     settings = replace(SMALL, slices=3)
     view = console()
-    result = run_demo(DemoRequest(settings, tmp_path / "out", volume=volume), view, pretend())
+    result = run_demo(DemoRequest(settings, tmp_path / "out", own_size=True, volume=volume), view, pretend())
     assert result.masks.shape == (3, 40, 24)
     assert (result.document["run"]["height"], result.document["run"]["width"]) == (48, 32)
     assert all(3 <= one["index"] < 9 for one in result.document["slices"])
@@ -260,7 +260,7 @@ def test_a_volume_is_padded_and_the_mask_cut_back(volume: Path, tmp_path: Path) 
 
 
 def test_a_volume_is_resampled_when_asked(volume: Path, tmp_path: Path) -> None:
-    result = run_demo(DemoRequest(SMALL, tmp_path / "out", 32, volume=volume), console(), pretend())
+    result = run_demo(DemoRequest(SMALL, tmp_path / "out", volume=volume), console(), pretend())
     assert result.masks.shape == (2, 32, 19)  # 40x24 pixels stay squares
     assert (result.document["run"]["height"], result.document["run"]["width"]) == (32, 32)
     assert any("rule `" in remark for remark in result.document["run"]["remarks"])
@@ -277,7 +277,7 @@ def test_slices_are_cut_along_every_axis(axis: str, shape: tuple[int, int], volu
 def test_trained_weights_are_held_against_the_truth(volume: Path, tmp_path: Path) -> None:
     weights = tmp_path / "own.safetensors"
     weight_files.save(seeded_weights(SMALL.architecture(), 5), weights)
-    request = DemoRequest(SMALL, tmp_path / "out", volume=volume, weights=str(weights))
+    request = DemoRequest(SMALL, tmp_path / "out", own_size=True, volume=volume, weights=str(weights))
     result = run_demo(request, console(), pretend())
     assert 0.0 <= result.document["dice"]["truth"] <= 1.0
     with pytest.raises(UsageError, match="holds 1 features, activation relu"):
@@ -289,7 +289,8 @@ def test_an_empty_mask_of_trained_weights_is_said_and_no_perfect_dice(volume: Pa
     found.tensors["conv.bias"][:] = [1000.0, 0.0]
     weight_files.save(found, weights, notes={"target": "infection", "axis": "z"})
     np.savez(tmp_path / "ct.npz", ct=np.load(volume)["ct"])
-    view, request = console(), DemoRequest(SMALL, tmp_path / "out", volume=tmp_path / "ct.npz", weights=str(weights))
+    view = console()
+    request = DemoRequest(SMALL, tmp_path / "out", own_size=True, volume=tmp_path / "ct.npz", weights=str(weights))
     document = run_demo(request, view, pretend()).document
     assert "nothing was marked: the models found no infection" in said(view)
     assert "nothing was marked: the models found no infection" in document["run"]["remarks"]
@@ -374,7 +375,7 @@ def test_values_beyond_calibration_are_a_line_and_a_field(tmp_path: Path) -> Non
     counts = {f"layer{k}": k for k in range(1, 7)}
     for beyond in (counts, {}, None):
         view = console()
-        result = run_demo(DemoRequest(SMALL, tmp_path, 32), view, pretend(beyond=beyond))
+        result = run_demo(DemoRequest(SMALL, tmp_path), view, pretend(beyond=beyond))
         assert result.document["verified"] is True
         assert result.document["run"]["beyond_calibration"] == beyond
         assert ("beyond calibration" in said(view)) is bool(beyond)

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from bunet.experiments import warmup as warming
 from bunet.experiments.checks import relu_protocol
-from bunet.experiments.commands.app import app
 from bunet.experiments.report import costs
 from bunet.experiments.sweep import reading
 from bunet.models.compiled import save_compiled
@@ -28,6 +26,7 @@ from bunet.parties.run_options import RunOptions
 from bunet.protocols import layers, registry
 from bunet.protocols.context import Role
 from bunet.protocols.registry import Protocol
+from tests.experiments.command_line import Bunet
 from tests.parties import programs
 from tests.protocols.layers import test_registry as shared
 
@@ -76,12 +75,12 @@ def test_the_shared_tests_run_it(protocol: Protocol) -> None:
             shared.check(protocol, replace(layer, settings=settings))
 
 
-def test_it_is_planned_with_its_cost(protocol: Protocol) -> None:
-    arguments = ["plan", "--size", "32", "--features", "1", "--activation", "hybrid", "--protocol", "square=gilboa"]
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
-    assert result.exit_code == 0, result.output
-    assert "gilboa" in result.output
-    assert " mt " not in result.output
+def test_it_is_planned_with_its_cost(protocol: Protocol, bunet: Bunet) -> None:
+    arguments = ("plan", "--size", 32, "--features", 1, "--activation", "hybrid", "--protocol", "square=gilboa")
+    status, out, error = bunet(*arguments, COLUMNS="200")
+    assert status == 0, error
+    assert "gilboa" in out
+    assert " mt " not in out
 
 
 def test_its_kernels_are_warmed_up(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,4 +132,4 @@ def test_a_pair_runs_it_from_a_package_and_reports_count_it(tmp_path: Path, monk
     document = ledger.document(link={}, environment={})
     assert [line["name"] for line in document["plan"] if line["protocol"] == "gilboa"] == squares != []
     assert costs.by_protocol([document])["gilboa"].rounds == 2 * 2 * len(squares)
-    assert "activation" in costs.by_kind([document])
+    assert "activation" in costs.by_family([document])

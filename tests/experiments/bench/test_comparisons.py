@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from bunet.experiments.bench import kernels as bench
 from bunet.experiments.bench import prototype_cases, prototypes
 from bunet.experiments.bench.case import Case, aligned, select
-from bunet.experiments.commands.app import app
-from bunet.experiments.commands.bench import print_comparisons
+from bunet.experiments.commands.kernels import print_comparisons
 from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import foreign, tier
+from tests.experiments.command_line import Bunet
 
 PROTOTYPES = os.environ.get("BUNET_PROTOTYPES")
 
@@ -53,11 +52,6 @@ def case(ring: Ring, floor: float = 0.9, unit: str = "M/s", alone: bool = False)
 
 def compared(case: Case, clock: Callable[[], float], runs: int, run_s: float = bench.RUN_S) -> dict[str, Any]:
     return bench.compared(case, *bench.measure(case, runs, clock, run_s))
-
-
-def bunet(*arguments: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["bench", "kernels", *map(str, arguments)], env={"COLUMNS": "80"})
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_the_sides_take_turns_and_the_first_two_calls_do_not_count() -> None:
@@ -171,23 +165,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def refusal(folder: Path) -> str:
+def refusal(bunet: Bunet, folder: Path) -> str:
     """What the command says about a folder, in one line."""
-    status, out, error = bunet("--prototypes", folder)
+    status, out, error = bunet("bench", "kernels", "--prototypes", folder, COLUMNS="80")
     assert (status, out) == (2, "")
     assert len(error.strip().splitlines()) == 1
     return error.strip()
 
 
-def test_a_missing_folder_is_one_sentence(folder: Path) -> None:
-    assert refusal(folder / "none") == f"bunet: --prototypes {folder / 'none'} is not a folder"
-    assert refusal(folder / "aes.py").endswith("aes.py is not a folder")
+def test_a_missing_folder_is_one_sentence(folder: Path, bunet: Bunet) -> None:
+    assert refusal(bunet, folder / "none") == f"bunet: --prototypes {folder / 'none'} is not a folder"
+    assert refusal(bunet, folder / "aes.py").endswith("aes.py is not a folder")
 
 
 @pytest.mark.parametrize("name", prototypes.NEEDED)
-def test_a_missing_file_is_named(name: str, folder: Path) -> None:
+def test_a_missing_file_is_named(name: str, folder: Path, bunet: Bunet) -> None:
     (folder / f"{name}.py").unlink()
-    assert refusal(folder) == f"bunet: --prototypes {folder} has no file {name}.py"
+    assert refusal(bunet, folder) == f"bunet: --prototypes {folder} has no file {name}.py"
 
 
 @pytest.mark.parametrize(
@@ -199,14 +193,14 @@ def test_a_missing_file_is_named(name: str, folder: Path) -> None:
         ("def\n", "aes.py: SyntaxError: invalid syntax"),
     ],
 )
-def test_an_unfit_file_is_named_with_the_reason(source: str, words: str, folder: Path) -> None:
+def test_an_unfit_file_is_named_with_the_reason(source: str, words: str, folder: Path, bunet: Bunet) -> None:
     (folder / "aes.py").write_text(source)
-    assert refusal(folder).startswith(f"bunet: --prototypes {folder}: {words}")
+    assert refusal(bunet, folder).startswith(f"bunet: --prototypes {folder}: {words}")
 
 
-def test_a_processor_without_the_instructions_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_without_the_instructions_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet) -> None:
     monkeypatch.setattr(tier, "available", lambda: ("aesni", "portable"))
-    assert "needs a processor with AVX-512, VAES and IFMA" in refusal(folder)
+    assert "needs a processor with AVX-512, VAES and IFMA" in refusal(bunet, folder)
 
 
 def test_modules_come_and_go_and_leave_nothing_in_the_folder(folder: Path) -> None:
@@ -238,9 +232,9 @@ def test_modules_come_and_go_and_leave_nothing_in_the_folder(folder: Path) -> No
 
 @pytest.mark.skipif(not PROTOTYPES, reason="BUNET_PROTOTYPES names no folder of reference programs")
 @pytest.mark.skipif("vaes" not in tier.available(), reason="the reference programs need AVX-512, VAES and IFMA")
-def test_the_real_programs_compute_what_ours_do(tmp_path: Path) -> None:
+def test_the_real_programs_compute_what_ours_do(tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "compared.json"
-    status, out, error = bunet("--prototypes", str(PROTOTYPES), "--runs", "1", "--json", path)
+    status, out, error = bunet("bench", "kernels", "--prototypes", str(PROTOTYPES), "--runs", "1", "--json", path, COLUMNS="80")
     assert status == 0, error
     assert max(map(len, out.splitlines()[1:])) <= 80
     entries = json.loads(path.read_text())["duels"]

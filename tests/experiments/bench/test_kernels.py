@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from bunet.experiments.bench import cases as kernel_cases
 from bunet.experiments.bench import kernels as bench
 from bunet.experiments.bench import libraries
 from bunet.experiments.bench.case import UNITS, Case, Throughput, limit
-from bunet.experiments.commands.app import app
-from bunet.experiments.commands.bench import figure
+from bunet.experiments.commands.kernels import figure
 from bunet.models.errors import UsageError
 from bunet.protocols.kernels.machine import clock
+from tests.experiments.command_line import Bunet
 
 
 class Machine:
@@ -42,11 +41,6 @@ class Machine:
 
 def case(name: str = "aes.ctr", unit: str = "M/s", items: float = 1e6, machine: Machine | None = None, **more: Any) -> Case:
     return Case(name, items, unit, (machine or Machine(1.0)).prepare, **more)
-
-
-def bunet(*arguments: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["bench", "kernels", *map(str, arguments)], env={"COLUMNS": "80"})
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_the_compiling_call_is_not_timed_and_the_median_counts() -> None:
@@ -174,12 +168,12 @@ def test_other_machines_are_pointed_out() -> None:
         (json.dumps({**document(), "environment": None}), "`environment` is missing"),
     ],
 )
-def test_a_bad_baseline_is_refused_before_anything_is_timed(content: str, words: str, tmp_path: Path) -> None:
+def test_a_bad_baseline_is_refused_before_anything_is_timed(content: str, words: str, tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "before.json"
     path.write_text(content)
     with pytest.raises(UsageError, match=r"before\.json"):
         bench.load_baseline(path)
-    status, _, error = bunet("--baseline", path)
+    status, _, error = bunet("bench", "kernels", "--baseline", path, COLUMNS="80")
     assert status == 2
     assert words in error
     assert len(error.strip().splitlines()) == 1
@@ -197,10 +191,10 @@ def test_a_bad_baseline_is_refused_before_anything_is_timed(content: str, words:
     ],
 )
 def test_bad_options_are_one_sentence(
-    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bunet: Bunet
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, _, error = bunet(*arguments)
+    status, _, error = bunet("bench", "kernels", *arguments, COLUMNS="80")
     assert status == 2
     assert words in error
     assert len(error.strip().splitlines()) == 1
@@ -232,9 +226,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_command_prints_80_columns_and_writes_what_it_reads_again(tmp_path: Path) -> None:
+def test_the_command_prints_80_columns_and_writes_what_it_reads_again(tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "now.json"
-    status, out, error = bunet("--json", path, "--compare", "--runs", "2")
+    status, out, error = bunet("bench", "kernels", "--json", path, "--compare", "--runs", "2", COLUMNS="80")
     assert status == 0, error
     assert "aes.ctr" in out
     assert "absent: Gone (pip install no_such_package)" in out
@@ -257,20 +251,22 @@ def test_the_command_prints_80_columns_and_writes_what_it_reads_again(tmp_path: 
 
 
 @pytest.mark.usefixtures("tiny")
-def test_regressions_are_marked_and_fail_only_when_asked(tmp_path: Path) -> None:
+def test_regressions_are_marked_and_fail_only_when_asked(tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "before.json"
-    assert bunet("--json", path, "--runs", "1")[0] == 0
+    assert bunet("bench", "kernels", "--json", path, "--runs", "1", COLUMNS="80")[0] == 0
     before = json.loads(path.read_text())
     for kernel in before["kernels"]:
         factor = 1e6 if kernel["unit"] == "M/s" else 1.0
         kernel["median"] *= factor
         kernel["quartiles"] = [value * factor for value in kernel["quartiles"]]
     path.write_text(json.dumps(before))
-    status, out, _ = bunet("--baseline", path, "--runs", "1", "--filter", "aes")
+    status, out, _ = bunet("bench", "kernels", "--baseline", path, "--runs", "1", "--filter", "aes", COLUMNS="80")
     assert status == 0
     assert "SLOWER" in out
     assert "beyond the noise: 1 slower" in out
-    status, _, error = bunet("--baseline", path, "--runs", "1", "--filter", "aes", "--fail-below", "0.5")
+    status, _, error = bunet(
+        "bench", "kernels", "--baseline", path, "--runs", "1", "--filter", "aes", "--fail-below", "0.5", COLUMNS="80"
+    )
     assert status == 1
     assert "bunet: below 0.5 of the baseline's speed: aes.ctr" in error
 

@@ -12,7 +12,6 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from bunet.experiments.commands.app import app
 from bunet.experiments.commands.failure import STOPPED, UNREAD, OneSentence, explain
 from bunet.models.errors import LocalError, PeerError, UsageError
 from bunet.models.files import sealed
@@ -20,6 +19,7 @@ from bunet.net.channel import AddressError, InsecureChannel, PeerGone
 from bunet.net.frame import MalformedFrame
 from bunet.net.keys import BadKey
 from bunet.protocols.steps import ProtocolError
+from tests.experiments.command_line import Bunet
 
 
 def failing(error: BaseException) -> Result:
@@ -81,15 +81,15 @@ def test_a_remedy_follows_the_sentence(sentence: str, remedy: str | None, words:
     assert failing(error).stderr == f"bunet: {words}\n"
 
 
-def test_the_remedy_of_a_file_reaches_the_command_line(tmp_path: Path) -> None:
+def test_the_remedy_of_a_file_reaches_the_command_line(tmp_path: Path, bunet: Bunet) -> None:
     path = tmp_path / "m.model"
     path.write_bytes(b"nonsense")
     with pytest.raises(sealed.SealError) as caught:
         sealed.load(path, sealed.FileFormat("bunet-compiled", 2, "a compiled model", "compile it again"))
     assert caught.value.remedy == "compile it again"
-    result = CliRunner().invoke(app, ["bob", "--model", str(path)])
-    assert result.exit_code == 2
-    assert "m.model is damaged or not a compiled model: compile it again (`bunet compile`)\n" in result.stderr
+    status, _, error = bunet("bob", "--model", path)
+    assert status == 2
+    assert "m.model is damaged or not a compiled model: compile it again (`bunet compile`)\n" in error
 
 
 def test_who_stops_it_and_who_reads_no_more_get_a_status_of_their_own() -> None:

@@ -20,6 +20,7 @@ from bunet.models.network import weights as weight_files
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
+from bunet.models.volumes.reading import VolumeReading
 from bunet.models.volumes.volume import Volume
 from tests.experiments.command_line import Bunet
 from tests.experiments.predict.predict_inputs import cube, publish, published_case
@@ -190,7 +191,7 @@ def test_demo_and_sweep_read_by_the_same_rule(given: Path, tmp_path: Path) -> No
     settings = SMALL
     with pytest.raises(UsageError, match=CONVENTION):
         volume_slices(settings, given / "ct.npz", given / "classes.npy", None)
-    images = volume_slices(settings, given / "ct.npz", given / "classes.npy", None, label_values=(3,))
+    images = volume_slices(settings, given / "ct.npz", given / "classes.npy", None, VolumeReading(label_values=(3,)))
     inside = array(given, "inside")
     np.testing.assert_array_equal(images.truth, [inside[index] for _, index in images.labels])
     assert images.label is not None
@@ -201,7 +202,7 @@ def test_demo_and_sweep_read_by_the_same_rule(given: Path, tmp_path: Path) -> No
         with pytest.raises(UsageError, match=words):
             volume_slices(settings, given / "ct.npz", tmp_path / "label.npy", None)
     with pytest.raises(UsageError, match="there is no label"):
-        volume_slices(settings, given / "ct.npz", None, None, label_values=(3,))
+        volume_slices(settings, given / "ct.npz", None, None, VolumeReading(label_values=(3,)))
 
 
 def test_demo_holds_a_label_to_the_volumes_place(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_a_sweep_knows_its_label_before_the_first_run(given: Path, tmp_path: Pat
     for key, given_values, values in tries:
         config = parse(key + text, "test.yaml")
         data = sweep_data.chosen_data(config, Asked(label_value=given_values), said.append)
-        assert data["relu"].label_values == values
+        assert data["relu"].reading.label_values == values
         (point,) = config.points(data)
         identities.add(point.identity())
     assert len(identities) == 3, "another label is another point"

@@ -31,6 +31,7 @@ from bunet.models.network.seeded import seeded_weights
 from bunet.models.training.cases import Case
 from bunet.models.training.config import TrainConfig
 from bunet.models.volumes import formats, synthetic
+from bunet.models.volumes.reading import VolumeReading
 from bunet.models.volumes.volume import Volume
 from bunet.net.link import PRESETS
 from bunet.parties import alice as alice_party
@@ -65,7 +66,8 @@ class Enough(LocalError):
 def of_predict(path: Path, axis: str, k: int, monkeypatch: pytest.MonkeyPatch, field: str) -> dict[str, np.ndarray]:
     """What --float and Alice's process of a secure run see at one position."""
     model = PredictModel("infection", axis, seeded_weights(Architecture(features=2), 1), "m", SIZE)
-    settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, field_of_view=field)
+    reading = VolumeReading(field_of_view=field)
+    settings = PredictSettings(axes=(axis,), lung_mask=False, slices=f"{axis}={k}:{k + 1}", compare=False, reading=reading)
     seen: dict[str, np.ndarray] = {}
 
     def floats(model: PredictModel, threads: int) -> Callable[..., Any]:
@@ -129,7 +131,7 @@ def test_all_commands_see_the_same_slice(
 ) -> None:
     path, program = chest(tmp_path, shape, spacing), small(SIZE).program
     settings = RunSettings(size=SIZE, axis=axis)
-    demo = volume_slices(settings, path, None, SIZE, field_of_view=field)
+    demo = volume_slices(settings, path, None, SIZE, VolumeReading(field_of_view=field))
     k = demo.labels[0][1]
     seen = {"demo": demo.images[0], **of_predict(path, axis, k, monkeypatch, field)}
     config = parse(f"name: a\nvolume: {path}\nweights: infection-z\n", "x")

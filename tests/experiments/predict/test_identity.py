@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from bunet.experiments.calibration import Calibration
+from bunet.experiments.jobs import RunPair
 from bunet.experiments.predict.case import OPENED, CaseRun, open_case
 from bunet.experiments.predict.case_files import one_case
 from bunet.experiments.predict.job import Job
 from bunet.experiments.predict.models import PredictModel
 from bunet.experiments.predict.settings import PredictSettings
-from bunet.experiments.predict.stage import RunPair
 from bunet.models.errors import UsageError
 from bunet.models.files import sealed
 from bunet.models.network.architecture import Architecture

@@ -214,15 +214,15 @@ def test_masks_that_do_not_fit_are_refused(masks: dict[str, np.ndarray], says: s
         ReportData("t", "c", "2026", [], np.zeros((2, 3, 4), np.float32), masks)
 
 
-def test_costs_are_added_up_by_kind_protocol_and_layer() -> None:
+def test_costs_are_added_up_by_family_protocol_and_layer() -> None:
     both = [document(2), document(1)]  # three slices in all
-    kinds = costs.by_kind(both)
-    assert list(kinds) == ["activation", "convolution", "pooling", "resizing", "read-out", "set-up"]
-    assert kinds["activation"] == costs.Cost(6.0, 3.0, 0.0, 6 << 20, 6 << 10, 6)
-    assert kinds["set-up"] == costs.Cost(0.0, 0.0, 2.0, 2000, 4000, 4)
+    families = costs.by_family(both)
+    assert list(families) == ["activation", "convolution", "pooling", "resizing", "read-out", "set-up"]
+    assert families["activation"] == costs.Cost(6.0, 3.0, 0.0, 6 << 20, 6 << 10, 6)
+    assert families["set-up"] == costs.Cost(0.0, 0.0, 2.0, 2000, 4000, 4)
     protocols = costs.by_protocol(both)
     assert list(protocols) == ["argmax", "local", "ot", "gc-sign", "pahe-coefficient", "set-up"], "the costliest first"
-    assert sum(c.bytes for c in protocols.values()) == sum(c.bytes for c in kinds.values()) == 45 * ((1 << 20) + 1024) + 6000
+    assert sum(c.bytes for c in protocols.values()) == sum(c.bytes for c in families.values()) == 45 * ((1 << 20) + 1024) + 6000
     layers = costs.by_layer(both[0])
     assert [(line.name, line.operation, line.shape) for line in layers[:2]] == [
         ("encoder1.conv1", "conv", (16, 64, 64)), ("encoder1.relu1", "relu", (16, 64, 64)),

@@ -24,6 +24,7 @@ from bunet.models.network import weights
 from bunet.models.network.architecture import Architecture
 from bunet.models.network.seeded import seeded_weights
 from bunet.models.volumes import formats
+from bunet.models.volumes.reading import VolumeReading
 from bunet.models.volumes.volume import Volume
 from tests.experiments.command_line import Bunet
 from tests.experiments.test_demo import pretend
@@ -72,9 +73,9 @@ def test_a_sweep_over_a_volume_leaves_table_and_picture(place: Path) -> None:
         assert float(row["seconds_per_slice"]) > 0
         assert 0 <= float(row["dice_truth"]) <= 1
     for row in (row for row in rows if row["format"] != "float"):
-        kinds = [float(row[f"{kind}_s"]) for kind in ("activation", "convolution", "pooling", "rest")]
-        assert sum(kinds) == pytest.approx(float(row["seconds_per_slice"]))
-        assert min(kinds) > 0
+        families = [float(row[f"{family}_s"]) for family in ("activation", "convolution", "pooling", "rest")]
+        assert sum(families) == pytest.approx(float(row["seconds_per_slice"]))
+        assert min(families) > 0
     entries = [json.loads(line) for line in (place / "out" / "points.jsonl").read_text().splitlines()]
     secure = [row for row in rows if row["format"] != "float"]
     assert [(row["format"], float(row["dice_float"])) for row in secure] == [
@@ -142,21 +143,21 @@ def test_every_size_has_a_float_model_of_its_own_and_every_extension_a_row() -> 
 def test_points_keep_their_identity() -> None:
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points()
     assert point.identity() == "94ec8986a40af2f7"  # as before there were volumes
-    data = CtData(Path("ct.npz"), None, "infection-z", "z", "0-1", (3,))
+    data = CtData(Path("ct.npz"), None, "infection-z", "z", "0-1", VolumeReading(label_values=(3,)))
     (point,) = parse("name: a\ngrid:\n  links: [lan]", "x").points({"relu": data})
     assert point.identity() == "4e2832bd901499d4"  # as before there were series, intensities and fields of view
 
 
-def test_seconds_by_kind_add_up_and_are_scaled_where_slices_interleave() -> None:
+def test_seconds_by_family_add_up_and_are_scaled_where_slices_interleave() -> None:
     layers = [
         {"operation": operation, "compute_s": 1.0, "wait_s": 0.5}
         for operation in ("conv", "conv_transpose", "relu", "square", "avgpool", "extend", "readout")
     ]
     document = {"slices": [{"layers": layers}] * 2, "setup": {"seconds": 1.0}, "totals": {"seconds": 22.0}}
-    found = accuracy_table.seconds_by_kind(document)
+    found = accuracy_table.seconds_by_family(document)
     assert found == {"activation": 3.0, "convolution": 3.0, "pooling": 1.5, "rest": 3.5}
     document["totals"] = {"seconds": 11.5}
-    found = accuracy_table.seconds_by_kind(document)
+    found = accuracy_table.seconds_by_family(document)
     assert found == {"activation": 1.5, "convolution": 1.5, "pooling": 0.75, "rest": 2.0}
 
 
@@ -230,7 +231,7 @@ def test_what_the_file_says_of_its_data_is_not_for_others(place: Path) -> None:
     def found(**asked: Any) -> tuple[tuple[int, ...], str, list[str]]:
         said: list[str] = []
         data = sweep_data.chosen_data(config, Asked(**asked), said.append)["relu"]
-        return data.label_values, data.intensity, [line for line in said if "not for these" in line]
+        return data.reading.label_values, data.reading.rule, [line for line in said if "not for these" in line]
 
     assert found() == ((3,), "tissue", [])
     assert found(truth=place / "threes.npy", volume=place / "case.npz") == ((3,), "tissue", [])

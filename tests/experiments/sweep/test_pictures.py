@@ -82,9 +82,9 @@ def test_two_points_at_one_place_are_refused_with_both_names(tmp_path: Path) -> 
     for draw in (pictures.seconds_by_link, pictures.seconds_by_protocol):
         with pytest.raises(SameBar, match=r"data a; and .*data b"):
             draw(tmp_path / "x.png", measured(one, other))
-    kinds = dict.fromkeys(pictures.KIND_COLOURS, 1.0)
+    families = dict.fromkeys(pictures.FAMILY_COLOURS, 1.0)
     with pytest.raises(SameBar, match=r"data a; and .*data b"):
-        pictures.seconds_by_kind(tmp_path / "x.png", [(one, kinds), (other, kinds)])
+        pictures.seconds_by_family(tmp_path / "x.png", [(one, families), (other, families)])
     assert not list(tmp_path.iterdir()), "no picture that lacks one of them"
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from bunet.models.volumes.reading import VolumeReading
 from bunet.models.volumes.slicing.field_of_view import Crop
 from bunet.net.link import Link
 from bunet.parties.events import ROLES
@@ -16,7 +17,7 @@ SHARES = {role: Path("/runs") / role for role in ROLES}
 
 def test_a_job_is_read_as_it_was_written() -> None:
     crop = Crop((1, 33), (2, 50), (0.7, 1.1))
-    inputs = VolumeSlices(volume=Path("/ct.nii.gz"), size=(32, 48), rule="hu", series="2", crop=crop)
+    inputs = VolumeSlices(volume=Path("/ct.nii.gz"), size=(32, 48), reading=VolumeReading("2", "hu"), crop=crop)
     run = RunOptions(link=Link(1e9, 1e-3), in_flight=2, settings={"garbler": "bob"})
     job = PairJob(folder=Path("/runs"), run=run, model=Path("/m"), inputs=inputs, labels=(("z", 3), ("z", 9)), record=1)
     assert PairJob.from_json(job.to_json("alice")) == job

@@ -21,10 +21,10 @@ MAX_RUNS = 1000
 
 def register(bench: typer.Typer) -> None:
     """Add the command to `bench`."""
-    bench.command("kernels")(kernels)
+    bench.command("kernels")(bench_kernels)
 
 
-def kernels(
+def bench_kernels(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")] = None,
     against: Annotated[
         bool, typer.Option("--compare", help="Also time OpenSSL, SEAL and python-paillier, where installed.")
@@ -60,10 +60,10 @@ def kernels(
 
       bunet bench kernels --prototypes DIR --filter ntt
     """
-    from bunet.experiments.bench import case, libraries, prototype_cases
-    from bunet.experiments.bench import cases as kernel_cases
-    from bunet.experiments.bench import kernels as benching
-    from bunet.experiments.bench import prototypes as programs
+    from bunet.experiments.bench import case, kernels, libraries
+    from bunet.experiments.bench.cases import all_cases
+    from bunet.experiments.bench.prototype_cases import prototype_cases
+    from bunet.experiments.bench.prototypes import check, loaded
 
     if not 1 <= runs <= MAX_RUNS:
         raise UsageError(f"--runs must be a whole number from 1 to {MAX_RUNS}, not {runs}")
@@ -73,14 +73,14 @@ def kernels(
         raise UsageError(f"--fail-below must be above 0, not {fail_below}")
     if json_file is not None:
         writable_parent("--json", json_file)
-    earlier = None if baseline is None else benching.load_baseline(baseline)
+    earlier = None if baseline is None else kernels.load_baseline(baseline)
     with ExitStack() as stack:
         comparisons = []
         if prototypes is not None:
-            programs.check(prototypes)
-            modules = stack.enter_context(programs.loaded(prototypes))
-            comparisons = case.select(prototype_cases.prototype_cases(modules), wanted)
-        known = kernel_cases.all_cases()
+            check(prototypes)
+            modules = stack.enter_context(loaded(prototypes))
+            comparisons = case.select(prototype_cases(modules), wanted)
+        known = all_cases()
         cases = case.select(known, wanted)
         case.check_filter(wanted, [*cases, *comparisons], known)
         names = {one.name for one in cases}
@@ -91,10 +91,10 @@ def kernels(
         keep_freed_memory()  # as the parties' processes do
         throughput = case.host()
         with step_bar("timing", len(cases) + len(others) + len(comparisons)) as step:
-            clock_hz = None if throughput is None else clock.clock_hz(benching.CLOCK)
-            document = benching.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
+            clock_hz = None if throughput is None else clock.clock_hz(kernels.CLOCK)
+            document = kernels.run(cases, runs=runs, clock_hz=clock_hz, throughput=throughput, step=step)
             libraries.run(document, others, runs=runs, step=step)
-            document["duels"] = benching.run_compared(comparisons, runs=runs, step=step)
+            document["duels"] = kernels.run_compared(comparisons, runs=runs, step=step)
     print_figures(document)
     if against:
         print_compared(document)
@@ -102,15 +102,15 @@ def kernels(
         print_comparisons(document["duels"])
     changes = []
     if earlier is not None:
-        changes = benching.compare(document, earlier)
-        for sentence in benching.differences(document, earlier):
+        changes = kernels.compare(document, earlier)
+        for sentence in kernels.differences(document, earlier):
             typer.echo(f"note: {sentence}")
         print_changes(changes, [name for name in sorted(names) if name not in {change.name for change in changes}])
     if json_file is not None:
         from bunet.experiments.storage.results import write_json
 
         write_json(json_file, document)
-    slow = [] if fail_below is None else benching.too_slow(changes, fail_below)
+    slow = [] if fail_below is None else kernels.too_slow(changes, fail_below)
     if slow:
         what = ", ".join(f"{change.name} ({change.ratio:.2f})" for change in slow)
         typer.echo(f"bunet: below {fail_below} of the baseline's speed: {what}", err=True)
