@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from bunet.experiments.commands.app import app
 
 SENTENCE = (
-    "the clinical weights are not installed; `python -m pip install ./clinical` in BUNET's source folder installs them "
-    "(CC BY-NC-SA 4.0: no commercial use)\n"
+    "the clinical weights are not installed; `python -m pip install ./clinical` in BUNET's source folder installs them, "
+    "or the wheel `bunet_clinical` beside BUNET's own (CC BY-NC-SA 4.0, no commercial use)\n"
 )
 
 
