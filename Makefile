@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help setup itk demo test test-slow check docs fuzz bench bench-kernels clean wheel coverage train-clinical evaluate-clinical clinical-data
 
 help:
+	@echo "make setup          .venv with what is needed: wants a package index and about 2 GB of disk, mostly torch"
 	@echo "make demo           set up .venv, then segment two slices with two processes over an emulated network"
 	@echo "make test           set up .venv, then run all tests but the slow ones"
 	@echo "make itk            ITK 5.3 and 5.4 into .itk, for the tests that hold masks against them"
@@ -14,12 +15,13 @@ help:
 	@echo "make docs           the documentation into site/: a broken link or a missing reference is an error"
 	@echo "make fuzz           every reader of files and messages under a coverage-guided fuzzer, FUZZ_SECONDS=600"
 	@echo "make test-slow      the exhaustive and slow tests, and only those"
-	@echo "make coverage       the same tests, with the lines and branches that they reach: htmlcov/index.html"
+	@echo "make coverage       the tests of make test, with the lines and branches that they reach: htmlcov/index.html"
 	@echo "make wheel          into dist: the program (Apache-2.0), and the clinical weights (CC BY-NC-SA 4.0)"
 	@echo "make bench          time whole slices at 128x128 over the lan link"
 	@echo "make bench-kernels  time every kernel, beside other libraries where they are installed"
 	@echo "make train-clinical DATA=DIR     train the clinical models on real CT, about 85 minutes on one core"
 	@echo "make evaluate-clinical DATA=DIR  score them on the test cases"
+	@echo "make clean          remove .venv, .itk, site, dist and the tools' caches; runs/ stays"
 
 setup: $(STAMP)
 

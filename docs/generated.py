@@ -156,7 +156,8 @@ def _help_text(text: str | None) -> list[str]:
 def _usage(name: str, command: Any) -> list[str]:
     context = command.make_context(name, [], resilient_parsing=True)
     rows = [record for each in command.params if (record := each.get_help_record(context))]
-    lines = [f"    {' '.join([name, *command.collect_usage_pieces(context)])}", "", "| option | what it says |", "|---|---|"]
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    lines = ["Usage:", "", f"    {usage}", "", "| option | what it says |", "|---|---|"]
     return lines + [f"| `{option.strip()}` | {_escaped(text)} |" for option, text in rows]
 
 

@@ -69,7 +69,7 @@ def slice_range(text: str, count: int, axis: str, part: str | None = None, clip:
         start = int(first) if first or not colon else 0
         stop = int(last) if last else (count if colon else start + 1)
     except ValueError:
-        raise UsageError(f"--slices {shown!r} is not A:B") from None
+        raise UsageError(f"--slices {shown!r} is not A:B or one number") from None
     if last and 0 <= stop <= start:
         raise UsageError(f"--slices {shown}: A must be below B in A:B, since B is the first that is left out")
     stop = min(stop, count) if clip else stop

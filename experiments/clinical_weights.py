@@ -8,7 +8,11 @@ from pathlib import Path
 from bunet.models.errors import UsageError
 
 NAME = re.compile(r"(lung|infection)-[xyz](-hybrid)?")  # what its files are called, but for the ending
-HOW = "`python -m pip install ./clinical` in BUNET's source folder installs them (CC BY-NC-SA 4.0: no commercial use)"
+LICENCE = "CC BY-NC-SA 4.0, no commercial use"
+HOW = (
+    "`python -m pip install ./clinical` in BUNET's source folder installs them, "
+    f"or the wheel `bunet_clinical` beside BUNET's own ({LICENCE})"
+)
 
 
 def installed_folder() -> Path | None:

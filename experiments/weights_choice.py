@@ -17,6 +17,7 @@ from bunet.models.network.seeded import seeded_weights
 from bunet.models.network.weights import FloatWeights, WeightsError
 
 DEMO_FOLDER = Path(models.__file__).parent / "demo"
+OWN_NETWORK = "as 'Your own network' in docs/models.md shows"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ChosenWeights:
     synthetic: whether they were trained on synthetic chests, so that of a patient's CT they know nothing.
     ranges: what their training measured on its own slices, by float node (`models/training/ranges.py`); None where the
     weight file has none, and calibration is done on synthetic chests. target: what they mark, None where nothing tells.
+    licence: None where they are not of BUNET's clinical weights, which have one of their own.
     """
 
     weights: FloatWeights
@@ -34,6 +36,7 @@ class ChosenWeights:
     ranges: Mapping[str, float] | None = None
     synthetic: bool = False
     target: str | None = None
+    licence: str | None = None
 
     @property
     def warning(self) -> str | None:
@@ -112,6 +115,8 @@ def named_weights(name: str) -> ChosenWeights:
     UsageError otherwise.
     """
     path = weight_path(name)
+    if path.suffix == ".pth" and path.is_file():
+        raise UsageError(f"--weights {name}: a .pth file is made a weight file first, {OWN_NETWORK}")
     try:
         weights, notes = weight_files.load(path), weight_files.read_notes(path)
     except WeightsError as error:
@@ -119,7 +124,13 @@ def named_weights(name: str) -> ChosenWeights:
     synthetic_only = path.parent == DEMO_FOLDER or notes.get("source") == "synthetic"
     target = notes.get("target")
     return ChosenWeights(
-        weights, f"weights {path.name}", True, notes.get("ranges"), synthetic_only, target if isinstance(target, str) else None
+        weights,
+        f"weights {path.name}",
+        True,
+        notes.get("ranges"),
+        synthetic_only,
+        target if isinstance(target, str) else None,
+        clinical_weights.LICENCE if path.parent == clinical_weights.installed_folder() else None,
     )
 
 

@@ -33,7 +33,7 @@ from bunet.parties.events import (
     Traffic,
 )
 from bunet.parties.ledger import LayerTotal, Ledger, SliceRecord
-from bunet.parties.words import duration, mebibytes, number, rate, shorten
+from bunet.parties.words import counted, duration, mebibytes, number, rate, shorten
 
 REFRESH_PER_SECOND = 4
 LINK_WINDOW_S = 5.0
@@ -211,8 +211,7 @@ class RunConsole:
         text = Text("BUNET ", style="bold")
         text.append(f"{session.role}  ", style="")
         text.append(
-            f"format {session.format}, link {session.link}, {session.slices} slice{'s' * (session.slices != 1)}, "
-            f"{session.in_flight} in flight",
+            f"format {session.format}, link {session.link}, {counted(session.slices, 'slice')}, {session.in_flight} in flight",
             style="not bold",
         )
         return text
@@ -340,7 +339,7 @@ def totals_line(ledger: Ledger) -> str:
     count = len(ledger.done)
     setup = f", {number(ledger.setup.seconds)} s of it set-up" if ledger.setup else ""
     text = (
-        f"{count} slice{'s' * (count != 1)} in {number(totals.seconds)} s{setup}: "
+        f"{counted(count, 'slice')} in {number(totals.seconds)} s{setup}: "
         f"{mebibytes(totals.bytes_sent)} MiB out, {mebibytes(totals.bytes_received)} MiB in, {totals.rounds} rounds."
     )
     peaks = [f"{role.capitalize()} {peak / (1 << 30):.2f} GiB" for role, peak in totals.peak_memory_bytes.items() if peak]

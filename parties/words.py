@@ -5,6 +5,11 @@ from __future__ import annotations
 MIB = 1 << 20
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 slice`, `2 slices`: things whose plural ends in s."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def shorten(name: str, width: int) -> str:
     """The name in at most `width` cells: `encoder1.conv1` becomes `enc1.conv1`, then `enc1.con1`, then is cut off."""
     parts = name.split(".")

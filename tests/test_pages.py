@@ -1,10 +1,13 @@
-"""What README and the pages of docs/ speak of exists: commands and their options, files, modules, links, sentences."""
+"""What the pages speak of exists: commands and their options, files, modules, links, sentences, names in scripts."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,15 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]  # it tells of earlier versions too
 FLOORS = "experiments|models|net|parties|protocols|tests|docs"
 GENERATED = {"commands.md"}  # made by `make docs`
-NAMES = [page.name for page in TODAY]
+CARDS = [ROOT / "models/demo/MODEL_CARD.md", *sorted(ROOT.glob("clinical/bunet_clinical/*.md"))]
+HELD = [*TODAY, *CARDS]
+NAMES = [str(page.relative_to(ROOT)) for page in HELD]
+SCRIPT = re.compile(r"python - <<'END'\n(.*?)^ *END$|python -c (['\"])(.*?)\2", re.DOTALL | re.MULTILINE)
+SCRIPTS = [
+    pytest.param(textwrap.dedent(script[1] or script[3]), id=f"{page.relative_to(ROOT)}-{number}")
+    for page in HELD
+    for number, script in enumerate(SCRIPT.finditer(page.read_text(encoding="utf-8")))
+]
 
 
 def command_lines(page: Path) -> Iterator[list[str]]:
@@ -39,7 +50,7 @@ def find_command(words: list[str]) -> tuple[Any, list[str]]:
     return command, rest
 
 
-@pytest.mark.parametrize("page", TODAY, ids=NAMES)
+@pytest.mark.parametrize("page", HELD, ids=NAMES)
 def test_commands_and_options_exist(page: Path) -> None:
     for words in command_lines(page):
         if words[1] == "COMMAND":
@@ -51,13 +62,62 @@ def test_commands_and_options_exist(page: Path) -> None:
         assert asked <= known, f"{page.name}: {' '.join(words)!r}"
 
 
-@pytest.mark.parametrize("page", TODAY, ids=NAMES)
+@pytest.mark.parametrize("page", HELD, ids=NAMES)
 def test_files_and_modules_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for path in re.findall(rf"`((?:{FLOORS})/[\w/.-]+)`", text):
         assert (ROOT / path).exists(), f"{page.name}: {path}"
     for module in re.findall(r"(?:python -m|from|import) (bunet(?:\.\w+)+)", text):
         assert importlib.util.find_spec(module) is not None, f"{page.name}: {module}"
+
+
+def names_of_ours(script: str) -> set[str]:
+    """Dotted paths of all that a script takes of BUNET: what it imports, and the attributes of that which it names."""
+    tree = ast.parse(script)
+    imported: dict[str, str] = {}
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module)
+            imported |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*"}
+    attributes = {
+        f"{imported[node.value.id]}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported
+    }
+    return {path for path in {*modules, *imported.values(), *attributes} if path.startswith("bunet")}
+
+
+def resolve(path: str) -> Any:
+    """The module, or what one holds. ImportError or AttributeError where there is neither."""
+    module, _, name = path.rpartition(".")
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        if not module:
+            raise
+        return getattr(resolve(module), name)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_use_what_exists(script: str) -> None:
+    names = sorted(names_of_ours(script))
+    if any("training" in path or "unet" in path for path in names):
+        pytest.importorskip("torch")
+    for path in names:
+        resolve(path)
+
+
+def test_a_script_that_uses_what_is_gone_is_seen() -> None:
+    assert len(SCRIPTS) >= 5
+    script = "from bunet.models import extras\nextras.how('x')"
+    assert names_of_ours(script) == {"bunet.models", "bunet.models.extras", "bunet.models.extras.how"}
+    assert resolve("bunet.models.extras.how") is resolve("bunet.models.extras").how
+    for gone in ("bunet.models.extras.gone", "bunet.models.gone", "bunet.gone.how"):
+        with pytest.raises(AttributeError):
+            resolve(gone)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

@@ -33,6 +33,7 @@ from bunet.models.volumes.slicing.slices import axis_number
 from bunet.models.volumes.structures import STRUCTURES
 from bunet.models.volumes.volume import Volume, VolumeError
 from bunet.parties import outcomes
+from bunet.parties.words import counted
 
 DOCUMENT = "result.json"
 DOCUMENT_VERSION = 2
@@ -164,7 +165,7 @@ def write_masks(
     }
     write_json(out / DOCUMENT, document)
     more = f"; with those of earlier commands {len(done)} are in it" if len(done) > len(asked) else ""
-    say(f"{len(asked)} slices in {there[0]}, {marked} pixels marked{more}")
+    say(f"{counted(len(asked), 'slice')} in {there[0]}, {counted(marked, 'pixel')} marked{more}")
     if len(done) < total:
         say(f"  of {total} slices along {frame.axis}, {len(done)} are segmented; the mask is zero in all others")
     for sentence in warned:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bunet.experiments.one_line import one_line
+from bunet.parties.words import counted
 
 if TYPE_CHECKING:
     from bunet.models.training.config import TrainProgress
@@ -117,7 +118,7 @@ class CaseBar:
 
     def begin(self, name: str, slices: int, axis: str, passes: int) -> None:
         """The next case: its slices are segmented `passes` times."""
-        self.console.print(one_line(f"{name}: {slices} slices along {axis}"), markup=False, soft_wrap=True)
+        self.console.print(one_line(f"{name}: {counted(slices, 'slice')} along {axis}"), markup=False, soft_wrap=True)
         for task in self.progress.task_ids:
             self.progress.remove_task(task)
         self.task = self.progress.add_task(escape(one_line(name)), total=slices * passes, numbers="")

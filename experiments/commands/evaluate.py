@@ -12,6 +12,7 @@ from bunet.experiments.commands import options as o
 from bunet.experiments.commands.bars import CaseBar
 from bunet.experiments.one_line import one_line, say
 from bunet.experiments.storage.places import writable_parent
+from bunet.models import extras
 from bunet.models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def evaluate(
     """Segment whole cases along one axis in the clear and compare them with their labels.
 
     Slices are cut as `bunet predict` cuts them, and masks are compared at the cases' own pixels. With --format the integer
-    program of each format, which a secure run computes, is run by the oracle too. Needs torch: pip install 'bunet[models]'.
+    program of each format, which a secure run computes, is run by the oracle too. Needs torch (the extra `models`).
 
     Examples:
 
@@ -62,7 +63,7 @@ def evaluate(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError("evaluating needs torch: pip install 'bunet[models]'") from error
+        raise UsageError(f"evaluating needs torch: {extras.how('models')}") from error
     from bunet.experiments.storage.results import write_json
     from bunet.models.volumes.reading import VolumeReading
 

@@ -47,7 +47,7 @@ def bench_kernels(
 ) -> None:
     """Time every kernel: median and spread of several runs, beside the processor's limit where it is known.
 
-    BUNET_TIER=vaes, aesni or portable chooses the instructions. --compare wants: pip install 'bunet[compare,paillier]'.
+    BUNET_TIER=vaes, aesni or portable chooses the instructions. --compare wants the extras `compare` and `paillier`.
     What --prototypes shows is told in docs/benchmarks.md; its floors do not touch the exit status.
 
     Examples:

@@ -17,6 +17,7 @@ from bunet.experiments.commands.bars import TrainBar
 from bunet.experiments.one_line import say
 from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.storage.places import writable_parent
+from bunet.models import extras
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture
 from bunet.models.training.config import TEST_CASES, VALIDATION_CASES, TrainConfig
@@ -80,7 +81,7 @@ def train(
 ) -> None:
     """Train weights on synthetic chests or on real CT cases; the best ones so far are always in --out.
 
-    Needs torch: pip install 'bunet[models]'. A case is an .npz file with the keys ct, infection and lung_derived.
+    Needs torch (the extra `models`). A case is an .npz file with the keys ct, infection and lung_derived.
 
     Examples:
 
@@ -105,7 +106,7 @@ def train(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError("training needs torch: pip install 'bunet[models]'") from error
+        raise UsageError(f"training needs torch: {extras.how('models')}") from error
     config = TrainConfig(
         output=out,
         architecture=settings.architecture(),
@@ -193,6 +194,8 @@ def compile_weights(
     say(f"model: {card}")
     say(f"calibrated: {loaded.calibration}")
     say(f"commitment to the weights: {compiled.commitment}")
+    if loaded.licence:
+        say(f"licence of these weights: {loaded.licence}")
     if loaded.warning:
         say(f"warning: {loaded.warning}")
 

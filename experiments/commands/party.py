@@ -24,6 +24,7 @@ from bunet.parties.local.allocator import keep_freed_memory
 from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
 from bunet.parties.session.run import Hooks
 from bunet.parties.store import CompiledStore
+from bunet.parties.words import counted
 from bunet.protocols.defaults import OT
 
 CoresOption = Annotated[int, typer.Option("--cores", min=1, help="Threads that compute.")]
@@ -188,7 +189,7 @@ def alice(
 def say_plainly(event: Event) -> None:
     """A service's log: one line for each session and slice, none for layers."""
     if isinstance(event, SessionStarted):
-        say(f"session: {event.slices} slices, format {event.format}, program {event.digest[:12]}")
+        say(f"session: {counted(event.slices, 'slice')}, format {event.format}, program {event.digest[:12]}")
     elif isinstance(event, SliceFinished):
         say(f"slice {event.slice + 1} finished after {event.seconds:.1f} s")
     elif isinstance(event, SessionFinished):

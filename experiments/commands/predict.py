@@ -111,7 +111,7 @@ def predict(
     """Segment the infection in whole volumes: two models, three axes, one mask, by two processes on this machine.
 
     The same command goes on where it was cut off. DIR gets ID_prediction.* and ID_lung.* in the volume's format, and in ID/
-    report.html, pictures and result.json. Needs torch for .pth files: pip install 'bunet[models]'.
+    report.html, pictures and result.json. Files .pth need torch (the extra `models`).
 
     Examples:
 

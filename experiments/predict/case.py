@@ -39,6 +39,7 @@ from bunet.parties.local.inputs import VolumeSlices
 from bunet.parties.local.record import beyond_calibration
 from bunet.parties.planner import choose
 from bunet.parties.session.handshake import software
+from bunet.parties.words import counted
 
 GOES_ON = "the same command goes on with what is not done"
 SESSIONS, VOTE = "sessions", "vote"
@@ -183,7 +184,7 @@ class CaseRun:
             todo = stage.todo()
             head = f"{self.case.name}, {number} of {len(self.stages)}: {stage.title}"
             done = len(stage.positions) - len(todo)
-            say(f"{head}, {len(stage.positions)} slices" + f" ({done} done already)" * bool(done))
+            say(f"{head}, {counted(len(stage.positions), 'slice')}" + f" ({done} done already)" * bool(done))
             if todo:
                 stage.folder.mkdir(parents=True, exist_ok=True)
                 try:

@@ -14,6 +14,7 @@ from bunet.experiments import clinical_weights
 from bunet.experiments.one_line import Say
 from bunet.experiments.predict.region import AXIS_ORDER, letter
 from bunet.experiments.predict.settings import PredictSettings
+from bunet.models import extras
 from bunet.models.errors import UsageError
 from bunet.models.network import pooling as pooling_of
 from bunet.models.network import weights as weight_files
@@ -208,7 +209,7 @@ def _published(path: Path, activation: str, pool: str, say: Say) -> FloatWeights
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError(f"{path}: reading a .pth file needs torch: pip install 'bunet[models]'") from error
+        raise UsageError(f"{path}: reading a .pth file needs torch: {extras.how('models')}") from error
     try:
         return read_checkpoint(path, activation, pool, say)
     except WeightsError as error:

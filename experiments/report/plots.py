@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models import extras
 from bunet.models.errors import UsageError
 from bunet.models.files.atomic import write_atomic
 
@@ -29,7 +30,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PicturesUnavailable("pictures need matplotlib", "pip install 'bunet[plots]'") from error
+        raise PicturesUnavailable("pictures need matplotlib", extras.how("plots")) from error
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

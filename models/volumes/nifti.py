@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models import extras
 from bunet.models.files.atomic import write_atomic
 from bunet.models.printable import reason
 from bunet.models.volumes import nifti_header
@@ -39,7 +40,7 @@ def _nibabel(path: Path) -> Any:
     try:
         import nibabel
     except ImportError as error:
-        raise VolumeError(f"{path}: NIfTI files need the extra `clinical`: pip install 'bunet[clinical]'") from error
+        raise VolumeError(f"{path}: NIfTI files need the extra `clinical`: {extras.how('clinical')}") from error
     return nibabel
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bunet.models import extras
 from bunet.models.errors import UsageError
 
 MIN_KEY_BITS = 3072  # 128-bit security by NIST SP 800-57, table 2
@@ -34,7 +35,7 @@ class Paillier:
         try:
             from phe import paillier
         except ImportError as error:
-            raise PaillierUnavailable("the paillier scheme needs python-paillier", "pip install phe") from error
+            raise PaillierUnavailable("the paillier scheme needs python-paillier", extras.how("paillier")) from error
         self.t = t
         if primes is None:
             self._public, self._secret = paillier.generate_paillier_keypair(n_length=key_bits)

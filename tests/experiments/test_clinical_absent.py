@@ -9,8 +9,8 @@ import pytest
 from tests.experiments.command_line import Bunet
 
 SENTENCE = (
-    "the clinical weights are not installed; `python -m pip install ./clinical` in BUNET's source folder installs them "
-    "(CC BY-NC-SA 4.0: no commercial use)\n"
+    "the clinical weights are not installed; `python -m pip install ./clinical` in BUNET's source folder installs them, "
+    "or the wheel `bunet_clinical` beside BUNET's own (CC BY-NC-SA 4.0, no commercial use)\n"
 )
 
 

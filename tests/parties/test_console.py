@@ -24,7 +24,7 @@ from bunet.parties.events import (
     SliceStarted,
     Traffic,
 )
-from bunet.parties.words import duration, mebibytes, number, rate, shorten
+from bunet.parties.words import counted, duration, mebibytes, number, rate, shorten
 
 WIDTHS = (60, 80, 120)
 MIB = 1 << 20
@@ -38,6 +38,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert [counted(n, "slice") for n in (0, 1, 2)] == ["0 slices", "1 slice", "2 slices"]
 
 
 def plan(levels: int = 5) -> tuple[LayerPlan, ...]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from bunet.models import extras
 from bunet.models.volumes.volume import VolumeError
 
 Header = Any  # pydicom.Dataset, which is there only where the extra is
@@ -23,7 +24,7 @@ def pydicom_for(path: Path) -> Any:
     try:
         import pydicom
     except ImportError as error:
-        raise VolumeError(f"{path}: DICOM series need the extra `clinical`: pip install 'bunet[clinical]'") from error
+        raise VolumeError(f"{path}: DICOM series need the extra `clinical`: {extras.how('clinical')}") from error
     return pydicom
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bunet.models import extras
 from bunet.models.files.atomic import write_atomic
 from bunet.models.volumes.about import MAKER, software
 from bunet.models.volumes.dicom.library import pydicom_for
@@ -30,7 +31,7 @@ def highdicom_for(path: Path) -> Any:
     try:
         import highdicom
     except ImportError as error:
-        raise VolumeError(f"{path}: a DICOM Segmentation needs the extra `clinical`: pip install 'bunet[clinical]'") from error
+        raise VolumeError(f"{path}: a DICOM Segmentation needs the extra `clinical`: {extras.how('clinical')}") from error
     return highdicom
 
 

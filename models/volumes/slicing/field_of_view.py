@@ -107,6 +107,14 @@ def crop_of(volume: Sliceable, pixels: Pixels = SQUARE) -> Crop | None:
     return Crop(_range(middle, round(side / high), rows), _range(across, round(side / wide), columns), pixels)
 
 
+def body_share(volume: Sliceable) -> float | None:
+    """Of the longer side of a slice, where pixels are square; None without a body. What USUAL_SHARE was measured by
+    (docs/volumes.md). volume: on the common scale.
+    """
+    body = _body(volume, SQUARE)
+    return None if body is None else body[0] / max(volume.shape[1:])
+
+
 def _body(volume: Sliceable, pixels: Pixels) -> tuple[float, float, float] | None:
     """(longer side of the body's box as `pixels` measure it, its middle row, its middle column in pixels of the volume)."""
     high, wide = pixels

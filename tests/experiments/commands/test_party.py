@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -274,11 +276,13 @@ def test_compile_says_what_the_model_is_and_commits_to_its_weights(tmp_path: Pat
     }
     assert f"model: {made.card}\n" in out
     assert f"commitment to the weights: {made.commitment}\n" in out
+    assert out.endswith("licence of these weights: CC BY-NC-SA 4.0, no commercial use\n")
     again = load_compiled(
         compile_demo(bunet, tmp_path, "b", "--target", "lung", "--axis", "y", "--name", "ours", "--version", "2.0")
     )
     assert again.card is not None
     assert again.card.short == "lung along y (ours@2.0)"
+    assert all(named_weights(name).licence is None for name in ("demo-relu", "demo-hybrid")), "as the code"
     demo = load_compiled(compile_demo(bunet, tmp_path, "c"))
     assert demo.card is not None
     assert demo.card.short == "lesion along z (demo-relu@1)"
@@ -305,6 +309,25 @@ def test_weights_that_do_not_say_what_they_mark_are_not_compiled_unsaid(tmp_path
     )
     assert status == 0, error
     assert "lung along z, `plain` version 1, of unknown training size" in out
+    assert "licence" not in out
+
+
+def test_a_network_of_one_s_own_is_made_a_weight_file_first(tmp_path: Path, bunet: Bunet) -> None:
+    """As docs/models.md says it, word for word but for the file and what is known of the network."""
+    torch = pytest.importorskip("torch")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    script = re.search(r"## Your own network\n.*?python - <<'END'\n(.*?)\n    END\n", page, re.DOTALL)[1]
+    tensors = named_weights("demo-relu").weights.tensors
+    torch.save({"state_dict": {n: torch.from_numpy(t.copy()) for n, t in tensors.items()}}, tmp_path / "best_model-Z.pth")
+    made = ("--size", "32", "--out", tmp_path / "ours.model")
+    status, _, error = bunet("compile", "--weights", tmp_path / "best_model-Z.pth", *made)
+    assert status == 2
+    assert "a .pth file is made a weight file first, as 'Your own network' in docs/models.md shows" in error
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=True)
+    status, out, error = bunet("compile", "--weights", tmp_path / "mine.safetensors", *made, "--name", "ours")
+    assert status == 0, error
+    assert "model: infection along z, `ours` version 1, trained at 512 pixels, values as-is\n" in out
+    assert "calibrated: ranges measured on synthetic chests\n" in out
 
 
 def test_bob_does_not_start_with_models_that_nobody_can_tell_apart(tmp_path: Path, bunet: Bunet) -> None:

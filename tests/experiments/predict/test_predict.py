@@ -459,7 +459,7 @@ def test_no_name_of_a_volume_leads_out_of_the_folder(name: str) -> None:
         (("--axes", ""), "--axes: name at least one"),
         (("--slices", "14:20", "--axes", "z"), "along z the volume has the slices 0:16"),
         (("--slices", "y=3:5", "--axes", "z"), "not one of the axes z"),
-        (("--slices", "a:b"), "is not A:B"),
+        (("--slices", "a:b"), "is not A:B or one number"),
         (("--slices", "z=2:4,z=6:8"), "'z=2:4,z=6:8': one range for all axes, or one for each of some"),
         (("--slices", "2:4,6:8"), "'2:4,6:8': one range for all axes"),
         (("--ensemble", "mean"), "--ensemble 'mean' is not one of"),

@@ -16,7 +16,7 @@ from bunet.experiments.report.data import ReportData
 from bunet.experiments.report.page import write_report
 from tests.experiments.report.made_up_report import report_data
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium: pip install 'bunet[dev]'")
+webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium: pip install '.[dev]'")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402

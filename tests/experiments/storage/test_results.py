@@ -80,7 +80,7 @@ def test_without_matplotlib_the_message_says_what_to_install(tmp_path: Path, mon
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(plots.PicturesUnavailable, match=r"pip install 'bunet\[plots\]'"):
+    with pytest.raises(plots.PicturesUnavailable, match=r"pip install '\.\[plots\]'"):
         plots.overlay(tmp_path / "o.png", [np.zeros((4, 4))], np.zeros((1, 4, 4)), [("z", 0)])
     assert not list(tmp_path.iterdir())
 

@@ -14,7 +14,15 @@ from bunet.models.network import weights as weight_files
 from bunet.models.network.reference import FloatModel
 from bunet.models.volumes.content.intensity import windowed
 from bunet.models.volumes.slice_source import SliceSource
-from bunet.models.volumes.slicing.field_of_view import LEAST_SHARE, USUAL_SHARE, Crop, crop_of, largest_part, pixels_of
+from bunet.models.volumes.slicing.field_of_view import (
+    LEAST_SHARE,
+    USUAL_SHARE,
+    Crop,
+    body_share,
+    crop_of,
+    largest_part,
+    pixels_of,
+)
 
 DATA = Path(os.environ.get("BUNET_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real chest CT (set BUNET_DATA)")
@@ -48,7 +56,9 @@ def test_a_small_body_gets_the_training_s_share(rows: int, columns: int, table: 
 
 def test_a_body_as_large_as_in_training_is_left_alone() -> None:
     for share in (LEAST_SHARE + 0.03, 0.9, 1.0):
-        assert crop_of(scan(128, 128, share * 128, (64, 64))) is None
+        volume = scan(128, 128, share * 128, (64, 64))
+        assert crop_of(volume) is None
+        assert body_share(volume) == pytest.approx(share, abs=0.03)
 
 
 def test_the_frame_stays_within_the_volume() -> None:
@@ -62,6 +72,7 @@ def test_the_frame_stays_within_the_volume() -> None:
 
 def test_where_there_is_no_body_nothing_is_cut() -> None:
     assert crop_of(np.full((4, 64, 64), AIR, np.float32)) is None
+    assert body_share(np.full((4, 64, 64), AIR, np.float32)) is None
     specks = np.full((4, 64, 64), AIR, np.float32)
     specks[:, 10:14, 10:14] = TISSUE
     assert crop_of(specks) is None

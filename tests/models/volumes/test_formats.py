@@ -177,7 +177,7 @@ def test_an_older_file_gives_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "module"), [("a.nii", "nibabel"), ("series", "pydicom")])
 def test_the_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(VolumeError, match=r"need the extra `clinical`: pip install"):
+    with pytest.raises(VolumeError, match=r"need the extra `clinical`: `python -m pip install '\.\[clinical\]'` in"):
         write(Volume(np.zeros((2, 3, 4), np.int16), AXIAL), tmp_path / name)
 
 

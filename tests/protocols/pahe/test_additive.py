@@ -67,5 +67,5 @@ def test_weak_paillier_keys_are_refused() -> None:
 
 def test_paillier_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "phe", None)
-    with pytest.raises(PaillierUnavailable, match="pip install phe"):
+    with pytest.raises(PaillierUnavailable, match=r"pip install '\.\[paillier\]'"):
         Paillier(T)
