@@ -14,6 +14,7 @@ from bunet.models.files.atomic import write_atomic
 from bunet.parties.events import Subscriber
 from bunet.parties.local.job import PairJob
 from bunet.parties.local.pair import PairResult
+from bunet.parties.planner import choose
 
 RunPair = Callable[[PairJob, Subscriber], PairResult]  # `pair.run_pair`, and what stands in its place in tests
 
@@ -26,7 +27,11 @@ def recordable(count: int, height: int, width: int) -> int:
 
 
 def write_job(settings: RunSettings, compiled: Compiled, images: SliceSet, folder: Path, verify: bool) -> PairJob:
-    """Write model and inputs into `folder`, an existing one; verify: keep what the check against the oracle needs."""
+    """Write model and inputs into `folder`, an existing one; verify: keep what the check against the oracle needs.
+
+    UsageError for protocols that cannot run the program, before a party is started.
+    """
+    choose(compiled.program, settings.run.protocols)
     model, inputs = folder / "model.safetensors", folder / "inputs.npy"
     save_compiled(compiled, model)
     quantised = np.stack([quantise_input(compiled.program, image) for image in images.images])

@@ -36,7 +36,8 @@ def calibrate(graph: tuple[FloatNode, ...], folded: Mapping[str, Folded], slices
             raise UsageError(f"calibration slice {index} has shape {image.shape}; its sides must divide by {step}")
         if not np.isfinite(image).all():
             raise UsageError(f"calibration slice {index} holds values that are not finite")
-        reference.forward(graph, folded, image, watch)
+        with np.errstate(over="ignore", invalid="ignore"):  # it is said below, in one sentence
+            reference.forward(graph, folded, image, watch)
     wild = [name for name, value in ranges.items() if not np.isfinite(value)]
     if wild:
         raise UsageError(f"the float network overflows at {wild[0]}")

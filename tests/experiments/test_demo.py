@@ -384,3 +384,9 @@ def test_values_beyond_calibration_are_a_line_and_a_field(tmp_path: Path) -> Non
                 "beyond calibration: 1 values in layer layer1, 2 values in layer layer2, 3 values in layer layer3, 4 values in "
                 "layer layer4 and more in 2 further layers; the mask may be wrong there\n"
             ) in said(view)
+
+
+def test_a_protocol_that_cannot_be_is_said_before_a_party_is_started(bunet: Bunet, tmp_path: Path) -> None:
+    small = ("--slices", 1, "--size", 32, "--features", 2, "--out", tmp_path / "out")
+    status, _, error = bunet("demo", *small, "--protocol", "relu=nope")
+    assert (status, error) == (2, "bunet: encoder1.relu1: no protocol 'nope' for relu; known: gc, gc-sign\n")
