@@ -6,17 +6,12 @@ import os
 import sys
 from contextlib import suppress
 
-from bunet.models.errors import BunetError
-
 
 def main() -> None:
-    """Run the command line. Kernels choose their instructions when they are imported, so a bad choice is met here."""
+    """Run the command line."""
     prepare_streams()
-    try:
-        from bunet.experiments.commands.app import app
-    except BunetError as error:
-        print(f"bunet: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    from bunet.experiments.commands.app import app  # what loading it says has streams by now
+
     try:
         app(prog_name="bunet")
     finally:

@@ -20,7 +20,7 @@ from bunet.net.shaper import Shaper
 from bunet.parties import warmup
 from bunet.parties.engine.scheduler import SliceJob
 from bunet.parties.events import Failed, Note
-from bunet.parties.run_options import RunOptions
+from bunet.parties.run_options import MAX_SESSIONS, RunOptions
 from bunet.parties.session import handshake
 from bunet.parties.session.handshake import Terms
 from bunet.parties.session.run import Hooks, OnResult, Session, run_session, zero_input
@@ -32,7 +32,6 @@ from bunet.protocols.context import Role
 log = logging.getLogger(__name__)
 
 LISTEN_POLL_S = 0.5
-MAX_SESSIONS = 4
 
 
 class Store(Protocol):

@@ -15,6 +15,7 @@ from bunet.models.printable import reason
 from bunet.net.link import Link
 
 MAX_IN_FLIGHT = 64
+MAX_SESSIONS = 4  # of one Bob at the same time, where nobody says otherwise
 MAX_CORES = 4096
 
 

@@ -38,11 +38,6 @@ def main(
 ) -> None: ...
 
 
-@bench.callback()
-def bench_group() -> None:
-    """Timings of whole runs and of kernels."""
-
-
 for group in (model, warmup, party, predict, start, demo, sweep):
     group.register(app)
 for group in (kernels, slices):

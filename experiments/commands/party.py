@@ -17,13 +17,10 @@ from bunet.experiments.storage.places import writable_parent
 from bunet.models.compiled import Compiled, load_compiled
 from bunet.models.errors import UsageError
 from bunet.models.model_card import ModelWish, parse_model
-from bunet.net import keys, zeromq
-from bunet.parties import bob as bob_party
+from bunet.net import keys
 from bunet.parties.events import Event, Failed, Note, SessionFinished, SessionStarted, SliceFinished
 from bunet.parties.local.allocator import keep_freed_memory
-from bunet.parties.run_options import MAX_IN_FLIGHT, RunOptions
-from bunet.parties.session.run import Hooks
-from bunet.parties.store import CompiledStore
+from bunet.parties.run_options import MAX_IN_FLIGHT, MAX_SESSIONS, RunOptions
 from bunet.parties.words import counted
 from bunet.protocols.defaults import OT
 
@@ -66,7 +63,7 @@ def bob(
     cores: CoresOption = 1,
     sessions: Annotated[
         int, typer.Option("--sessions", min=1, max=64, help="Clients served at the same time; each has threads of its own.")
-    ] = bob_party.MAX_SESSIONS,
+    ] = MAX_SESSIONS,
     once: Annotated[bool, typer.Option("--once", help="Serve one session, then end.")] = False,
 ) -> None:
     """Serve compiled models to any Alice that is allowed, until interrupted.
@@ -79,6 +76,11 @@ def bob(
 
       bunet bob --model lesion.model --listen tcp://0.0.0.0:7010 --key bob.key --allow clients.allow
     """
+    from bunet.net import zeromq
+    from bunet.parties.bob import Service, serve  # loads the kernels: not for every `bunet --help`
+    from bunet.parties.session.run import Hooks
+    from bunet.parties.store import CompiledStore
+
     keep_freed_memory()
     store = CompiledStore([_named(path) for path in model], [str(path) for path in model])
     pair = keys.KeyPair.load(key) if key else None
@@ -86,14 +88,14 @@ def bob(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with zeromq.Listener(listen, pair, allowed) as listener:
-        service = bob_party.Service(store, RunOptions(link=checks.link(link, bandwidth, rtt), cores=cores), Hooks(say_plainly))
+        service = Service(store, RunOptions(link=checks.link(link, bandwidth, rtt), cores=cores), Hooks(say_plainly))
         try:
             say(f"Bob listens at {listener.address}" + ("" if pair else " (loopback, not encrypted)"))
             if allowed is not None and not allowed:
                 say(f"warning: {allow} lists no client: nobody will be served")
             for path, line in zip(model, store.lines(), strict=True):
                 say(f"{path}: {line}")
-            bob_party.serve(listener, service, once=once, stop=stop, sessions=sessions)
+            serve(listener, service, once=once, stop=stop, sessions=sessions)
         except KeyboardInterrupt:
             say("Bob stops.")
 
