@@ -43,6 +43,22 @@ def label_values(text: str | None) -> tuple[int, ...]:
         raise UsageError(f"--label-value: {error}") from error
 
 
+def _misfit(pixels: int, multiple: int) -> str | None:
+    """What is wrong with a side of a slice, None where the network takes it."""
+    if MIN_SIZE <= pixels <= MAX_SIZE and pixels % multiple == 0:
+        return None
+    return (
+        f"{pixels} is not {f'a multiple of {multiple}' if multiple > 1 else 'a number of pixels'} from {MIN_SIZE} to {MAX_SIZE}"
+    )
+
+
+def square_size(pixels: int) -> int:
+    """The side of square slices that the network takes; UsageError otherwise."""
+    if misfit := _misfit(pixels, MULTIPLE):
+        raise UsageError(f"--size {misfit}")
+    return pixels
+
+
 def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, int]:
     """(height, width) of `128`, a square, or of `96x128`; UsageError for other texts and sizes that are not taken."""
     first, cross, second = text.strip().lower().partition("x")
@@ -52,9 +68,8 @@ def slice_size(option: str, text: str, multiple: int = MULTIPLE) -> tuple[int, i
     except ValueError:
         raise UsageError(f"{option} {text!r} is not a number of pixels or HEIGHTxWIDTH, such as 96x128") from None
     for pixels in (height, width):
-        if not MIN_SIZE <= pixels <= MAX_SIZE or pixels % multiple:
-            wanted = f"a multiple of {multiple}" if multiple > 1 else "a number of pixels"
-            raise UsageError(f"{option} {' '.join(text.split())}: {pixels} is not {wanted} from {MIN_SIZE} to {MAX_SIZE}")
+        if misfit := _misfit(pixels, multiple):
+            raise UsageError(f"{option} {' '.join(text.split())}: {misfit}")
     return height, width
 
 
@@ -109,7 +124,7 @@ def relu_protocol(name: str) -> str:
     """A protocol that the registry has for ReLU; UsageError otherwise."""
     from bunet.protocols import registry  # loads the kernels: not for every `bunet --help`
 
-    return one_of("--relu", name, sorted(registry.names("relu")))
+    return one_of("--relu", name, registry.names("relu"))
 
 
 def ot_extension(name: str) -> str:

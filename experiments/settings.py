@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from bunet.experiments import checks
 from bunet.models.errors import UsageError
 from bunet.models.network.architecture import Architecture, ArchitectureError
-from bunet.models.volumes.slicing.slices import MULTIPLE
 from bunet.net.link import PRESETS, Link
 from bunet.parties.run_options import RunOptions
 from bunet.protocols.defaults import DEFAULTS, OT
@@ -43,12 +42,6 @@ def run_options(
         raise UsageError(f"--{option} {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def check_square(size: int) -> None:
-    """UsageError for a size of square slices that the network does not take."""
-    if not checks.MIN_SIZE <= size <= checks.MAX_SIZE or size % MULTIPLE:
-        raise UsageError(f"--size {size} is not a multiple of {MULTIPLE} from {checks.MIN_SIZE} to {checks.MAX_SIZE}")
-
-
 @dataclass(frozen=True)
 class RunSettings:
     """One run of a pair, checked (UsageError).
@@ -69,7 +62,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         self.architecture()
-        check_square(self.size)
+        checks.square_size(self.size)
         for name, low, high in (("slices", 1, 4096), ("seed", 0, 2**32 - 1)):
             value = getattr(self, name)
             if not low <= value <= high:

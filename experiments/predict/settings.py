@@ -9,7 +9,7 @@ from typing import Any
 from bunet.experiments import checks
 from bunet.experiments.checks import one_of, operand_format
 from bunet.experiments.predict.region import AXIS_ORDER, letter
-from bunet.experiments.settings import check_square, run_options
+from bunet.experiments.settings import run_options
 from bunet.models.errors import UsageError
 from bunet.models.volumes.reading import DEFAULT_READING, VolumeReading
 from bunet.parties.run_options import RunOptions
@@ -58,7 +58,7 @@ class PredictSettings:
         checks.field_of_view(self.reading.field_of_view)
         object.__setattr__(self, "format", str(operand_format(self.format)))
         if self.size is not None:
-            check_square(self.size)
+            checks.square_size(self.size)
         if self.probabilities and self.ensemble != "probabilities":
             raise UsageError(f"--probabilities: with --ensemble {self.ensemble} nobody learns any")
 

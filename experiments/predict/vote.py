@@ -19,7 +19,7 @@ from bunet.parties.console import RunConsole
 from bunet.parties.events import ROLES
 from bunet.parties.run_options import RunOptions
 from bunet.parties.vote import ballots
-from bunet.parties.vote.job import OT, VoteJob
+from bunet.parties.vote.job import VoteJob
 from bunet.parties.vote.pair import run_vote
 
 
@@ -39,7 +39,7 @@ def vote(
         scratch = Path(temporary)
         job = VoteJob(
             folder=scratch,
-            run=RunOptions(link=settings.run.link, cores=settings.run.cores, settings={"ot": OT}),
+            run=RunOptions(link=settings.run.link, cores=settings.run.cores),
             shares={role: scratch / role for role in ROLES},
             shape=region.size,
             ballots=tuple(stage.model.name for stage in ordered),

@@ -19,7 +19,7 @@ from pydantic import (
 
 from bunet.experiments import checks
 from bunet.experiments.bench.data import CtData
-from bunet.experiments.settings import RunSettings, check_square, run_options
+from bunet.experiments.settings import RunSettings, run_options
 from bunet.experiments.sweep.points import Point
 from bunet.models.errors import UsageError
 from bunet.models.program import Format
@@ -56,8 +56,7 @@ def _format(value: Any) -> str:
 
 
 def _size(value: int) -> int:
-    _said(lambda: check_square(value))
-    return value
+    return _said(lambda: checks.square_size(value))
 
 
 def _in_flight(value: int) -> int:
