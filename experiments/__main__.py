@@ -10,7 +10,7 @@ from contextlib import suppress
 def main() -> None:
     """Run the command line."""
     prepare_streams()
-    from bunet.experiments.commands.app import app  # what loading it says has streams by now
+    from bunet.experiments.commands.app import app  # not before there are streams
 
     try:
         app(prog_name="bunet")

@@ -47,9 +47,8 @@ def _misfit(pixels: int, multiple: int) -> str | None:
     """What is wrong with a side of a slice, None where the network takes it."""
     if MIN_SIZE <= pixels <= MAX_SIZE and pixels % multiple == 0:
         return None
-    return (
-        f"{pixels} is not {f'a multiple of {multiple}' if multiple > 1 else 'a number of pixels'} from {MIN_SIZE} to {MAX_SIZE}"
-    )
+    wanted = f"a multiple of {multiple}" if multiple > 1 else "a number of pixels"
+    return f"{pixels} is not {wanted} from {MIN_SIZE} to {MAX_SIZE}"
 
 
 def square_size(pixels: int) -> int:
